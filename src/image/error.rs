@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! What can be wrong with an image.
+
+use super::{Architecture, ChunkIndex, Digest};
+use crate::code::Coded;
+
+/// Why something is not an OS image that this program may use.
+#[derive(Debug, thiserror::Error)]
+pub enum ImageError {
+    /// Bytes that are not what their name says.
+    #[error("the {object} does not match its digest: expected {expected}, got {actual}")]
+    DigestMismatch {
+        /// What was hashed.
+        object: String,
+        /// The digest by which it was asked for.
+        expected: Digest,
+        /// The digest of what came.
+        actual: Digest,
+    },
+    /// Text that is no SHA-256 digest.
+    #[error("{text:?} is not a digest of the form sha256:<64 hex digits>")]
+    MalformedDigest {
+        /// The text, shortened.
+        text: String,
+    },
+    /// JSON that cannot be read.
+    #[error("the {object} cannot be read: {source}")]
+    Json {
+        /// The document.
+        object: &'static str,
+        /// The parser's reason.
+        source: serde_json::Error,
+    },
+    /// A document over its limit.
+    #[error("the {object} has {size} bytes, more than the {limit} that are allowed")]
+    TooLarge {
+        /// The document.
+        object: &'static str,
+        /// Its size in bytes.
+        size: u64,
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// Something else than an OS image.
+    #[error("this is not an OS image but {what}")]
+    NotAnOsImage {
+        /// What it is, as well as that can be told.
+        what: String,
+    },
+    /// A config of a format that this program does not know.
+    #[error("the image has format version {version:?}; this program knows only \"1\"")]
+    FormatVersion {
+        /// The version that the config names.
+        version: String,
+    },
+    /// A payload name outside the pattern.
+    #[error("{name:?} is not a valid payload name")]
+    PayloadName {
+        /// The name, shortened.
+        name: String,
+    },
+    /// A chunk size outside the limits.
+    #[error("a chunk size of {size} bytes is not between 1 and {}", super::MAX_CHUNK_SIZE)]
+    ChunkSize {
+        /// In bytes.
+        size: u64,
+    },
+    /// Parts that contradict each other.
+    #[error("the image contradicts itself: {what}")]
+    Inconsistent {
+        /// The contradiction.
+        what: String,
+    },
+    /// An image for another machine.
+    #[error("the image is for {image}, this machine is {host}")]
+    WrongArchitecture {
+        /// What the image is for.
+        image: String,
+        /// What this machine is.
+        host: Architecture,
+    },
+    /// An index without a manifest for this machine, or with several.
+    #[error("the index lists {found} images for {host}, it has to list one")]
+    NoSingleManifest {
+        /// How many it lists.
+        found: usize,
+        /// What this machine is.
+        host: Architecture,
+    },
+    /// A chunk whose bytes are not the ones that the config names.
+    #[error("chunk {index} of payload {payload} is damaged: {what}")]
+    BadChunk {
+        /// The payload.
+        payload: String,
+        /// The chunk.
+        index: ChunkIndex,
+        /// What is wrong with it.
+        what: String,
+    },
+}
+
+impl Coded for ImageError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::DigestMismatch { .. } => "digest-mismatch",
+            Self::MalformedDigest { .. } => "digest-malformed",
+            Self::Json { .. } => "image-malformed",
+            Self::TooLarge { .. } => "image-over-limit",
+            Self::NotAnOsImage { .. } => "not-an-os-image",
+            Self::FormatVersion { .. } => "format-version-unknown",
+            Self::PayloadName { .. } => "payload-name-invalid",
+            Self::ChunkSize { .. } => "chunk-size-invalid",
+            Self::Inconsistent { .. } => "image-inconsistent",
+            Self::WrongArchitecture { .. } => "wrong-architecture",
+            Self::NoSingleManifest { .. } => "architecture-missing",
+            Self::BadChunk { .. } => "chunk-damaged",
+        }
+    }
+}

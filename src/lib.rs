@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! flipside keeps an image-based Linux host up to date: it follows a tag in an
+//! OCI registry, writes the new OS into the slot that is not running, boots it
+//! once through UEFI, and makes it permanent only after it has proved itself.
+//!
+//! The modules follow the way of the data: [`source`] → [`policy`] →
+//! [`install`] → boot ([`host`]) → [`report`]; [`update`] is the transaction
+//! that joins them and the only place that knows their order.
+
+pub mod code;
+pub mod image;
+pub mod os_release;
+pub mod pe;
+pub mod printable;
+pub mod stop;

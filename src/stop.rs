@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The wish to stop: set by SIGTERM or SIGINT, asked wherever work can pause.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Shared by everything that runs; cheap to clone and to ask.
+#[derive(Debug, Clone, Default)]
+pub struct Stop(Arc<AtomicBool>);
+
+/// The run was asked to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("stopped by request")]
+pub struct Stopped;
+
+impl Stop {
+    /// A wish that nobody has yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Makes SIGTERM and SIGINT raise this wish. A second signal of the same
+    /// kind ends the process at once: what is on disk is a crash state, and
+    /// those are safe (P9).
+    pub fn on_signals(&self) -> std::io::Result<()> {
+        for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
+            signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&self.0))?;
+            signal_hook::flag::register(signal, Arc::clone(&self.0))?;
+        }
+        Ok(())
+    }
+
+    /// Raises the wish.
+    pub fn request(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether to stop now.
+    pub fn is_requested(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// `Err` once the wish was raised, for use with `?`.
+    pub fn check(&self) -> Result<(), Stopped> {
+        if self.is_requested() { Err(Stopped) } else { Ok(()) }
+    }
+}
