@@ -9,8 +9,11 @@
 //! that joins them and the only place that knows their order.
 
 pub mod code;
+pub mod config;
+pub mod host;
 pub mod image;
 pub mod os_release;
+pub mod overlay;
 pub mod pe;
 pub mod printable;
 pub mod stop;

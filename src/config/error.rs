@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! What can be wrong with the configuration.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+use crate::code::Coded;
+
+/// Where a setting was made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The file, as it can be opened.
+    pub file: PathBuf,
+    /// The line, counted from 1.
+    pub line: usize,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, line {}", self.file.display(), self.line)
+    }
+}
+
+/// Why there is no configuration to work with.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A file or directory that is there and cannot be read.
+    #[error("cannot read the configuration in {}", path.display())]
+    Unreadable {
+        /// The file or directory.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A file that is no TOML.
+    #[error("{place}: {reason}")]
+    Syntax {
+        /// Where.
+        place: Place,
+        /// The parser's reason.
+        reason: String,
+    },
+    /// A key that means nothing.
+    #[error("{place}: unknown key {key}; the nearest valid key is {nearest}")]
+    UnknownKey {
+        /// Where.
+        place: Place,
+        /// The key as it was written, with its tables.
+        key: String,
+        /// The valid key most like it.
+        nearest: String,
+    },
+    /// A value of the wrong type, or outside its limits.
+    #[error("{place}: {key} has to be {expected}, not {found}")]
+    Invalid {
+        /// Where.
+        place: Place,
+        /// The key.
+        key: String,
+        /// What it takes.
+        expected: String,
+        /// What it was given.
+        found: String,
+    },
+    /// Settings that do not go together.
+    #[error("{place}: {what}")]
+    Contradiction {
+        /// Where one of them was made.
+        place: Place,
+        /// What does not go together.
+        what: String,
+    },
+}
+
+impl Coded for ConfigError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Unreadable { .. } => "config-unreadable",
+            Self::Syntax { .. } => "config-syntax",
+            Self::UnknownKey { .. } => "config-unknown-key",
+            Self::Invalid { .. } | Self::Contradiction { .. } => "config-invalid",
+        }
+    }
+}

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! One file: settings with known keys and values of the right type.
+
+use std::path::Path;
+
+use toml::de::{DeTable, DeValue};
+
+use super::keys::{self, Found, Value};
+use super::{ConfigError, Place};
+
+/// A key, its value, and where it was set.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Setting {
+    /// With its tables, joined by `.`.
+    pub key: String,
+    pub value: Value,
+    pub place: Place,
+}
+
+/// The settings of one file.
+#[derive(Debug, Default)]
+pub(super) struct Fragment(pub Vec<Setting>);
+
+impl Fragment {
+    /// Reads the contents of `file`.
+    pub(super) fn parse(file: &Path, bytes: &[u8]) -> Result<Self, ConfigError> {
+        let place = |offset: usize| Place {
+            file: file.to_owned(),
+            line: 1 + bytes.iter().take(offset).filter(|byte| **byte == b'\n').count(),
+        };
+        let text = std::str::from_utf8(bytes).map_err(|error| ConfigError::Syntax {
+            place: place(error.valid_up_to()),
+            reason: "the file is not UTF-8".to_owned(),
+        })?;
+        let table = DeTable::parse(text).map_err(|error| ConfigError::Syntax {
+            place: place(error.span().map_or(0, |span| span.start)),
+            reason: error.message().replace('\n', ", "),
+        })?;
+        let mut fragment = Self::default();
+        fragment.take(&mut Vec::new(), table.get_ref(), &place)?;
+        Ok(fragment)
+    }
+
+    fn take<'t>(
+        &mut self,
+        path: &mut Vec<&'t str>,
+        table: &'t DeTable<'_>,
+        place: &dyn Fn(usize) -> Place,
+    ) -> Result<(), ConfigError> {
+        for (name, value) in table {
+            path.push(name.get_ref());
+            let (name_place, value_place) = (place(name.span().start), place(value.span().start));
+            let key = path.join(".");
+            let invalid = |place, expected| ConfigError::Invalid {
+                place,
+                key: key.clone(),
+                expected,
+                found: describe(value.get_ref()),
+            };
+            match (keys::find(path), value.get_ref()) {
+                (Found::Table, DeValue::Table(table)) => self.take(path, table, place)?,
+                (Found::Table, _) => return Err(invalid(name_place, "a table".to_owned())),
+                (Found::Key(kind), value) => match kind.read(value) {
+                    Some(value) => self.0.push(Setting { key, value, place: name_place }),
+                    None => return Err(invalid(value_place, kind.expected())),
+                },
+                (Found::Nothing, _) => {
+                    let nearest = keys::nearest(path);
+                    return Err(ConfigError::UnknownKey { place: name_place, key, nearest });
+                }
+            }
+            path.pop();
+        }
+        Ok(())
+    }
+}
+
+/// A value as the person wrote it, shortened.
+fn describe(value: &DeValue<'_>) -> String {
+    match value {
+        DeValue::String(text) if text.chars().count() > 60 => {
+            format!("{:?}...", text.chars().take(60).collect::<String>())
+        }
+        DeValue::String(text) => format!("{text:?}"),
+        DeValue::Integer(number) => number.to_string(),
+        DeValue::Float(number) => number.to_string(),
+        DeValue::Boolean(flag) => flag.to_string(),
+        DeValue::Datetime(time) => time.to_string(),
+        DeValue::Array(_) => "such a list".to_owned(),
+        DeValue::Table(_) => "a table".to_owned(),
+    }
+}

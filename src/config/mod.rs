@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Configuration: TOML files and drop-ins in, one validated [`Config`] out.
+//! Nothing after this module checks a setting again.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::host::Slot;
+
+mod error;
+mod fragment;
+mod keys;
+mod load;
+mod merged;
+#[cfg(test)]
+mod tests;
+mod units;
+
+pub use error::{ConfigError, Place};
+
+/// Every setting, validated, with its default where none was given.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Config {
+    /// `[track]`: what to follow.
+    pub track: Track,
+    /// `[update]`: how updates are made.
+    pub update: Update,
+    /// `[host]`: where things are on this host.
+    pub host: HostConfig,
+    /// `[boot]`: how slots are booted.
+    pub boot: Boot,
+    /// `[trial]`: how a trial is judged.
+    pub trial: Trial,
+    /// `[policy]`: what is asked before an update.
+    pub policy: Policy,
+    /// `[reboot]`: how and when to reboot into an update.
+    pub reboot: Reboot,
+}
+
+/// `[track]`.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Track {
+    /// `track.image`: what to follow; without it every command is a no-op.
+    pub image: Option<String>,
+    /// `track.mirrors`: tried in order, before the registry itself.
+    pub mirrors: Vec<String>,
+    /// `track.plain_http`: hosts (`host:port`) that may be spoken to without TLS.
+    pub plain_http: Vec<String>,
+    /// `track.ca`: PEM files, besides the system's.
+    pub ca: Vec<PathBuf>,
+    /// `track.client_cert`: PEM, for mutual TLS.
+    pub client_cert: Option<PathBuf>,
+    /// `track.client_key`: PEM, for mutual TLS.
+    pub client_key: Option<PathBuf>,
+    /// `track.auth_file`: credentials; `None` searches the usual places.
+    pub auth_file: Option<PathBuf>,
+    /// `track.max_rate`: bytes per second; `None` is as fast as it goes.
+    pub max_rate: Option<u64>,
+}
+
+/// `update.automatic`: what the timer may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Automatic {
+    /// Nothing.
+    Off,
+    /// Look for an update and say so.
+    Check,
+    /// Install it.
+    #[default]
+    Install,
+}
+
+/// `[update]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Update {
+    /// `update.automatic`.
+    pub automatic: Automatic,
+    /// `update.allow_downgrade`.
+    pub allow_downgrade: bool,
+    /// `update.read_back`: read everything back from the medium before it may boot.
+    pub read_back: bool,
+}
+
+impl Default for Update {
+    fn default() -> Self {
+        Self { automatic: Automatic::default(), allow_downgrade: false, read_back: true }
+    }
+}
+
+/// `[host]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HostConfig {
+    /// `host.esp`: where the ESP is mounted; `None` is `"auto"`.
+    pub esp: Option<PathBuf>,
+    /// `host.disk`: the disk with the slots; `None` is `"auto"`, the one that holds the ESP.
+    pub disk: Option<PathBuf>,
+    /// `host.slots`: GPT labels of the `system` payload's partitions.
+    pub slots: SlotLabels,
+    /// `host.payloads`: further payloads and the labels of their partitions.
+    pub payloads: BTreeMap<String, SlotLabels>,
+}
+
+/// A GPT label for each slot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SlotLabels {
+    /// Slot A's.
+    pub a: String,
+    /// Slot B's.
+    pub b: String,
+}
+
+impl SlotLabels {
+    /// The label for `slot`.
+    pub fn of(&self, slot: Slot) -> &str {
+        match slot {
+            Slot::A => &self.a,
+            Slot::B => &self.b,
+        }
+    }
+}
+
+impl Default for HostConfig {
+    fn default() -> Self {
+        Self {
+            esp: None,
+            disk: None,
+            slots: SlotLabels { a: "system-a".to_owned(), b: "system-b".to_owned() },
+            payloads: BTreeMap::new(),
+        }
+    }
+}
+
+/// `boot.backend`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Backend {
+    /// UEFI boot entries, `BootOrder` and `BootNext`.
+    #[default]
+    Uefi,
+}
+
+/// `[boot]`.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Boot {
+    /// `boot.backend`.
+    pub backend: Backend,
+}
+
+/// `[trial]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Trial {
+    /// `trial.deadline`: a trial that is not promoted by then is rebooted.
+    pub deadline: Duration,
+    /// `trial.attempts`: trials that a digest gets before it counts as failed, at least 1.
+    pub attempts: u32,
+}
+
+impl Default for Trial {
+    fn default() -> Self {
+        Self { deadline: Duration::from_secs(600), attempts: 2 }
+    }
+}
+
+/// `[policy]`.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Policy {
+    /// `[policy.hooks]`.
+    pub hooks: Hooks,
+}
+
+/// `[policy.hooks]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Hooks {
+    /// `policy.hooks.timeout`: a hook that takes longer is ended, and defers.
+    pub timeout: Duration,
+}
+
+impl Default for Hooks {
+    fn default() -> Self {
+        Self { timeout: Duration::from_secs(60) }
+    }
+}
+
+/// `reboot.strategy`: when flipside reboots into an installed update by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RebootStrategy {
+    /// Never: that is somebody else's matter.
+    #[default]
+    None,
+    /// As soon as it is installed.
+    Immediate,
+    /// In a window of time.
+    Window,
+}
+
+/// `[reboot]`.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Reboot {
+    /// `reboot.strategy`.
+    pub strategy: RebootStrategy,
+}

@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+use std::path::Path;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::keys::KEYS;
+use super::*;
+use crate::code::Coded as _;
+
+fn parse(text: &str) -> Result<Config, ConfigError> {
+    Config::parse(Path::new("/etc/flipside/flipside.toml"), text.as_bytes())
+}
+
+/// Lines that begin with `#` and no space are settings.
+fn shipped() -> String {
+    let file = include_str!("../../config/flipside.toml");
+    let uncomment = |line: &str| match line.strip_prefix('#') {
+        Some(rest) if rest.starts_with(|c: char| !c.is_whitespace()) => rest.to_owned(),
+        _ => line.to_owned(),
+    };
+    file.lines().map(uncomment).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn the_shipped_file_says_the_defaults() {
+    assert_eq!(parse(include_str!("../../config/flipside.toml")).unwrap(), Config::default());
+    assert_eq!(parse(&shipped()).unwrap(), Config::default());
+}
+
+#[test]
+fn the_shipped_file_names_every_key() {
+    let with_examples = shipped().replace("# image", "image").replace("# verity", "verity");
+    let fragment = fragment::Fragment::parse(Path::new("x"), with_examples.as_bytes()).unwrap();
+    for (key, _) in KEYS {
+        let key = key.replace('*', "verity");
+        assert!(fragment.0.iter().any(|setting| setting.key == key), "{key}");
+    }
+}
+
+#[test]
+fn every_key_reaches_its_setting() {
+    let config = parse(
+        r#"
+        track.image = "registry.example.com/acme/edge:stable"
+        track.mirrors = ["cache.example.com/acme/edge"]
+        track.plain_http = ["10.0.0.1:5000"]
+        track.ca = ["/etc/ca.pem"]
+        track.client_cert = "/etc/cert.pem"
+        track.client_key = "/etc/key.pem"
+        track.auth_file = "/etc/auth.json"
+        track.max_rate = "2MiB"
+        update = { automatic = "check", allow_downgrade = true, read_back = false }
+        boot.backend = "uefi"
+        policy.hooks.timeout = "1s"
+        reboot.strategy = "window"
+        [host]
+        esp = "/efi"
+        disk = "/dev/sda"
+        slots.a = "one"
+        slots.b = "two"
+        payloads.verity = { a = "v1", b = "v2" }
+        payloads."odd.name" = { a = "o1", b = "o2" }
+        [trial]
+        deadline = "1d 2h"
+        attempts = 0x3
+        "#,
+    )
+    .unwrap();
+    let labels = |a: &str, b: &str| SlotLabels { a: a.into(), b: b.into() };
+    let expected = Config {
+        track: Track {
+            image: Some("registry.example.com/acme/edge:stable".into()),
+            mirrors: vec!["cache.example.com/acme/edge".into()],
+            plain_http: vec!["10.0.0.1:5000".into()],
+            ca: vec!["/etc/ca.pem".into()],
+            client_cert: Some("/etc/cert.pem".into()),
+            client_key: Some("/etc/key.pem".into()),
+            auth_file: Some("/etc/auth.json".into()),
+            max_rate: Some(2 << 20),
+        },
+        update: Update { automatic: Automatic::Check, allow_downgrade: true, read_back: false },
+        host: HostConfig {
+            esp: Some("/efi".into()),
+            disk: Some("/dev/sda".into()),
+            slots: labels("one", "two"),
+            payloads: [
+                ("verity".to_owned(), labels("v1", "v2")),
+                ("odd.name".to_owned(), labels("o1", "o2")),
+            ]
+            .into(),
+        },
+        boot: Boot { backend: Backend::Uefi },
+        trial: Trial { deadline: Duration::from_secs(93_600), attempts: 3 },
+        policy: Policy { hooks: Hooks { timeout: Duration::from_secs(1) } },
+        reboot: Reboot { strategy: RebootStrategy::Window },
+    };
+    assert_eq!(config, expected);
+}
+
+#[test]
+fn mistakes_name_file_line_and_what_is_right() {
+    let file = "/etc/flipside/flipside.toml";
+    for (text, line, code, part) in [
+        (
+            "\n[track]\nimgae = 'x'",
+            3,
+            "config-unknown-key",
+            "track.imgae; the nearest valid key is track.image",
+        ),
+        ("[trak]\nimage = 'x'", 1, "config-unknown-key", "is track"),
+        ("[track]\nimage = 3", 2, "config-invalid", "track.image has to be text"),
+        ("[track]\nimage = ''", 2, "config-invalid", "not empty"),
+        ("[track]\nimage = 'a b'", 2, "config-invalid", "without white space"),
+        ("track = 'x'", 1, "config-invalid", "track has to be a table, not \"x\""),
+        ("[[track]]\nimage = 'x'", 1, "config-invalid", "a table"),
+        ("[track.image]", 1, "config-invalid", "not a table"),
+        ("[track]\nca = [\n'/a',\n'b']", 2, "config-invalid", "a list of absolute paths"),
+        ("[track]\nclient_cert = '/a'", 2, "config-invalid", "track.client_key is not"),
+        ("[track]\nmax_rate = '0'", 2, "config-invalid", "above zero"),
+        (
+            "[update]\n\nautomatic = 'on'",
+            3,
+            "config-invalid",
+            "\"off\", \"check\" or \"install\", not \"on\"",
+        ),
+        ("[update]\nread_back = 'yes'", 2, "config-invalid", "true or false, not \"yes\""),
+        ("[trial]\nattempts = 0", 2, "config-invalid", "from 1, not 0"),
+        ("[trial]\nattempts = -1", 2, "config-invalid", "from 1, not -1"),
+        ("[trial]\nattempts = 4294967296", 2, "config-invalid", "from 1"),
+        ("[trial]\ndeadline = '10'", 2, "config-invalid", "such as \"10min\""),
+        ("[trial]\ndeadline = 10", 2, "config-invalid", "not 10"),
+        ("[trial]\ndeadline = '0s'", 2, "config-invalid", "above zero"),
+        ("[boot]\nbackend = 'grub'", 2, "config-invalid", "\"uefi\", not \"grub\""),
+        (
+            "[host]\nslots.a = 'x'\nslots.b = 'x'",
+            3,
+            "config-invalid",
+            "host.slots.a and host.slots.b",
+        ),
+        (
+            "[host]\nslots.b = 'system-a'",
+            2,
+            "config-invalid",
+            "both name the partition \"system-a\"",
+        ),
+        (
+            "[host.payloads]\nv = { a = 'v', b = 'system-b' }",
+            2,
+            "config-invalid",
+            "host.slots.b and host.payloads.v.b",
+        ),
+        ("[host.payloads]\nv = { a = 'v' }", 2, "config-invalid", "host.payloads.v.b is not"),
+        ("[host.payloads]\nv = 'v'", 2, "config-invalid", "a table"),
+        ("[track]\nimage = \"x", 2, "config-syntax", ""),
+        ("[track]\nca = []\nca = []", 3, "config-syntax", "duplicate"),
+    ] {
+        let error = parse(text).unwrap_err();
+        assert_eq!(error.code(), code, "{text}\n{error}");
+        let message = error.to_string();
+        assert!(message.starts_with(&format!("{file}, line {line}: ")), "{text}\n{message}");
+        assert!(message.contains(part), "{text}\n{message}");
+        assert!(!message.contains('\n'), "{message:?}");
+    }
+}
+
+#[test]
+fn what_is_no_text_is_named() {
+    let error = Config::parse(Path::new("/f"), b"[track]\nimage = \"\xff\"").unwrap_err();
+    assert_eq!(error.to_string(), "/f, line 2: the file is not UTF-8");
+    assert_eq!(error.code(), "config-syntax");
+}
+
+fn toml_like() -> impl Strategy<Value = String> {
+    let name = prop_oneof![
+        Just("track"),
+        Just("image"),
+        Just("host"),
+        Just("slots"),
+        Just("payloads"),
+        Just("a"),
+        Just("trial"),
+        Just("attempts"),
+        Just("deadline"),
+        Just("ca"),
+        Just("x"),
+        Just("\"\""),
+    ];
+    let key = prop::collection::vec(name, 1..4).prop_map(|names| names.join("."));
+    let value = prop_oneof![
+        Just("\"10min\"".to_owned()),
+        Just("[\"/a\"]".to_owned()),
+        Just("{ a = 'x' }".to_owned()),
+        Just("-0x1".to_owned()),
+        Just("1e400".to_owned()),
+        Just("2026-11-21".to_owned()),
+        any::<i64>().prop_map(|number| number.to_string()),
+        "\\PC{0,8}",
+    ];
+    let line = prop_oneof![
+        (key.clone(), value).prop_map(|(key, value)| format!("{key} = {value}")),
+        key.prop_map(|key| format!("[{key}]")),
+    ];
+    prop::collection::vec(line, 0..6).prop_map(|lines| lines.join("\n"))
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_it_panic(text in prop_oneof![toml_like(), "\\PC{0,60}"]) {
+        if let Err(error) = parse(&text) {
+            prop_assert!(!error.to_string().is_empty());
+        }
+    }
+
+    #[test]
+    fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..80)) {
+        let _ = Config::parse(Path::new("/f"), &bytes);
+    }
+}
+
+#[test]
+fn the_document_names_every_key() {
+    let document = include_str!("../../docs/configuration.md");
+    let rows = document.lines().filter_map(|line| line.strip_prefix("| `"));
+    let keys = rows.filter_map(|row| row.split('`').next()).filter(|key| key.contains('.'));
+    let documented: Vec<&str> = keys.collect();
+    assert_eq!(documented, KEYS.iter().map(|(key, _)| *key).collect::<Vec<_>>());
+}

@@ -1,0 +1,306 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Device paths (UEFI 2.10, chapter 10), as far as flipside has to understand them: a file on
+//! a GPT partition. All other paths are opaque.
+
+use uuid::Uuid;
+
+use super::text;
+
+const HARDWARE: u8 = 1;
+const ACPI: u8 = 2;
+const MESSAGING: u8 = 3;
+const MEDIA: u8 = 4;
+const END: u8 = 0x7f;
+/// Media: hard drive (section 10.3.5.1).
+const HARD_DRIVE: u8 = 1;
+/// Media: file path (section 10.3.5.4).
+const FILE_PATH: u8 = 4;
+const END_ENTIRE: u8 = 0xff;
+const HARD_DRIVE_LENGTH: u16 = 42;
+const FORMAT_GPT: u8 = 2;
+const SIGNATURE_GUID: u8 = 2;
+/// MAC, IPv4, IPv6, URI, DNS, BLE, Wi-Fi: what leads over a network (section 10.3.4).
+const NETWORK: [u8; 6] = [11, 12, 13, 24, 28, 31];
+
+/// A partition as a hard drive node names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PartitionNode {
+    /// From 1, as in the partition table.
+    pub number: u32,
+    /// First block, in the disk's own blocks.
+    pub start_lba: u64,
+    /// Number of blocks.
+    pub size_lba: u64,
+    /// The partition's own GUID.
+    pub uuid: Uuid,
+}
+
+/// What a device path leads to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// A GPT partition, with or without the disk's path before it.
+    Partition {
+        /// The partition.
+        partition: PartitionNode,
+        /// The file on it; `None` leaves it to the firmware: the removable-media path.
+        file: Option<FilePath>,
+    },
+    /// A local device as a whole: firmware makes such entries for disks, and boots the
+    /// removable-media path of an ESP that it finds there.
+    Device,
+    /// Anything else: network, firmware volumes, MBR partitions, and what is malformed.
+    Other,
+}
+
+/// A file's path in UEFI's notation. Compared as FAT does: case is ignored, and `/` is
+/// `\`.
+#[derive(Debug, Clone)]
+pub struct FilePath(String);
+
+impl FilePath {
+    /// The path in `text`.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    fn parts(&self) -> impl Iterator<Item = &str> {
+        self.0.split(['\\', '/']).filter(|part| !part.is_empty())
+    }
+}
+
+impl PartialEq for FilePath {
+    fn eq(&self, other: &Self) -> bool {
+        let (mut one, mut two) = (self.parts(), other.parts());
+        loop {
+            match (one.next(), two.next()) {
+                (None, None) => return true,
+                (Some(a), Some(b)) if a.eq_ignore_ascii_case(b) => {}
+                _ => return false,
+            }
+        }
+    }
+}
+
+impl Eq for FilePath {}
+
+/// As it was written.
+impl std::fmt::Display for FilePath {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+struct Node<'a> {
+    kind: u8,
+    subkind: u8,
+    body: &'a [u8],
+}
+
+/// The nodes before the end of the path; `None` where it is cut short, has a node of an
+/// impossible length, or holds several paths.
+fn nodes(mut bytes: &[u8]) -> Option<Vec<Node<'_>>> {
+    let mut nodes = Vec::new();
+    loop {
+        let (header, _) = bytes.split_first_chunk::<4>()?;
+        let [kind, subkind, low, high] = *header;
+        let (node, rest) = bytes.split_at_checked(u16::from_le_bytes([low, high]).into())?;
+        let body = node.get(header.len()..)?;
+        match (kind, subkind) {
+            (END, END_ENTIRE) => return Some(nodes),
+            (END, _) => return None,
+            _ => nodes.push(Node { kind, subkind, body }),
+        }
+        bytes = rest;
+    }
+}
+
+fn field<const N: usize>(body: &[u8], at: usize) -> Option<[u8; N]> {
+    body.get(at..)?.first_chunk().copied()
+}
+
+fn partition(node: &Node<'_>) -> Option<PartitionNode> {
+    let body = node.body;
+    let is_gpt = body.get(36) == Some(&FORMAT_GPT) && body.get(37) == Some(&SIGNATURE_GUID);
+    if !is_gpt {
+        return None;
+    }
+    Some(PartitionNode {
+        number: u32::from_le_bytes(field(body, 0)?),
+        start_lba: u64::from_le_bytes(field(body, 4)?),
+        size_lba: u64::from_le_bytes(field(body, 12)?),
+        uuid: Uuid::from_bytes_le(field(body, 20)?),
+    })
+}
+
+/// What `path` leads to. Never fails: what is not understood is [`Target::Other`].
+pub fn target(path: &[u8]) -> Target {
+    nodes(path).and_then(|nodes| partition_target(&nodes)).unwrap_or(Target::Other)
+}
+
+fn partition_target(nodes: &[Node<'_>]) -> Option<Target> {
+    let mut found = None;
+    let mut file: Option<String> = None;
+    for node in nodes {
+        match (node.kind, node.subkind, &found) {
+            (HARDWARE | ACPI, _, None) => {}
+            (MESSAGING, subkind, None) if !NETWORK.contains(&subkind) => {}
+            (MEDIA, HARD_DRIVE, None) => found = Some(partition(node)?),
+            // Section 10.3.5.4: a path may be split over several nodes.
+            (MEDIA, FILE_PATH, Some(_)) => {
+                let path = file.get_or_insert_default();
+                path.push('\\');
+                path.push_str(&text::decode(node.body));
+            }
+            _ => return None,
+        }
+    }
+    let file = file.map(|path| FilePath(path.replacen("\\\\", "\\", 1)));
+    match found {
+        Some(partition) => Some(Target::Partition { partition, file }),
+        None if nodes.is_empty() => None,
+        None => Some(Target::Device),
+    }
+}
+
+/// The path HD(partition)/File(file), in the short form that firmware completes by itself
+/// (section 3.1.2): it survives a disk that moves to another port.
+pub fn build(partition: &PartitionNode, file: &str) -> Vec<u8> {
+    let mut path = vec![MEDIA, HARD_DRIVE];
+    path.extend(HARD_DRIVE_LENGTH.to_le_bytes());
+    path.extend(partition.number.to_le_bytes());
+    path.extend(partition.start_lba.to_le_bytes());
+    path.extend(partition.size_lba.to_le_bytes());
+    path.extend(partition.uuid.to_bytes_le());
+    path.extend([FORMAT_GPT, SIGNATURE_GUID]);
+    let file = text::encode(file);
+    // Only paths of flipside's own are built, a few dozen bytes long.
+    let length = u16::try_from(file.len().saturating_add(4)).unwrap_or(u16::MAX);
+    path.extend([MEDIA, FILE_PATH]);
+    path.extend(length.to_le_bytes());
+    path.extend(file);
+    path.extend([END, END_ENTIRE, 4, 0]);
+    path
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn esp() -> PartitionNode {
+        PartitionNode {
+            number: 1,
+            start_lba: 2048,
+            size_lba: 98304,
+            uuid: "3f6e2a51-9c04-4b7d-8e12-5a0d6c7b8f90".parse().unwrap(),
+        }
+    }
+
+    const END_NODE: [u8; 4] = [0x7f, 0xff, 4, 0];
+
+    fn hard_drive() -> Vec<u8> {
+        build(&esp(), "x")[..42].to_vec()
+    }
+
+    fn path(nodes: &[&[u8]]) -> Vec<u8> {
+        nodes.concat()
+    }
+
+    #[test]
+    fn paths_compare_as_fat_does() {
+        let a = FilePath::new("\\EFI\\flipside\\boot-a.efi");
+        for same in [
+            "/efi/flipside/BOOT-A.EFI",
+            "EFI\\flipside\\boot-a.efi",
+            "\\\\EFI//flipside/boot-a.efi",
+        ] {
+            assert_eq!(a, FilePath::new(same), "{same}");
+        }
+        for other in ["\\EFI\\flipside\\boot-b.efi", "\\EFI\\flipside", "boot-a.efi", ""] {
+            assert_ne!(a, FilePath::new(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_partition_is_recognised_in_every_form() {
+        let file = |text: &str| {
+            let text = text::encode(text);
+            let mut node = vec![4, 4];
+            node.extend(u16::try_from(text.len() + 4).unwrap().to_le_bytes());
+            node.extend(text);
+            node
+        };
+        let pci = [1, 1, 6, 0, 0, 2];
+        let acpi = [2, 1, 12, 0, 0xd0, 0x41, 3, 10, 0, 0, 0, 0];
+        let nvme: &[u8] = &[3, 0x17, 16, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        let hd = hard_drive();
+        let boot_a = Some(FilePath::new("\\EFI\\flipside\\boot-a.efi"));
+        for (bytes, expected) in [
+            (path(&[&hd, &file("\\EFI\\flipside\\boot-a.efi"), &END_NODE]), boot_a.clone()),
+            (
+                path(&[&acpi, &pci, nvme, &hd, &file("/EFI/flipside/boot-a.efi"), &END_NODE]),
+                boot_a.clone(),
+            ),
+            (path(&[&hd, &file("\\EFI\\flipside"), &file("boot-a.efi"), &END_NODE]), boot_a),
+            (path(&[&hd, &END_NODE]), None),
+        ] {
+            let expected = Target::Partition { partition: esp(), file: expected };
+            assert_eq!(target(&bytes), expected, "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_local_partition_is_opaque() {
+        let hd = hard_drive();
+        let mut mbr = hd.clone();
+        mbr[40] = 1;
+        let mac: &[u8] = &[3, 11, 5, 0, 1];
+        let instance_end: &[u8] = &[0x7f, 1, 4, 0];
+        let mut short = hd[..41].to_vec();
+        short[2] = 41;
+        for bytes in [
+            vec![],
+            END_NODE.to_vec(),
+            hd.clone(),
+            path(&[&mbr, &END_NODE]),
+            path(&[mac, &END_NODE]),
+            path(&[&hd, instance_end, &hd, &END_NODE]),
+            path(&[&hd, &hd, &END_NODE]),
+            path(&[&short, &END_NODE]),
+            vec![4, 1, 0, 0],
+            vec![4, 1, 3, 0],
+            vec![4, 1, 255, 255, 0],
+            vec![0x7f],
+        ] {
+            assert_eq!(target(&bytes), Target::Other, "{bytes:?}");
+        }
+        assert_eq!(target(&[1, 1, 6, 0, 0, 2, 0x7f, 0xff, 4, 0]), Target::Device);
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_built_is_recognised(
+            number in any::<u32>(), start in any::<u64>(), size in any::<u64>(), guid in any::<u128>(),
+            file in "(\\\\[A-Za-z0-9.-]{1,12}){1,4}",
+        ) {
+            let partition = PartitionNode { number, start_lba: start, size_lba: size, uuid: Uuid::from_u128(guid) };
+            let expected = Target::Partition { partition, file: Some(FilePath::new(file.clone())) };
+            prop_assert_eq!(target(&build(&partition, &file)), expected);
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..160)) {
+            target(&bytes);
+        }
+
+        #[test]
+        fn no_damage_makes_it_panic(at in 0usize..90, byte in any::<u8>(), cut in 0usize..100) {
+            let mut bytes = build(&esp(), "\\EFI\\flipside\\boot-a.efi");
+            if let Some(b) = bytes.get_mut(at) { *b = byte; }
+            bytes.truncate(cut);
+            target(&bytes);
+        }
+    }
+}

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! What the firmware remembers: EFI variables, boot entries and their order
+//! (UEFI specification 2.10, chapter 3).
+//!
+//! NVRAM is hostile: nothing read from it is trusted, everything written to it
+//! is read back, and what already stands there is not written again.
+
+mod boot;
+mod boot_order;
+pub mod device_path;
+mod entries;
+mod error;
+pub mod evidence;
+pub mod load_option;
+mod text;
+mod variables;
+
+pub use boot::{EspIdentity, UefiBoot};
+pub use boot_order::{BootNumber, BootOrder};
+pub use error::EfiError;
+pub use evidence::{esp_hint, evidence};
+pub use variables::{GLOBAL_VARIABLE, LOADER_VARIABLE, Room, Variable, Variables};
+
+/// The boot file of `slot` as the firmware writes paths.
+pub fn boot_file_path(slot: super::Slot) -> String {
+    format!("\\EFI\\flipside\\boot-{}.efi", slot.letter())
+}

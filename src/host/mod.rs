@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The machine: what it is made of and how to touch it, without deciding
+//! anything.
+
+pub mod boot;
+mod bytes;
+pub mod cmdline;
+pub mod device;
+pub mod disk;
+pub mod durable;
+pub mod efi;
+pub mod error;
+pub mod esp;
+pub mod fat;
+pub mod gpt;
+pub mod medium;
+pub mod mounts;
+pub mod os_release;
+pub mod partition;
+pub mod place;
+mod record;
+pub mod region;
+mod root;
+pub mod running;
+mod slot;
+mod stack;
+#[cfg(test)]
+mod test_disk;
+#[cfg(test)]
+mod test_host;
+
+pub use disk::Disk;
+pub use error::HostError;
+pub use partition::Partition;
+pub use record::Record;
+pub use root::Root;
+pub use slot::Slot;
