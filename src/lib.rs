@@ -16,4 +16,5 @@ pub mod os_release;
 pub mod overlay;
 pub mod pe;
 pub mod printable;
+pub mod report;
 pub mod stop;

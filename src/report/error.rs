@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Why what flipside says cannot be read or written.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::code::Coded;
+
+/// Why what flipside says cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum ReportError {
+    /// A file that is there and cannot be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A file that cannot be written.
+    #[error("cannot write {}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A status file that is none.
+    #[error("{} is not a status document", path.display())]
+    NotAStatus {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// A status file of a later flipside.
+    #[error("{} has version {version}; this program knows only {}", path.display(), super::status::VERSION)]
+    StatusVersion {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        version: u32,
+    },
+}
+
+impl Coded for ReportError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Read { .. } => "report-unreadable",
+            Self::Write { .. } => "report-unwritable",
+            Self::NotAStatus { .. } | Self::StatusVersion { .. } => "status-malformed",
+        }
+    }
+}

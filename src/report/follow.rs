@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The progress of a run, in the status file.
+
+use std::sync::{Mutex, PoisonError};
+
+use super::progress::{Event, Progress, Tally};
+use super::{Status, StatusFile};
+
+/// Keeps the status file up to date while a run goes on. A file that cannot be
+/// written is said once, and is no reason to end the run.
+pub struct Follow(Mutex<Inner>);
+
+struct Inner {
+    file: StatusFile,
+    status: Status,
+    tally: Tally,
+    has_complained: bool,
+}
+
+impl Follow {
+    /// Begins with `status`, without writing it.
+    pub fn new(file: StatusFile, status: Status) -> Self {
+        let tally = Tally::default();
+        Self(Mutex::new(Inner { file, status, tally, has_complained: false }))
+    }
+
+    /// Changes the status and writes it at once.
+    pub fn change(&self, change: impl FnOnce(&mut Status)) {
+        let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut inner.status);
+        inner.write(true);
+    }
+
+    /// The status as it is now.
+    pub fn status(&self) -> Status {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).status.clone()
+    }
+}
+
+impl Progress for Follow {
+    fn event(&self, event: Event) {
+        let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        inner.tally.take(&event);
+        let progress = inner.tally.progress().cloned();
+        inner.status.progress = progress;
+        inner.write(matches!(event, Event::Phase(_)));
+    }
+}
+
+impl Inner {
+    fn write(&mut self, at_once: bool) {
+        self.status.time = jiff::Timestamp::now();
+        let Self { file, status, .. } = self;
+        let written = if at_once { file.write(status) } else { file.offer(status) };
+        if let Err(error) = written
+            && !std::mem::replace(&mut self.has_complained, true)
+        {
+            let cause = std::error::Error::source(&error).map(ToString::to_string);
+            tracing::warn!("{error}: {}", cause.unwrap_or_default());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::Root;
+    use crate::report::progress::Phase;
+    use crate::report::status::State;
+
+    #[test]
+    fn a_run_is_seen_from_outside() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = Root::new(directory.path());
+        let seen = || StatusFile::of(&root).read().unwrap().unwrap();
+        let status = Status::unknown(jiff::Timestamp::now());
+        let follow = Follow::new(StatusFile::of(&root), status);
+        follow.change(|status| status.state = State::Writing);
+        assert_eq!(seen().state, State::Writing);
+        follow.event(Event::Phase(Phase::Writing));
+        assert_eq!(seen().progress.unwrap().phase, Phase::Writing);
+        follow.event(Event::Fetched(7));
+        follow.event(Event::Phase(Phase::Arming));
+        assert_eq!(seen().progress.unwrap().fetched, 7);
+        follow.event(Event::Phase(Phase::Done));
+        assert_eq!(seen().progress, None);
+    }
+}

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! What flipside says: status, progress, history.
+
+pub mod ago;
+mod error;
+#[cfg(test)]
+mod example;
+pub mod file;
+mod follow;
+pub mod history;
+pub mod progress;
+pub mod status;
+mod text;
+
+pub use error::ReportError;
+pub use file::StatusFile;
+pub use follow::Follow;
+pub use status::Status;
+pub use text::status_text;

@@ -1,0 +1,328 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The status of a host: the one document that `flipside status`, the file in `/run`
+//! and D-Bus show. `docs/status.md` describes every field.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::progress::Phase;
+use crate::code::Severity;
+use crate::host::Slot;
+use crate::image::Digest;
+
+/// Version of the document; grows only where a field changes its meaning or goes away.
+pub const VERSION: u32 = 1;
+
+/// What a host runs, follows and waits for. Fields without a value are `null`, never absent.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// [`VERSION`].
+    pub version: u32,
+    /// When this was found out.
+    pub time: Timestamp,
+    /// The machine.
+    pub host: Machine,
+    /// What is followed (`track.image`); `None` where nothing is.
+    pub follows: Option<String>,
+    /// Where the host stands between two systems.
+    pub state: State,
+    /// The running slot, and how it is known.
+    pub running: Running,
+    /// Slot A, then slot B; empty where the host has no slots.
+    pub slots: Vec<SlotStatus>,
+    /// What the tag pointed to at the last check, where that is not installed.
+    pub available: Option<Available>,
+    /// Why the update on offer is not made.
+    pub blocked: Option<Blocked>,
+    /// The last look at the source.
+    pub last_check: Option<Check>,
+    /// When the timer looks again.
+    pub next_check: Option<Timestamp>,
+    /// The last error, until a run succeeds.
+    pub last_error: Option<Failure>,
+    /// Digests that are not tried again by themselves (P7).
+    pub failed: Vec<Failed>,
+    /// The digest that a rollback left: not installed again until the tag moves.
+    pub held: Option<Digest>,
+    /// The firmware's boot order, first to last.
+    pub boot_order: Vec<BootEntry>,
+    /// The entry that boots once at the next boot (`BootNext`): four hex digits.
+    pub boot_next: Option<String>,
+    /// Whether a reboot is needed for what is installed to run.
+    pub reboot_required: bool,
+    /// How far the present run is; `None` while none runs.
+    pub progress: Option<RunProgress>,
+}
+
+/// The machine.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Machine {
+    /// Its host name.
+    pub name: Option<String>,
+    /// What it is (`x86_64`, `aarch64`), and so which images suit it.
+    pub architecture: Option<String>,
+}
+
+/// Where a host stands between two systems.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// The running system is proven, and nothing is under way.
+    Idle,
+    /// An update is being written.
+    Writing,
+    /// An update is written, and does not boot by itself yet.
+    Installed,
+    /// The other slot boots once at the next boot.
+    Armed,
+    /// The running system has not proved itself yet.
+    Trial,
+    /// The last trial was not promoted, and the old system runs again.
+    FellBack,
+    /// It cannot be told.
+    #[default]
+    Unknown,
+}
+
+/// The running slot.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Running {
+    /// The slot; `None` where it cannot be told.
+    pub slot: Option<Slot>,
+    /// The facts that say so, the strongest first, each a sentence.
+    pub evidence: Vec<String>,
+    /// Why it cannot be told.
+    pub problem: Option<Problem>,
+}
+
+/// Something that is wrong, with its code.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// The stable code.
+    pub code: String,
+    /// One sentence.
+    pub message: String,
+}
+
+/// One slot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SlotStatus {
+    /// Which.
+    pub slot: Slot,
+    /// Whether it is the running one.
+    pub running: bool,
+    /// The version of the OS in it.
+    pub version: Option<String>,
+    /// The digest of the image in it; `None` on a host that flipside did not install.
+    pub digest: Option<Digest>,
+    /// What it is good for.
+    pub state: SlotState,
+    /// Since when it is in that state, where that is recorded.
+    pub since: Option<Timestamp>,
+    /// Its boot file on the ESP.
+    pub boot_file: BootFile,
+    /// Whether the loader on the ESP has an entry for it; `None` where it cannot be told.
+    pub loader_entry: Option<bool>,
+    /// Its entry in the firmware: four hex digits; `None` where there is none.
+    pub boot_entry: Option<String>,
+}
+
+/// What a slot is good for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SlotState {
+    /// Nothing is in it.
+    Empty,
+    /// It is being written, or a run that wrote it was cut off.
+    Writing,
+    /// It is whole, and has not booted yet.
+    Installed,
+    /// It boots once at the next boot.
+    Armed,
+    /// It runs, and has not proved itself yet.
+    Trial,
+    /// It has booted to success.
+    Proven,
+    /// What is in it failed its trial.
+    Failed,
+    /// It cannot be told.
+    #[default]
+    Unknown,
+}
+
+/// A slot's boot file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BootFile {
+    /// There is none.
+    Absent,
+    /// There is one without a valid first sector: it cannot boot (P2).
+    Unbootable,
+    /// There is one.
+    Bootable,
+    /// It cannot be told.
+    #[default]
+    Unknown,
+}
+
+/// An update on offer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Available {
+    /// Its version; `None` where it was not looked up.
+    pub version: Option<String>,
+    /// Its digest.
+    pub digest: Digest,
+}
+
+/// Why an update is not made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Blocked {
+    /// `defer`: tried again by itself; `block`: refused until something changes.
+    pub severity: Severity,
+    /// The stable code.
+    pub code: String,
+    /// One sentence.
+    pub message: String,
+    /// Since when.
+    pub since: Option<Timestamp>,
+}
+
+/// A look at the source.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Check {
+    /// When.
+    pub time: Timestamp,
+    /// What it came to.
+    pub result: CheckResult,
+}
+
+/// What a look at the source came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CheckResult {
+    /// The tag points to what runs or is installed.
+    UpToDate,
+    /// The tag points to something else.
+    Available,
+    /// The source did not say.
+    Failed,
+}
+
+/// An error that ended a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// The stable code.
+    pub code: String,
+    /// One sentence.
+    pub message: String,
+    /// When.
+    pub time: Timestamp,
+}
+
+/// A digest that failed (P7).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failed {
+    /// The digest.
+    pub digest: Digest,
+    /// Its version, where it is known.
+    pub version: Option<String>,
+    /// Why it counts as failed; one sentence.
+    pub reason: String,
+    /// How many of its trials were started and never promoted.
+    pub attempts: u32,
+}
+
+/// A firmware boot entry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BootEntry {
+    /// Its number: four hex digits.
+    pub number: String,
+    /// What the firmware calls it.
+    pub description: String,
+    /// What it boots.
+    pub what: BootTarget,
+    /// Whether the firmware may boot it (the attribute `LOAD_OPTION_ACTIVE`).
+    pub active: bool,
+}
+
+/// What a boot entry boots.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BootTarget {
+    /// Slot A.
+    SlotA,
+    /// Slot B.
+    SlotB,
+    /// The removable-media loader on this host's ESP.
+    Removable,
+    /// Something that is not flipside's.
+    Foreign,
+    /// Nothing: `BootOrder` lists a number without an entry.
+    Missing,
+}
+
+/// How far a run is. Byte counts are sums over the payloads so far.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunProgress {
+    /// What it is doing.
+    pub phase: Phase,
+    /// The payload that it is at.
+    pub payload: Option<String>,
+    /// Compressed bytes that came in.
+    pub fetched: u64,
+    /// Compressed bytes that have to come in.
+    pub fetch_total: u64,
+    /// Bytes that were verified and written.
+    pub written: u64,
+    /// Bytes that have to be written.
+    pub write_total: u64,
+    /// Bytes that were read back.
+    pub read_back: u64,
+}
+
+impl RunProgress {
+    /// The beginning of a phase.
+    pub fn at(phase: Phase) -> Self {
+        Self {
+            phase,
+            payload: None,
+            fetched: 0,
+            fetch_total: 0,
+            written: 0,
+            write_total: 0,
+            read_back: 0,
+        }
+    }
+}
+
+impl Status {
+    /// A host of which nothing is known at `time`.
+    pub fn unknown(time: Timestamp) -> Self {
+        Self {
+            version: VERSION,
+            time,
+            host: Machine::default(),
+            follows: None,
+            state: State::Unknown,
+            running: Running::default(),
+            slots: Vec::new(),
+            available: None,
+            blocked: None,
+            last_check: None,
+            next_check: None,
+            last_error: None,
+            failed: Vec::new(),
+            held: None,
+            boot_order: Vec::new(),
+            boot_next: None,
+            reboot_required: false,
+            progress: None,
+        }
+    }
+
+    /// The status of `slot`, where the host has slots.
+    pub fn slot(&self, slot: Slot) -> Option<&SlotStatus> {
+        self.slots.iter().find(|status| status.slot == slot)
+    }
+}

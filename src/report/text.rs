@@ -1,0 +1,383 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The status for people.
+
+use jiff::Timestamp;
+
+use super::ago::{ago, until};
+use super::progress::bytes;
+use super::status::{
+    BootFile, BootTarget, CheckResult, RunProgress, SlotState, SlotStatus, State, Status,
+};
+use crate::code::Severity;
+use crate::host::Slot;
+use crate::printable;
+
+/// The most characters that are shown of what others chose.
+const SHOWN: usize = 200;
+
+/// What a piece of text says about the host.
+#[derive(Debug, Clone, Copy)]
+enum Tone {
+    Plain,
+    Good,
+    Waiting,
+    Bad,
+    Faint,
+}
+
+impl Tone {
+    /// ECMA-48, section 8.3.117 (SGR).
+    fn paint(self, text: &str, colour: bool) -> String {
+        let code = match self {
+            _ if !colour || text.is_empty() => return text.to_owned(),
+            Self::Plain => return text.to_owned(),
+            Self::Good => "32",
+            Self::Waiting => "33",
+            Self::Bad => "31",
+            Self::Faint => "2",
+        };
+        format!("\x1b[{code}m{text}\x1b[0m")
+    }
+}
+
+/// `status` as `flipside status` prints it, without a last line feed. Times are seen from
+/// now; the rest of the text depends on `status` alone.
+pub fn status_text(status: &Status, colour: bool) -> String {
+    Page { status, now: Timestamp::now(), colour, lines: Vec::new() }.write()
+}
+
+struct Page<'a> {
+    status: &'a Status,
+    now: Timestamp,
+    colour: bool,
+    lines: Vec<String>,
+}
+
+impl Page<'_> {
+    fn write(mut self) -> String {
+        self.follows();
+        self.slots();
+        self.running();
+        self.next();
+        self.run();
+        self.checked();
+        self.trouble();
+        self.boots();
+        self.lines.join("\n")
+    }
+
+    /// A label and what it says; labels are a column.
+    fn line(&mut self, label: &str, text: &str) {
+        let label = Tone::Faint.paint(&format!("{label:<9}"), self.colour);
+        self.lines.push(format!("{label} {text}").trim_end().to_owned());
+    }
+
+    fn said(&mut self, label: &str, tone: Tone, text: &str) {
+        let text = tone.paint(&printable::line(text, 2 * SHOWN), self.colour);
+        self.line(label, &text);
+    }
+
+    fn follows(&mut self) {
+        match &self.status.follows {
+            Some(image) => self.said("follows", Tone::Plain, image),
+            None => self.said("follows", Tone::Plain, "nothing (track.image is not set)"),
+        }
+    }
+
+    /// Versions, words and digests of both slots stand below each other.
+    fn slots(&mut self) {
+        if self.status.slots.is_empty() {
+            return;
+        }
+        let status = self.status;
+        let rows: Vec<_> = status
+            .slots
+            .iter()
+            .map(|slot| {
+                let version = slot.version.as_deref().unwrap_or("-");
+                let digest = slot.digest.map(|digest| digest.short()).unwrap_or_default();
+                let (words, tone) = self.words(slot);
+                (slot.slot, printable::line(version, 40), words, tone, digest)
+            })
+            .collect();
+        let width = |text: &str| text.chars().count();
+        let version_width = rows.iter().map(|row| width(&row.1)).max().unwrap_or(0);
+        let words_width = rows.iter().map(|row| width(&row.2)).max().unwrap_or(0);
+        for (slot, version, words, tone, digest) in rows {
+            // Padded before it is painted: escape sequences have no width.
+            let words = tone.paint(&format!("{words:<words_width$}"), self.colour);
+            let digest = Tone::Faint.paint(&digest, self.colour);
+            let text = format!("{version:<version_width$}   {words}   {digest}");
+            self.line(&format!("slot {slot}"), text.trim_end());
+        }
+    }
+
+    fn words(&self, slot: &SlotStatus) -> (String, Tone) {
+        let ago = slot.since.map(|since| format!(" {}", ago(since, self.now))).unwrap_or_default();
+        let is_next = self.boots_next() == Some(slot.slot);
+        let (words, tone) = match slot.state {
+            SlotState::Empty => ("empty".to_owned(), Tone::Faint),
+            SlotState::Writing if self.status.progress.is_some() => {
+                ("being written".to_owned(), Tone::Waiting)
+            }
+            SlotState::Writing => ("written in part, does not boot".to_owned(), Tone::Waiting),
+            SlotState::Installed => (format!("installed{ago}"), Tone::Waiting),
+            SlotState::Armed => {
+                (format!("installed{ago}, boots once at the next reboot"), Tone::Waiting)
+            }
+            SlotState::Trial => (format!("on trial{ago}"), Tone::Waiting),
+            SlotState::Proven if is_next && !slot.running => {
+                (format!("proven{ago}, boots once at the next reboot"), Tone::Waiting)
+            }
+            SlotState::Proven => (format!("proven{ago}"), Tone::Good),
+            SlotState::Failed => (format!("failed{ago}"), Tone::Bad),
+            SlotState::Unknown => ("state unknown".to_owned(), Tone::Faint),
+        };
+        let words = if slot.running { format!("running, {words}") } else { words };
+        // What failed was made unbootable on purpose (P7).
+        let may_boot =
+            !matches!(slot.state, SlotState::Empty | SlotState::Writing | SlotState::Failed);
+        match slot.boot_file {
+            BootFile::Absent if may_boot => (format!("{words}, no boot file"), Tone::Bad),
+            BootFile::Unbootable if may_boot => {
+                (format!("{words}, boot file unbootable"), Tone::Bad)
+            }
+            _ => (words, tone),
+        }
+    }
+
+    /// The slot that `BootNext` names.
+    fn boots_next(&self) -> Option<Slot> {
+        let next = self.status.boot_next.as_ref()?;
+        let slot = |slot: &&SlotStatus| slot.boot_entry.as_ref() == Some(next);
+        self.status.slots.iter().find(slot).map(|slot| slot.slot)
+    }
+
+    fn running(&mut self) {
+        if let Some(problem) = &self.status.running.problem {
+            let text = format!("unknown: {} [{}]", problem.message, problem.code);
+            self.said("running", Tone::Bad, &text);
+        }
+    }
+
+    fn next(&mut self) {
+        let other = self.status.running.slot.map(Slot::other);
+        let words = match self.status.state {
+            State::Writing if self.status.progress.is_none() => {
+                "an update was cut off; the next run finishes it"
+            }
+            State::Installed => "the update is installed and waits to be armed",
+            State::Trial => "promote, or fall back at the next boot",
+            State::FellBack => "nothing: the last trial fell back",
+            State::Armed => {
+                let slot = other.map(|slot| format!(" into slot {slot}")).unwrap_or_default();
+                return self.said("next", Tone::Waiting, &format!("reboot{slot}"));
+            }
+            _ if self.status.reboot_required => "reboot",
+            _ => return,
+        };
+        self.said("next", Tone::Waiting, words);
+    }
+
+    fn run(&mut self) {
+        if let Some(progress) = &self.status.progress {
+            let text = run_text(progress);
+            self.said("now", Tone::Waiting, &text);
+        }
+    }
+
+    fn checked(&mut self) {
+        let again = self.status.next_check.map(|time| until(time, self.now));
+        let text = match (&self.status.last_check, again) {
+            (None, None) => return,
+            (None, Some(again)) => format!("not since the boot, {again}"),
+            (Some(check), again) => {
+                let mut text = ago(check.time, self.now);
+                if check.result == CheckResult::Failed {
+                    text.push_str(", without an answer");
+                }
+                match again {
+                    Some(again) => format!("{text}, again {again}"),
+                    None => text,
+                }
+            }
+        };
+        self.said("checked", Tone::Plain, &text);
+    }
+
+    fn trouble(&mut self) {
+        let status = self.status;
+        if let Some(available) = &status.available {
+            let version = available.version.as_deref().unwrap_or("an update");
+            let text = format!("{version} ({})", available.digest.short());
+            self.said("available", Tone::Plain, &text);
+        }
+        if let Some(blocked) = &status.blocked {
+            let (label, tone) = match blocked.severity {
+                Severity::Defer => ("deferred", Tone::Waiting),
+                Severity::Block | Severity::Error => ("blocked", Tone::Bad),
+            };
+            let since = blocked
+                .since
+                .map(|since| format!(" ({})", ago(since, self.now)))
+                .unwrap_or_default();
+            self.said(label, tone, &format!("{} [{}]{since}", blocked.message, blocked.code));
+        }
+        if let Some(error) = &status.last_error {
+            let since = ago(error.time, self.now);
+            let text = format!("{} [{}] ({since})", error.message, error.code);
+            self.said("error", Tone::Bad, &text);
+        }
+        for failed in &status.failed {
+            let version =
+                failed.version.as_ref().map(|version| format!("{version}, ")).unwrap_or_default();
+            let text = format!("{version}{}: {}", failed.digest.short(), failed.reason);
+            self.said("failed", Tone::Bad, &text);
+        }
+        if let Some(held) = &status.held {
+            let text = format!("{}: not installed again until the tag moves", held.short());
+            self.said("held", Tone::Waiting, &text);
+        }
+    }
+
+    fn boots(&mut self) {
+        let status = self.status;
+        let name = |number: &str| {
+            let entry = status.boot_order.iter().find(|entry| entry.number == number);
+            match entry.map(|entry| (entry.what, entry.description.as_str())) {
+                Some((BootTarget::SlotA, _)) => "slot A".to_owned(),
+                Some((BootTarget::SlotB, _)) => "slot B".to_owned(),
+                Some((BootTarget::Removable, _)) => "the loader on the ESP".to_owned(),
+                Some((BootTarget::Missing, _)) => format!("missing entry {number}"),
+                Some((BootTarget::Foreign, description)) => printable::line(description, 40),
+                None => format!("entry {number}"),
+            }
+        };
+        let mut parts = Vec::new();
+        if let Some(next) = &status.boot_next {
+            let next = self.boots_next().map_or_else(|| name(next), |slot| format!("slot {slot}"));
+            parts.push(format!("{next} once"));
+        }
+        let order: Vec<String> = status
+            .boot_order
+            .iter()
+            .map(|entry| {
+                let off = if entry.active { "" } else { " (off)" };
+                format!("{}{off}", name(&entry.number))
+            })
+            .collect();
+        if !order.is_empty() {
+            parts.push(order.join(", "));
+        }
+        if !parts.is_empty() {
+            self.said("boots", Tone::Plain, &parts.join(", then "));
+        }
+    }
+}
+
+fn run_text(progress: &RunProgress) -> String {
+    let title = progress.phase.title();
+    match &progress.payload {
+        Some(payload) if progress.write_total > 0 => format!(
+            "{title}: {payload}, {} of {} written",
+            bytes(progress.written),
+            bytes(progress.write_total)
+        ),
+        _ => title.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::example::{NOW, before, full};
+    use crate::report::status::{Running, VERSION};
+
+    fn text(status: &Status) -> String {
+        let now = Timestamp::from_second(NOW).unwrap();
+        Page { status, now, colour: false, lines: Vec::new() }.write()
+    }
+
+    fn calm() -> Status {
+        Status {
+            running: Running { slot: Some(Slot::A), ..Running::default() },
+            available: None,
+            blocked: None,
+            last_error: None,
+            failed: Vec::new(),
+            held: None,
+            progress: None,
+            ..full()
+        }
+    }
+
+    #[test]
+    fn an_armed_host() {
+        let expected = "\
+follows   registry.example.com/acme/edge:stable
+slot A    2026.11.1   running, proven 3 weeks ago                        sha256:1
+slot B    2026.11.2   installed 2 h ago, boots once at the next reboot   sha256:2
+next      reboot into slot B
+checked   2 h ago, again in 19 h
+boots     slot B once, then slot A, slot B, UiApp";
+        let mut shown = text(&calm());
+        for (slot, version) in [("1", "2026.11.1"), ("2", "2026.11.2")] {
+            let short = crate::image::Digest::of(version.as_bytes()).short();
+            shown = shown.replace(&short, &format!("sha256:{slot}"));
+        }
+        assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn everything_that_is_wrong_is_said_with_its_code() {
+        let shown = text(&full());
+        for line in [
+            "running   unknown: m [running-slot-unclear]",
+            "deferred  hook 50-maintenance: until 18:00 [hook-deferred] (60 min ago)",
+            "error     the tag does not exist [not-found] (26 h ago)",
+            "now       writing",
+        ] {
+            assert!(shown.lines().any(|shown| shown == line), "{line}\n{shown}");
+        }
+        for label in ["available ", "failed ", "held "] {
+            assert!(shown.lines().any(|line| line.starts_with(label)), "{label}");
+        }
+    }
+
+    #[test]
+    fn a_host_that_follows_nothing_is_one_line() {
+        let status = Status::unknown(before(0));
+        assert_eq!(text(&status), "follows   nothing (track.image is not set)");
+        assert_eq!(status.version, VERSION);
+    }
+
+    #[test]
+    fn a_slot_that_should_boot_and_cannot_is_seen() {
+        let mut status = calm();
+        status.slots[0].boot_file = BootFile::Absent;
+        status.slots[1].state = SlotState::Writing;
+        status.slots[1].boot_file = BootFile::Unbootable;
+        let shown = text(&status);
+        assert!(shown.contains("running, proven 3 weeks ago, no boot file "), "{shown}");
+        assert!(shown.contains("written in part, does not boot "), "{shown}");
+    }
+
+    #[test]
+    fn colours_change_nothing_but_colours_and_nobody_else_brings_them() {
+        let mut status = full();
+        status.slots[1].version = Some("2\x1b[31m\n\u{202e}".into());
+        status.boot_order[2].description = "Ui\x1b]0;App\x07".into();
+        let now = Timestamp::from_second(NOW).unwrap();
+        let painted = Page { status: &status, now, colour: true, lines: Vec::new() }.write();
+        let mut bare = String::new();
+        for (at, piece) in painted.split("\x1b[").enumerate() {
+            bare.push_str(if at == 0 { piece } else { piece.split_once('m').unwrap().1 });
+        }
+        let bare: Vec<&str> = bare.lines().map(str::trim_end).collect();
+        let plain = text(&status);
+        assert!(!plain.contains('\x1b'));
+        assert_eq!(bare, plain.lines().collect::<Vec<_>>());
+        assert_ne!(painted, plain);
+    }
+}
