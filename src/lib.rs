@@ -17,4 +17,5 @@ pub mod overlay;
 pub mod pe;
 pub mod printable;
 pub mod report;
+pub mod source;
 pub mod stop;

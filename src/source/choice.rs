@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Which image of an OCI layout is meant, and where its index lists it.
+
+use super::local::LocalError;
+use crate::image::{Descriptor, Digest, INDEX_TYPE, Index, MANIFEST_TYPE};
+
+/// The annotation of an index entry that holds its tag (OCI image spec, "Annotations").
+pub const TAG_ANNOTATION: &str = "org.opencontainers.image.ref.name";
+
+/// Which of the images that an index lists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Choice {
+    /// The only one.
+    Only,
+    /// The one with this tag.
+    Tag(String),
+    /// The one with this digest, listed or not.
+    Digest(Digest),
+}
+
+impl Choice {
+    /// By tag, by `sha256:...`, or the only one.
+    pub(super) fn new(tag: Option<&str>) -> Self {
+        match tag.map(|tag| (tag, tag.parse())) {
+            None => Self::Only,
+            Some((_, Ok(digest))) => Self::Digest(digest),
+            Some((tag, Err(_))) => Self::Tag(tag.to_owned()),
+        }
+    }
+
+    /// What follows the path when people write the place.
+    pub(super) fn suffix(&self) -> String {
+        match self {
+            Self::Only => String::new(),
+            Self::Tag(tag) => format!(":{tag}"),
+            Self::Digest(digest) => format!("@{digest}"),
+        }
+    }
+
+    pub(super) fn find(&self, index: &Index, place: &str) -> Result<Digest, LocalError> {
+        let mut images: Vec<_> = index
+            .manifests
+            .iter()
+            .filter(|entry| [MANIFEST_TYPE, INDEX_TYPE].contains(&entry.media_type.as_str()))
+            .collect();
+        let present = present(&images);
+        let place = place.to_owned();
+        if let Self::Digest(digest) = self {
+            return Ok(*digest);
+        }
+        if let Self::Tag(tag) = self {
+            images.retain(|entry| entry.annotations.get(TAG_ANNOTATION) == Some(tag));
+        }
+        // One image may be listed under several tags.
+        let mut digests: Vec<_> = images.iter().map(|entry| entry.digest).collect();
+        digests.sort_unstable();
+        digests.dedup();
+        match (digests.as_slice(), self) {
+            ([only], _) => Ok(*only),
+            ([], Self::Tag(tag)) => {
+                Err(LocalError::TagNotFound { place, tag: tag.clone(), present })
+            }
+            ([], _) => {
+                Err(LocalError::LayoutInvalid { place, what: "its index lists no image".into() })
+            }
+            _ => Err(LocalError::TagAmbiguous { place, present }),
+        }
+    }
+}
+
+fn present(images: &[&Descriptor]) -> String {
+    if images.is_empty() {
+        return "none".to_owned();
+    }
+    let name = |entry: &&Descriptor| match entry.annotations.get(TAG_ANNOTATION) {
+        Some(tag) => tag.chars().take(128).collect(),
+        None => entry.digest.short(),
+    };
+    let mut names: Vec<String> = images.iter().take(20).map(name).collect();
+    if images.len() > names.len() {
+        names.push(format!("{} more", images.len() - names.len()));
+    }
+    names.join(", ")
+}

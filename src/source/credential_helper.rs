@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Docker's credential helpers: `docker-credential-NAME get`, the server's name
+//! on stdin, JSON on stdout (docker-credential-helpers, "Development").
+
+use std::io::{Read, Write};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use serde::Deserialize;
+
+use super::SourceError;
+use super::credentials::{Credentials, Environment, Secret};
+use crate::host::Root;
+use crate::stop::Stop;
+
+/// How long a helper may take: some ask a cloud's metadata service.
+const TIME_LIMIT: Duration = Duration::from_secs(30);
+/// The most bytes of output that are read.
+const OUTPUT_LIMIT: u64 = 64 << 10;
+/// The name that stands for "the secret is an identity token".
+const TOKEN_USER: &str = "<token>";
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Answer {
+    #[serde(default)]
+    username: String,
+    #[serde(default)]
+    secret: String,
+}
+
+/// What the helper called `name` knows of `server`; `None` where it says that
+/// it knows nothing.
+///
+/// # Errors
+/// [`SourceError::HelperFailed`], [`SourceError::Stopped`].
+pub(super) fn get(
+    name: &str,
+    server: &str,
+    root: &Root,
+    environment: Environment<'_>,
+    stop: &Stop,
+) -> Result<Option<Credentials>, SourceError> {
+    let helper = format!("docker-credential-{name}");
+    let failed = |reason: String| SourceError::HelperFailed { helper: helper.clone(), reason };
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    if name.is_empty() || !name.bytes().all(plain) {
+        return Err(failed("its name has other characters than letters, digits, - _ and .".into()));
+    }
+    let program = find(&helper, root, environment)
+        .ok_or_else(|| failed("there is no such program in PATH".into()))?;
+    let mut running = Running::start(&program, server).map_err(|e| failed(e.to_string()))?;
+    let (succeeded, output) = running.finish(stop, &failed)?;
+    if !succeeded {
+        let text = String::from_utf8_lossy(&output);
+        if text.contains("credentials not found") {
+            return Ok(None);
+        }
+        return Err(failed("it ended with an error".into()));
+    }
+    let answer: Answer = serde_json::from_slice(&output)
+        .map_err(|_| failed("its answer is not the JSON that is expected".into()))?;
+    let secret = match answer {
+        Answer { secret, .. } if secret.is_empty() => return Ok(None),
+        Answer { username, secret } if username == TOKEN_USER => Secret::IdentityToken(secret),
+        Answer { username, secret } => Secret::Password { username, password: secret },
+    };
+    Ok(Some(Credentials { secret, origin: helper }))
+}
+
+/// The helper in the directories of PATH, below the root as everything.
+fn find(helper: &str, root: &Root, environment: Environment<'_>) -> Option<PathBuf> {
+    let path = environment("PATH")
+        .unwrap_or_else(|| "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin".into());
+    std::env::split_paths(&path)
+        .filter(|directory| directory.is_absolute())
+        .map(|directory| root.path(directory).join(helper))
+        .find(|candidate| candidate.is_file())
+}
+
+/// A helper and what it started; all of it ends with this value.
+struct Running {
+    child: Child,
+    output: mpsc::Receiver<Vec<u8>>,
+}
+
+impl Running {
+    fn start(program: &std::path::Path, server: &str) -> std::io::Result<Self> {
+        let mut child = Command::new(program)
+            .arg("get")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .process_group(0)
+            .spawn()?;
+        let (sender, output) = mpsc::channel();
+        let stdout = child.stdout.take();
+        let stdin = child.stdin.take();
+        let running = Self { child, output };
+        if let Some(mut stdin) = stdin {
+            // Short enough for the pipe, so this does not block. A helper that does
+            // not read it says so by its answer.
+            let _ = writeln!(stdin, "{server}");
+        }
+        if let Some(stdout) = stdout {
+            std::thread::Builder::new().name("flipside-helper".into()).spawn(move || {
+                let mut bytes = Vec::new();
+                let _ = stdout.take(OUTPUT_LIMIT).read_to_end(&mut bytes);
+                let _ = sender.send(bytes);
+            })?;
+        }
+        Ok(running)
+    }
+
+    /// Waits for the end: whether it was a success, and the output.
+    fn finish(
+        &mut self,
+        stop: &Stop,
+        failed: &dyn Fn(String) -> SourceError,
+    ) -> Result<(bool, Vec<u8>), SourceError> {
+        let deadline = Instant::now() + TIME_LIMIT;
+        let mut output = None;
+        let mut status = None;
+        while output.is_none() || status.is_none() {
+            stop.check()?;
+            if Instant::now() > deadline {
+                return Err(failed(format!("it did not answer in {} s", TIME_LIMIT.as_secs())));
+            }
+            if status.is_none() {
+                status = self.child.try_wait().map_err(|e| failed(e.to_string()))?;
+            }
+            match self.output.recv_timeout(Duration::from_millis(20)) {
+                Ok(bytes) => output = Some(bytes),
+                Err(mpsc::RecvTimeoutError::Timeout) => {}
+                Err(mpsc::RecvTimeoutError::Disconnected) => {
+                    output.get_or_insert_with(Vec::new);
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+            }
+        }
+        Ok((status.is_some_and(|s| s.success()), output.unwrap_or_default()))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Ok(None) = self.child.try_wait() {
+            let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+            if let Some(pid) = pid {
+                let _ = kill_process_group(pid, Signal::KILL);
+            }
+            let _ = self.child.wait();
+        }
+    }
+}

@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Credentials in the files of containers-auth.json(5) and Docker's
+//! `config.json`. They are looked for only once a registry asks.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use base64::Engine;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use serde::Deserialize;
+
+use super::{Options, SourceError, credential_helper};
+
+/// The most bytes that a file of credentials may have.
+const FILE_LIMIT: u64 = 1 << 20;
+
+/// Base64 with or without padding.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &base64::alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// What a registry or its token service is shown, and where it was found.
+#[derive(Clone)]
+pub(crate) struct Credentials {
+    pub secret: Secret,
+    /// For people: the file or the helper.
+    pub origin: String,
+}
+
+/// The kinds of credentials.
+#[derive(Clone)]
+pub(crate) enum Secret {
+    /// For Basic, or for the token service.
+    Password { username: String, password: String },
+    /// An OAuth2 refresh token for the token service.
+    IdentityToken(String),
+    /// A bearer token for the registry itself.
+    RegistryToken(String),
+}
+
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Credentials(from {})", self.origin)
+    }
+}
+
+/// The environment, as far as it says where credentials are.
+pub(crate) type Environment<'a> = &'a dyn Fn(&str) -> Option<OsString>;
+
+/// The credentials for a repository, by the first file that has any.
+///
+/// # Errors
+/// [`SourceError::CredentialsUnreadable`], [`SourceError::HelperFailed`].
+pub(crate) fn find(
+    options: &Options,
+    environment: Environment<'_>,
+    host: &str,
+    repository: &str,
+) -> Result<Option<Credentials>, SourceError> {
+    for (path, required) in places(options, environment) {
+        let Some(file) = read(&path, required)? else { continue };
+        let here = File { path: &path, file };
+        if let Some(found) = here.find(options, environment, host, repository)? {
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
+}
+
+/// Where credentials may be, first place first, and whether the file has to exist.
+fn places(options: &Options, environment: Environment<'_>) -> Vec<(PathBuf, bool)> {
+    let root = &options.root;
+    if let Some(file) = &options.auth_file {
+        return vec![(root.path(file), true)];
+    }
+    let variable = |name| environment(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+    let mut places = Vec::new();
+    let mut add = |path: Option<PathBuf>| {
+        places.extend(path.filter(|p| p.is_absolute()).map(|p| (root.path(p), false)));
+    };
+    add(Some("/etc/flipside/auth.json".into()));
+    add(Some("/run/flipside/auth.json".into()));
+    let home = variable("HOME");
+    match variable("REGISTRY_AUTH_FILE") {
+        // As with other programs, it replaces the usual places.
+        Some(file) => add(Some(file)),
+        None => {
+            add(variable("XDG_RUNTIME_DIR").map(|d| d.join("containers/auth.json")));
+            add(Some("/run/containers/0/auth.json".into()));
+            let config = variable("XDG_CONFIG_HOME")
+                .or_else(|| home.as_ref().map(|home| home.join(".config")));
+            add(config.map(|d| d.join("containers/auth.json")));
+        }
+    }
+    let docker = variable("DOCKER_CONFIG").or_else(|| home.map(|home| home.join(".docker")));
+    add(docker.map(|d| d.join("config.json")));
+    places
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase")]
+struct AuthFile {
+    #[serde(default)]
+    auths: BTreeMap<String, Entry>,
+    #[serde(default)]
+    cred_helpers: BTreeMap<String, String>,
+    #[serde(default)]
+    creds_store: Option<String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Entry {
+    auth: Option<String>,
+    username: Option<String>,
+    password: Option<String>,
+    identitytoken: Option<String>,
+    registrytoken: Option<String>,
+}
+
+fn read(path: &Path, required: bool) -> Result<Option<AuthFile>, SourceError> {
+    let unreadable =
+        |reason: String| SourceError::CredentialsUnreadable { path: path.to_owned(), reason };
+    let file = match std::fs::File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && !required => return Ok(None),
+        Err(error) => return Err(unreadable(error.to_string())),
+    };
+    let mut bytes = Vec::new();
+    file.take(FILE_LIMIT + 1).read_to_end(&mut bytes).map_err(|e| unreadable(e.to_string()))?;
+    if bytes.len() as u64 > FILE_LIMIT {
+        return Err(unreadable(format!("it has more than {FILE_LIMIT} bytes")));
+    }
+    if bytes.trim_ascii().is_empty() {
+        return Ok(Some(AuthFile::default()));
+    }
+    // serde's own words may quote a secret, so only the place is told.
+    serde_json::from_slice(&bytes).map(Some).map_err(|error| {
+        unreadable(format!("line {}, column {} is not as expected", error.line(), error.column()))
+    })
+}
+
+struct File<'a> {
+    path: &'a Path,
+    file: AuthFile,
+}
+
+impl File<'_> {
+    fn find(
+        &self,
+        options: &Options,
+        environment: Environment<'_>,
+        host: &str,
+        repository: &str,
+    ) -> Result<Option<Credentials>, SourceError> {
+        let candidates = candidates(host, repository);
+        let ask = |helper: &str| {
+            // Docker Hub is stored under its old address.
+            let server = if host == "docker.io" { "https://index.docker.io/v1/" } else { host };
+            credential_helper::get(helper, server, &options.root, environment, &options.stop)
+        };
+        if let Some(helper) = longest(&self.file.cred_helpers, &candidates)
+            && let Some(found) = ask(helper)?
+        {
+            return Ok(Some(found));
+        }
+        if let Some(entry) = longest(&self.file.auths, &candidates)
+            && let Some(secret) = self.secret(entry)?
+        {
+            let origin = self.path.display().to_string();
+            return Ok(Some(Credentials { secret, origin }));
+        }
+        match self.file.creds_store.as_deref() {
+            Some(helper) if !helper.is_empty() => ask(helper),
+            _ => Ok(None),
+        }
+    }
+
+    /// The secret of an entry; Docker leaves empty entries beside a `credsStore`.
+    fn secret(&self, entry: &Entry) -> Result<Option<Secret>, SourceError> {
+        let given = |text: &Option<String>| text.clone().filter(|t| !t.is_empty());
+        if let Some(token) = given(&entry.registrytoken) {
+            return Ok(Some(Secret::RegistryToken(token)));
+        }
+        if let Some(token) = given(&entry.identitytoken) {
+            return Ok(Some(Secret::IdentityToken(token)));
+        }
+        if let (Some(username), Some(password)) = (given(&entry.username), given(&entry.password)) {
+            return Ok(Some(Secret::Password { username, password }));
+        }
+        let Some(auth) = given(&entry.auth) else { return Ok(None) };
+        let decoded = BASE64.decode(auth.trim()).ok().and_then(|b| String::from_utf8(b).ok());
+        match decoded.as_deref().and_then(|text| text.split_once(':')) {
+            Some((username, password)) => Ok(Some(Secret::Password {
+                username: username.to_owned(),
+                password: password.trim_end_matches('\0').to_owned(),
+            })),
+            None => Err(SourceError::CredentialsUnreadable {
+                path: self.path.to_owned(),
+                reason: "an \"auth\" is not base64 of user:password".to_owned(),
+            }),
+        }
+    }
+}
+
+/// The names under which credentials may stand, most specific first.
+fn candidates(host: &str, repository: &str) -> Vec<String> {
+    let mut candidates = Vec::new();
+    let mut path = repository;
+    while !path.is_empty() {
+        candidates.push(format!("{host}/{path}"));
+        path = path.rsplit_once('/').map_or("", |(parent, _)| parent);
+    }
+    candidates.push(host.to_owned());
+    candidates
+}
+
+/// The value of the most specific candidate.
+fn longest<'a, T>(map: &'a BTreeMap<String, T>, candidates: &[String]) -> Option<&'a T> {
+    candidates.iter().find_map(|candidate| {
+        map.get(candidate)
+            .or_else(|| map.iter().find(|(key, _)| normalized(key) == *candidate).map(|(_, v)| v))
+    })
+}
+
+/// A key without what old tools wrote around it: `https://index.docker.io/v1/`.
+fn normalized(key: &str) -> String {
+    let key = key.strip_prefix("https://").or_else(|| key.strip_prefix("http://")).unwrap_or(key);
+    let key = key.trim_end_matches('/');
+    let key = key.strip_suffix("/v1").or_else(|| key.strip_suffix("/v2")).unwrap_or(key);
+    let (host, path) = key.split_once('/').map_or((key, None), |(h, p)| (h, Some(p)));
+    let host = match host.to_ascii_lowercase() {
+        name if name == "index.docker.io" || name == "registry-1.docker.io" => "docker.io".into(),
+        name => name,
+    };
+    match path {
+        Some(path) => format!("{host}/{path}"),
+        None => host,
+    }
+}
+
+#[cfg(test)]
+#[path = "credentials_tests.rs"]
+mod tests;

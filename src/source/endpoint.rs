@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! One repository on one host: the registry itself or a mirror of it.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use reqwest::header::HeaderMap;
+use reqwest::{Method, StatusCode, Url};
+
+use super::answer::{Answer, drain};
+use super::http::{Http, Request};
+use super::login::{Login, Place};
+use super::reference::{is_host, is_loopback, is_repository};
+use super::retry::Failure;
+use super::{Reference, SourceError};
+
+/// How often a request is answered with 401 before that is believed: the token
+/// has expired, and another caller's renewal came between.
+const LOGINS: usize = 3;
+
+/// One repository on one host.
+pub(super) struct Endpoint {
+    /// As people write it.
+    pub host: String,
+    pub repository: String,
+    /// On a mirror: the registry whose repository this is.
+    namespace: Option<String>,
+    login: Login,
+    /// On loopback, where both are as good: which of the two is spoken.
+    tls: AtomicBool,
+    settled: AtomicBool,
+    /// It could not be reached; a mirror is then left out.
+    pub down: AtomicBool,
+}
+
+impl Endpoint {
+    pub fn registry(reference: &Reference) -> Self {
+        Self::new(reference.host(), reference.repository().to_owned(), None)
+    }
+
+    /// A mirror given as `host[:port][/prefix]`.
+    ///
+    /// # Errors
+    /// [`SourceError::ReferenceInvalid`], [`SourceError::PlainHttpRefused`].
+    pub fn mirror(mirror: &str, reference: &Reference) -> Result<Self, SourceError> {
+        let invalid = |reason| SourceError::ReferenceInvalid {
+            text: mirror.chars().take(200).collect(),
+            reason,
+        };
+        let place = mirror.strip_prefix("https://").unwrap_or(mirror).trim_end_matches('/');
+        if place.contains("://") {
+            return Err(invalid("a mirror is host[:port][/prefix]; list plain ones in plain_http"));
+        }
+        let (host, prefix) = place.split_once('/').map_or((place, None), |(h, p)| (h, Some(p)));
+        let host = host.to_ascii_lowercase();
+        if !is_host(&host) || prefix.is_some_and(|prefix| !is_repository(prefix)) {
+            return Err(invalid("a mirror is host[:port][/prefix]"));
+        }
+        let repository = match prefix {
+            Some(prefix) => format!("{prefix}/{}", reference.repository()),
+            None => reference.repository().to_owned(),
+        };
+        Ok(Self::new(&host, repository, Some(reference.host().to_owned())))
+    }
+
+    fn new(host: &str, repository: String, namespace: Option<String>) -> Self {
+        Self {
+            host: host.to_owned(),
+            repository,
+            namespace,
+            login: Login::default(),
+            tls: AtomicBool::new(false),
+            settled: AtomicBool::new(false),
+            down: AtomicBool::new(false),
+        }
+    }
+
+    /// Asks for `path` below the repository, logging in where that is asked for.
+    /// Any status but 401 is the caller's matter.
+    pub async fn ask(
+        &self,
+        http: &Http,
+        method: Method,
+        path: &str,
+        headers: HeaderMap,
+    ) -> Result<Answer, Failure> {
+        let mut logins = 0;
+        loop {
+            let (authorization, generation) = self.login.current().await;
+            let url = self.url(http, path)?;
+            let request = Request {
+                method: method.clone(),
+                url: url.clone(),
+                authorization,
+                headers: headers.clone(),
+                form: None,
+            };
+            let answer = self.send(http, request).await?;
+            let refused = answer.response.status() == StatusCode::UNAUTHORIZED && !answer.foreign;
+            if !refused {
+                return Ok(answer);
+            }
+            logins += 1;
+            if logins >= LOGINS {
+                let reason = self.login.refusal().await;
+                return Err(SourceError::Unauthorized { host: answer.host, reason }.into());
+            }
+            let challenge = answer.response.headers().clone();
+            drain(answer.response).await;
+            let place = Place { host: &self.host, repository: &self.repository, url: &url };
+            self.login.renew(http, &place, &challenge, generation).await?;
+        }
+    }
+
+    /// Sends, and finds out which of the two a loopback port speaks: plain HTTP
+    /// first, and TLS where something answers but not in HTTP, or with the 400
+    /// that servers of TLS give to HTTP.
+    async fn send(&self, http: &Http, request: Request) -> Result<Answer, Failure> {
+        let open = request.url.scheme() == "http"
+            && is_loopback(&self.host)
+            && !self.settled.load(Ordering::Relaxed);
+        if !open {
+            return http.send(request).await;
+        }
+        let plain = http.send(request.clone()).await;
+        let other = match &plain {
+            Ok(answer) => answer.response.status() == StatusCode::BAD_REQUEST,
+            Err(failure) => failure.other_protocol,
+        };
+        if other {
+            let mut request = request;
+            // Cannot fail between these two schemes.
+            let _ = request.url.set_scheme("https");
+            let answer = http.send(request).await;
+            let speaks_tls = match &answer {
+                Ok(_) => true,
+                Err(failure) => !is_no_tls(&failure.error, &self.host),
+            };
+            if speaks_tls {
+                self.tls.store(true, Ordering::Relaxed);
+                self.settled.store(true, Ordering::Relaxed);
+                return answer;
+            }
+        }
+        if plain.is_ok() {
+            self.settled.store(true, Ordering::Relaxed);
+        }
+        plain
+    }
+
+    fn url(&self, http: &Http, path: &str) -> Result<Url, SourceError> {
+        // Docker Hub's API is not where its name says.
+        let host = if self.host == "docker.io" { "registry-1.docker.io" } else { &self.host };
+        let invalid = || SourceError::ReferenceInvalid {
+            text: format!("{host}/{}", self.repository),
+            reason: "it cannot be written as a URL",
+        };
+        let text = format!("http://{host}/v2/{}/{path}", self.repository);
+        let mut url = Url::parse(&text).map_err(|_| invalid())?;
+        if http.check_scheme(None, &url).is_err() || self.tls.load(Ordering::Relaxed) {
+            let text = format!("https://{host}/v2/{}/{path}", self.repository);
+            url = Url::parse(&text).map_err(|_| invalid())?;
+        }
+        if let Some(namespace) = &self.namespace {
+            // As containerd asks mirrors: one that serves several registries needs it.
+            url.query_pairs_mut().append_pair("ns", namespace);
+        }
+        Ok(url)
+    }
+}
+
+/// Whether `host` did not even answer a TLS handshake as TLS.
+fn is_no_tls(error: &SourceError, host: &str) -> bool {
+    match error {
+        SourceError::PlainHttpRefused { host: refused } => refused == host,
+        SourceError::Unreachable { .. } | SourceError::UnknownHost { .. } => true,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::Root;
+    use crate::source::Options;
+    use crate::stop::Stop;
+
+    fn url(host: &str, plain: &[&str]) -> String {
+        let mut options = Options::new(Root::live(), Stop::new());
+        options.plain_http = plain.iter().map(|&p| p.to_owned()).collect();
+        let reference: Reference = format!("{host}/a/b:1").parse().unwrap();
+        let endpoint = Endpoint::registry(&reference);
+        endpoint.url(&Http::new(options), "manifests/1").unwrap().to_string()
+    }
+
+    #[test]
+    fn only_loopback_and_listed_hosts_are_asked_without_tls() {
+        for (host, plain, expected) in [
+            ("r.example", &[][..], "https://r.example/v2/a/b/manifests/1"),
+            ("r.example", &["r.example"], "http://r.example/v2/a/b/manifests/1"),
+            ("r.example:5000", &["R.example:5000"], "http://r.example:5000/v2/a/b/manifests/1"),
+            ("r.example:5000", &["r.example"], "https://r.example:5000/v2/a/b/manifests/1"),
+            ("localhost:5000", &[], "http://localhost:5000/v2/a/b/manifests/1"),
+            ("[::1]:5000", &[], "http://[::1]:5000/v2/a/b/manifests/1"),
+            ("10.0.0.1", &["10.0.0.2"], "https://10.0.0.1/v2/a/b/manifests/1"),
+            ("docker.io", &[], "https://registry-1.docker.io/v2/a/b/manifests/1"),
+        ] {
+            assert_eq!(url(host, plain), expected);
+        }
+    }
+
+    #[test]
+    fn mirrors_may_have_a_prefix_and_are_told_the_registry() {
+        let reference: Reference = "r.example/a/b:1".parse().unwrap();
+        let http = Http::new(Options::new(Root::live(), Stop::new()));
+        for (mirror, expected) in [
+            ("m.example", "https://m.example/v2/a/b/blobs/x?ns=r.example"),
+            ("https://M.example:1/", "https://m.example:1/v2/a/b/blobs/x?ns=r.example"),
+            ("m.example/cache/r", "https://m.example/v2/cache/r/a/b/blobs/x?ns=r.example"),
+        ] {
+            let endpoint = Endpoint::mirror(mirror, &reference).unwrap();
+            assert_eq!(endpoint.url(&http, "blobs/x").unwrap().as_str(), expected);
+        }
+        for bad in ["", "m", "http://m.example", "m.example/A", "u:p@m.example", "m.example/a?b"] {
+            assert!(Endpoint::mirror(bad, &reference).is_err(), "{bad}");
+        }
+    }
+}

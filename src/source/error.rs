@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Why an image could not be had.
+//!
+//! No variant holds a URL: queries of signed URLs, user names in URLs and
+//! tokens must never reach a log. Hosts are `host` or `host:port`.
+
+use std::path::PathBuf;
+
+use super::LocalError;
+use crate::code::Coded;
+use crate::image::{Digest, ImageError};
+use crate::stop::Stopped;
+
+/// Why a source did not give what it was asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// What came is not what was asked for, or no OS image.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// The run was asked to stop.
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
+    /// Text that names no image.
+    #[error("{text:?} does not name an image: {reason}")]
+    ReferenceInvalid {
+        /// The text, shortened.
+        text: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// A tag that the registry does not have.
+    #[error("registry {host} has no tag {tag} in {repository}")]
+    TagNotFound {
+        /// The registry.
+        host: String,
+        /// The repository there.
+        repository: String,
+        /// The tag.
+        tag: String,
+    },
+    /// A manifest that the registry does not have.
+    #[error("registry {host} has no manifest {digest} in {repository}")]
+    ManifestNotFound {
+        /// The registry.
+        host: String,
+        /// The repository there.
+        repository: String,
+        /// The manifest.
+        digest: Digest,
+    },
+    /// A blob that the registry does not have.
+    #[error("registry {host} has no blob {digest} in {repository}")]
+    BlobNotFound {
+        /// The registry.
+        host: String,
+        /// The repository there.
+        repository: String,
+        /// The blob.
+        digest: Digest,
+    },
+    /// A host name without an address.
+    #[error("cannot find the address of {host}: {reason}")]
+    UnknownHost {
+        /// The host.
+        host: String,
+        /// The resolver's words.
+        reason: String,
+    },
+    /// Nobody answers, or somebody stopped answering.
+    #[error("cannot reach {host}: {reason}")]
+    Unreachable {
+        /// The host.
+        host: String,
+        /// Refused, timed out, reset.
+        reason: String,
+    },
+    /// A certificate after its time.
+    #[error("the TLS certificate of {host} has expired (or this host's clock is ahead)")]
+    CertificateExpired {
+        /// The host.
+        host: String,
+    },
+    /// A certificate before its time: mostly a host without a clock.
+    #[error("the TLS certificate of {host} is not valid yet; check this host's clock")]
+    CertificateNotYetValid {
+        /// The host.
+        host: String,
+    },
+    /// A certificate of an authority that this host does not trust.
+    #[error("the TLS certificate of {host} cannot be trusted: {reason}")]
+    CertificateUntrusted {
+        /// The host.
+        host: String,
+        /// The verifier's words.
+        reason: String,
+    },
+    /// A certificate for somebody else.
+    #[error("the TLS certificate of {host} is for another name")]
+    CertificateName {
+        /// The host.
+        host: String,
+    },
+    /// Any other failure of TLS.
+    #[error("cannot speak TLS with {host}: {reason}")]
+    Tls {
+        /// The host.
+        host: String,
+        /// The library's words.
+        reason: String,
+    },
+    /// No authority to check certificates by.
+    #[error(
+        "cannot check the TLS certificate of {host}: this host has no CA certificates \
+         (install ca-certificates or name files in track.ca)"
+    )]
+    NoAuthorities {
+        /// The host.
+        host: String,
+    },
+    /// A PEM file that cannot be used.
+    #[error("cannot use {setting} {path}: {reason}", path = path.display())]
+    TlsFile {
+        /// The setting that names it.
+        setting: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+    /// Credentials are missing or were refused.
+    #[error("{host} asks for other credentials: {reason}")]
+    Unauthorized {
+        /// The registry or its token service.
+        host: String,
+        /// What was tried.
+        reason: String,
+    },
+    /// The credentials do not reach this far.
+    #[error("{host} denies access: {reason}")]
+    Forbidden {
+        /// The registry or its token service.
+        host: String,
+        /// Its words, or whose credentials were used.
+        reason: String,
+    },
+    /// Too many requests, also after waiting.
+    #[error("{host} limits the rate of requests{}", again(.seconds))]
+    RateLimited {
+        /// The registry or its token service.
+        host: String,
+        /// After how many seconds it wants to be asked again.
+        seconds: Option<u64>,
+    },
+    /// An answer that makes no sense or that reports a failure.
+    #[error("{host} answered {answer}")]
+    Registry {
+        /// The registry or its token service.
+        host: String,
+        /// The status and the words with it.
+        answer: String,
+    },
+    /// Redirects without an end.
+    #[error("{host} redirects without an end")]
+    RedirectLoop {
+        /// The host that was asked first.
+        host: String,
+    },
+    /// A redirect that cannot be followed.
+    #[error("{host} redirects to a place that cannot be followed: {reason}")]
+    RedirectInvalid {
+        /// The host that was asked first.
+        host: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// Plain HTTP where nothing allows it.
+    #[error("{host} wants plain HTTP, which only hosts listed in track.plain_http may")]
+    PlainHttpRefused {
+        /// The host that would be spoken to in the clear.
+        host: String,
+    },
+    /// A body that kept breaking off.
+    #[error("{host} broke off {what}")]
+    Truncated {
+        /// The host.
+        host: String,
+        /// What was fetched, how much of it came, and how it broke off.
+        what: String,
+    },
+    /// Credentials that stand somewhere but cannot be read.
+    #[error("cannot read credentials from {path}: {reason}", path = path.display())]
+    CredentialsUnreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why not; never its content.
+        reason: String,
+    },
+    /// A credential helper that did not do its work.
+    #[error("credential helper {helper} failed: {reason}")]
+    HelperFailed {
+        /// The program.
+        helper: String,
+        /// How; never its output.
+        reason: String,
+    },
+    /// No thread or no event queue to be had.
+    #[error("cannot start the network threads: {0}")]
+    Runtime(std::io::Error),
+    /// A layout directory or an archive that did not give what it was asked for.
+    #[error(transparent)]
+    Local(#[from] LocalError),
+}
+
+fn again(seconds: &Option<u64>) -> String {
+    match seconds {
+        Some(seconds) => format!(" and asks to come again in {seconds} s"),
+        None => String::new(),
+    }
+}
+
+impl Coded for SourceError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Image(error) => error.code(),
+            Self::Stopped(_) => "stopped",
+            Self::ReferenceInvalid { .. } => "reference-invalid",
+            Self::TagNotFound { .. } => "tag-not-found",
+            Self::ManifestNotFound { .. } => "manifest-not-found",
+            Self::BlobNotFound { .. } => "blob-not-found",
+            Self::UnknownHost { .. } => "registry-unknown-host",
+            Self::Unreachable { .. } => "registry-unreachable",
+            Self::CertificateExpired { .. } => "tls-certificate-expired",
+            Self::CertificateNotYetValid { .. } => "tls-certificate-not-yet-valid",
+            Self::CertificateUntrusted { .. } => "tls-untrusted",
+            Self::CertificateName { .. } => "tls-wrong-name",
+            Self::Tls { .. } => "tls-failed",
+            Self::NoAuthorities { .. } => "tls-no-authorities",
+            Self::TlsFile { .. } => "tls-file-unusable",
+            Self::Unauthorized { .. } => "registry-unauthorized",
+            Self::Forbidden { .. } => "registry-forbidden",
+            Self::RateLimited { .. } => "registry-rate-limited",
+            Self::Registry { .. } => "registry-error",
+            Self::RedirectLoop { .. } => "redirect-loop",
+            Self::RedirectInvalid { .. } => "redirect-invalid",
+            Self::PlainHttpRefused { .. } => "plain-http-refused",
+            Self::Truncated { .. } => "transfer-truncated",
+            Self::CredentialsUnreadable { .. } => "credentials-unreadable",
+            Self::HelperFailed { .. } => "credential-helper-failed",
+            Self::Runtime(_) => "threads-unavailable",
+            Self::Local(error) => error.code(),
+        }
+    }
+}

@@ -1,0 +1,275 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Requests and redirects: which client speaks to which host, and what a
+//! redirect may lead to.
+
+use std::sync::OnceLock;
+
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, LOCATION};
+use reqwest::{Client, Method, Response, Url};
+
+use super::answer::{Answer, drain};
+use super::failure;
+use super::options::{Options, Timing};
+use super::reference::is_loopback;
+use super::retry::Failure;
+use super::{SourceError, tls};
+
+/// How this program names itself.
+pub(crate) const USER_AGENT: &str = concat!("flipside/", env!("CARGO_PKG_VERSION"));
+/// The most redirects that are followed.
+const MAX_REDIRECTS: usize = 10;
+
+/// The HTTP clients, each built when it is first needed.
+pub(crate) struct Http {
+    pub options: Options,
+    plain: OnceLock<Client>,
+    plain_direct: OnceLock<Client>,
+    tls: OnceLock<Client>,
+    tls_direct: OnceLock<Client>,
+}
+
+/// One question.
+#[derive(Clone)]
+pub(crate) struct Request {
+    pub method: Method,
+    pub url: Url,
+    /// Sent to the first host only.
+    pub authorization: Option<HeaderValue>,
+    pub headers: HeaderMap,
+    /// A form, already encoded.
+    pub form: Option<String>,
+}
+
+impl Http {
+    pub fn new(options: Options) -> Self {
+        Self {
+            options,
+            plain: OnceLock::new(),
+            plain_direct: OnceLock::new(),
+            tls: OnceLock::new(),
+            tls_direct: OnceLock::new(),
+        }
+    }
+
+    pub fn timing(&self) -> Timing {
+        self.options.timing
+    }
+
+    /// Whether plain HTTP to `url` is listed; loopback is a matter of its own.
+    fn is_listed(&self, url: &Url) -> bool {
+        let host = authority(url);
+        let default = format!("{host}:80");
+        self.options.all_plain_http
+            || self.options.plain_http.iter().any(|listed| {
+                listed.eq_ignore_ascii_case(&host)
+                    || url.port().is_none() && listed.eq_ignore_ascii_case(&default)
+            })
+    }
+
+    /// Refuses plain HTTP where it is not allowed; `from` led there.
+    pub fn check_scheme(&self, from: Option<&Url>, url: &Url) -> Result<(), SourceError> {
+        let refused = || SourceError::PlainHttpRefused { host: authority(url) };
+        match url.scheme() {
+            "https" => Ok(()),
+            "http" if self.is_listed(url) => Ok(()),
+            // Only this machine may send to itself: nothing far away may reach into it.
+            "http" if is_loopback(&authority(url)) => match from {
+                Some(from) if !is_loopback(&authority(from)) => Err(refused()),
+                _ => Ok(()),
+            },
+            "http" => Err(refused()),
+            _ => Err(SourceError::RedirectInvalid {
+                host: from.map(authority).unwrap_or_default(),
+                reason: "it is neither https nor http",
+            }),
+        }
+    }
+
+    /// Asks, and follows redirects.
+    pub async fn send(&self, request: Request) -> Result<Answer, Failure> {
+        let first = request.url.clone();
+        let mut request = request;
+        let mut seen = Vec::new();
+        loop {
+            let host = authority(&request.url);
+            let response = self.exchange(&request).await?;
+            let foreign = !same_origin(&first, &request.url);
+            let Some(next) = redirection(&response, &first)? else {
+                return Ok(Answer { response, host, foreign });
+            };
+            self.check_scheme(Some(&request.url), &next)?;
+            seen.push(std::mem::replace(&mut request.url, next));
+            if seen.len() > MAX_REDIRECTS || seen.contains(&request.url) {
+                return Err(SourceError::RedirectLoop { host: authority(&first) }.into());
+            }
+            // Once dropped it stays dropped, also where a foreign host leads back.
+            if !same_origin(&first, &request.url) {
+                // A form holds a token that cannot be left behind.
+                if request.form.is_some() {
+                    return Err(SourceError::RedirectInvalid {
+                        host: authority(&first),
+                        reason: "credentials would go to another host",
+                    }
+                    .into());
+                }
+                request.authorization = None;
+            }
+            tracing::debug!(from = host, to = authority(&request.url), "redirected");
+            drain(response).await;
+        }
+    }
+
+    /// One request, one answer's head.
+    async fn exchange(&self, request: &Request) -> Result<Response, Failure> {
+        let host = authority(&request.url);
+        let client = self.client(&request.url)?;
+        let mut builder = client.request(request.method.clone(), request.url.clone());
+        builder = builder.headers(request.headers.clone());
+        if let Some(authorization) = &request.authorization {
+            builder = builder.header(AUTHORIZATION, authorization.clone());
+        }
+        if let Some(form) = &request.form {
+            builder = builder
+                .header(reqwest::header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+                .body(form.clone());
+        }
+        match tokio::time::timeout(self.timing().stall, builder.send()).await {
+            Ok(Ok(response)) => {
+                // Storage behind redirects may sign in the path as well.
+                let path = Some(request.url.path()).filter(|p| p.starts_with("/v2/"));
+                tracing::debug!(
+                    host,
+                    method = %request.method,
+                    path,
+                    status = response.status().as_u16(),
+                    "asked"
+                );
+                Ok(response)
+            }
+            Ok(Err(error)) => Err(Failure {
+                other_protocol: failure::is_other_protocol(&error),
+                ..failure::of_request(&error, &host)
+            }),
+            Err(_) => Err(Failure::transient(SourceError::Unreachable {
+                host,
+                reason: format!("no answer for {} s", self.timing().stall.as_secs_f32()),
+            })),
+        }
+    }
+
+    /// The client for a URL: with TLS or without, and never through a proxy to
+    /// this machine itself.
+    fn client(&self, url: &Url) -> Result<&Client, SourceError> {
+        let host = authority(url);
+        let direct = is_loopback(&host);
+        let cell = match (url.scheme(), direct) {
+            ("https", true) => &self.tls_direct,
+            ("https", false) => &self.tls,
+            (_, true) => &self.plain_direct,
+            (_, false) => &self.plain,
+        };
+        if let Some(client) = cell.get() {
+            return Ok(client);
+        }
+        let failed = |reason: String| SourceError::Tls { host: host.clone(), reason };
+        let config = match url.scheme() {
+            "https" => tls::configured(&self.options, &host)?,
+            _ => tls::none().map_err(|e| failed(e.to_string()))?,
+        };
+        let mut builder = Client::builder()
+            .user_agent(USER_AGENT)
+            .connect_timeout(self.timing().connect)
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .tls_backend_preconfigured(config);
+        if direct {
+            builder = builder.no_proxy();
+        }
+        let client = builder.build().map_err(|e| failed(failure::last_words(&e)))?;
+        Ok(cell.get_or_init(|| client))
+    }
+}
+
+/// Where an answer redirects to, if it does (RFC 9110 section 15.4).
+fn redirection(response: &Response, first: &Url) -> Result<Option<Url>, SourceError> {
+    if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
+        return Ok(None);
+    }
+    let invalid = |reason| SourceError::RedirectInvalid { host: authority(first), reason };
+    let location = response.headers().get(LOCATION).ok_or_else(|| invalid("it names none"))?;
+    let mut url = location
+        .to_str()
+        .ok()
+        .and_then(|text| response.url().join(text).ok())
+        .filter(Url::has_host)
+        .ok_or_else(|| invalid("it is not a URL"))?;
+    // A name and a password in a URL would become an Authorization header.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url.set_fragment(None);
+    Ok(Some(url))
+}
+
+fn same_origin(a: &Url, b: &Url) -> bool {
+    a.scheme() == b.scheme()
+        && a.host_str() == b.host_str()
+        && a.port_or_known_default() == b.port_or_known_default()
+}
+
+/// `host` or `host:port` of a URL, for people: never the path, the query or a user.
+pub(crate) fn authority(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    match url.port() {
+        Some(port) => format!("{host}:{port}"),
+        None => host.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::code::Coded;
+    use crate::host::Root;
+    use crate::stop::Stop;
+
+    #[test]
+    fn plain_http_is_for_listed_hosts_and_between_parts_of_this_machine() {
+        let mut options = Options::new(Root::live(), Stop::new());
+        options.plain_http = vec!["cache.lan:80".into(), "r.lan:5000".into()];
+        let mut http = Http::new(options);
+        let refused = "plain-http-refused";
+        let cases = [
+            (None, "https://r.example/", ""),
+            (None, "http://r.example/", refused),
+            (None, "http://r.lan:5000/", ""),
+            (None, "http://r.lan:5001/", refused),
+            (None, "http://cache.lan/", ""),
+            (None, "http://127.0.0.1:5000/", ""),
+            (Some("https://r.example/"), "http://127.0.0.1:5000/", refused),
+            (Some("http://localhost/"), "http://[::1]:5000/", ""),
+            (Some("http://localhost/"), "http://r.example/", refused),
+            (Some("https://r.example/"), "http://r.lan:5000/", ""),
+            (Some("https://r.example/"), "https://127.0.0.1/", ""),
+            (None, "ftp://r.lan:5000/", "redirect-invalid"),
+        ];
+        let url = |text: &str| Url::parse(text).unwrap();
+        for (from, to, code) in cases {
+            let checked = http.check_scheme(from.map(url).as_ref(), &url(to));
+            assert_eq!(checked.err().map_or("", |e| e.code()), code, "{from:?} {to}");
+        }
+        http.options.all_plain_http = true;
+        assert!(http.check_scheme(None, &url("http://r.example/")).is_ok());
+    }
+
+    #[test]
+    fn another_port_or_scheme_is_another_host() {
+        let same = |a, b| same_origin(&Url::parse(a).unwrap(), &Url::parse(b).unwrap());
+        assert!(same("https://r.example/a", "https://R.example:443/b?c"));
+        assert!(!same("https://r.example/", "https://r.example:444/"));
+        assert!(!same("https://r.example/", "http://r.example/"));
+        assert!(!same("https://r.example/", "https://r.example.evil/"));
+        let url = Url::parse("https://u:p@r.example:1/path?sig=x#f").unwrap();
+        assert_eq!(authority(&url), "r.example:1");
+    }
+}

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Where an image is, as people write it.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use super::reference::is_tag;
+use super::{Reference, SourceError};
+use crate::image::Digest;
+
+/// A registry reference, `oci:DIR[:TAG]` or `oci-archive:FILE[:TAG]`, the
+/// notation of containers-transports(5); also `oci:DIR@sha256:…`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Location {
+    /// In a registry.
+    Registry(Reference),
+    /// In an OCI layout directory.
+    Layout {
+        /// The directory.
+        directory: PathBuf,
+        /// The tag (`org.opencontainers.image.ref.name`) or the digest; without one the
+        /// layout has to hold a single image.
+        tag: Option<String>,
+    },
+    /// In a tar file of an OCI layout.
+    Archive {
+        /// The file.
+        file: PathBuf,
+        /// As for a layout.
+        tag: Option<String>,
+    },
+}
+
+impl FromStr for Location {
+    type Err = SourceError;
+
+    fn from_str(text: &str) -> Result<Self, SourceError> {
+        if let Some(rest) = text.strip_prefix("oci-archive:") {
+            let (file, tag) = path_and_tag(text, rest)?;
+            return Ok(Self::Archive { file, tag });
+        }
+        // A registry called `oci` would be written `oci:5000/…`; such a host is
+        // reached by its full name.
+        if let Some(rest) = text.strip_prefix("oci:") {
+            let (directory, tag) = path_and_tag(text, rest)?;
+            return Ok(Self::Layout { directory, tag });
+        }
+        text.parse().map(Self::Registry)
+    }
+}
+
+/// Splits `PATH[:TAG]`; a colon before a slash belongs to the path.
+fn path_and_tag(text: &str, rest: &str) -> Result<(PathBuf, Option<String>), SourceError> {
+    let (path, tag) = match (rest.rsplit_once('@'), rest.rsplit_once(':')) {
+        (Some((path, digest)), _) if digest.parse::<Digest>().is_ok() => (path, Some(digest)),
+        (_, Some((path, tag))) if is_tag(tag) => (path, Some(tag)),
+        _ => (rest, None),
+    };
+    let tag = tag.map(str::to_owned);
+    if path.is_empty() {
+        return Err(SourceError::ReferenceInvalid {
+            text: text.chars().take(200).collect(),
+            reason: "a path has to follow the first colon",
+        });
+    }
+    Ok((PathBuf::from(path), tag))
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (kind, path, tag) = match self {
+            Self::Registry(reference) => return reference.fmt(f),
+            Self::Layout { directory, tag } => ("oci", directory, tag),
+            Self::Archive { file, tag } => ("oci-archive", file, tag),
+        };
+        write!(f, "{kind}:{}", path.display())?;
+        tag.iter().try_for_each(|tag| {
+            let sign = if tag.contains(':') { '@' } else { ':' };
+            write!(f, "{sign}{tag}")
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn locations_are_read_and_written_alike() {
+        for (text, kind) in [
+            ("oci:/srv/image", "layout"),
+            ("oci:image:1.0", "layout"),
+            ("oci:/srv/a:b/image:1.0", "layout"),
+            ("oci:/srv/a:b/image", "layout"),
+            ("oci-archive:image.tar:x", "archive"),
+            ("oci-archive:./image.tar", "archive"),
+            ("r.example/a/b:x", "registry"),
+        ] {
+            let location: Location = text.parse().unwrap();
+            assert_eq!(location.to_string(), text);
+            let is = match location {
+                Location::Registry(_) => "registry",
+                Location::Layout { .. } => "layout",
+                Location::Archive { .. } => "archive",
+            };
+            assert_eq!(is, kind, "{text}");
+        }
+        let Location::Layout { directory, tag } = "oci:/a:b/c:d".parse().unwrap() else { panic!() };
+        assert_eq!((directory, tag.as_deref()), (PathBuf::from("/a:b/c"), Some("d")));
+        let pinned = format!("oci:/a:b/c@{}", Digest::of(b""));
+        let location: Location = pinned.parse().unwrap();
+        assert_eq!(location.to_string(), pinned);
+        let Location::Layout { directory, .. } = location else { panic!() };
+        assert_eq!(directory, PathBuf::from("/a:b/c"));
+        for text in ["oci:", "oci::x", "oci-archive:", "edge"] {
+            assert!(text.parse::<Location>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Where images come from: a registry, an OCI layout directory, an OCI archive.
+
+use std::fmt;
+use std::ops::Range;
+
+use crate::image::{
+    Architecture, CONFIG_LIMIT, Descriptor, Digest, Image, ImageError, ManifestOrIndex,
+};
+use crate::stop::Stopped;
+
+mod answer;
+mod archive;
+mod body;
+mod choice;
+mod content_range;
+mod credential_helper;
+pub(crate) mod credentials;
+mod endpoint;
+mod error;
+pub(crate) mod failure;
+pub(crate) mod http;
+mod layout;
+mod local;
+mod location;
+mod login;
+mod options;
+mod rate;
+pub(crate) mod reference;
+pub(crate) mod registry;
+pub(crate) mod retry;
+pub mod tar;
+mod tls;
+mod transfer;
+
+pub use archive::ArchiveSource;
+pub use choice::TAG_ANNOTATION;
+pub use error::SourceError;
+pub use layout::LayoutSource;
+pub use local::LocalError;
+pub use location::Location;
+pub use options::{Options, Timing};
+pub use reference::Reference;
+
+/// Takes the next bytes of a blob; an error ends the transfer.
+pub type Sink<'a> = dyn FnMut(&[u8]) -> Result<(), Stopped> + 'a;
+
+/// One tag somewhere, and the blobs behind it. Displayed as people write it.
+///
+/// Blocking: several threads may call one source at a time.
+pub trait Source: Send + Sync + fmt::Display {
+    /// What the tag points to now. One request at a registry, after authentication.
+    ///
+    /// # Errors
+    /// [`SourceError`]: the tag does not exist, or the source does not answer.
+    fn resolve(&self) -> Result<Digest, SourceError>;
+
+    /// The manifest or index called `digest`, hash checked, at most
+    /// [`crate::image::MANIFEST_LIMIT`] bytes.
+    ///
+    /// # Errors
+    /// [`SourceError`].
+    fn manifest(&self, digest: &Digest) -> Result<Vec<u8>, SourceError>;
+
+    /// The bytes `range` of a blob, in order, in pieces of any size. What breaks off is
+    /// taken up again inside; every byte is handed over once. They are not hash checked:
+    /// that is the caller's matter, chunk by chunk.
+    ///
+    /// # Errors
+    /// [`SourceError`]; [`SourceError::Stopped`] where the sink said so.
+    fn stream(
+        &self,
+        blob: &Descriptor,
+        range: Range<u64>,
+        sink: &mut Sink<'_>,
+    ) -> Result<(), SourceError>;
+
+    /// A whole small blob, hash checked, of the size that its descriptor states.
+    ///
+    /// # Errors
+    /// [`SourceError`]; also where the descriptor states more than `limit` bytes.
+    fn blob(
+        &self,
+        object: &'static str,
+        blob: &Descriptor,
+        limit: u64,
+    ) -> Result<Vec<u8>, SourceError>;
+
+    /// The repository without tag or digest, as a slot's record keeps it.
+    fn repository(&self) -> String;
+}
+
+/// The source of what is at `location`. Asks nobody yet where that is a registry.
+///
+/// # Errors
+/// [`SourceError`]: a mirror that makes no sense, a directory or a file that
+/// cannot be read.
+pub fn open(location: &Location, options: &Options) -> Result<Box<dyn Source>, SourceError> {
+    match location {
+        Location::Registry(reference) => Ok(Box::new(registry::Registry::new(reference, options)?)),
+        Location::Layout { directory, tag } => {
+            Ok(Box::new(LayoutSource::open(directory, tag.as_deref())?))
+        }
+        Location::Archive { file, tag } => Ok(Box::new(ArchiveSource::open(file, tag.as_deref())?)),
+    }
+}
+
+/// The image called `digest`; an index is followed by architecture. The order is that of
+/// P3: manifest, then config, each hash checked, and nothing else is fetched.
+///
+/// # Errors
+/// [`SourceError`], also where the image is for another architecture.
+pub fn fetch_image(
+    source: &dyn Source,
+    digest: &Digest,
+    architecture: Architecture,
+) -> Result<Image, SourceError> {
+    let (digest, manifest) = match ManifestOrIndex::parse(&source.manifest(digest)?)? {
+        ManifestOrIndex::Manifest(manifest) => (*digest, manifest),
+        ManifestOrIndex::Index(index) => {
+            let entry = index.select(architecture)?;
+            match ManifestOrIndex::parse(&source.manifest(&entry.digest)?)? {
+                ManifestOrIndex::Manifest(manifest) => (entry.digest, manifest),
+                ManifestOrIndex::Index(_) => {
+                    let what = "an index in an index".to_owned();
+                    return Err(ImageError::NotAnOsImage { what }.into());
+                }
+            }
+        }
+    };
+    let config = source.blob("config", &manifest.config, CONFIG_LIMIT)?;
+    let image = Image::with_config(digest, manifest, &config)?;
+    image.config.check_architecture(architecture)?;
+    Ok(image)
+}

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! How sources are reached.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::config::Track;
+use crate::host::Root;
+use crate::stop::Stop;
+
+/// How sources are reached; paths are as the host calls them, below `root`.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// `host[:port][/prefix]`, tried in order before the registry itself.
+    pub mirrors: Vec<String>,
+    /// Hosts (`host:port`) that are spoken to without TLS.
+    pub plain_http: Vec<String>,
+    /// No TLS at all: `--plain-http`.
+    pub all_plain_http: bool,
+    /// PEM files of further authorities.
+    pub ca: Vec<PathBuf>,
+    /// PEM file with this host's certificate chain.
+    pub client_cert: Option<PathBuf>,
+    /// PEM file with its key.
+    pub client_key: Option<PathBuf>,
+    /// Credentials; `None` searches the usual places.
+    pub auth_file: Option<PathBuf>,
+    /// Bytes per second for payloads; `None` is as fast as it goes.
+    pub max_rate: Option<u64>,
+    /// Ends every wait.
+    pub stop: Stop,
+    /// Where the files are.
+    pub root: Root,
+    /// How long to wait and how often to try.
+    pub timing: Timing,
+}
+
+impl Options {
+    /// No mirrors, no exceptions, the usual places.
+    pub fn new(root: Root, stop: Stop) -> Self {
+        Self::from_track(&Track::default(), root, stop)
+    }
+
+    /// As the section `[track]` says.
+    pub fn from_track(track: &Track, root: Root, stop: Stop) -> Self {
+        Self {
+            mirrors: track.mirrors.clone(),
+            plain_http: track.plain_http.clone(),
+            all_plain_http: false,
+            ca: track.ca.clone(),
+            client_cert: track.client_cert.clone(),
+            client_key: track.client_key.clone(),
+            auth_file: track.auth_file.clone(),
+            max_rate: track.max_rate,
+            stop,
+            root,
+            timing: Timing::default(),
+        }
+    }
+}
+
+/// Time-outs and repetitions. The defaults suit hosts behind slow and broken
+/// links; tests make them short.
+#[derive(Debug, Clone, Copy)]
+pub struct Timing {
+    /// For a connection, TLS included.
+    pub connect: Duration,
+    /// Without a single byte.
+    pub stall: Duration,
+    /// For a question and its whole answer, repetitions included. A payload gets this
+    /// and on top the time that its bytes take at 1 KiB/s.
+    pub total: Duration,
+    /// Tries in a row without progress.
+    pub tries: u32,
+    /// The first back-off; each further one is twice as long.
+    pub base: Duration,
+    /// The longest back-off.
+    pub cap: Duration,
+    /// The longest Retry-After that is waited for; who asks for more is asked next time.
+    pub retry_after: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(10),
+            stall: Duration::from_secs(30),
+            total: Duration::from_secs(600),
+            tries: 5,
+            base: Duration::from_millis(500),
+            cap: Duration::from_secs(30),
+            retry_after: Duration::from_secs(120),
+        }
+    }
+}

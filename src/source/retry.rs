@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! When and how often to try again: exponential back-off with full jitter, as
+//! long as the other side does not name a time itself.
+
+use std::time::{Duration, SystemTime};
+
+use reqwest::StatusCode;
+use reqwest::header::{HeaderMap, RETRY_AFTER};
+
+use super::SourceError;
+use super::options::Timing;
+
+/// Why one attempt failed, and whether another may help.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub error: SourceError,
+    pub retry: Retry,
+    /// Something answered, but it did not speak plain HTTP.
+    pub other_protocol: bool,
+}
+
+/// Whether to try again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Retry {
+    /// It would fail again.
+    Never,
+    /// After the back-off.
+    BackOff,
+    /// After the time that the other side named.
+    After(Duration),
+}
+
+impl Failure {
+    /// A failure that another attempt may overcome.
+    pub fn transient(error: SourceError) -> Self {
+        Self { error, retry: Retry::BackOff, other_protocol: false }
+    }
+}
+
+impl<E: Into<SourceError>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self { error: error.into(), retry: Retry::Never, other_protocol: false }
+    }
+}
+
+/// The statuses that another attempt may overcome (RFC 9110 section 15, RFC
+/// 6585 section 4, RFC 8470 section 5.2).
+pub(crate) fn is_transient(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 408 | 425 | 429 | 500 | 502 | 503 | 504)
+}
+
+/// What Retry-After says (RFC 9110 section 10.2.3): seconds or an HTTP-date.
+pub(crate) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let then: SystemTime = jiff::fmt::rfc2822::parse(text).ok()?.timestamp().into();
+    Some(then.duration_since(now).unwrap_or_default())
+}
+
+/// The tries of one question.
+#[derive(Debug)]
+pub(crate) struct Tries {
+    timing: Timing,
+    failed: u32,
+}
+
+impl Tries {
+    pub fn new(timing: Timing) -> Self {
+        Self { timing, failed: 0 }
+    }
+
+    /// Progress was made: count from the start.
+    pub fn reset(&mut self) {
+        self.failed = 0;
+    }
+
+    /// How long to wait before the next try.
+    ///
+    /// # Errors
+    /// The failure's own error, where there is no next try.
+    pub fn next(&mut self, failure: Failure) -> Result<Duration, SourceError> {
+        self.failed = self.failed.saturating_add(1);
+        let wait = match failure.retry {
+            Retry::Never => return Err(failure.error),
+            Retry::BackOff => jitter(self.ceiling()),
+            // Asking earlier than told makes it worse; the timer comes again.
+            Retry::After(wait) if wait > self.timing.retry_after => return Err(failure.error),
+            // Some jitter, so that a fleet that was told the same does not come as one.
+            Retry::After(wait) => wait.saturating_add(jitter(self.ceiling())),
+        };
+        if self.failed >= self.timing.tries {
+            return Err(failure.error);
+        }
+        tracing::debug!(
+            code = crate::code::Coded::code(&failure.error),
+            tries = self.failed,
+            wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
+            "trying again: {}",
+            failure.error
+        );
+        Ok(wait)
+    }
+
+    /// The longest that the next back-off may be.
+    fn ceiling(&self) -> Duration {
+        let doublings = self.failed.saturating_sub(1).min(20);
+        self.timing.base.saturating_mul(1 << doublings).min(self.timing.cap)
+    }
+}
+
+/// A random part of `longest`.
+fn jitter(longest: Duration) -> Duration {
+    let mut bytes = [0; 4];
+    // Without randomness the longest wait is right as well.
+    let random = match rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::NONBLOCK) {
+        Ok(4) => u32::from_ne_bytes(bytes),
+        _ => u32::MAX,
+    };
+    longest.mul_f64(f64::from(random) / f64::from(u32::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failure(retry: Retry) -> Failure {
+        Failure {
+            error: SourceError::RedirectLoop { host: String::new() },
+            retry,
+            other_protocol: false,
+        }
+    }
+
+    #[test]
+    fn the_back_off_doubles_up_to_its_cap_and_ends() {
+        let timing = Timing { tries: 9, ..Timing::default() };
+        let mut tries = Tries::new(timing);
+        let mut ceilings = Vec::new();
+        while let Ok(wait) = tries.next(failure(Retry::BackOff)) {
+            assert!(wait <= tries.ceiling());
+            ceilings.push(tries.ceiling().as_millis());
+        }
+        assert_eq!(ceilings, [500, 1000, 2000, 4000, 8000, 16000, 30000, 30000]);
+    }
+
+    #[test]
+    fn progress_starts_the_count_again() {
+        let mut tries = Tries::new(Timing { tries: 2, ..Timing::default() });
+        for _ in 0..20 {
+            assert!(tries.next(failure(Retry::BackOff)).is_ok());
+            tries.reset();
+        }
+        assert!(tries.next(failure(Retry::BackOff)).is_ok());
+        assert!(tries.next(failure(Retry::BackOff)).is_err());
+    }
+
+    #[test]
+    fn a_wait_that_is_asked_for_is_never_cut_short() {
+        let mut tries = Tries::new(Timing::default());
+        let wait = tries.next(failure(Retry::After(Duration::from_secs(100)))).unwrap();
+        assert!(wait >= Duration::from_secs(100));
+        assert!(tries.next(failure(Retry::After(Duration::from_secs(121)))).is_err());
+        assert!(tries.next(failure(Retry::Never)).is_err());
+    }
+
+    #[test]
+    fn retry_after_is_read_in_both_forms() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_770);
+        for (text, seconds) in [
+            ("0", Some(0)),
+            (" 120 ", Some(120)),
+            ("Sun, 06 Nov 1994 08:49:37 GMT", Some(7)),
+            ("Sun, 06 Nov 1994 08:49:00 GMT", Some(0)),
+            ("-1", None),
+            ("soon", None),
+            ("", None),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(RETRY_AFTER, text.parse().unwrap());
+            assert_eq!(retry_after(&headers, now).map(|d| d.as_secs()), seconds, "{text}");
+        }
+        assert_eq!(retry_after(&HeaderMap::new(), now), None);
+    }
+}
