@@ -12,6 +12,7 @@ pub mod code;
 pub mod config;
 pub mod host;
 pub mod image;
+pub mod install;
 pub mod os_release;
 pub mod overlay;
 pub mod pe;
