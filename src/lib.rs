@@ -16,6 +16,7 @@ pub mod install;
 pub mod os_release;
 pub mod overlay;
 pub mod pe;
+pub mod policy;
 pub mod printable;
 pub mod report;
 pub mod source;
