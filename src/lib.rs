@@ -21,3 +21,4 @@ pub mod printable;
 pub mod report;
 pub mod source;
 pub mod stop;
+pub mod update;

@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! What to do about the digest that the tag has: one pure decision, from the facts.
+
+use super::situation::{Aftermath, Situation};
+use crate::code::Severity;
+use crate::host::boot::Next;
+use crate::image::Digest;
+
+/// What an update run is to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Course {
+    /// The running slot holds what the tag names.
+    UpToDate,
+    /// The target holds what the tag names, and boots at the next reboot.
+    Waiting,
+    /// The running slot holds what the tag names, and something else is armed: the tag
+    /// went back, so that must not boot any more.
+    Unarm,
+    /// The target holds what the tag names, whole; it only has to be booted.
+    Arm,
+    /// The target has to be written.
+    Install,
+    /// Not now, or not at all.
+    Refuse(Refusal),
+}
+
+/// A decision against an update, for people and programs (P11).
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Refusal {
+    /// Try again by itself or not.
+    pub severity: Severity,
+    /// Stable code.
+    pub code: &'static str,
+    /// One sentence.
+    pub message: String,
+}
+
+impl Refusal {
+    /// Ask again next time.
+    pub fn defer(code: &'static str, message: impl Into<String>) -> Self {
+        Self { severity: Severity::Defer, code, message: message.into() }
+    }
+
+    /// Not before something changes.
+    pub fn block(code: &'static str, message: impl Into<String>) -> Self {
+        Self { severity: Severity::Block, code, message: message.into() }
+    }
+}
+
+/// Decides about `tag`, the digest that the tag has now. Call it after the aftermath of
+/// the last arming was dealt with.
+pub fn decide(situation: &Situation, tag: &Digest) -> Course {
+    let running = situation.running_slot();
+    let target = situation.target_slot();
+    let holds = |slot: &super::situation::SlotFacts| {
+        slot.record.as_ref().is_some_and(|record| record.is_of(tag))
+    };
+
+    if holds(running) {
+        // A proven target that is armed is a rollback: a person's wish.
+        let superseded = situation.is_armed() && !target.is_proven();
+        return if superseded { Course::Unarm } else { Course::UpToDate };
+    }
+    if let Some(refusal) = refuse_digest(situation, tag) {
+        return Course::Refuse(refusal);
+    }
+    // P6: one trial at a time.
+    if situation.aftermath() == Aftermath::Trial {
+        return Course::Refuse(Refusal::defer(
+            "trial-running",
+            format!(
+                "slot {} runs {} and has not proved itself yet",
+                situation.running,
+                running.version()
+            ),
+        ));
+    }
+    if situation.is_armed() && target.is_proven() && situation.failed.held == running.digest() {
+        return Course::Refuse(Refusal::defer(
+            "rollback-pending",
+            format!("a rollback to slot {} waits for the next reboot", situation.target()),
+        ));
+    }
+    let holds_tag = holds(target) && target.is_installed();
+    if holds_tag && situation.is_armed() {
+        if situation.is_boot_next_ignored() {
+            return Course::Refuse(Refusal::defer(
+                "bootnext-ignored",
+                format!(
+                    "BootNext named slot {} before this boot, and the firmware did not follow it",
+                    situation.target()
+                ),
+            ));
+        }
+        return Course::Waiting;
+    }
+    if let Next::Foreign { number, description } = &situation.next {
+        return Course::Refuse(Refusal::defer(
+            "bootnext-taken",
+            format!("BootNext names {number} ({description}), which is not flipside's"),
+        ));
+    }
+    if holds_tag { Course::Arm } else { Course::Install }
+}
+
+/// P7: digests that are not tried by themselves. Asked with the tag's digest, and again
+/// with the manifest's where the tag names an index.
+pub fn refuse_digest(situation: &Situation, tag: &Digest) -> Option<Refusal> {
+    let target = situation.target_slot();
+    let in_target = target.record.as_ref().filter(|r| r.is_of(tag)).and_then(|r| r.digest);
+    let digest = in_target.unwrap_or(*tag);
+    if let Some(trial) = situation.failed.trial(&digest).filter(|t| t.failed) {
+        return Some(Refusal::block(
+            "digest-failed",
+            format!(
+                "{} ({}) failed on this host: {}; `flipside release {digest}` lets it be tried again",
+                trial.version,
+                digest.short(),
+                trial.reason
+            ),
+        ));
+    }
+    if situation.failed.held == Some(digest) {
+        return Some(Refusal::block(
+            "digest-held",
+            format!(
+                "{} was left by a rollback and is held until the tag moves; `flipside release {digest}` lifts that",
+                digest.short()
+            ),
+        ));
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::Slot;
+    use crate::host::efi::BootNumber;
+    use crate::update::situation::example::{Is, digest, situation};
+
+    fn code(course: &Course) -> &'static str {
+        match course {
+            Course::UpToDate => "up-to-date",
+            Course::Waiting => "waiting",
+            Course::Unarm => "unarm",
+            Course::Arm => "arm",
+            Course::Install => "install",
+            Course::Refuse(refusal) => refusal.code,
+        }
+    }
+
+    #[test]
+    fn each_state_of_the_slots_has_its_course() {
+        // Slot A runs "1"; what B holds, whether it is armed, and the tag's digest.
+        for (b, armed, tag, expected) in [
+            (Is::Empty, false, "1", "up-to-date"),
+            (Is::Empty, false, "2", "install"),
+            (Is::Cut("2"), false, "2", "install"),
+            (Is::Installed("2"), false, "2", "arm"),
+            (Is::Installed("2"), true, "2", "waiting"),
+            (Is::Installed("2"), true, "3", "install"),
+            (Is::Installed("2"), true, "1", "unarm"),
+            (Is::Installed("2"), false, "1", "up-to-date"),
+            (Is::Proven("2"), false, "2", "arm"),
+            (Is::Proven("2"), true, "2", "waiting"),
+            (Is::Proven("2"), false, "3", "install"),
+            (Is::Proven("2"), true, "1", "up-to-date"),
+        ] {
+            let mut facts = situation(Is::Proven("1"), b);
+            if armed {
+                facts.next = Next::Slot(Slot::B);
+            }
+            assert_eq!(code(&decide(&facts, &digest(tag))), expected, "{b:?} {armed} {tag}");
+        }
+    }
+
+    #[test]
+    fn p6_a_trial_takes_no_update_and_is_up_to_date_with_itself() {
+        let facts = situation(Is::Installed("1"), Is::Proven("0"));
+        assert_eq!(code(&decide(&facts, &digest("1"))), "up-to-date");
+        assert_eq!(code(&decide(&facts, &digest("2"))), "trial-running");
+        assert_eq!(code(&decide(&facts, &digest("0"))), "trial-running");
+    }
+
+    #[test]
+    fn p7_what_failed_or_is_held_is_refused_also_under_its_index_digest() {
+        let mut facts = situation(Is::Proven("1"), Is::Installed("2"));
+        facts.failed.count(digest("2"), "2", "boot", 1);
+        assert_eq!(code(&decide(&facts, &digest("2"))), "digest-failed");
+        assert_eq!(code(&decide(&facts, &digest("3"))), "install");
+        let index = digest("an index of 2");
+        if let Some(record) = &mut facts.b.record {
+            record.index_digest = Some(index);
+        }
+        assert_eq!(code(&decide(&facts, &index)), "digest-failed");
+
+        let mut facts = situation(Is::Proven("1"), Is::Proven("2"));
+        facts.failed.held = Some(digest("2"));
+        assert_eq!(code(&decide(&facts, &digest("2"))), "digest-held");
+        assert_eq!(code(&decide(&facts, &digest("3"))), "install");
+    }
+
+    #[test]
+    fn a_pending_rollback_and_a_next_boot_of_others_are_respected() {
+        let mut facts = situation(Is::Proven("2"), Is::Proven("1"));
+        facts.next = Next::Slot(Slot::B);
+        facts.failed.held = Some(digest("2"));
+        assert_eq!(code(&decide(&facts, &digest("3"))), "rollback-pending");
+
+        let mut facts = situation(Is::Proven("1"), Is::Empty);
+        facts.next = Next::Foreign { number: BootNumber(7), description: "Windows".to_owned() };
+        assert_eq!(code(&decide(&facts, &digest("2"))), "bootnext-taken");
+        assert_eq!(code(&decide(&facts, &digest("1"))), "up-to-date");
+    }
+}

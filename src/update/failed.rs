@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Which digests are not to be tried by themselves (P7): those that failed, and the one
+//! that a rollback left. Kept on the ESP, since the state directory is no authority.
+
+use serde::{Deserialize, Serialize};
+
+use crate::image::Digest;
+
+/// How many digests are remembered. The oldest makes room: the file has to stay small.
+const LIMIT: usize = 32;
+
+/// `EFI/flipside/failed.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct FailedDigests {
+    /// Trials that did not end well, oldest first.
+    #[serde(default)]
+    pub trials: Vec<FailedTrial>,
+    /// The digest that a rollback left: the timer does not bring it back until the tag has
+    /// moved or an operator released it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<Digest>,
+    /// The digest of a proven slot that was armed, because the tag or a person went back to
+    /// it. It tells promote, on the other side, that being there is no accident of the firmware.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wanted: Option<Digest>,
+}
+
+/// One digest whose trials fell back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailedTrial {
+    /// The image.
+    pub digest: Digest,
+    /// Its version, for people.
+    pub version: String,
+    /// How many trials were started and never promoted.
+    pub attempts: u32,
+    /// Whether that was enough.
+    pub failed: bool,
+    /// Why, in a sentence.
+    pub reason: String,
+    /// The arming that was counted last, so that none counts twice.
+    pub arming: String,
+}
+
+impl FailedDigests {
+    /// Reads the file's contents.
+    ///
+    /// # Errors
+    /// Where they are not such a document.
+    pub fn parse(bytes: &[u8]) -> Result<Self, serde_json::Error> {
+        serde_json::from_slice(bytes)
+    }
+
+    /// The file's contents.
+    ///
+    /// # Errors
+    /// None for values of this type.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, serde_json::Error> {
+        serde_json::to_vec_pretty(self)
+    }
+
+    /// What is known of `digest`.
+    pub fn trial(&self, digest: &Digest) -> Option<&FailedTrial> {
+        self.trials.iter().find(|t| t.digest == *digest)
+    }
+
+    /// Whether `digest` must not be tried by itself any more.
+    pub fn has_failed(&self, digest: &Digest) -> bool {
+        self.trial(digest).is_some_and(|t| t.failed)
+    }
+
+    /// Counts a trial of `digest` that fell back, once per `arming`; from `limit` of them
+    /// on the digest has failed. Returns whether anything changed.
+    pub fn count(&mut self, digest: Digest, version: &str, arming: &str, limit: u32) -> bool {
+        let known = self.trials.iter().position(|t| t.digest == digest);
+        let mut trial = match known {
+            Some(at) => self.trials.remove(at),
+            None => FailedTrial {
+                digest,
+                version: version.to_owned(),
+                attempts: 0,
+                failed: false,
+                reason: String::new(),
+                arming: String::new(),
+            },
+        };
+        let is_new = trial.arming != arming || trial.attempts == 0;
+        if is_new {
+            trial.attempts = trial.attempts.saturating_add(1);
+            trial.arming = arming.to_owned();
+            trial.failed |= trial.attempts >= limit;
+            trial.reason = match trial.attempts {
+                1 => "1 trial was started and never promoted".to_owned(),
+                n => format!("{n} trials were started and never promoted"),
+            };
+        }
+        self.trials.push(trial);
+        if self.trials.len() > LIMIT {
+            self.trials.remove(0);
+        }
+        is_new
+    }
+
+    /// Forgets `digest`, as failed and as held. Returns whether there was anything to forget.
+    pub fn release(&mut self, digest: &Digest) -> bool {
+        let before = self.clone();
+        self.trials.retain(|t| t.digest != *digest);
+        if self.held == Some(*digest) {
+            self.held = None;
+        }
+        *self != before
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn p7_a_digest_fails_with_its_last_attempt() {
+        let digest = Digest::of(b"v2");
+        let mut failed = FailedDigests::default();
+        assert!(failed.count(digest, "2", "boot 1", 2));
+        assert!(!failed.has_failed(&digest));
+        assert!(failed.count(digest, "2", "boot 2", 2));
+        assert!(failed.has_failed(&digest));
+        assert_eq!(failed.trial(&digest).unwrap().attempts, 2);
+        assert!(failed.release(&digest));
+        assert!(!failed.has_failed(&digest));
+        assert!(!failed.release(&digest));
+    }
+
+    #[test]
+    fn p7_one_arming_counts_once() {
+        let digest = Digest::of(b"v2");
+        let mut failed = FailedDigests::default();
+        assert!(failed.count(digest, "2", "", 2));
+        assert!(!failed.count(digest, "2", "", 2));
+        assert!(!failed.has_failed(&digest));
+    }
+
+    #[test]
+    fn the_file_stays_small_and_survives_the_round_trip() {
+        let mut failed = FailedDigests::default();
+        for n in 0..100_u8 {
+            failed.count(Digest::of(&[n]), "1", "x", 1);
+        }
+        assert_eq!(failed.trials.len(), LIMIT);
+        assert!(failed.has_failed(&Digest::of(&[99])));
+        failed.held = Some(Digest::of(b"held"));
+        let bytes = failed.to_bytes().unwrap();
+        assert!(bytes.len() < 32 << 10);
+        assert_eq!(FailedDigests::parse(&bytes).unwrap(), failed);
+    }
+}

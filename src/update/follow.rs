@@ -1,0 +1,316 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! A run of `flipside check` or `flipside update`: from the tag to an armed slot.
+
+use super::course::{Course, Refusal, decide};
+use super::journal::State;
+use super::lock::Lock;
+use super::machine::Machine;
+use super::promote::settle;
+use super::situation::{Aftermath, Situation};
+use super::status::note_check;
+use super::transaction::{self, Job};
+use super::{Run, UpdateError};
+use crate::host::Slot;
+use crate::image::{Digest, Image};
+use crate::policy::{Decision, Initiative, hooks};
+use crate::report::progress::{Event, Phase};
+use crate::source::{self, Source};
+
+/// What a check found.
+#[derive(Debug, Clone)]
+pub struct Check {
+    /// What the tag points to.
+    pub tag: Digest,
+    /// What an update would do about it.
+    pub course: Course,
+    /// The version on offer, where one is.
+    pub version: Option<String>,
+}
+
+/// What an update did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// No slots are recognised here, or `track.image` is not set.
+    NothingToDo(&'static str),
+    /// The running slot holds what the tag names.
+    UpToDate {
+        /// The running version.
+        version: String,
+        /// What the tag points to.
+        tag: Digest,
+    },
+    /// The target holds what the tag names and boots at the next reboot.
+    Armed {
+        /// The target.
+        slot: Slot,
+        /// The version in it.
+        version: String,
+        /// What the tag points to.
+        tag: Digest,
+        /// Whether an earlier run did it.
+        before: bool,
+    },
+    /// The tag went back to what runs: what was armed does not boot any more.
+    Unarmed {
+        /// The target.
+        slot: Slot,
+        /// The version in it.
+        version: String,
+    },
+}
+
+/// Says what an update would do. Writes nothing.
+///
+/// # Errors
+/// [`UpdateError`]; a refusal is not an error here but a [`Course`]. `None` where there is
+/// nothing to follow or no slot.
+pub fn check(run: &Run) -> Result<Option<Check>, UpdateError> {
+    let Some(Look { situation, source, tag, course }) = look(run)? else { return Ok(None) };
+    note_check(run, &tag, None, course != Course::UpToDate);
+    if course != Course::Install {
+        let version = match course {
+            Course::Waiting | Course::Arm => Some(situation.target_slot().version().to_owned()),
+            _ => None,
+        };
+        return Ok(Some(Check { tag, course, version }));
+    }
+    let image = fetch(source.as_ref(), &tag)?;
+    let course = decide(&situation, &image.digest);
+    note_check(run, &tag, Some(image.version()), course != Course::UpToDate);
+    Ok(Some(Check { tag, course, version: Some(image.version().to_owned()) }))
+}
+
+/// What the tag points to, and what to do about it on this host as it is.
+struct Look {
+    situation: Situation,
+    source: Box<dyn Source>,
+    tag: Digest,
+    course: Course,
+}
+
+/// `None` where there is nothing to follow or no slot.
+fn look(run: &Run) -> Result<Option<Look>, UpdateError> {
+    if run.config.track.image.is_none() {
+        return Ok(None);
+    }
+    let Some(machine) = Machine::open(run)? else { return Ok(None) };
+    let situation = machine.situation()?;
+    let source = run.source()?;
+    run.progress.event(Event::Phase(Phase::Checking));
+    let tag = source.resolve()?;
+    let situation = anticipate(run, situation);
+    let course = decide(&situation, &tag);
+    Ok(Some(Look { situation, source, tag, course }))
+}
+
+/// What the hooks said about the update on offer.
+#[derive(Debug, Clone)]
+pub struct HooksAsked {
+    /// What an update would bring.
+    pub new: hooks::System,
+    /// The hooks' answers, up to the first that does not allow.
+    pub answers: Vec<hooks::Answer>,
+}
+
+/// Asks the hooks about what an update would install or arm, as an update does, and goes no
+/// further. `None` where nothing is on offer.
+///
+/// # Errors
+/// [`UpdateError`]; also the refusal of an update that would not get as far as the hooks.
+pub fn ask_hooks_about_offer(
+    run: &Run,
+    initiative: Initiative,
+) -> Result<Option<HooksAsked>, UpdateError> {
+    let Some(Look { situation, source, tag, course }) = look(run)? else { return Ok(None) };
+    let image = match course {
+        Course::Install => Some(fetch(source.as_ref(), &tag)?),
+        _ => None,
+    };
+    match image.as_ref().map_or(course, |image| decide(&situation, &image.digest)) {
+        Course::UpToDate | Course::Waiting | Course::Unarm => return Ok(None),
+        Course::Refuse(refusal) => return Err(refusal.into()),
+        Course::Arm | Course::Install => {}
+    }
+    run.progress.event(Event::Phase(Phase::Hooks));
+    let context = hook_context(run, initiative, &situation, image.as_ref());
+    let answers = hooks::ask(&run.root, &run.config.policy.hooks, &context, &run.stop);
+    run.stop.check()?;
+    Ok(Some(HooksAsked { new: context.new, answers }))
+}
+
+/// Brings the host to what the tag names, as far as that goes before a reboot.
+///
+/// # Errors
+/// [`UpdateError`]; the running slot boots as before.
+pub fn update(run: &Run, initiative: Initiative) -> Result<Outcome, UpdateError> {
+    if run.config.track.image.is_none() {
+        return Ok(Outcome::NothingToDo("track.image is not set"));
+    }
+    let Some(machine) = Machine::open(run)? else {
+        return Ok(Outcome::NothingToDo("no slots are recognised on this host"));
+    };
+    let facts = machine.situation()?;
+    let source = run.source()?;
+    run.progress.event(Event::Phase(Phase::Checking));
+    let tag = source.resolve()?;
+
+    let anticipated = anticipate(run, facts.clone());
+    let mut planned = decide(&anticipated, &tag);
+    note_check(run, &tag, None, planned == Course::Install);
+    // P10: the usual run ends here, and has written nothing.
+    let nothing_happened = anticipated == facts;
+    if nothing_happened && let Some(outcome) = without_lock(&facts, &tag, &planned)? {
+        return Ok(outcome);
+    }
+    let image = match planned {
+        Course::Install => Some(fetch(source.as_ref(), &tag)?),
+        _ => None,
+    };
+    // An index may come again with the same image for this host: the image counts.
+    let digest = image.as_ref().map_or(tag, |image| image.digest);
+    if let Some(image) = &image {
+        planned = decide(&anticipated, &digest);
+        note_check(run, &tag, Some(image.version()), planned != Course::UpToDate);
+        if nothing_happened && let Some(outcome) = without_lock(&facts, &tag, &planned)? {
+            return Ok(outcome);
+        }
+    }
+    // Hooks may take their time: they run without the lock, and what they relied on is read
+    // again under it.
+    if matches!(planned, Course::Install | Course::Arm) {
+        ask_hooks(run, initiative, &facts, image.as_ref())?;
+    }
+
+    let _lock = Lock::take(&run.root)?;
+    let machine = Machine::open(run)?.ok_or_else(changed)?;
+    let situation = machine.situation()?;
+    settle(run, &machine, &situation)?;
+    let situation = machine.situation()?;
+    let course = decide(&situation, &digest);
+    if let Some(outcome) = without_lock(&situation, &tag, &course)? {
+        return Ok(outcome);
+    }
+    if course != planned || (image.is_some() && source.resolve()? != tag) {
+        return Err(changed().into());
+    }
+    run.stop.check()?;
+    let target = situation.target();
+    let armed = |version: &str| Outcome::Armed {
+        slot: target,
+        version: version.to_owned(),
+        tag,
+        before: false,
+    };
+    match (course, &image) {
+        (Course::Install, Some(image)) => {
+            let source = source.as_ref();
+            let job = Job { run, machine: &machine, situation: &situation, source, image, tag };
+            transaction::install(&job)?;
+            run.progress.event(Event::Phase(Phase::Done));
+            Ok(armed(image.version()))
+        }
+        (Course::Arm, _) => {
+            transaction::arm_installed(run, &machine, &situation)?;
+            Ok(armed(situation.target_slot().version()))
+        }
+        (Course::Unarm, _) => unarm(&machine, &situation),
+        _ => Err(changed().into()),
+    }
+}
+
+fn changed() -> Refusal {
+    Refusal::defer("situation-changed", "this host or the tag changed while the hooks were asked")
+}
+
+/// The outcome of a course that touches nothing; `None` for one that needs the lock.
+fn without_lock(
+    situation: &Situation,
+    tag: &Digest,
+    course: &Course,
+) -> Result<Option<Outcome>, UpdateError> {
+    match course {
+        Course::UpToDate => Ok(Some(Outcome::UpToDate {
+            version: situation.running_slot().version().to_owned(),
+            tag: *tag,
+        })),
+        Course::Waiting => Ok(Some(Outcome::Armed {
+            slot: situation.target(),
+            version: situation.target_slot().version().to_owned(),
+            tag: *tag,
+            before: true,
+        })),
+        Course::Refuse(refusal) => Err(refusal.clone().into()),
+        Course::Unarm | Course::Arm | Course::Install => Ok(None),
+    }
+}
+
+/// The situation as it will be once a trial that fell back has been counted.
+fn anticipate(run: &Run, mut situation: Situation) -> Situation {
+    if let Aftermath::FellBack { digest, version, arming } = situation.aftermath() {
+        situation.failed.count(digest, &version, &arming, run.config.trial.attempts);
+    }
+    situation
+}
+
+/// Manifest and config, checked; no payload byte (P3).
+fn fetch(source: &dyn Source, tag: &Digest) -> Result<Image, UpdateError> {
+    let architecture = super::machine::architecture()?;
+    let image = source::fetch_image(source, tag, architecture)?;
+    image.config.check_architecture(architecture)?;
+    Ok(image)
+}
+
+fn ask_hooks(
+    run: &Run,
+    initiative: Initiative,
+    situation: &Situation,
+    image: Option<&Image>,
+) -> Result<(), UpdateError> {
+    run.progress.event(Event::Phase(Phase::Hooks));
+    let context = hook_context(run, initiative, situation, image);
+    let answers = hooks::ask(&run.root, &run.config.policy.hooks, &context, &run.stop);
+    run.stop.check()?;
+    match hooks::decide(&answers) {
+        Decision::Allow => Ok(()),
+        Decision::Defer { code, reason } => Err(Refusal::defer(code, reason).into()),
+        Decision::Block { code, reason } => Err(Refusal::block(code, reason).into()),
+    }
+}
+
+/// What the hooks are told: an image that is to be installed, or the one that the target holds.
+fn hook_context(
+    run: &Run,
+    initiative: Initiative,
+    situation: &Situation,
+    image: Option<&Image>,
+) -> hooks::Context {
+    let system = |slot: Slot| {
+        let facts = situation.slot(slot);
+        let version = facts.record.as_ref().map(|record| record.version.clone());
+        hooks::System { slot, version, digest: facts.digest() }
+    };
+    let target = situation.target();
+    hooks::Context {
+        image: run.config.track.image.clone().unwrap_or_default(),
+        initiative,
+        running: system(situation.running),
+        new: match image {
+            Some(image) => hooks::System {
+                slot: target,
+                version: Some(image.version().to_owned()),
+                digest: Some(image.digest),
+            },
+            None => system(target),
+        },
+    }
+}
+
+/// The journal first: a slot that is no longer armed must not count as fallen back.
+fn unarm(machine: &Machine, situation: &Situation) -> Result<Outcome, UpdateError> {
+    let target = situation.target();
+    let slot = situation.target_slot();
+    machine.note(State::Writing, target, slot)?;
+    machine.boot()?.disarm(target)?;
+    Ok(Outcome::Unarmed { slot: target, version: slot.version().to_owned() })
+}

@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The journal: what flipside did last, in `state.json`. It explains, and tells an
+//! armed slot from one that was only installed; nothing needs it to be safe (P8).
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::UpdateError;
+use crate::host::durable::Durable;
+use crate::host::{Root, Slot};
+use crate::image::Digest;
+
+/// The state directory. It must not lie inside a slot.
+pub const STATE_DIRECTORY: &str = "/var/lib/flipside";
+const STATE_FILE: &str = "state.json";
+/// More than any journal has, in bytes; what is larger is no journal.
+const LIMIT: u64 = 64 << 10;
+
+/// Where the last transaction stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// The target is being written; it cannot boot.
+    Writing,
+    /// `BootNext` is about to name the target. A cut here is not taken for a trial.
+    Arming,
+    /// `BootNext` names the new OS.
+    Armed,
+    /// The same, for an OS that had its proof already.
+    Returning,
+    /// `BootNext` is about to name, or names, the old OS, because a person wants it.
+    RollingBack,
+    /// The trial was never promoted.
+    FellBack,
+    /// The slot has proved itself: nothing is under way.
+    Promoted,
+}
+
+/// The one entry of the journal: the last transition.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Format of this file: 1.
+    pub format: u32,
+    /// What was reached.
+    pub state: State,
+    /// The slot that it is about.
+    pub slot: Slot,
+    /// What the slot holds, or is to hold.
+    pub digest: Option<Digest>,
+    /// Its version.
+    pub version: String,
+    /// The boot in which it happened (`/proc/sys/kernel/random/boot_id`).
+    pub boot_id: String,
+    /// When it happened, by this host's clock.
+    pub time: Timestamp,
+}
+
+/// The state directory's files.
+#[derive(Debug, Clone)]
+pub struct Journal {
+    directory: PathBuf,
+    durable: Durable,
+}
+
+impl Journal {
+    /// The journal of the host below `root`.
+    pub fn new(root: &Root, durable: &Durable) -> Self {
+        Self { directory: root.path(STATE_DIRECTORY), durable: durable.clone() }
+    }
+
+    /// The last entry. A journal that is absent or cannot be understood is `None`:
+    /// either way nothing is known, and nothing depends on it.
+    pub fn read(&self) -> Option<Entry> {
+        let path = self.directory.join(STATE_FILE);
+        if std::fs::metadata(&path).ok()?.len() > LIMIT {
+            return None;
+        }
+        let entry: Entry = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
+        (entry.format == 1).then_some(entry)
+    }
+
+    /// Writes `entry` durably in place of the last one.
+    ///
+    /// # Errors
+    /// [`UpdateError::State`].
+    pub fn write(&self, entry: &Entry) -> Result<(), UpdateError> {
+        let path = self.directory.join(STATE_FILE);
+        let failed = |source| UpdateError::State { path: path.clone(), source };
+        self.durable.make_directory(&self.directory).map_err(failed)?;
+        let text = serde_json::to_vec_pretty(entry).map_err(|e| failed(io::Error::other(e)))?;
+        self.durable.replace(&path, &text).map_err(failed)
+    }
+
+    /// Keeps the config of `digest`, so that `verify` needs no network; configs of slots
+    /// that are gone make room. It is checked by its hash when it is read, and fetched again
+    /// where a power cut took it.
+    ///
+    /// # Errors
+    /// [`UpdateError::State`].
+    pub fn keep_config(
+        &self,
+        digest: &Digest,
+        bytes: &[u8],
+        still_needed: &[Digest],
+    ) -> Result<(), UpdateError> {
+        let directory = self.directory.join("configs");
+        let path = directory.join(format!("{}.json", digest.hex()));
+        let failed = |source| UpdateError::State { path: path.clone(), source };
+        if self.config(digest).is_some() {
+            return Ok(());
+        }
+        self.durable.make_directory(&directory).map_err(failed)?;
+        for old in std::fs::read_dir(&directory).map_err(failed)? {
+            let old = old.map_err(failed)?.path();
+            let needed = |d: &Digest| old.file_stem().is_some_and(|stem| *stem == *d.hex());
+            if !still_needed.iter().any(needed) && old != path {
+                self.durable.unlink(&old).map_err(failed)?;
+            }
+        }
+        self.durable.write_unsynced(&path, bytes).map_err(|source| {
+            // What came of it takes room that the journal needs.
+            let _ = self.durable.unlink(&path);
+            failed(source)
+        })
+    }
+
+    /// The bytes of a config that was kept, if they still hash to their name.
+    pub fn config(&self, digest: &Digest) -> Option<Vec<u8>> {
+        let path = self.directory.join("configs").join(format!("{}.json", digest.hex()));
+        if std::fs::metadata(&path).ok()?.len() > crate::image::CONFIG_LIMIT {
+            return None;
+        }
+        let bytes = std::fs::read(path).ok()?;
+        (Digest::of(&bytes) == *digest).then_some(bytes)
+    }
+
+    /// Refuses a state directory that cannot take what a transaction writes to it, before
+    /// anything else is touched. Changes nothing.
+    ///
+    /// # Errors
+    /// [`UpdateError::State`].
+    pub fn check_writable(&self) -> Result<(), UpdateError> {
+        let failed =
+            |source: io::Error| UpdateError::State { path: self.directory.clone(), source };
+        let existing = nearest_existing(&self.directory);
+        rustix::fs::access(existing, rustix::fs::Access::WRITE_OK).map_err(|e| failed(e.into()))?;
+        let space = rustix::fs::statvfs(existing).map_err(|e| failed(e.into()))?;
+        if space.f_bavail.saturating_mul(space.f_frsize) < ROOM {
+            return Err(failed(io::ErrorKind::StorageFull.into()));
+        }
+        Ok(())
+    }
+}
+
+/// What a transaction may need in the state directory, in bytes: the journal, a line of
+/// history, and the image config, which is rarely over 100 KiB.
+const ROOM: u64 = 1 << 20;
+
+fn nearest_existing(path: &Path) -> &Path {
+    path.ancestors().find(|p| p.exists()).unwrap_or(path)
+}
+
+/// This boot's identity; empty where the kernel gives none.
+pub fn boot_id(root: &Root) -> String {
+    std::fs::read_to_string(root.path("/proc/sys/kernel/random/boot_id"))
+        .map(|text| text.trim().to_owned())
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn journal() -> (tempfile::TempDir, Journal) {
+        let directory = tempfile::tempdir().unwrap();
+        let journal = Journal::new(&Root::new(directory.path()), &Durable::new());
+        (directory, journal)
+    }
+
+    #[test]
+    fn the_last_entry_is_read_back() {
+        let (_directory, journal) = journal();
+        assert_eq!(journal.read(), None);
+        let mut entry = Entry {
+            format: 1,
+            state: State::Writing,
+            slot: Slot::B,
+            digest: Some(Digest::of(b"x")),
+            version: "2".into(),
+            boot_id: "b".into(),
+            time: Timestamp::UNIX_EPOCH,
+        };
+        journal.write(&entry).unwrap();
+        entry.state = State::Armed;
+        journal.write(&entry).unwrap();
+        assert_eq!(journal.read(), Some(entry));
+    }
+
+    #[test]
+    fn a_damaged_journal_is_none() {
+        let (directory, journal) = journal();
+        let path = directory.path().join("var/lib/flipside/state.json");
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        for text in ["", "{", "{\"format\":2}", &"x".repeat(LIMIT as usize + 1)] {
+            std::fs::write(&path, text).unwrap();
+            assert_eq!(journal.read(), None);
+        }
+    }
+
+    #[test]
+    fn configs_are_kept_while_a_slot_needs_them() {
+        let (directory, journal) = journal();
+        let (one, two, three) = (Digest::of(b"1"), Digest::of(b"2"), Digest::of(b"3"));
+        journal.keep_config(&one, b"1", &[]).unwrap();
+        journal.keep_config(&two, b"2", &[one]).unwrap();
+        assert_eq!(journal.config(&one).unwrap(), b"1");
+        journal.keep_config(&three, b"3", &[two]).unwrap();
+        assert_eq!(journal.config(&one), None);
+        assert_eq!(journal.config(&two).unwrap(), b"2");
+        let path = directory.path().join(format!("var/lib/flipside/configs/{}.json", two.hex()));
+        std::fs::write(path, b"damaged").unwrap();
+        assert_eq!(journal.config(&two), None);
+    }
+}

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The transaction that joins source, policy, install and boot: the only place that knows
+//! the order of P4.
+//!
+//! - `situation`: the facts, read once, and what follows from them
+//! - `course`: what to do about the tag's digest, one pure decision
+//! - `follow`: a run of `flipside check` and `flipside update`, from tag to armed slot
+//! - `transaction`: an install, step by step
+//! - `promote`, `rollback`, `release`: after boot success; back; and pardon
+//! - `journal` and `failed`: what is remembered, as record and as authority
+
+use std::sync::Arc;
+
+use crate::config::Config;
+use crate::host::Root;
+use crate::host::durable::Durable;
+use crate::report::Follow;
+use crate::report::progress::Progress;
+use crate::source::{self, Source};
+use crate::stop::Stop;
+
+pub mod course;
+mod error;
+pub mod failed;
+mod follow;
+pub mod journal;
+mod lock;
+mod machine;
+mod promote;
+mod release;
+mod rollback;
+pub mod situation;
+mod status;
+mod transaction;
+mod verify;
+
+pub use course::{Course, Refusal};
+pub use error::UpdateError;
+pub use follow::{Check, HooksAsked, Outcome, ask_hooks_about_offer, check, update};
+pub use promote::{Promotion, promote};
+pub use release::release;
+pub use rollback::{Rollback, rollback};
+pub use status::{finish, last_status, status};
+pub use verify::{Verdict, verify};
+
+/// What every run of a command has: settings, the way to the disk, whom to tell, when to stop.
+pub struct Run {
+    /// The host.
+    pub root: Root,
+    /// Its settings.
+    pub config: Config,
+    /// The way to the disk and to NVRAM.
+    pub durable: Durable,
+    /// Whom to tell how far it is.
+    pub progress: Arc<dyn Progress>,
+    /// The status that others see meanwhile; its file stands in `/run`.
+    pub follow: Arc<Follow>,
+    /// The wish to stop.
+    pub stop: Stop,
+    /// Whether any registry may be spoken to without TLS (`--plain-http`).
+    pub plain_http: bool,
+}
+
+impl Run {
+    /// The source that `track.image` names.
+    ///
+    /// # Errors
+    /// `nothing-tracked` where it names none; otherwise the source's own.
+    pub fn source(&self) -> Result<Box<dyn Source>, UpdateError> {
+        let image = self.config.track.image.as_deref().ok_or_else(|| {
+            Refusal::block("nothing-tracked", "track.image is not set: there is nothing to follow")
+        })?;
+        let location = image.parse()?;
+        let mut options =
+            source::Options::from_track(&self.config.track, self.root.clone(), self.stop.clone());
+        options.all_plain_http |= self.plain_http;
+        Ok(source::open(&location, &options)?)
+    }
+}

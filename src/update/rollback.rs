@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Back to the other slot, if it is proven and whole, and the digest that is left is held.
+
+use super::course::Refusal;
+use super::journal::State;
+use super::lock::Lock;
+use super::machine::Machine;
+use super::transaction::secure;
+use super::verify::{self, Verdict};
+use super::{Run, UpdateError};
+use crate::host::Slot;
+use crate::host::boot::Next;
+
+/// Where a rollback goes at the next reboot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rollback {
+    /// The slot.
+    pub slot: Slot,
+    /// The version in it.
+    pub version: String,
+}
+
+/// Arms the other slot: `BootNext`, then promote, as after an update.
+///
+/// # Errors
+/// A [`Refusal`] where the other slot is not proven (`slot-not-proven`), damaged
+/// (`slot-damaged`), or cannot be verified (`slot-unverifiable`, unless `unverified` is
+/// accepted); any other [`UpdateError`].
+pub fn rollback(run: &Run, unverified: bool) -> Result<Rollback, UpdateError> {
+    let machine = Machine::open(run)?
+        .ok_or_else(|| Refusal::block("not-a-host", "this host has no slots to roll back to"))?;
+    let _lock = Lock::take(&run.root)?;
+    let situation = machine.situation()?;
+    let target = situation.target();
+    let slot = situation.target_slot();
+    if !slot.is_proven() || !slot.is_installed() {
+        return Err(Refusal::block(
+            "slot-not-proven",
+            format!("slot {target} holds nothing that has booted to success"),
+        )
+        .into());
+    }
+    if let Next::Foreign { number, description } = &situation.next {
+        return Err(Refusal::defer(
+            "bootnext-taken",
+            format!("BootNext names {number} ({description}), which is not flipside's"),
+        )
+        .into());
+    }
+    match verify::slot(run, &machine, &situation, target)? {
+        Verdict::Whole => {}
+        Verdict::Unverifiable(why) if unverified => {
+            tracing::warn!("slot {target} is not verified: {why}");
+        }
+        Verdict::Unverifiable(why) => {
+            return Err(Refusal::block(
+                "slot-unverifiable",
+                format!("slot {target} cannot be verified: {why}; --unverified accepts that"),
+            )
+            .into());
+        }
+        Verdict::Damaged(payloads) => {
+            return Err(Refusal::block(
+                "slot-damaged",
+                format!("slot {target} is damaged: {}", payloads.join(", ")),
+            )
+            .into());
+        }
+        Verdict::Empty => {
+            return Err(Refusal::block("slot-not-proven", format!("slot {target} is empty")).into());
+        }
+    }
+    let backend = machine.boot()?;
+    backend.check(situation.running)?;
+    run.stop.check()?;
+
+    if situation.running_slot().is_proven() {
+        secure(&machine, &situation)?;
+        backend.add(target, situation.target_slot().standing())?;
+    } else {
+        // P5: from a trial, it is the slot to go back to that is proven and comes first.
+        backend.secure(target)?;
+    }
+    // The hold is durable before the reboot: it is what tells promote, on the other side,
+    // that a person wanted to be there.
+    machine.durable.phase("hold")?;
+    let mut failed = situation.failed.clone();
+    failed.held = situation.running_slot().digest();
+    failed.wanted = slot.digest();
+    machine.write_failed(&failed)?;
+    machine.durable.phase("arm")?;
+    machine.note(State::RollingBack, target, slot)?;
+    backend.arm(target)?;
+    Ok(Rollback { slot: target, version: slot.version().to_owned() })
+}

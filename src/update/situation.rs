@@ -1,0 +1,371 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! What is the case on this host: facts from the ESP, the firmware and the journal, read
+//! once, and what follows from them. Pure, so that every case stands in a table of tests.
+
+use super::failed::FailedDigests;
+use super::journal::{Entry, State};
+use crate::host::boot::{Next, Standing};
+use crate::host::esp::{BootFileState, Proof};
+use crate::host::running::Evidence;
+use crate::host::{Record, Slot};
+use crate::image::Digest;
+
+/// What the ESP says of one slot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SlotFacts {
+    /// What it holds; `None` also where the record cannot be read, which proves nothing.
+    pub record: Option<Record>,
+    /// What has booted to success in it.
+    pub proof: Option<Proof>,
+    /// Whether firmware could start it.
+    pub boot_file: BootFileState,
+    /// Whether its loader entry is there, and if so whether it sorts first.
+    pub loader_entry: Option<bool>,
+}
+
+impl SlotFacts {
+    /// Whether what the slot holds has booted to success.
+    pub fn is_proven(&self) -> bool {
+        match (&self.record, &self.proof) {
+            (Some(record), Some(proof)) => proof.is_of(record),
+            _ => false,
+        }
+    }
+
+    /// Whether the slot holds a whole OS that can boot: the boot file is completed last.
+    pub fn is_installed(&self) -> bool {
+        self.record.is_some() && self.boot_file == BootFileState::Bootable
+    }
+
+    /// The same, for boot managers.
+    pub fn standing(&self) -> Standing {
+        if self.is_proven() { Standing::Proven } else { Standing::Unproven }
+    }
+
+    /// The digest of what the slot holds, where it is known.
+    pub fn digest(&self) -> Option<Digest> {
+        self.record.as_ref()?.digest
+    }
+
+    /// The version of what the slot holds.
+    pub fn version(&self) -> &str {
+        self.record.as_ref().map_or("unknown", |r| &r.version)
+    }
+}
+
+/// All facts that a decision rests on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Situation {
+    /// The slot that runs.
+    pub running: Slot,
+    /// How that is known.
+    pub evidence: Vec<Evidence>,
+    /// Slot A's facts.
+    pub a: SlotFacts,
+    /// Slot B's facts.
+    pub b: SlotFacts,
+    /// What `BootNext` names.
+    pub next: Next,
+    /// The first of flipside's slots in `BootOrder`.
+    pub first: Option<Slot>,
+    /// The digests that failed, and the one that is held.
+    pub failed: FailedDigests,
+    /// The last transition.
+    pub journal: Option<Entry>,
+    /// This boot.
+    pub boot_id: String,
+    /// Whether the kernel was started by kexec, which proves nothing.
+    pub by_kexec: bool,
+}
+
+/// What happened to the last arming, seen from the running slot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Aftermath {
+    /// Nothing that has to be dealt with.
+    Nothing,
+    /// The running slot has not proved itself yet.
+    Trial,
+    /// The other slot was booted and did not get to boot success.
+    FellBack {
+        /// What it holds.
+        digest: Digest,
+        /// Its version.
+        version: String,
+        /// Names the arming, so that it counts once.
+        arming: String,
+    },
+}
+
+impl Situation {
+    /// The facts of `slot`.
+    pub fn slot(&self, slot: Slot) -> &SlotFacts {
+        match slot {
+            Slot::A => &self.a,
+            Slot::B => &self.b,
+        }
+    }
+
+    /// The facts of the running slot.
+    pub fn running_slot(&self) -> &SlotFacts {
+        self.slot(self.running)
+    }
+
+    /// The slot that an update writes.
+    pub fn target(&self) -> Slot {
+        self.running.other()
+    }
+
+    /// The facts of the target slot.
+    pub fn target_slot(&self) -> &SlotFacts {
+        self.slot(self.target())
+    }
+
+    /// Whether `BootNext` names the target.
+    pub fn is_armed(&self) -> bool {
+        self.next == Next::Slot(self.target())
+    }
+
+    /// The journal's entry, where it is about what the target holds.
+    fn entry_of_target(&self) -> Option<&Entry> {
+        let about_target =
+            |e: &&Entry| e.slot == self.target() && e.digest == self.target_slot().digest();
+        self.journal.as_ref().filter(about_target)
+    }
+
+    /// What became of the last arming.
+    ///
+    /// `BootNext` still set means not tried. The journal tells a slot that was armed from
+    /// one that was installed and not armed; without a journal it counts as tried, so that
+    /// a host whose state is lost at each boot does not try for ever.
+    pub fn aftermath(&self) -> Aftermath {
+        if !self.running_slot().is_proven() {
+            return Aftermath::Trial;
+        }
+        let target = self.target_slot();
+        let Some(digest) = target.digest() else { return Aftermath::Nothing };
+        if !target.is_installed() || self.is_armed() {
+            return Aftermath::Nothing;
+        }
+        // A person left it by a rollback: it is held, and was not tried to its end.
+        if !target.is_proven() && self.has_rolled_back() {
+            return Aftermath::Nothing;
+        }
+        // What was armed as a trial and has its proof by now did succeed.
+        let was_armed_as = if target.is_proven() { State::Returning } else { State::Armed };
+        // Where the kernel gives no boot ID, BootNext that is gone has to be enough.
+        let is_over = |e: &Entry| e.boot_id != self.boot_id || self.boot_id.is_empty();
+        let arming = match self.entry_of_target() {
+            Some(e) if e.state == was_armed_as && is_over(e) => format!("{} {}", e.time, e.boot_id),
+            Some(_) => return Aftermath::Nothing,
+            // A proven slot needs the journal's word to have failed.
+            None if target.is_proven() => return Aftermath::Nothing,
+            None => self.boot_id.clone(),
+        };
+        if self.failed.trial(&digest).is_some_and(|t| t.failed || t.arming == arming) {
+            return Aftermath::Nothing;
+        }
+        Aftermath::FellBack { digest, version: target.version().to_owned(), arming }
+    }
+
+    /// Whether a rollback brought the running slot up: the other one's digest is held.
+    pub fn has_rolled_back(&self) -> bool {
+        let left = self.target_slot().digest();
+        left.is_some() && left == self.failed.held
+    }
+
+    /// Whether the running slot, proven before, was armed: the tag or a person went back to it.
+    pub fn has_returned(&self) -> bool {
+        let running = self.running_slot().digest();
+        running.is_some() && running == self.failed.wanted && !self.by_kexec
+    }
+
+    /// Whether a person wants the other slot at the next boot.
+    pub fn is_rollback_pending(&self) -> bool {
+        let target = self.target_slot();
+        self.is_armed() && target.is_proven() && self.failed.wanted == target.digest()
+    }
+
+    /// Whether the target holds a digest that failed and could still boot.
+    pub fn has_failed_target(&self) -> bool {
+        let target = self.target_slot();
+        let could_boot = target.boot_file == BootFileState::Bootable;
+        let has_failed = target.digest().is_some_and(|digest| self.failed.has_failed(&digest));
+        has_failed && could_boot && !target.is_proven() && self.running_slot().is_proven()
+    }
+
+    /// Whether the target was armed before this boot, and the firmware did not follow.
+    pub fn is_boot_next_ignored(&self) -> bool {
+        let before = |e: &Entry| {
+            matches!(e.state, State::Armed | State::Returning | State::RollingBack)
+                && e.boot_id != self.boot_id
+        };
+        self.is_armed() && !self.by_kexec && self.entry_of_target().is_some_and(before)
+    }
+
+    /// The slot that is to boot when nothing else is asked for: the running one once it is
+    /// proven, unless the other was promoted after it and no rollback left it. That order
+    /// stands on the ESP, in the loader entries, because firmware loses its own.
+    pub fn preferred(&self) -> Slot {
+        let target = self.target_slot();
+        let target_was_promoted_last = target.loader_entry == Some(true)
+            && self.running_slot().loader_entry != Some(true)
+            && target.is_proven()
+            && target.is_installed();
+        let target_failed = target.digest().is_some_and(|d| self.failed.has_failed(&d));
+        let is_meant_to_run = self.has_rolled_back() || self.has_returned();
+        if target_was_promoted_last && !is_meant_to_run && !target_failed {
+            self.target()
+        } else {
+            self.running
+        }
+    }
+
+    /// Whether the firmware undid a promotion (`promotion-lost`): the other slot was
+    /// promoted last and no longer comes first in `BootOrder`.
+    pub fn is_promotion_lost(&self) -> bool {
+        self.preferred() == self.target() && self.first != Some(self.target())
+    }
+}
+
+#[cfg(test)]
+pub(super) mod example {
+    use super::*;
+
+    /// What a slot holds.
+    #[derive(Debug, Clone, Copy)]
+    pub enum Is {
+        Empty,
+        /// An install that was cut off before its boot file.
+        Cut(&'static str),
+        Installed(&'static str),
+        Proven(&'static str),
+    }
+
+    pub fn digest(version: &str) -> Digest {
+        Digest::of(version.as_bytes())
+    }
+
+    fn slot(is: Is) -> SlotFacts {
+        let record = |version: &str| Record {
+            digest: Some(digest(version)),
+            index_digest: None,
+            version: version.to_owned(),
+            config_digest: None,
+            repository: None,
+        };
+        let (version, boot_file) = match is {
+            Is::Empty => (None, BootFileState::Absent),
+            Is::Cut(version) => (Some(version), BootFileState::Unbootable),
+            Is::Installed(version) | Is::Proven(version) => {
+                (Some(version), BootFileState::Bootable)
+            }
+        };
+        SlotFacts {
+            record: version.map(record),
+            proof: version
+                .filter(|_| matches!(is, Is::Proven(_)))
+                .map(|v| Proof::Digest(digest(v))),
+            loader_entry: (boot_file == BootFileState::Bootable).then_some(false),
+            boot_file,
+        }
+    }
+
+    /// Slot A runs, in boot "now"; no journal, nothing armed, nothing failed.
+    pub fn situation(a: Is, b: Is) -> Situation {
+        Situation {
+            running: Slot::A,
+            evidence: Vec::new(),
+            a: slot(a),
+            b: slot(b),
+            next: Next::Nothing,
+            first: Some(Slot::A),
+            failed: FailedDigests::default(),
+            journal: None,
+            boot_id: "now".to_owned(),
+            by_kexec: false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::example::{Is, digest, situation};
+    use super::*;
+
+    fn entry(state: State, version: &str, boot_id: &str) -> Entry {
+        Entry {
+            format: 1,
+            state,
+            slot: Slot::B,
+            digest: Some(digest(version)),
+            version: version.to_owned(),
+            boot_id: boot_id.to_owned(),
+            time: jiff::Timestamp::UNIX_EPOCH,
+        }
+    }
+
+    fn counts(situation: &Situation) -> bool {
+        matches!(situation.aftermath(), Aftermath::FellBack { .. })
+    }
+
+    #[test]
+    fn p7_a_trial_counts_when_it_was_started_and_never_promoted() {
+        for (b, state, boot_id, expected) in [
+            (Is::Installed("2"), State::Armed, "before", true),
+            // In this very boot: nothing was rebooted since.
+            (Is::Installed("2"), State::Armed, "now", false),
+            (Is::Installed("2"), State::Arming, "before", false),
+            (Is::Installed("2"), State::Writing, "before", false),
+            (Is::Installed("2"), State::FellBack, "before", false),
+            (Is::Cut("2"), State::Armed, "before", false),
+            // Promoted, then left again: that trial succeeded.
+            (Is::Proven("2"), State::Armed, "before", false),
+            (Is::Proven("2"), State::Returning, "before", true),
+            (Is::Proven("2"), State::RollingBack, "before", false),
+        ] {
+            let mut facts = situation(Is::Proven("1"), b);
+            facts.journal = Some(entry(state, "2", boot_id));
+            assert_eq!(counts(&facts), expected, "{b:?} {state:?} {boot_id}");
+            // Still set: not tried.
+            facts.next = Next::Slot(Slot::B);
+            assert!(!counts(&facts), "{b:?} {state:?} {boot_id}");
+        }
+    }
+
+    #[test]
+    fn p8_without_a_journal_an_unproven_target_counts_once_per_boot() {
+        let mut facts = situation(Is::Proven("1"), Is::Installed("2"));
+        assert!(counts(&facts));
+        facts.failed.count(digest("2"), "2", "now", 2);
+        assert!(!counts(&facts));
+        facts.boot_id = "later".to_owned();
+        assert!(counts(&facts));
+        assert!(!counts(&situation(Is::Proven("1"), Is::Proven("2"))));
+    }
+
+    #[test]
+    fn a_running_slot_without_proof_is_a_trial() {
+        let facts = situation(Is::Installed("1"), Is::Proven("0"));
+        assert_eq!(facts.aftermath(), Aftermath::Trial);
+        let mut facts = situation(Is::Proven("1"), Is::Empty);
+        facts.a.proof = Some(Proof::Digest(digest("another")));
+        assert_eq!(facts.aftermath(), Aftermath::Trial);
+    }
+
+    #[test]
+    fn the_slot_promoted_last_is_preferred_unless_a_rollback_left_it() {
+        let mut facts = situation(Is::Proven("1"), Is::Proven("2"));
+        assert_eq!(facts.preferred(), Slot::A);
+        facts.b.loader_entry = Some(true);
+        assert_eq!(facts.preferred(), Slot::B);
+        assert!(facts.is_promotion_lost());
+        facts.first = Some(Slot::B);
+        assert!(!facts.is_promotion_lost());
+        facts.failed.held = Some(digest("2"));
+        assert_eq!(facts.preferred(), Slot::A);
+        facts.failed.held = None;
+        facts.a.loader_entry = Some(true);
+        assert_eq!(facts.preferred(), Slot::A);
+    }
+}

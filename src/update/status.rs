@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The status document, from the facts of the host and from what the last runs said.
+
+use jiff::Timestamp;
+
+use super::journal::State as Noted;
+use super::machine::Machine;
+use super::situation::{Aftermath, Situation, SlotFacts};
+use super::{Run, UpdateError};
+use crate::code::{Coded as _, Severity};
+use crate::host::boot::{self, EntryKind};
+use crate::host::efi::BootNumber;
+use crate::host::esp::BootFileState;
+use crate::host::{Root, Slot};
+use crate::image::{Architecture, Digest};
+use crate::report::status::{
+    Available, Blocked, BootEntry, BootFile, BootTarget, Check, CheckResult, Failed, Failure,
+    Problem, SlotState, SlotStatus, State, Status,
+};
+
+/// The status now: the facts are read, what only a run knows is taken from the last one.
+pub fn status(run: &Run) -> Status {
+    let mut status = run.follow.status();
+    refresh(run, &mut status);
+    status
+}
+
+/// Ends a run: what it came to, and the facts as they are now, go to the status file.
+pub fn finish(run: &Run, error: Option<&UpdateError>) {
+    run.follow.change(|status| {
+        status.progress = None;
+        match error {
+            Some(error) => note_error(status, error),
+            None => {
+                status.blocked = None;
+                status.last_error = None;
+            }
+        }
+        refresh(run, status);
+    });
+}
+
+/// What a look at the source came to.
+pub(super) fn note_check(run: &Run, tag: &Digest, version: Option<&str>, is_new: bool) {
+    run.follow.change(|status| {
+        let result = if is_new { CheckResult::Available } else { CheckResult::UpToDate };
+        status.last_check = Some(Check { time: Timestamp::now(), result });
+        let version = version.map(str::to_owned);
+        status.available = is_new.then_some(Available { version, digest: *tag });
+    });
+}
+
+fn note_error(status: &mut Status, error: &UpdateError) {
+    let (code, message) = (error.code().to_owned(), error.to_string());
+    let time = Timestamp::now();
+    if let UpdateError::Source(_) = error {
+        status.last_check = Some(Check { time, result: CheckResult::Failed });
+    }
+    match error.severity() {
+        Severity::Error => status.last_error = Some(Failure { code, message, time }),
+        severity => {
+            let before = status.blocked.as_ref().filter(|b| b.code == code);
+            let since = before.and_then(|b| b.since).or(Some(time));
+            status.blocked = Some(Blocked { severity, code, message, since });
+        }
+    }
+}
+
+fn refresh(run: &Run, status: &mut Status) {
+    status.time = Timestamp::now();
+    status.follows = run.config.track.image.clone();
+    status.host.name = host_name(&run.root);
+    status.host.architecture = Architecture::of_this_build().map(|a| a.to_string());
+    status.running = Default::default();
+    status.slots.clear();
+    status.boot_order.clear();
+    status.failed.clear();
+    (status.state, status.held, status.boot_next) = (State::Unknown, None, None);
+    status.reboot_required = false;
+    let machine = match Machine::open(run) {
+        Ok(Some(machine)) => machine,
+        Ok(None) => return,
+        Err(error) => return set_problem(status, &error),
+    };
+    match machine.situation() {
+        Ok(situation) => describe(status, &machine, &situation),
+        Err(error) => set_problem(status, &error),
+    }
+}
+
+fn set_problem(status: &mut Status, error: &UpdateError) {
+    let (code, message) = (error.code().to_owned(), error.to_string());
+    status.running.problem = Some(Problem { code, message });
+}
+
+fn describe(status: &mut Status, machine: &Machine, situation: &Situation) {
+    status.running.slot = Some(situation.running);
+    status.running.evidence = situation.evidence.iter().map(|e| e.fact.clone()).collect();
+    let entries = machine.boot().and_then(|boot| Ok(boot.order()?)).unwrap_or_default();
+    for slot in Slot::BOTH {
+        let entry = entries.iter().find(|e| e.kind == EntryKind::Slot(slot));
+        status.slots.push(describe_slot(situation, slot, entry));
+    }
+    status.boot_next = match &situation.next {
+        boot::Next::Nothing => None,
+        boot::Next::Slot(slot) => status.slot(*slot).and_then(|s| s.boot_entry.clone()),
+        boot::Next::Foreign { number, .. } => Some(digits(*number)),
+    };
+    status.boot_order = entries.iter().filter(|e| e.is_listed).map(describe_entry).collect();
+    status.held = situation.failed.held;
+    status.failed = situation
+        .failed
+        .trials
+        .iter()
+        .filter(|trial| trial.failed)
+        .map(|trial| Failed {
+            digest: trial.digest,
+            version: Some(trial.version.clone()),
+            reason: trial.reason.clone(),
+            attempts: trial.attempts,
+        })
+        .collect();
+    status.reboot_required = situation.is_armed();
+    let is_installed = |digest: &Digest| {
+        let holds = |slot| situation.slot(slot).record.as_ref().is_some_and(|r| r.is_of(digest));
+        Slot::BOTH.into_iter().any(holds)
+    };
+    status.available.take_if(|available| is_installed(&available.digest));
+    status.state = state(situation);
+}
+
+fn state(situation: &Situation) -> State {
+    let target = situation.target_slot();
+    let noted = situation.journal.as_ref().map(|entry| entry.state);
+    if situation.aftermath() == Aftermath::Trial {
+        State::Trial
+    } else if situation.is_armed() {
+        State::Armed
+    } else if target.is_installed() && !target.is_proven() {
+        match noted {
+            Some(Noted::Writing | Noted::Arming) => State::Installed,
+            _ => State::FellBack,
+        }
+    } else if noted == Some(Noted::Writing) && !target.is_installed() {
+        State::Writing
+    } else {
+        State::Idle
+    }
+}
+
+fn describe_slot(situation: &Situation, slot: Slot, entry: Option<&boot::BootEntry>) -> SlotStatus {
+    let facts = situation.slot(slot);
+    let journal = situation.journal.as_ref().filter(|e| e.slot == slot);
+    SlotStatus {
+        slot,
+        running: slot == situation.running,
+        version: facts.record.as_ref().map(|record| record.version.clone()),
+        digest: facts.digest(),
+        state: slot_state(situation, slot, facts),
+        since: journal.filter(|e| e.digest == facts.digest()).map(|e| e.time),
+        boot_file: match facts.boot_file {
+            BootFileState::Absent => BootFile::Absent,
+            BootFileState::Unbootable => BootFile::Unbootable,
+            BootFileState::Bootable => BootFile::Bootable,
+        },
+        loader_entry: Some(facts.loader_entry.is_some()),
+        boot_entry: entry.map(|entry| digits(entry.number)),
+    }
+}
+
+fn slot_state(situation: &Situation, slot: Slot, facts: &SlotFacts) -> SlotState {
+    let has_failed = facts.digest().is_some_and(|d| situation.failed.has_failed(&d));
+    let is_next = situation.next == boot::Next::Slot(slot) && slot != situation.running;
+    match facts {
+        _ if is_next => SlotState::Armed,
+        facts if facts.is_proven() => SlotState::Proven,
+        _ if slot == situation.running => SlotState::Trial,
+        _ if has_failed => SlotState::Failed,
+        facts if facts.is_installed() => SlotState::Installed,
+        facts if facts.record.is_some() || facts.boot_file != BootFileState::Absent => {
+            SlotState::Writing
+        }
+        _ => match &situation.journal {
+            Some(entry) if entry.state == Noted::Writing && entry.slot == slot => {
+                SlotState::Writing
+            }
+            _ => SlotState::Empty,
+        },
+    }
+}
+
+/// As the variable's name has it, without `Boot`.
+fn digits(number: BootNumber) -> String {
+    format!("{:04X}", number.0)
+}
+
+fn describe_entry(entry: &boot::BootEntry) -> BootEntry {
+    BootEntry {
+        number: digits(entry.number),
+        description: entry.description.clone(),
+        what: match entry.kind {
+            EntryKind::Slot(Slot::A) => BootTarget::SlotA,
+            EntryKind::Slot(Slot::B) => BootTarget::SlotB,
+            EntryKind::Removable => BootTarget::Removable,
+            EntryKind::Foreign => BootTarget::Foreign,
+            EntryKind::Missing => BootTarget::Missing,
+        },
+        active: entry.is_active,
+    }
+}
+
+fn host_name(root: &Root) -> Option<String> {
+    let text = std::fs::read_to_string(root.path("/proc/sys/kernel/hostname")).ok()?;
+    Some(text.trim().to_owned()).filter(|name| !name.is_empty())
+}
+
+/// Where the status of a run that is about to begin starts from: the last run's.
+pub fn last_status(root: &Root) -> Status {
+    let now = Timestamp::now();
+    let last = crate::report::StatusFile::of(root).read().ok().flatten();
+    let mut status = last.unwrap_or_else(|| Status::unknown(now));
+    status.progress = None;
+    status
+}
