@@ -18,6 +18,8 @@ pub mod overlay;
 pub mod pe;
 pub mod policy;
 pub mod printable;
+#[cfg(feature = "publish")]
+pub mod publish;
 pub mod report;
 pub mod source;
 pub mod stop;

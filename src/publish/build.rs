@@ -1,0 +1,275 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Files in, an OS image in an OCI layout out.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use super::PublishError;
+use super::input::Input;
+use super::layer::{Recipe, Stored};
+use super::layout::LayoutWriter;
+use crate::image::{
+    ARTIFACT_TYPE, CONFIG_TYPE, ChunkSize, Compression, DEFAULT_CHUNK_SIZE, Descriptor, FrameTable,
+    Image, ImageConfig, MANIFEST_TYPE, Manifest, PartitionIdentity, Payload, PayloadName, Platform,
+    ProductInfo, VERSION_ANNOTATION,
+};
+use crate::report::progress::{Event, Phase, Progress};
+use crate::stop::Stop;
+
+pub use super::layer::Storage;
+
+/// The level of [`Storage::Zstd`] that is chosen where nobody chooses.
+pub const DEFAULT_LEVEL: i32 = 3;
+
+/// When the image was made, RFC 3339 (OCI image spec, "Annotations").
+pub const CREATED_ANNOTATION: &str = "org.opencontainers.image.created";
+/// The commit that it was made from (OCI image spec, "Annotations").
+pub const REVISION_ANNOTATION: &str = "org.opencontainers.image.revision";
+
+/// An image to be built. The same plan over the same bytes gives the same image.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// What the OS is.
+    pub product_info: ProductInfo,
+    /// Its payloads, in the order they are to have.
+    pub payloads: Vec<PayloadFile>,
+    /// How they are stored.
+    pub storage: Storage,
+    /// The size of their chunks.
+    pub chunk_size: ChunkSize,
+    /// The tag in the layout.
+    pub tag: Option<String>,
+    /// Manifest annotations besides version and revision.
+    pub annotations: BTreeMap<String, String>,
+    /// How many threads compress; `None`: as many as there are cores.
+    pub workers: Option<NonZeroUsize>,
+    /// The directory of the layout: new, empty, or a layout that gains the image.
+    pub output: PathBuf,
+}
+
+/// A payload to be.
+#[derive(Debug, Clone)]
+pub struct PayloadFile {
+    /// Its name.
+    pub name: PayloadName,
+    /// The regular file or block device that has its bytes.
+    pub file: PathBuf,
+    /// What the partition that receives it is to be called.
+    pub partition: Option<PartitionIdentity>,
+}
+
+/// An image that was built.
+#[derive(Debug, Clone)]
+pub struct Built {
+    /// The image, as a reader has it.
+    pub image: Image,
+    /// Its entry in the layout's index, without the tag.
+    pub manifest: Descriptor,
+}
+
+impl Plan {
+    /// A plan with the defaults: zstd at [`DEFAULT_LEVEL`], chunks of
+    /// [`DEFAULT_CHUNK_SIZE`], no tag.
+    pub fn new(
+        product_info: ProductInfo,
+        payloads: Vec<PayloadFile>,
+        output: impl Into<PathBuf>,
+    ) -> Self {
+        Self {
+            product_info,
+            payloads,
+            storage: Storage::Zstd(DEFAULT_LEVEL),
+            chunk_size: DEFAULT_CHUNK_SIZE,
+            tag: None,
+            annotations: BTreeMap::new(),
+            workers: None,
+            output: output.into(),
+        }
+    }
+
+    fn check(&self) -> Result<(), PublishError> {
+        let invalid = |what: String| Err(PublishError::PlanInvalid { what });
+        let info = &self.product_info;
+        for (what, text) in [("id", &info.id), ("name", &info.name), ("version", &info.version)] {
+            if text.is_empty() || text.len() > 128 || text.chars().any(char::is_control) {
+                return invalid(format!(
+                    "the {what} {text:?} is not 1 to 128 printable characters"
+                ));
+            }
+        }
+        if info.architecture().is_none() {
+            let what = "does not begin with x86_64 or aarch64";
+            return invalid(format!("the variant {:?} {what}", info.variant));
+        }
+        if self.payloads.is_empty() {
+            return invalid("it has no payload".to_owned());
+        }
+        let mut names = std::collections::BTreeSet::new();
+        if let Some(twice) = self.payloads.iter().find(|p| !names.insert(&p.name)) {
+            return invalid(format!("two payloads are called {}", twice.name));
+        }
+        if let Storage::Zstd(level) = self.storage
+            && !(1..=22).contains(&level)
+        {
+            return invalid(format!("the zstd level {level} is not between 1 and 22"));
+        }
+        if let Some(annotated) = self.annotations.get(VERSION_ANNOTATION)
+            && *annotated != info.version
+        {
+            let version = &info.version;
+            return invalid(format!("its version is {version:?}, the annotation {annotated:?}"));
+        }
+        match &self.tag {
+            Some(tag) if !is_tag(tag) => invalid(format!("{tag:?} is no tag")),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Whether a registry takes `text` as a tag (OCI distribution spec, "Pulling manifests").
+pub fn is_tag(text: &str) -> bool {
+    let word = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+    (1..=128).contains(&text.len())
+        && text.bytes().all(|b| word(b) || b == b'.' || b == b'-')
+        && text.bytes().next().is_some_and(word)
+}
+
+/// Builds the image of `plan`.
+///
+/// Nothing is listed in the layout until the image is whole; what a failed run leaves are
+/// blobs under their right names.
+///
+/// # Errors
+/// Any [`PublishError`] but [`PublishError::Source`].
+pub fn build(plan: &Plan, progress: &dyn Progress, stop: &Stop) -> Result<Built, PublishError> {
+    plan.check()?;
+    let inputs = plan
+        .payloads
+        .iter()
+        .map(|payload| Input::open(payload.name.as_str(), &payload.file))
+        .collect::<Result<Vec<_>, _>>()?;
+    let layout = LayoutWriter::open(&plan.output)?;
+    let recipe = Recipe {
+        storage: plan.storage,
+        chunk_size: plan.chunk_size,
+        workers: plan.workers,
+        progress,
+        stop,
+    };
+    progress.event(Event::Phase(Phase::Writing));
+    let mut payloads = Vec::with_capacity(inputs.len());
+    let mut layers = Vec::with_capacity(inputs.len());
+    for (payload, input) in plan.payloads.iter().zip(&inputs) {
+        let name = payload.name.as_str().to_owned();
+        progress.event(Event::Payload { name, size: input.size(), kept: 0, fetch: 0 });
+        let stored = store(&layout, &recipe, input)?;
+        layers.push(descriptor(compression(plan.storage).media_type(), &stored));
+        payloads.push(describe(plan, payload, input.size(), stored)?);
+    }
+    let config = ImageConfig { product_info: plan.product_info.clone(), payloads }.to_bytes()?;
+    let config_descriptor = Descriptor {
+        media_type: CONFIG_TYPE.to_owned(),
+        digest: layout.write_blob(&config)?,
+        size: config.len() as u64,
+        artifact_type: None,
+        platform: None,
+        annotations: BTreeMap::new(),
+    };
+    let manifest =
+        Manifest::new(config_descriptor, layers, plan.manifest_annotations()).to_bytes()?;
+    let digest = layout.write_blob(&manifest)?;
+    // Reads the image as others will: what they would refuse is not published.
+    let image = Image::assemble(digest, &manifest, &config)?;
+    let entry = plan.index_entry(&image, manifest.len() as u64);
+    layout.list(&entry, plan.tag.as_deref())?;
+    progress.event(Event::Phase(Phase::Done));
+    Ok(Built { image, manifest: entry })
+}
+
+fn store(
+    layout: &LayoutWriter,
+    recipe: &Recipe<'_>,
+    input: &Input,
+) -> Result<Stored, PublishError> {
+    let mut blob = layout.new_blob()?;
+    if recipe.storage == Storage::Uncompressed
+        && rustix::fs::ioctl_ficlone(blob.file(), input.file()).is_ok()
+    {
+        // The clone is what is hashed: it does not change any more, the input may.
+        let clone = Input::of_clone(input, blob.file())?;
+        let stored = recipe.store(&clone, &mut |_| Ok(()))?;
+        blob.commit(&stored.digest)?;
+        return Ok(stored);
+    }
+    let stored = recipe.store(input, &mut |bytes| blob.write(bytes))?;
+    input.check_unchanged()?;
+    blob.commit(&stored.digest)?;
+    Ok(stored)
+}
+
+fn compression(storage: Storage) -> Compression {
+    match storage {
+        Storage::Zstd(_) => Compression::Zstd,
+        Storage::Uncompressed => Compression::None,
+    }
+}
+
+fn descriptor(media_type: &str, stored: &Stored) -> Descriptor {
+    Descriptor {
+        media_type: media_type.to_owned(),
+        digest: stored.digest,
+        size: stored.size,
+        artifact_type: None,
+        platform: None,
+        annotations: BTreeMap::new(),
+    }
+}
+
+fn describe(
+    plan: &Plan,
+    payload: &PayloadFile,
+    size: u64,
+    stored: Stored,
+) -> Result<Payload, PublishError> {
+    let frames = match &stored.frames {
+        Some(sizes) => Some(FrameTable::new(sizes, plan.chunk_size, size)?),
+        None => None,
+    };
+    Ok(Payload {
+        name: payload.name.clone(),
+        size,
+        chunk_size: plan.chunk_size,
+        chunks: stored.chunks,
+        frames,
+        partition: payload.partition,
+    })
+}
+
+impl Plan {
+    fn manifest_annotations(&self) -> BTreeMap<String, String> {
+        let info = &self.product_info;
+        let mut annotations = self.annotations.clone();
+        annotations.insert(VERSION_ANNOTATION.to_owned(), info.version.clone());
+        if !info.commit_hash.is_empty() {
+            annotations.insert(REVISION_ANNOTATION.to_owned(), info.commit_hash.clone());
+        }
+        annotations
+    }
+
+    fn index_entry(&self, image: &Image, size: u64) -> Descriptor {
+        let platform = self.product_info.architecture().map(|architecture| Platform {
+            architecture: architecture.oci_name().to_owned(),
+            os: "linux".to_owned(),
+        });
+        Descriptor {
+            media_type: MANIFEST_TYPE.to_owned(),
+            digest: image.digest,
+            size,
+            artifact_type: Some(ARTIFACT_TYPE.to_owned()),
+            platform,
+            annotations: BTreeMap::new(),
+        }
+    }
+}

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Why an image could not be made, moved or opened.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::code::Coded;
+use crate::image::ImageError;
+use crate::install::InstallError;
+use crate::source::SourceError;
+use crate::stop::Stopped;
+
+/// Why publishing failed.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    /// The image is wrong, or would be.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// A source did not give what it was asked for.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// A payload could not be taken out of the image.
+    #[error(transparent)]
+    Extract(#[from] InstallError),
+    /// The run was asked to stop.
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
+    /// The file system's error.
+    #[error("cannot {operation} {}: {source}", path.display())]
+    File {
+        /// What was tried: `read`, `write`, ...
+        operation: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        source: io::Error,
+    },
+    /// A payload that is neither a regular file nor a block device.
+    #[error("payload {name} cannot be read: {} is neither a regular file nor a block device", path.display())]
+    PayloadUnreadable {
+        /// The payload.
+        name: String,
+        /// Its file.
+        path: PathBuf,
+    },
+    /// A payload that was written to, or cut off, while it was read.
+    #[error("payload {name} changed while it was read from {}", path.display())]
+    PayloadChanged {
+        /// The payload.
+        name: String,
+        /// Its file.
+        path: PathBuf,
+    },
+    /// A payload that the image does not have.
+    #[error("the image has no payload {name:?}; it has {}", present.join(", "))]
+    PayloadUnknown {
+        /// The name asked for.
+        name: String,
+        /// The names there are.
+        present: Vec<String>,
+    },
+    /// What was asked for makes no image.
+    #[error("no image can be built: {what}")]
+    PlanInvalid {
+        /// The reason.
+        what: String,
+    },
+    /// An os-release file that does not tell what an image needs.
+    #[error("{} does not describe the OS: {what}", path.display())]
+    OsRelease {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+    /// A product-info file that cannot be used.
+    #[error("{} is no product info: {what}", path.display())]
+    ProductInfo {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+    /// An output that stands there and is not ours to replace.
+    #[error("{} is left alone: {what}", path.display())]
+    OutputExists {
+        /// The output.
+        path: PathBuf,
+        /// What it is.
+        what: &'static str,
+    },
+    /// A directory that is no OCI layout of the version flipside knows.
+    #[error("{} is no usable OCI layout: {what}", path.display())]
+    LayoutInvalid {
+        /// The directory.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+}
+
+impl PublishError {
+    /// For `map_err` on file operations.
+    pub(crate) fn file(
+        operation: &'static str,
+        path: impl AsRef<Path>,
+    ) -> impl FnOnce(io::Error) -> Self {
+        let path = path.as_ref().to_owned();
+        move |source| Self::File { operation, path, source }
+    }
+}
+
+impl Coded for PublishError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Image(error) => error.code(),
+            Self::Source(error) => error.code(),
+            Self::Extract(error) => error.code(),
+            Self::Stopped(_) => "stopped",
+            Self::File { .. } => "publish-file-failed",
+            Self::PayloadUnreadable { .. } => "payload-unreadable",
+            Self::PayloadChanged { .. } => "payload-changed",
+            Self::PayloadUnknown { .. } => "payload-unknown",
+            Self::PlanInvalid { .. } => "image-plan-invalid",
+            Self::OsRelease { .. } => "os-release-invalid",
+            Self::ProductInfo { .. } => "product-info-invalid",
+            Self::OutputExists { .. } => "output-exists",
+            Self::LayoutInvalid { .. } => "layout-invalid",
+        }
+    }
+}

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! What is in an image, for people and programs.
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Write as _};
+
+use serde::Serialize;
+
+use super::disk::Size;
+use crate::image::{Compression, Digest, Image, Layer, PartitionIdentity, ProductInfo};
+
+/// What `image inspect --json` prints.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Inspection {
+    /// The manifest's digest.
+    pub digest: Digest,
+    /// The image config's digest.
+    pub config: Digest,
+    /// What the OS is.
+    pub product_info: ProductInfo,
+    /// `x86_64` or `aarch64`; `null` where the variant names neither.
+    pub architecture: Option<String>,
+    /// The manifest's annotations.
+    pub annotations: BTreeMap<String, String>,
+    /// Of all payloads, uncompressed, in bytes.
+    pub size: u64,
+    /// Of all layers, as they are stored, in bytes.
+    pub stored_size: u64,
+    /// The payloads, in the image's order.
+    pub payloads: Vec<PayloadInspection>,
+}
+
+/// One payload.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct PayloadInspection {
+    /// Its name.
+    pub name: String,
+    /// Uncompressed, in bytes.
+    pub size: u64,
+    /// How its layer is stored.
+    pub storage: StoredAs,
+    /// Of its layer, in bytes.
+    pub stored_size: u64,
+    /// Its layer's digest.
+    pub layer: Digest,
+    /// The size of its chunks, in bytes.
+    pub chunk_size: u32,
+    /// How many there are.
+    pub chunks: u32,
+    /// What the partition that receives it is to be called.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub partition: Option<PartitionIdentity>,
+}
+
+/// How a layer is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StoredAs {
+    /// One zstd frame per chunk, whose sizes the config has: read in any order.
+    ZstdFrames,
+    /// One zstd stream, read from its start.
+    ZstdStream,
+    /// As the payload is.
+    Uncompressed,
+}
+
+impl StoredAs {
+    fn of(layer: &Layer<'_>) -> Self {
+        match (layer.compression, layer.frames) {
+            (Compression::None, _) => Self::Uncompressed,
+            (Compression::Zstd, Some(_)) => Self::ZstdFrames,
+            (Compression::Zstd, None) => Self::ZstdStream,
+        }
+    }
+
+    const fn for_people(self) -> &'static str {
+        match self {
+            Self::ZstdFrames => "zstd, a frame per chunk",
+            Self::ZstdStream => "zstd, one stream",
+            Self::Uncompressed => "uncompressed",
+        }
+    }
+}
+
+/// Looks at `image`.
+pub fn inspect(image: &Image) -> Inspection {
+    let payloads: Vec<_> = image.layers().map(|layer| inspect_layer(&layer)).collect();
+    let sum = |size: fn(&PayloadInspection) -> u64| {
+        payloads.iter().fold(0_u64, |sum, payload| sum.saturating_add(size(payload)))
+    };
+    Inspection {
+        digest: image.digest,
+        config: image.manifest.config.digest,
+        product_info: image.config.product_info.clone(),
+        architecture: image.config.product_info.architecture().map(|a| a.name().to_owned()),
+        annotations: image.manifest.annotations.clone(),
+        size: sum(|payload| payload.size),
+        stored_size: sum(|payload| payload.stored_size),
+        payloads,
+    }
+}
+
+fn inspect_layer(layer: &Layer<'_>) -> PayloadInspection {
+    PayloadInspection {
+        name: layer.payload.name.as_str().to_owned(),
+        size: layer.payload.size,
+        storage: StoredAs::of(layer),
+        stored_size: layer.descriptor.size,
+        layer: layer.descriptor.digest,
+        chunk_size: layer.payload.chunk_size.bytes(),
+        chunks: layer.payload.chunk_count(),
+        partition: layer.payload.partition,
+    }
+}
+
+/// The text for people. What comes from the image is shown without control characters:
+/// it must not be able to paint on a terminal.
+impl fmt::Display for Inspection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let info = &self.product_info;
+        let mut line = |key: &str, value: &str| match value {
+            "" => Ok(()),
+            value => writeln!(f, "{key:<10}{}", plain(value)),
+        };
+        line("image", &self.digest.to_string())?;
+        line("product", &format!("{} ({})", info.name, info.id))?;
+        line("version", &info.version)?;
+        line("variant", &info.variant)?;
+        let dirty = if info.build_tree_dirty { " (with uncommitted changes)" } else { "" };
+        if !info.commit_hash.is_empty() {
+            line("commit", &format!("{} {}{dirty}", info.commit_hash, info.commit_date))?;
+        }
+        for component in info.components.iter().flatten() {
+            line("component", &format!("{} {}", component.id, component.version))?;
+        }
+        for (key, value) in &self.annotations {
+            line("annotation", &format!(" {key}={value}"))?;
+        }
+        let stored = Size(self.stored_size);
+        line("size", &format!("{}, stored as {stored}", Size(self.size)))?;
+        let name_width = self.payloads.iter().map(|p| p.name.len()).max().unwrap_or(0);
+        for payload in &self.payloads {
+            write!(f, "\n{payload:>name_width$}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for PayloadInspection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let width = f.width().unwrap_or(0);
+        let (size, stored) = (Size(self.size).to_string(), Size(self.stored_size).to_string());
+        write!(f, "{:<width$}  {size:>10}  {stored:>10}  ", self.name)?;
+        let chunk_size = Size(u64::from(self.chunk_size));
+        write!(f, "{} chunks of {chunk_size}, {}", self.chunks, self.storage.for_people())?;
+        let Some(partition) = self.partition else { return Ok(()) };
+        let mut words = String::new();
+        if let Some(uuid) = partition.uuid {
+            write!(words, " uuid={uuid}")?;
+        }
+        if let Some(uuid) = partition.type_uuid {
+            write!(words, " type={uuid}")?;
+        }
+        if let Some(flags) = partition.flags {
+            write!(words, " flags={flags:#x}")?;
+        }
+        write!(f, "; partition{words}")
+    }
+}
+
+fn plain(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(500).collect()
+}

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The builder's side: OS images made from files, looked at, and moved between
+//! layouts and registries; disks made of them.
+
+pub mod build;
+pub mod disk;
+mod error;
+mod extract;
+mod find;
+mod input;
+pub mod inspect;
+mod layer;
+pub mod layout;
+pub mod os_release;
+pub mod pull;
+pub mod push;
+mod push_error;
+
+pub use error::PublishError;
+pub use extract::extract;
+pub use find::find_image;
