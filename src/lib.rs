@@ -21,6 +21,8 @@ pub mod printable;
 #[cfg(feature = "publish")]
 pub mod publish;
 pub mod report;
+#[cfg(feature = "sim")]
+pub mod sim;
 pub mod source;
 pub mod stop;
 pub mod update;

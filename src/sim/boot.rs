@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! A power-on, played to its end: the firmware, the kernel, and the OS up to boot success.
+
+use std::path::Path;
+use std::process::Command;
+
+use serde::{Deserialize, Serialize};
+
+use super::error::At as _;
+use super::images::{Location, SYSTEM};
+use super::judge::{Booted, Power, all_quirks, firmware_variables, judged};
+use super::machine::{DISK, ESP, Machine, VARIABLES};
+use super::state::{Last, State};
+use super::{Quirk, SimError, Slot, firmware, gpt, os_files};
+
+/// How to boot.
+#[derive(Debug, Clone, Default)]
+pub struct BootOptions<'a> {
+    /// The OS comes up but never gets to boot success: nothing is promoted.
+    pub fail: bool,
+    /// The firmware's circumstances.
+    pub power: Power,
+    /// Further images that the machine may hold by now: `oci:DIR`.
+    pub images: Vec<String>,
+    /// What boot success starts.
+    pub promote: Promote<'a>,
+}
+
+/// What boot success starts.
+#[derive(Clone, Copy, Default)]
+pub enum Promote<'a> {
+    /// Nothing, as on a host where the unit is masked.
+    #[default]
+    Skip,
+    /// `flipside promote --root DIR` of this program.
+    Child(&'a Path),
+    /// A call in this process, for tests that boot by the thousand.
+    Call(&'a dyn Fn(&Path) -> Result<(), String>),
+}
+
+impl std::fmt::Debug for Promote<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Skip => f.write_str("Skip"),
+            Self::Child(program) => f.debug_tuple("Child").field(program).finish(),
+            Self::Call(_) => f.write_str("Call"),
+        }
+    }
+}
+
+/// What the booted slot is after the boot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ending {
+    /// It has no proof.
+    Trial,
+    /// It has its proof.
+    Promoted,
+    /// Another slot was to be booted: `BootNext` named it and it could not be started, or the
+    /// boot before this one was its trial and left it without a proof.
+    FellBack,
+}
+
+impl std::fmt::Display for Ending {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Trial => "trial",
+            Self::Promoted => "promoted",
+            Self::FellBack => "fell back",
+        })
+    }
+}
+
+/// How `flipside promote` went.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Promotion {
+    /// It was not started.
+    NotStarted,
+    /// It succeeded.
+    Done,
+    /// It did not.
+    Failed(String),
+}
+
+/// How a boot ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// The OS that came up and what its slot is now; or why the machine is dead.
+    pub booted: Result<(Booted, Ending), String>,
+    /// How the promotion went.
+    pub promotion: Promotion,
+    /// What it said, stdout before stderr.
+    pub promotion_output: String,
+    /// What the firmware tried, in order.
+    pub notes: Vec<String>,
+}
+
+/// Plays a power-on of the machine in `directory`, with all that it changes.
+///
+/// # Errors
+/// [`SimError`], where it cannot be played; that nothing boots is an [`Outcome`].
+pub fn boot(directory: &Path, options: &BootOptions<'_>) -> Result<Outcome, SimError> {
+    let mut state = State::load(directory)?;
+    for image in &options.images {
+        let layout = Location::parse(image)?.layout;
+        if !state.layouts.contains(&layout) {
+            state.layouts.push(layout);
+        }
+    }
+    state.learn()?;
+    // Whatever comes of it: what was in memory is gone.
+    os_files::empty_run(directory)?;
+    let machine = match Machine::open(directory, &state) {
+        Ok(machine) => machine,
+        Err(reason) => {
+            let notes = vec![reason.clone()];
+            return Ok(Outcome {
+                booted: Err(reason),
+                promotion: Promotion::NotStarted,
+                promotion_output: String::new(),
+                notes,
+            });
+        }
+    };
+    let quirks = all_quirks(&state, &options.power);
+    let remembered = state.remembered();
+    let path = directory.join(VARIABLES);
+    let mut variables = firmware_variables(directory, &state, &remembered).at("read", &path)?;
+    let power_on = firmware::power_on(&mut variables, &remembered, &machine, &quirks);
+    let tried = power_on.started.as_ref().map(|started| started.slot);
+    let (verdict, image) = judged(&machine, power_on, &quirks);
+    if let (Ok(booted), Some(image)) = (&verdict.booted, image) {
+        let label = format!("{SYSTEM}-{}", booted.slot.letter());
+        let root = machine.disk.by_label(&label).ok().map(|partition| partition.guid);
+        os_files::write(directory, image, booted.slot, root)?;
+    }
+    if !machine.disk.from_primary && !quirks.contains(&Quirk::NoTableRepair) {
+        let path = directory.join(DISK);
+        gpt::restore_primary(&path, &machine.disk).at("repair the partition table of", &path)?;
+    }
+    drop(machine);
+    state.remember(&variables);
+    state.hidden = quirks.contains(&Quirk::NoRuntimeVariables);
+    if state.hidden {
+        let firmware = path.parent().unwrap_or(&path);
+        remove_directory(&path).and_then(|()| remove_directory(firmware)).at("remove", &path)?;
+    } else {
+        variables.store(&path).at("write", &path)?;
+    }
+    // Kept before the OS runs, so that a promotion that is cut off has been a boot as well.
+    let before = state.last;
+    state.last = tried.map(|slot| Last { slot, ending: Ending::Trial });
+    state.save(directory)?;
+
+    let (mut promotion, mut promotion_output) = (Promotion::NotStarted, String::new());
+    let booted = match verdict.booted {
+        Err(reason) => Err(reason),
+        Ok(booted) => {
+            if !options.fail {
+                (promotion, promotion_output) = promote(directory, options.promote);
+            }
+            let ending = ending(directory, &booted, verdict.asked, before);
+            state.last = Some(Last { slot: booted.slot, ending });
+            state.save(directory)?;
+            Ok((booted, ending))
+        }
+    };
+    Ok(Outcome { booted, promotion, promotion_output, notes: verdict.notes })
+}
+
+fn ending(directory: &Path, booted: &Booted, asked: Option<Slot>, before: Option<Last>) -> Ending {
+    let wanted = asked.or(match before {
+        Some(Last { slot, ending: Ending::Trial }) => Some(slot),
+        _ => None,
+    });
+    if wanted.is_some_and(|slot| slot != booted.slot) {
+        return Ending::FellBack;
+    }
+    let proof = format!("{ESP}/EFI/flipside/slot-{}.proven", booted.slot.letter());
+    match std::fs::metadata(directory.join(proof)) {
+        Ok(metadata) if metadata.len() > 0 => Ending::Promoted,
+        _ => Ending::Trial,
+    }
+}
+
+fn promote(directory: &Path, promote: Promote<'_>) -> (Promotion, String) {
+    let mut output = String::new();
+    let result = match promote {
+        Promote::Skip => return (Promotion::NotStarted, output),
+        Promote::Call(call) => call(directory),
+        Promote::Child(program) => run(program, directory, &mut output),
+    };
+    let promotion = match result {
+        Ok(()) => Promotion::Done,
+        Err(reason) => Promotion::Failed(reason),
+    };
+    (promotion, output)
+}
+
+fn run(program: &Path, directory: &Path, output: &mut String) -> Result<(), String> {
+    match Command::new(program).arg("promote").arg("--root").arg(directory).output() {
+        Ok(done) => {
+            for stream in [&done.stdout, &done.stderr] {
+                output.push_str(&String::from_utf8_lossy(stream));
+            }
+            if done.status.success() { Ok(()) } else { Err(done.status.to_string()) }
+        }
+        Err(error) => Err(format!("{}: {error}", program.display())),
+    }
+}
+
+fn remove_directory(path: &Path) -> std::io::Result<()> {
+    match std::fs::remove_dir_all(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
