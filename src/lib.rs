@@ -8,6 +8,7 @@
 //! [`install`] → boot ([`host`]) → [`report`]; [`update`] is the transaction
 //! that joins them and the only place that knows their order.
 
+pub mod cli;
 pub mod code;
 pub mod config;
 pub mod host;

@@ -2,4 +2,8 @@
 
 //! Arguments in, exit code out.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    flipside::cli::main()
+}

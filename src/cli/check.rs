@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! `flipside check`.
+
+use std::process::ExitCode;
+
+use serde_json::json;
+
+use super::{Failure, Global, exit, print, print_json, session};
+use crate::update::{self, Course};
+
+/// Say whether an update is on offer, and what would be done about it.
+///
+/// Asks the source what the tag points to, and decides as `flipside update` does. Nothing is
+/// written but the time of the check, in /run.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Exit with status 100 where an update is available.
+    #[arg(long)]
+    exit_code: bool,
+    /// Speak HTTP without TLS to any registry.
+    #[arg(long)]
+    plain_http: bool,
+}
+
+impl Args {
+    /// What the timer asks for where it may only look.
+    pub(super) fn of_the_timer(plain_http: bool) -> Self {
+        Self { exit_code: false, plain_http }
+    }
+}
+
+/// Asks the source what the tag points to.
+///
+/// # Errors
+/// Whatever keeps it from being known.
+pub fn run(args: Args, global: &Global) -> super::Result {
+    let run = session::open(global, args.plain_http)?;
+    let checked = update::check(&run);
+    update::finish(&run, checked.as_ref().err());
+    let Some(check) = checked? else {
+        print_nothing(global)?;
+        return Ok(ExitCode::SUCCESS);
+    };
+    let version = check.version.as_deref().unwrap_or("the running version");
+    let (name, text) = match &check.course {
+        Course::UpToDate => ("up-to-date", "up to date".to_owned()),
+        Course::Waiting => {
+            ("waiting", format!("{version} is installed and boots at the next reboot"))
+        }
+        Course::Unarm => {
+            ("unarm", "the tag went back to what runs; what is armed would be unarmed".to_owned())
+        }
+        Course::Arm => ("arm", format!("{version} is installed and would be armed")),
+        Course::Install => ("install", format!("{version} is available ({})", check.tag.short())),
+        Course::Refuse(refusal) => {
+            ("refuse", format!("{version} is not installed: {refusal} [{}]", refusal.code))
+        }
+    };
+    if global.json {
+        let mut document = json!({
+            "tag": check.tag,
+            "course": name,
+            "version": check.version,
+        });
+        if let (Course::Refuse(refusal), Some(fields)) = (&check.course, document.as_object_mut()) {
+            fields.insert("severity".to_owned(), json!(refusal.severity));
+            fields.insert("code".to_owned(), json!(refusal.code));
+            fields.insert("message".to_owned(), json!(refusal.message));
+        }
+        print_json(&document)?;
+    } else {
+        print(text)?;
+    }
+    let available = matches!(check.course, Course::Install | Course::Arm);
+    Ok(ExitCode::from(if args.exit_code && available { exit::AVAILABLE } else { exit::DONE }))
+}
+
+fn print_nothing(global: &Global) -> Result<(), Failure> {
+    if global.json {
+        return print_json(&json!({"course": "nothing-to-do"}));
+    }
+    print("nothing to do: track.image is not set, or this host has no slots")
+}

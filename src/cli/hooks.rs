@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! `flipside hooks`.
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+use serde_json::json;
+
+use super::{Global, exit, print, print_json, progress, session};
+use crate::policy::hooks::{self, Answer, Hook};
+use crate::policy::{Decision, Initiative};
+use crate::update::{self, HooksAsked};
+
+/// List or ask the programs that may defer or block an update.
+#[derive(Debug, Subcommand)]
+pub enum Args {
+    /// List the hooks in the order in which they are asked.
+    List,
+    Run(Run),
+}
+
+/// Ask the hooks about the update on offer, and print their answers.
+///
+/// Nothing is installed. Exit status: 0 where they allow the update or none is on offer, 75 where
+/// one defers it, 1 where one blocks it.
+#[derive(Debug, clap::Args)]
+pub struct Run {
+    /// Ask as the timer does, with FLIPSIDE_INITIATIVE=automatic.
+    #[arg(long)]
+    automatic: bool,
+    /// Speak HTTP without TLS to any registry.
+    #[arg(long)]
+    plain_http: bool,
+}
+
+/// Lists or runs hooks.
+///
+/// # Errors
+/// A hook directory that cannot be read; whatever keeps the update on offer from being known.
+pub fn run(args: Args, global: &Global) -> super::Result {
+    match args {
+        Args::List => list(global),
+        Args::Run(args) => ask(&args, global),
+    }
+}
+
+fn list(global: &Global) -> super::Result {
+    let found = hooks::discover(&global.root)?;
+    if global.json {
+        let item =
+            |hook: &Hook| json!({"name": hook.name, "path": hook.path, "ignored": hook.ignored});
+        print_json(&json!({"hooks": found.iter().map(item).collect::<Vec<_>>()}))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    for hook in &found {
+        let remark = hook.ignored.map(|why| format!("  (not asked: {why})")).unwrap_or_default();
+        print(format_args!("{}{remark}", hook.path.display()))?;
+    }
+    if found.is_empty() {
+        tracing::info!("this host has no hooks");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn ask(args: &Run, global: &Global) -> super::Result {
+    let mut run = session::open(global, args.plain_http)?;
+    // Only a question: the status that others see stays as it is.
+    run.progress = progress::of(global);
+    let initiative = match args.automatic {
+        true => Initiative::Automatic,
+        false => Initiative::Manual,
+    };
+    let Some(asked) = update::ask_hooks_about_offer(&run, initiative)? else {
+        match global.json {
+            true => print_json(&json!({"new": null, "decision": "allow", "answers": []}))?,
+            false => print("no update is on offer: the hooks were not asked")?,
+        }
+        return Ok(ExitCode::SUCCESS);
+    };
+    let decision = hooks::decide(&asked.answers);
+    match global.json {
+        true => print_json(&document(&asked, &decision))?,
+        false => print(text(&asked))?,
+    }
+    Ok(ExitCode::from(match decision {
+        Decision::Allow => exit::DONE,
+        Decision::Defer { .. } => exit::DEFERRED,
+        Decision::Block { .. } => exit::FAILED,
+    }))
+}
+
+fn document(asked: &HooksAsked, decision: &Decision) -> serde_json::Value {
+    let mut document = json!(decision);
+    if let Some(fields) = document.as_object_mut() {
+        fields.insert("new".to_owned(), json!(asked.new));
+        fields.insert("answers".to_owned(), json!(asked.answers));
+    }
+    document
+}
+
+fn text(asked: &HooksAsked) -> String {
+    if asked.answers.is_empty() {
+        return "this host has no hooks: nothing speaks against the update".to_owned();
+    }
+    let width = asked.answers.iter().map(|answer| answer.hook.chars().count()).max().unwrap_or(0);
+    let line = |answer: &Answer| {
+        let (decision, why) = match &answer.decision {
+            Decision::Allow => ("allow", answer.said.clone()),
+            Decision::Defer { code, reason } => ("defer", format!("{reason} [{code}]")),
+            Decision::Block { code, reason } => ("block", format!("{reason} [{code}]")),
+        };
+        let line = format!("{:<width$}  {decision}  {why}", answer.hook);
+        line.trim_end().to_owned()
+    };
+    asked.answers.iter().map(line).collect::<Vec<_>>().join("\n")
+}

@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! `flipside image build`.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use super::super::{Failure, Global, print, print_json, progress};
+use super::connection::{parse_architecture, stop_on_signals};
+use crate::image::{Architecture, ChunkSize, PartitionIdentity, PayloadName};
+use crate::publish::build::{CREATED_ANNOTATION, DEFAULT_LEVEL, PayloadFile, Plan, Storage, build};
+use crate::publish::disk::parse_size;
+use crate::publish::inspect::inspect;
+use crate::publish::os_release::{read_os_release, read_product_info};
+
+/// Make an OS image from files, in an OCI layout directory.
+///
+/// The same files and options give the same image, byte for byte.
+#[derive(Debug, clap::Args)]
+#[command(
+    disable_version_flag = true,
+    group = clap::ArgGroup::new("product").args(["os_release", "product_info"]).required(true)
+)]
+pub struct Args {
+    /// Add the payload NAME with the bytes of FILE, a file or block device; may be repeated. An
+    /// installation needs `system` and `kernel.efi`.
+    #[arg(long = "payload", value_name = "NAME=FILE", required = true, value_parser = parse_payload)]
+    payloads: Vec<(PayloadName, PathBuf)>,
+    /// Take id, name, version and variant from this os-release file.
+    #[arg(long, value_name = "FILE")]
+    os_release: Option<PathBuf>,
+    /// Take them from this JSON file, which has the fields of `product_info`.
+    #[arg(long, value_name = "FILE")]
+    product_info: Option<PathBuf>,
+    /// Set the version, in place of the file's.
+    #[arg(long, value_name = "V")]
+    version: Option<String>,
+    /// Set the machine that the image is for, x86_64 or aarch64, in place of the file's.
+    #[arg(long, value_name = "ARCH", value_parser = parse_architecture)]
+    architecture: Option<Architecture>,
+    /// Name the commit that the OS was built from.
+    #[arg(long, value_name = "HASH")]
+    revision: Option<String>,
+    /// Compress with this level of zstd, 1 to 22.
+    #[arg(
+        long, value_name = "N", default_value_t = DEFAULT_LEVEL,
+        value_parser = clap::value_parser!(i32).range(1..=22)
+    )]
+    level: i32,
+    /// Store payloads uncompressed, sharing extents with the files where the file system can.
+    #[arg(long, conflicts_with = "level")]
+    uncompressed: bool,
+    /// Hash payloads in chunks of this size, at most 16MiB.
+    #[arg(long, value_name = "SIZE", default_value = "1MiB", value_parser = parse_chunk_size)]
+    chunk_size: ChunkSize,
+    /// Tag the image in the layout.
+    #[arg(long)]
+    tag: Option<String>,
+    /// Add an annotation to the manifest; may be repeated.
+    #[arg(long = "annotation", value_name = "KEY=VALUE", value_parser = parse_pair)]
+    annotations: Vec<(String, String)>,
+    /// Give the partition that receives payload NAME these GUIDs and attribute flags; may be
+    /// repeated.
+    #[arg(
+        long = "partition", value_name = "NAME=uuid=..,type=..,flags=..",
+        value_parser = parse_partition
+    )]
+    partitions: Vec<(PayloadName, PartitionIdentity)>,
+    /// Say when the image was made (RFC 3339) [default: SOURCE_DATE_EPOCH, or nothing].
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    created: Option<jiff::Timestamp>,
+    /// Compress with N threads, on which the image does not depend [default: one a core].
+    #[arg(long, value_name = "N")]
+    jobs: Option<NonZeroUsize>,
+    /// Write the image to this OCI layout directory, a new one or one that gains it.
+    #[arg(short, long, value_name = "DIR")]
+    output: PathBuf,
+}
+
+/// Builds an image.
+///
+/// # Errors
+/// Those of [`build`].
+pub fn run(args: Args, global: &Global) -> super::super::Result {
+    let layout = args.output.display().to_string();
+    let tag = args.tag.clone();
+    let stop = stop_on_signals()?;
+    let built = build(&args.plan()?, progress::of(global).as_ref(), &stop)?;
+    let inspection = inspect(&built.image);
+    if global.json {
+        print_json(&inspection)?;
+    } else {
+        let tag = tag.map(|tag| format!(":{tag}")).unwrap_or_default();
+        print(format!("built oci:{layout}{tag}\n{inspection}"))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+impl Args {
+    fn plan(self) -> Result<Plan, Failure> {
+        let mut info = match (&self.product_info, &self.os_release) {
+            (Some(file), _) => read_product_info(file)?,
+            (None, Some(file)) => read_os_release(file, self.version.as_deref())?,
+            (None, None) => return Err(usage("--os-release or --product-info is needed")),
+        };
+        if let Some(version) = self.version {
+            info.version = version;
+        }
+        if let Some(architecture) = self.architecture {
+            let rest = info.variant.split_once('-').map(|(_, rest)| format!("-{rest}"));
+            info.variant = format!("{architecture}{}", rest.unwrap_or_default());
+        }
+        if let Some(revision) = self.revision {
+            info.commit_hash = revision;
+        }
+        let mut partitions: BTreeMap<_, _> = self.partitions.into_iter().collect();
+        let payloads = self.payloads.into_iter().map(|(name, file)| {
+            let partition = partitions.remove(&name);
+            PayloadFile { name, file, partition }
+        });
+        let mut plan = Plan::new(info, payloads.collect(), self.output);
+        if let Some(name) = partitions.keys().next() {
+            return Err(usage(format!("--partition names {name}, which is no payload")));
+        }
+        plan.storage =
+            if self.uncompressed { Storage::Uncompressed } else { Storage::Zstd(self.level) };
+        plan.chunk_size = self.chunk_size;
+        plan.tag = self.tag;
+        plan.workers = self.jobs;
+        plan.annotations = self.annotations.into_iter().collect();
+        let created = match self.created {
+            Some(created) => Some(created),
+            None => source_date_epoch(std::env::var_os("SOURCE_DATE_EPOCH"))?,
+        };
+        if let Some(created) = created {
+            plan.annotations.insert(CREATED_ANNOTATION.to_owned(), created.to_string());
+        }
+        Ok(plan)
+    }
+}
+
+fn usage(message: impl Into<String>) -> Failure {
+    Failure::error("image-plan-invalid", message)
+}
+
+/// <https://reproducible-builds.org/specs/source-date-epoch/>: "If the value is malformed,
+/// the build process SHOULD exit with a non-zero error code."
+fn source_date_epoch(value: Option<OsString>) -> Result<Option<jiff::Timestamp>, Failure> {
+    let Some(value) = value else { return Ok(None) };
+    let seconds = value.to_str().and_then(|text| text.parse().ok());
+    match seconds.and_then(|seconds| jiff::Timestamp::from_second(seconds).ok()) {
+        Some(time) => Ok(Some(time)),
+        None => Err(usage(format!("SOURCE_DATE_EPOCH {value:?} is no number of seconds"))),
+    }
+}
+
+fn parse_pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("it has to be KEY=VALUE".to_owned()),
+    }
+}
+
+fn parse_payload(text: &str) -> Result<(PayloadName, PathBuf), String> {
+    let (name, file) = parse_pair(text).map_err(|_| "it has to be NAME=FILE".to_owned())?;
+    let name = name.parse().map_err(|error: crate::image::ImageError| error.to_string())?;
+    Ok((name, PathBuf::from(file)))
+}
+
+fn parse_chunk_size(text: &str) -> Result<ChunkSize, String> {
+    let bytes = parse_size(text).map_err(|error| error.to_string())?;
+    ChunkSize::new(bytes).map_err(|error| error.to_string())
+}
+
+fn parse_time(text: &str) -> Result<jiff::Timestamp, jiff::Error> {
+    text.parse()
+}
+
+fn parse_partition(text: &str) -> Result<(PayloadName, PartitionIdentity), String> {
+    let (name, list) = parse_pair(text)?;
+    let name = name.parse().map_err(|error: crate::image::ImageError| error.to_string())?;
+    let mut identity = PartitionIdentity { uuid: None, type_uuid: None, flags: None };
+    for item in list.split(',') {
+        let (key, value) = parse_pair(item)?;
+        let guid = || value.parse().map_err(|_| format!("{value:?} is no GUID"));
+        match key.as_str() {
+            "uuid" => identity.uuid = Some(guid()?),
+            "type" => identity.type_uuid = Some(guid()?),
+            "flags" => identity.flags = Some(parse_flags(&value)?),
+            other => return Err(format!("{other:?} is none of uuid, type, flags")),
+        }
+    }
+    Ok((name, identity))
+}
+
+fn parse_flags(text: &str) -> Result<u64, String> {
+    let parsed = match text.strip_prefix("0x") {
+        Some(hex) => u64::from_str_radix(hex, 16),
+        None => text.parse(),
+    };
+    parsed.map_err(|_| format!("{text:?} is no number"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::DEFAULT_CHUNK_SIZE;
+
+    #[test]
+    fn a_source_date_epoch_that_is_no_number_is_an_error() {
+        let time = |text: &str| source_date_epoch(Some(text.into()));
+        let known = time("1700000000").unwrap().unwrap().to_string();
+        assert_eq!(known, "2023-11-14T22:13:20Z");
+        for bad in ["", "x", "1.5", "99999999999999999999"] {
+            assert_eq!(time(bad).unwrap_err().code, "image-plan-invalid");
+        }
+    }
+
+    #[test]
+    fn partitions_are_read_key_by_key() {
+        let guid = "0f0e0d0c-0b0a-0908-0706-050403020100";
+        let (name, identity) =
+            parse_partition(&format!("system=uuid={guid},flags=0x1000000000000000")).unwrap();
+        assert_eq!(name.as_str(), "system");
+        assert_eq!(identity.uuid, Some(guid.parse().unwrap()));
+        assert_eq!((identity.type_uuid, identity.flags), (None, Some(1 << 60)));
+        for bad in [
+            "system",
+            "system=",
+            "system=uuid",
+            "system=uuid=x",
+            "a/b=flags=1",
+            "a=flag=1",
+            "a=flags=-1",
+        ] {
+            assert!(parse_partition(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn payloads_may_have_an_equals_sign_in_their_file() {
+        let (name, file) = parse_payload("system=a=b.img").unwrap();
+        assert_eq!((name.as_str(), file), ("system", PathBuf::from("a=b.img")));
+        for bad in ["system", "=file", "a b=file"] {
+            assert!(parse_payload(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_default_chunk_size_is_the_libraries() {
+        assert_eq!(parse_chunk_size("1MiB").unwrap(), DEFAULT_CHUNK_SIZE);
+        for bad in ["0", "17MiB", "x", ""] {
+            assert!(parse_chunk_size(bad).is_err(), "{bad}");
+        }
+    }
+}

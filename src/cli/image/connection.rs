@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! How the builder's commands reach registries: by options, since a builder's machine has
+//! no flipside configuration.
+
+use std::path::PathBuf;
+
+use super::super::{Failure, Global};
+use crate::image::Architecture;
+use crate::publish::os_release::architecture;
+use crate::source::{self, Location, Options, Source};
+use crate::stop::Stop;
+
+/// Options of every command that may speak to a registry.
+#[derive(Debug, clap::Args)]
+pub(super) struct Connection {
+    /// Speak HTTP without TLS to any registry.
+    #[arg(long)]
+    plain_http: bool,
+    /// Trust the authorities in this PEM file besides the system's; may be repeated.
+    #[arg(long, value_name = "FILE")]
+    ca: Vec<PathBuf>,
+    /// Identify with the certificate in this PEM file, for mutual TLS.
+    #[arg(long, value_name = "FILE", requires = "client_key")]
+    client_cert: Option<PathBuf>,
+    /// The PEM file with the key of --client-cert.
+    #[arg(long, value_name = "FILE", requires = "client_cert")]
+    client_key: Option<PathBuf>,
+    /// Take credentials from this file, in place of the usual ones.
+    #[arg(long, value_name = "FILE")]
+    auth_file: Option<PathBuf>,
+}
+
+impl Connection {
+    pub(super) fn options(self, global: &Global, stop: &Stop) -> Options {
+        Options {
+            all_plain_http: self.plain_http,
+            ca: self.ca,
+            client_cert: self.client_cert,
+            client_key: self.client_key,
+            auth_file: self.auth_file,
+            ..Options::new(global.root.clone(), stop.clone())
+        }
+    }
+
+    pub(super) fn open(
+        self,
+        image: &Location,
+        global: &Global,
+        stop: &Stop,
+    ) -> Result<Box<dyn Source>, Failure> {
+        Ok(source::open(image, &self.options(global, stop))?)
+    }
+}
+
+/// A wish to stop that SIGTERM and SIGINT raise.
+pub(super) fn stop_on_signals() -> Result<Stop, Failure> {
+    let stop = Stop::new();
+    let failed = |error| format!("cannot watch for SIGTERM: {error}");
+    stop.on_signals().map_err(|e| Failure::error("signals-unavailable", failed(e)))?;
+    Ok(stop)
+}
+
+/// For clap: a machine by any of its names.
+pub(super) fn parse_architecture(text: &str) -> Result<Architecture, String> {
+    architecture(text).ok_or_else(|| "it is neither x86_64 nor aarch64".to_owned())
+}

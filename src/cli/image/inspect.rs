@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! `flipside image inspect`.
+
+use std::process::ExitCode;
+
+use super::super::{Global, print, print_json};
+use super::connection::{Connection, parse_architecture, stop_on_signals};
+use crate::image::Architecture;
+use crate::publish::find_image;
+use crate::publish::inspect::inspect;
+use crate::source::Location;
+
+/// Show what is in an image.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The image, a registry reference, `oci:DIR[:TAG]` or `oci-archive:FILE[:TAG]`.
+    image: Location,
+    /// Take the image for this machine, where there are several: x86_64 or aarch64.
+    #[arg(long, value_name = "ARCH", value_parser = parse_architecture)]
+    architecture: Option<Architecture>,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+/// Shows what is in an image.
+///
+/// # Errors
+/// The source's, and anything that is no OS image.
+pub fn run(args: Args, global: &Global) -> super::super::Result {
+    let source = args.connection.open(&args.image, global, &stop_on_signals()?)?;
+    let inspection = inspect(&find_image(source.as_ref(), args.architecture)?);
+    if global.json {
+        print_json(&inspection)?;
+    } else {
+        print(inspection)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! `flipside image`.
+
+use clap::Subcommand;
+
+use super::Global;
+
+mod build;
+mod connection;
+mod extract;
+mod inspect;
+mod pull;
+mod push;
+
+/// Make, show and move OS images.
+#[derive(Debug, Subcommand)]
+pub enum Args {
+    Build(Box<build::Args>),
+    Inspect(inspect::Args),
+    Extract(extract::Args),
+    Push(push::Args),
+    Pull(pull::Args),
+}
+
+/// Makes, shows and moves images.
+///
+/// # Errors
+/// Those of the command.
+pub fn run(args: Args, global: &Global) -> super::Result {
+    match args {
+        Args::Build(args) => build::run(*args, global),
+        Args::Inspect(args) => inspect::run(args, global),
+        Args::Extract(args) => extract::run(args, global),
+        Args::Push(args) => push::run(args, global),
+        Args::Pull(args) => pull::run(args, global),
+    }
+}

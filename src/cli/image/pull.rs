@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! `flipside image pull`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use serde_json::json;
+
+use super::super::{Global, print, print_json, progress};
+use super::connection::{Connection, parse_architecture, stop_on_signals};
+use crate::image::Architecture;
+use crate::publish::disk::Size;
+use crate::publish::pull::pull;
+use crate::source::Location;
+
+/// Download an image to an OCI layout directory.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The image, a registry reference, `oci:DIR[:TAG]` or `oci-archive:FILE[:TAG]`.
+    image: Location,
+    /// The OCI layout directory, a new one or one that gains the image.
+    #[arg(value_name = "DIR")]
+    directory: PathBuf,
+    /// Tag the image in the layout [default: the tag that it has now].
+    #[arg(long)]
+    tag: Option<String>,
+    /// Take only the image for this machine, where there are several: x86_64 or aarch64.
+    #[arg(long, value_name = "ARCH", value_parser = parse_architecture)]
+    architecture: Option<Architecture>,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+/// Downloads an image.
+///
+/// # Errors
+/// The source's, and those of [`pull`].
+pub fn run(args: Args, global: &Global) -> super::super::Result {
+    let stop = stop_on_signals()?;
+    let source = args.connection.open(&args.image, global, &stop)?;
+    let tag = args.tag.as_deref().or_else(|| tag_of(&args.image));
+    let (source, progress) = (source.as_ref(), progress::of(global));
+    let pulled = pull(source, &args.directory, tag, args.architecture, progress.as_ref(), &stop)?;
+    if global.json {
+        print_json(&json!({
+            "digest": pulled.digest,
+            "fetched": pulled.fetched,
+            "kept": pulled.kept,
+        }))?;
+    } else {
+        let (fetched, kept) = (Size(pulled.fetched), Size(pulled.kept));
+        print(format!("pulled {}: fetched {fetched}, kept {kept}", pulled.digest))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn tag_of(image: &Location) -> Option<&str> {
+    match image {
+        Location::Registry(reference) if reference.digest().is_some() => None,
+        Location::Registry(reference) => Some(reference.tag()),
+        Location::Layout { tag, .. } | Location::Archive { tag, .. } => tag.as_deref(),
+    }
+}

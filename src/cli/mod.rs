@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The command line: one file per command, each with `Args` and
+//! `run(Args, &Global)`, which parses, calls and prints, and decides nothing.
+
+// A reader that went away must not end a run with a panic, as `println!` would.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
+use std::process::ExitCode;
+
+use clap::{FromArgMatches as _, Parser, Subcommand};
+
+mod failure;
+mod global;
+mod help;
+mod log;
+mod output;
+pub mod progress;
+
+mod check;
+#[cfg(feature = "publish")]
+mod disk;
+mod history;
+mod hooks;
+#[cfg(feature = "publish")]
+mod image;
+mod promote;
+mod release;
+mod rollback;
+mod session;
+#[cfg(feature = "sim")]
+mod sim;
+mod status;
+mod update;
+mod verify;
+
+pub use failure::Failure;
+pub use global::{Global, ProgressMode};
+pub use output::{error_document, print, print_json};
+
+/// Exit statuses.
+pub mod exit {
+    /// Done, or nothing to do.
+    pub const DONE: u8 = 0;
+    /// An error, or an update that is blocked.
+    pub const FAILED: u8 = 1;
+    /// The command line was wrong.
+    pub const USAGE: u8 = 2;
+    /// Deferred: `EX_TEMPFAIL` of `sysexits.h`.
+    pub const DEFERRED: u8 = 75;
+    /// `check --exit-code`: an update is available, as `dnf check-update` says it.
+    pub const AVAILABLE: u8 = 100;
+}
+
+/// A/B updates of image-based Linux hosts from an OCI registry, through UEFI.
+#[derive(Debug, Parser)]
+#[command(name = "flipside", version, arg_required_else_help = true, propagate_version = true)]
+pub struct Cli {
+    #[command(flatten)]
+    global: global::GlobalArgs,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Each has its help at its `Args`; [`help`] puts them into groups.
+#[derive(Debug, Subcommand)]
+enum Command {
+    Check(check::Args),
+    Update(update::Args),
+    Status(status::Args),
+    History(history::Args),
+    Promote(promote::Args),
+    Rollback(rollback::Args),
+    Release(release::Args),
+    Verify(verify::Args),
+    #[command(subcommand)]
+    Hooks(hooks::Args),
+    #[cfg(feature = "publish")]
+    #[command(subcommand)]
+    Image(Box<image::Args>),
+    #[cfg(feature = "publish")]
+    Disk(disk::Args),
+    #[cfg(feature = "sim")]
+    #[command(subcommand)]
+    Sim(sim::Args),
+}
+
+/// What every command returns. `?` takes any error with a code, and `anyhow`'s.
+pub type Result<T = ExitCode> = std::result::Result<T, Failure>;
+
+fn run(command: Command, global: &Global) -> Result {
+    match command {
+        Command::Check(args) => check::run(args, global),
+        Command::Update(args) => update::run(args, global),
+        Command::Status(args) => status::run(args, global),
+        Command::History(args) => history::run(args, global),
+        Command::Rollback(args) => rollback::run(args, global),
+        Command::Promote(args) => promote::run(args, global),
+        Command::Verify(args) => verify::run(args, global),
+        Command::Release(args) => release::run(args, global),
+        Command::Hooks(args) => hooks::run(args, global),
+        #[cfg(feature = "publish")]
+        Command::Image(args) => image::run(*args, global),
+        #[cfg(feature = "publish")]
+        Command::Disk(args) => disk::run(args, global),
+        #[cfg(feature = "sim")]
+        Command::Sim(args) => sim::run(args, global),
+    }
+}
+
+/// Runs the program: arguments in, exit code out.
+pub fn main() -> ExitCode {
+    let parsed = help::command().try_get_matches().and_then(|m| Cli::from_arg_matches(&m));
+    let cli = match parsed {
+        Ok(cli) => cli,
+        Err(error) => {
+            // `--help` and `--version` come here as well. Nobody left to read it is no error.
+            let _ = error.print();
+            let status = u8::try_from(error.exit_code()).unwrap_or(exit::USAGE);
+            return ExitCode::from(status);
+        }
+    };
+    let global = match cli.global.check() {
+        Ok(global) => global,
+        Err(message) => {
+            output::complain(&format!("flipside: {message}"));
+            return ExitCode::from(exit::USAGE);
+        }
+    };
+    log::start(&global);
+    match run(cli.command, &global) {
+        Ok(status) => status,
+        Err(failure) => {
+            output::report_failure(&failure, &global);
+            failure.exit_code()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn global_options_stand_before_and_behind_the_command() {
+        for line in ["flipside --root / --json status", "flipside status --json --root /"] {
+            let cli = Cli::try_parse_from(line.split(' ')).unwrap();
+            let global = cli.global.check().unwrap();
+            assert!(global.json && global.root.is_live(), "{line}");
+        }
+    }
+}

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! What commands print.
+
+use std::fmt::Display;
+use std::io::{self, Write as _};
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::{Failure, Global};
+
+/// Prints text and a line feed on stdout. A reader that went away (`| head`) is
+/// no error; a full disk is.
+///
+/// # Errors
+/// `output-failed`.
+pub fn print(text: impl Display) -> Result<(), Failure> {
+    let mut stdout = io::stdout().lock();
+    match writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        Err(error) => {
+            Err(Failure::error("output-failed", format!("cannot write to stdout: {error}")))
+        }
+        Ok(()) => Ok(()),
+    }
+}
+
+/// Prints `document` as indented JSON and a line feed on stdout.
+///
+/// # Errors
+/// As [`print()`].
+pub fn print_json(document: &impl Serialize) -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(document)
+        .map_err(|error| Failure::error("internal", format!("cannot write JSON: {error}")))?;
+    print(text)
+}
+
+/// What `--json` prints in place of the document that could not be made.
+pub fn error_document(failure: &Failure) -> Value {
+    json!({"error": {
+        "code": failure.code,
+        "severity": failure.severity,
+        "message": failure.message,
+    }})
+}
+
+/// Tells the person, and with `--json` also the program, what went wrong.
+pub(super) fn report_failure(failure: &Failure, global: &Global) {
+    complain(&format!("flipside: {failure}"));
+    if global.json {
+        // The exit status says it as well, should stdout be gone.
+        let _ = print_json(&error_document(failure));
+    }
+}
+
+/// Writes a line to stderr.
+pub(super) fn complain(line: &str) {
+    write_to_stderr(format!("{line}\n").as_bytes());
+}
+
+/// Nothing can be done about a stderr that takes nothing.
+pub(super) fn write_to_stderr(bytes: &[u8]) {
+    let _ = crate::report::progress::beside_bars(|| io::stderr().lock().write_all(bytes));
+}

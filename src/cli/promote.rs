@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! `flipside promote`.
+
+use std::process::ExitCode;
+
+use serde_json::json;
+
+use super::{Global, print, print_json, session};
+use crate::update::{self, Promotion};
+
+/// Give the running slot its proof and the first place in the boot order.
+///
+/// To be called after boot success; it may be called again at any time. Also counts a trial that
+/// fell back, and puts right what the firmware changed since.
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+
+/// Promotes what runs, counts a trial that fell back, repairs what the firmware changed.
+///
+/// # Errors
+/// Whatever stopped it.
+pub fn run(_: Args, global: &Global) -> super::Result {
+    let run = session::open(global, false)?;
+    let result = update::promote(&run);
+    update::finish(&run, result.as_ref().err());
+    let promotion = result?;
+    let (name, slot, text) = describe(&promotion);
+    if global.json {
+        print_json(&json!({"promotion": name, "slot": slot}))?;
+    } else {
+        print(text)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn describe(promotion: &Promotion) -> (&'static str, Option<crate::host::Slot>, String) {
+    match promotion {
+        Promotion::NotAHost => ("nothing-to-do", None, "nothing to do: no slots here".to_owned()),
+        Promotion::Promoted(slot) => {
+            ("promoted", Some(*slot), format!("slot {slot} has proved itself and boots first"))
+        }
+        Promotion::RolledBack(slot) => {
+            ("rolled-back", Some(*slot), format!("rolled back: slot {slot} boots first again"))
+        }
+        Promotion::Unchanged(slot) => {
+            ("unchanged", Some(*slot), format!("slot {slot} was proven before"))
+        }
+        Promotion::FellBack { to, failed, version } => {
+            let more = match failed {
+                true => "it is not tried again by itself",
+                false => "it will be tried again",
+            };
+            let text = format!("{version} was started and never promoted: slot {to} runs; {more}");
+            ("fell-back", Some(*to), text)
+        }
+        Promotion::Restored(slot) => (
+            "promotion-lost",
+            Some(*slot),
+            format!("the firmware undid the promotion of slot {slot}; it boots first again"),
+        ),
+        Promotion::ByKexec => {
+            ("by-kexec", None, "started by kexec: the next firmware boot is the trial".to_owned())
+        }
+    }
+}

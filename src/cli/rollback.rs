@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! `flipside rollback`.
+
+use std::process::ExitCode;
+
+use serde_json::json;
+
+use super::{Failure, Global, print, print_json, session};
+use crate::update;
+
+/// Boot the other slot at the next reboot, and hold the version that is left.
+///
+/// Refused unless the other slot has its proof and is whole. What is left is not installed again
+/// by itself until `flipside release`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Go back even where the other slot has no hashes to be verified with.
+    #[arg(long)]
+    unverified: bool,
+}
+
+/// Arms the other slot.
+///
+/// # Errors
+/// Whatever stopped it; the running slot boots as before.
+pub fn run(args: Args, global: &Global) -> super::Result {
+    let run = session::open(global, false)?;
+    let result = update::rollback(&run, args.unverified);
+    update::finish(&run, result.as_ref().err());
+    let rollback = result.map_err(|error| {
+        let severity = error.severity();
+        Failure::from(error).with_severity(severity)
+    })?;
+    if global.json {
+        print_json(&json!({"slot": rollback.slot, "version": rollback.version}))?;
+    } else {
+        print(format!(
+            "slot {} with {} boots at the next reboot",
+            rollback.slot, rollback.version
+        ))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! What the commands that work on a host have in common: settings, progress, the wish to stop.
+
+use std::sync::Arc;
+
+use super::{Failure, Global, progress};
+use crate::config::Config;
+use crate::host::durable::Durable;
+use crate::report::progress::Tee;
+use crate::report::{Follow, StatusFile};
+use crate::stop::Stop;
+use crate::update::{self, Run};
+
+/// Opens the host of `global` for a run.
+///
+/// # Errors
+/// A config that cannot be used.
+pub fn open(global: &Global, plain_http: bool) -> Result<Run, Failure> {
+    let config = Config::load(&global.root)?;
+    let stop = Stop::new();
+    stop.on_signals().map_err(|e| {
+        Failure::error("signals-unavailable", format!("cannot watch for SIGTERM: {e}"))
+    })?;
+    let follow =
+        Arc::new(Follow::new(StatusFile::of(&global.root), update::last_status(&global.root)));
+    Ok(Run {
+        root: global.root.clone(),
+        config,
+        durable: Durable::new(),
+        progress: Arc::new(Tee(vec![progress::of(global), follow.clone()])),
+        follow,
+        stop,
+        plain_http,
+    })
+}

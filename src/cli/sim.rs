@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! `flipside sim`: a machine in a directory, its firmware played.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Subcommand;
+use serde_json::json;
+
+use super::{Failure, Global, exit, print, print_json};
+use crate::publish::disk::{SectorSize, parse_size};
+use crate::sim::{self, BootOptions, NewOptions, Power, Promote, Promotion, Quirk, SimError};
+
+/// Play a machine in a directory: its firmware, boot loader and kernel.
+#[derive(Debug, Subcommand)]
+pub enum Args {
+    /// Make a machine in a directory, with an OS image in slot A.
+    ///
+    /// Makes a whole host in DIR: a disk image, the content of its EFI system partition (`efi/`),
+    /// firmware variables, `etc`, `var`, `run` and `proc`, as the first boot of slot A leaves
+    /// them before it is promoted. Every flipside command works on it with `--root DIR`.
+    New(New),
+    /// Play a power-on of a machine.
+    ///
+    /// Plays the firmware (BootNext, BootOrder, the loader for removable media), the kernel, and
+    /// then boot success: the real `flipside promote --root DIR` runs. The last line says how it
+    /// ended:
+    ///
+    ///   booted slot B: 2.0 (promoted)    the slot has its proof
+    ///   booted slot B: 2.0 (trial)       the slot has no proof
+    ///   booted slot A: 1.0 (fell back)   another slot was to be booted: BootNext named it and
+    ///                                    it could not be started, or the boot before this one
+    ///                                    was its trial and left it without a proof
+    ///   nothing boots: REASON            exit status 1
+    ///
+    /// A kernel comes up only where its slot holds the same image as its boot file, whole. What a
+    /// slot holds is told by comparing bytes with the images that the machine knows, never by
+    /// flipside's own records. A machine on which nothing boots can be booted again: the
+    /// firmware has used up BootNext, as after a power button held down.
+    #[command(verbatim_doc_comment)]
+    Boot(Boot),
+}
+
+/// `flipside sim new`.
+#[derive(Debug, clap::Args)]
+pub struct New {
+    /// Where to make it; the directory must not exist, or be empty.
+    #[arg(value_name = "DIR")]
+    directory: PathBuf,
+    /// An OCI layout with OS images. The first is installed in slot A; `sim boot` takes a slot
+    /// for whole if it holds an image of any of them.
+    #[arg(long, value_name = "oci:DIR[:TAG]", required = true, num_args = 1..)]
+    image: Vec<String>,
+    /// Set what the host follows, `track.image` [default: the last --image].
+    #[arg(long, value_name = "REF")]
+    track: Option<String>,
+    /// Give a payload besides `system` the partitions NAME-a and NAME-b; may be repeated.
+    #[arg(long, value_name = "NAME")]
+    payload: Vec<String>,
+    /// Size of the disk's logical sectors, 512 or 4096.
+    #[arg(long, value_name = "BYTES", default_value = "512", value_parser = sector_size)]
+    sector_size: SectorSize,
+    /// Size of the EFI system partition.
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = parse_size)]
+    esp_size: u64,
+    /// Size of each slot [default: the payload's and a quarter].
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    slot_size: Option<u64>,
+    /// Size of a data partition [default: none, data is in DIR/var].
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    data_size: Option<u64>,
+    /// Make the disk's GUIDs from this number instead of at random.
+    #[arg(long, value_name = "NUMBER")]
+    seed: Option<u64>,
+    /// Give the firmware a fault for every boot; `--quirk help` lists them.
+    #[arg(long, value_name = "NAME", hide_possible_values = true)]
+    quirk: Vec<QuirkOrHelp>,
+}
+
+/// `flipside sim boot`.
+#[derive(Debug, clap::Args)]
+pub struct Boot {
+    /// The directory of the machine.
+    #[arg(value_name = "DIR")]
+    directory: PathBuf,
+    /// Boot without getting to boot success, so that nothing is promoted.
+    #[arg(long)]
+    fail: bool,
+    /// Give the firmware a fault for this boot; `--quirk help` lists them.
+    #[arg(long, value_name = "NAME", hide_possible_values = true)]
+    quirk: Vec<QuirkOrHelp>,
+    /// Empty NVRAM first.
+    #[arg(long)]
+    wipe_nvram: bool,
+    /// Remember a further OCI layout whose images slots may hold by now; may be repeated.
+    #[arg(long, value_name = "oci:DIR")]
+    image: Vec<String>,
+}
+
+/// A quirk, or the wish to see them all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum QuirkOrHelp {
+    Quirk(Quirk),
+    Help,
+}
+
+impl std::str::FromStr for QuirkOrHelp {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "help" {
+            return Ok(Self::Help);
+        }
+        let quirk = <Quirk as clap::ValueEnum>::from_str(text, false);
+        quirk.map(Self::Quirk).map_err(|_| "no such quirk; `--quirk help` lists them".to_owned())
+    }
+}
+
+fn sector_size(text: &str) -> Result<SectorSize, String> {
+    let size = text.parse().ok().and_then(SectorSize::from_bytes);
+    size.ok_or_else(|| "512 or 4096".to_owned())
+}
+
+/// Makes or boots a machine.
+///
+/// # Errors
+/// [`SimError`]. A machine that does not boot is no error but exit status 1.
+pub fn run(args: Args, global: &Global) -> super::Result {
+    match args {
+        Args::New(args) => new(args, global),
+        Args::Boot(args) => boot(args, global),
+    }
+}
+
+/// The quirks asked for; `None` where the list of them was, which is printed.
+fn quirks(asked: &[QuirkOrHelp]) -> Result<Option<Vec<Quirk>>, Failure> {
+    let quirks = asked.iter().map(|asked| match asked {
+        QuirkOrHelp::Quirk(quirk) => Some(*quirk),
+        QuirkOrHelp::Help => None,
+    });
+    let quirks: Option<Vec<_>> = quirks.collect();
+    if quirks.is_none() {
+        for quirk in Quirk::all() {
+            print(format_args!("{:<24} {}", quirk.name(), quirk.description()))?;
+        }
+    }
+    Ok(quirks)
+}
+
+fn new(args: New, global: &Global) -> super::Result {
+    let Some(quirks) = quirks(&args.quirk)? else { return Ok(ExitCode::SUCCESS) };
+    let options = NewOptions {
+        images: args.image,
+        track: args.track,
+        payloads: args.payload,
+        sector_size: Some(args.sector_size),
+        esp_size: Some(args.esp_size),
+        slot_size: args.slot_size,
+        data_size: args.data_size,
+        seed: args.seed,
+        quirks,
+        ..NewOptions::default()
+    };
+    let version = sim::create(&args.directory, &options)?;
+    let directory = args.directory.display();
+    if global.json {
+        print_json(&json!({"directory": args.directory, "slot": "a", "version": version}))?;
+    } else {
+        print(format_args!("made a machine in {directory}: slot A holds {version}"))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn boot(args: Boot, global: &Global) -> super::Result {
+    let Some(quirks) = quirks(&args.quirk)? else { return Ok(ExitCode::SUCCESS) };
+    let program = std::env::current_exe().map_err(|source| SimError::Io {
+        operation: "find",
+        path: PathBuf::from("flipside"),
+        source,
+    })?;
+    let options = BootOptions {
+        fail: args.fail,
+        power: Power { wipe_nvram: args.wipe_nvram, quirks },
+        images: args.image,
+        promote: Promote::Child(&program),
+    };
+    let outcome = sim::boot(&args.directory, &options)?;
+    let failed = match &outcome.promotion {
+        Promotion::Failed(reason) => Some(reason),
+        Promotion::NotStarted | Promotion::Done => None,
+    };
+    let notes = outcome.notes.iter().map(String::as_str);
+    let lines = notes.chain(outcome.promotion_output.lines());
+    match &outcome.booted {
+        _ if global.json => {
+            let (booted, ending) = outcome.booted.as_ref().ok().cloned().unzip();
+            print_json(&json!({
+                "booted": booted,
+                "ending": ending,
+                "dead": outcome.booted.as_ref().err(),
+                "promotion": outcome.promotion,
+                "promotion_output": outcome.promotion_output,
+                "notes": outcome.notes,
+            }))?;
+        }
+        booted => {
+            for line in lines {
+                print(format_args!("  {line}"))?;
+            }
+            if let Some(reason) = failed {
+                print(format_args!("  flipside promote did not succeed: {reason}"))?;
+            }
+            match booted {
+                Ok((booted, ending)) => {
+                    let sim::Booted { slot, version, .. } = booted;
+                    print(format_args!("booted slot {slot}: {version} ({ending})"))?;
+                }
+                Err(reason) => print(format_args!("nothing boots: {reason}"))?,
+            }
+        }
+    }
+    let done = outcome.booted.is_ok() && failed.is_none();
+    Ok(ExitCode::from(if done { exit::DONE } else { exit::FAILED }))
+}

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! `flipside status`.
+
+use std::process::ExitCode;
+
+use super::{Global, print, print_json, session};
+use crate::report::{Status, StatusFile, status_text};
+use crate::update;
+
+/// Show what this host runs, what it follows and what it waits for.
+///
+/// The slots and the boot order are read afresh; the last check and the last error are those of
+/// the last run.
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+
+/// Shows what this host runs, follows and waits for.
+///
+/// # Errors
+/// Whatever keeps it from being known.
+pub fn run(_: Args, global: &Global) -> super::Result {
+    let status = find(global)?;
+    match global.json {
+        true => print_json(&status)?,
+        false => print(status_text(&status, global.colour))?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The facts as they are now, and what the last run said. Who may not read the facts sees
+/// the document of the last run.
+fn find(global: &Global) -> Result<Status, super::Failure> {
+    let run = session::open(global, false)?;
+    let now = update::status(&run);
+    let is_unreadable = now.running.problem.is_some() && !rustix::process::geteuid().is_root();
+    let last = if is_unreadable { StatusFile::of(&global.root).read()? } else { None };
+    Ok(last.unwrap_or(now))
+}

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! `flipside update`.
+
+use std::process::ExitCode;
+
+use serde_json::json;
+
+use super::{Global, exit, print, print_json, session};
+use crate::code::{Coded as _, Severity};
+use crate::config::Automatic;
+use crate::update::{self, Outcome};
+
+/// Install what the tag names into the slot that is not running, and arm it.
+///
+/// Does nothing where the running slot holds it already. Otherwise the hooks are asked, the image
+/// is verified and written, and the next reboot tries it once; it stays only after it was
+/// promoted. The running slot is never written.
+///
+/// Exit status: 0 where it is armed or there is nothing to do, 75 where it is deferred, 1 where
+/// it is blocked or fails.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Do as the timer does: obey `update.automatic`, and exit with 0 where the update is deferred
+    /// or blocked.
+    #[arg(long)]
+    automatic: bool,
+    /// Speak HTTP without TLS to any registry.
+    #[arg(long)]
+    plain_http: bool,
+}
+
+/// Brings the host to what the tag names, as far as that goes before a reboot.
+///
+/// # Errors
+/// Whatever stopped it; the running slot boots as before.
+pub fn run(args: Args, global: &Global) -> super::Result {
+    let run = session::open(global, args.plain_http)?;
+    if args.automatic {
+        match run.config.update.automatic {
+            Automatic::Off => {
+                print("update.automatic is off")?;
+                return Ok(ExitCode::SUCCESS);
+            }
+            Automatic::Check => {
+                let args = super::check::Args::of_the_timer(args.plain_http);
+                return super::check::run(args, global);
+            }
+            Automatic::Install => {}
+        }
+    }
+    let initiative = match args.automatic {
+        true => crate::policy::Initiative::Automatic,
+        false => crate::policy::Initiative::Manual,
+    };
+    let result = update::update(&run, initiative);
+    update::finish(&run, result.as_ref().err());
+    let outcome = match result {
+        Ok(outcome) => outcome,
+        Err(error) => {
+            let severity = error.severity();
+            if args.automatic && severity != Severity::Error {
+                tracing::warn!("{error} [{}]", error.code());
+                return Ok(ExitCode::from(exit::DONE));
+            }
+            return Err(super::Failure::from(error).with_severity(severity));
+        }
+    };
+    if global.json {
+        print_json(&document(&outcome))?;
+    } else {
+        print(sentence(&outcome))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn sentence(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::NothingToDo(why) => format!("nothing to do: {why}"),
+        Outcome::UpToDate { version, .. } => format!("up to date: {version}"),
+        Outcome::Armed { slot, version, before: false, .. } => {
+            format!("{version} is installed in slot {slot} and boots once at the next reboot")
+        }
+        Outcome::Armed { slot, version, .. } => {
+            format!("nothing new: {version} in slot {slot} waits for the next reboot")
+        }
+        Outcome::Unarmed { slot, version } => {
+            format!(
+                "the tag went back to what runs: {version} in slot {slot} does not boot any more"
+            )
+        }
+    }
+}
+
+fn document(outcome: &Outcome) -> serde_json::Value {
+    match outcome {
+        Outcome::NothingToDo(why) => json!({"outcome": "nothing-to-do", "reason": why}),
+        Outcome::UpToDate { version, tag } => {
+            json!({"outcome": "up-to-date", "version": version, "tag": tag})
+        }
+        Outcome::Armed { slot, version, tag, before } => json!({
+            "outcome": if *before { "waiting" } else { "armed" },
+            "slot": slot, "version": version, "tag": tag,
+        }),
+        Outcome::Unarmed { slot, version } => {
+            json!({"outcome": "unarmed", "slot": slot, "version": version})
+        }
+    }
+}

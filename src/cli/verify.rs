@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! `flipside verify`.
+
+use std::process::ExitCode;
+
+use serde_json::json;
+
+use super::{Global, exit, print, print_json, progress, session};
+use crate::host::Slot;
+use crate::update::{self, Verdict};
+
+/// Compare what both slots hold with the hashes recorded for them.
+///
+/// Every chunk is read from the medium. Exit status: 1 where a slot is damaged.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Verify this slot only, a or b.
+    #[arg(long)]
+    slot: Option<Slot>,
+}
+
+/// Verifies. Exit status 1 where a slot is damaged.
+///
+/// # Errors
+/// Whatever keeps a slot from being read.
+pub fn run(args: Args, global: &Global) -> super::Result {
+    let mut run = session::open(global, false)?;
+    // Only a question: the status that others see stays as it is.
+    run.progress = progress::of(global);
+    let slots = args.slot.map_or(Slot::BOTH.to_vec(), |slot| vec![slot]);
+    let verdicts = update::verify(&run, &slots)?;
+    let is_damaged = verdicts.iter().any(|(_, v)| matches!(v, Verdict::Damaged(_)));
+    if global.json {
+        let documents: Vec<_> = verdicts.iter().map(|(slot, v)| document(*slot, v)).collect();
+        print_json(&documents)?;
+    } else {
+        for (slot, verdict) in &verdicts {
+            print(format!("slot {slot}    {}", sentence(verdict)))?;
+        }
+    }
+    Ok(ExitCode::from(if is_damaged { exit::FAILED } else { exit::DONE }))
+}
+
+fn sentence(verdict: &Verdict) -> String {
+    match verdict {
+        Verdict::Whole => "whole".to_owned(),
+        Verdict::Damaged(payloads) => format!("damaged: {}", payloads.join(", ")),
+        Verdict::Unverifiable(why) => format!("cannot be verified: {why}"),
+        Verdict::Empty => "empty".to_owned(),
+    }
+}
+
+fn document(slot: Slot, verdict: &Verdict) -> serde_json::Value {
+    match verdict {
+        Verdict::Whole => json!({"slot": slot, "verdict": "whole"}),
+        Verdict::Damaged(payloads) => {
+            json!({"slot": slot, "verdict": "damaged", "payloads": payloads})
+        }
+        Verdict::Unverifiable(why) => {
+            json!({"slot": slot, "verdict": "unverifiable", "reason": why})
+        }
+        Verdict::Empty => json!({"slot": slot, "verdict": "empty"}),
+    }
+}
