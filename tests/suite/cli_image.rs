@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! `flipside image` as people type it.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+use crate::support::images::content;
+
+fn flipside(directory: &Path, line: &str) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_flipside"))
+        .args(line.split_whitespace())
+        .current_dir(directory)
+        .env_remove("SOURCE_DATE_EPOCH")
+        .output()
+        .unwrap()
+}
+
+fn good(directory: &Path, line: &str) -> String {
+    let output = flipside(directory, line);
+    assert!(output.status.success(), "{line}: {output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn bad(directory: &Path, line: &str) -> (Option<i32>, String) {
+    let output = flipside(directory, line);
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+fn files() -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    let write = |name: &str, bytes: &[u8]| fs::write(directory.path().join(name), bytes).unwrap();
+    write("system.img", &content(1, 100_000));
+    write("boot.efi", &content(2, 10_000));
+    write("os-release", b"ID=acme\nNAME='Acme OS'\nVERSION_ID=1\nARCHITECTURE=arm64\n");
+    directory
+}
+
+#[test]
+fn an_image_is_built_inspected_moved_and_extracted() {
+    let files = files();
+    let here = files.path();
+    let line = "image build --payload system=system.img --payload kernel.efi=boot.efi \
+        --os-release os-release --version 2026.11.1 --tag stable --chunk-size 64KiB --level 1 \
+        --annotation org.flipside.barrier=true --revision abc --created 2026-11-21T03:00:00Z \
+        --partition system=uuid=0f0e0d0c-0b0a-0908-0706-050403020100,flags=0x1 --output layout";
+    let text = good(here, line);
+    assert!(text.starts_with("built oci:layout:stable\n"), "{text}");
+
+    let json: Value = serde_json::from_str(&good(here, "image inspect oci:layout --json")).unwrap();
+    assert_eq!(json["product_info"]["version"], "2026.11.1");
+    assert_eq!(json["product_info"]["variant"], "aarch64");
+    assert_eq!(json["annotations"]["org.opencontainers.image.created"], "2026-11-21T03:00:00Z");
+    assert_eq!(json["annotations"]["org.opencontainers.image.revision"], "abc");
+    assert_eq!(json["payloads"][0]["partition"]["flags"], 1);
+    assert_eq!(json["payloads"][0]["chunks"], 2);
+    assert!(text.contains(json["digest"].as_str().unwrap()));
+
+    // An image for another machine than this is looked at all the same.
+    good(here, "image pull oci:layout:stable copy");
+    assert!(good(here, "image pull oci:layout:stable copy").contains("fetched 0 B"));
+    let again = good(here, "image inspect oci:copy:stable --json");
+    assert_eq!(serde_json::from_str::<Value>(&again).unwrap(), json);
+    good(here, "image extract oci:copy system -o out.img");
+    let read = |name: &str| fs::read(here.join(name)).unwrap();
+    assert_eq!(read("out.img"), read("system.img"));
+}
+
+#[test]
+fn errors_have_their_code_and_leave_nothing_behind() {
+    let files = files();
+    let here = files.path();
+    let build = "image build --payload system=system.img --output layout";
+    for (line, status, part) in [
+        (build.to_owned(), 2, "--os-release"),
+        (format!("{build} --os-release a --product-info b"), 2, "cannot be used with"),
+        (format!("{build} --os-release os-release --level 0"), 2, "--level"),
+        (format!("{build} --os-release os-release --chunk-size 17MiB"), 2, "--chunk-size"),
+        (format!("{build} --os-release os-release --level 3 --uncompressed"), 2, "--level"),
+        (format!("{build} --os-release os-release --tag a:b"), 1, "[image-plan-invalid]"),
+        (
+            format!("{build} --os-release os-release --partition x=flags=1"),
+            1,
+            "[image-plan-invalid]",
+        ),
+        (format!("{build} --os-release system.img"), 1, "[os-release-invalid]"),
+        (format!("{build} --product-info os-release"), 1, "[product-info-invalid]"),
+        ("image inspect oci:absent".to_owned(), 1, "No such file or directory"),
+        ("image inspect oci:.".to_owned(), 1, "[layout-invalid]"),
+        ("image inspect oci-archive:system.img".to_owned(), 1, "[archive-invalid]"),
+        ("image push . 127.0.0.1:9/a/b:c".to_owned(), 1, "[layout-invalid]"),
+    ] {
+        let (code, stderr) = bad(here, &line);
+        assert_eq!(code, Some(status), "{line}: {stderr}");
+        assert!(stderr.contains(part), "{line}: {stderr}");
+        assert!(!here.join("layout").exists(), "{line}");
+    }
+}
+
+#[test]
+fn a_source_date_epoch_becomes_the_time_of_creation() {
+    let files = files();
+    let build = |value: &str| {
+        Command::new(env!("CARGO_BIN_EXE_flipside"))
+            .args("image build --payload a=boot.efi --os-release os-release -o l".split(' '))
+            .current_dir(files.path())
+            .env("SOURCE_DATE_EPOCH", value)
+            .output()
+            .unwrap()
+    };
+    assert!(String::from_utf8(build("0").stdout).unwrap().contains("1970-01-01T00:00:00Z"));
+    assert_eq!(build("soon").status.code(), Some(1));
+}

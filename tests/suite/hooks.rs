@@ -1,0 +1,277 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Hooks as real programs.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use flipside::config;
+use flipside::host::{Root, Slot};
+use flipside::image::Digest;
+use flipside::policy::hooks::{Answer, Context, DIRECTORY, System, ask, decide};
+use flipside::policy::{Decision, Initiative};
+use flipside::stop::Stop;
+
+struct Host {
+    directory: tempfile::TempDir,
+    root: Root,
+}
+
+impl Host {
+    fn new(hooks: &[(&str, &str)]) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let root = Root::new(directory.path());
+        std::fs::create_dir_all(root.path("etc").join(DIRECTORY)).unwrap();
+        let host = Self { directory, root };
+        for (name, script) in hooks {
+            host.put(name, script.as_bytes());
+        }
+        host
+    }
+
+    fn put(&self, name: &str, bytes: &[u8]) {
+        let path = self.root.path("etc").join(DIRECTORY).join(name);
+        std::fs::write(&path, bytes).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    fn ask_within(&self, timeout: Duration) -> Vec<Answer> {
+        ask(&self.root, &config::Hooks { timeout }, &context(), &Stop::new())
+    }
+
+    fn ask(&self) -> Vec<Answer> {
+        self.ask_within(Duration::from_secs(20))
+    }
+
+    fn read(&self, name: &str) -> String {
+        std::fs::read_to_string(self.directory.path().join(name)).unwrap()
+    }
+}
+
+fn context() -> Context {
+    Context {
+        image: "registry.example.com/acme/edge:stable".into(),
+        initiative: Initiative::Manual,
+        running: System { slot: Slot::A, version: Some("1.0".into()), digest: None },
+        new: System {
+            slot: Slot::B,
+            version: Some("2.0".into()),
+            digest: Some(Digest::of(b"new")),
+        },
+    }
+}
+
+fn block(code: &'static str, reason: &str) -> Decision {
+    Decision::Block { code, reason: reason.into() }
+}
+
+fn defer(code: &'static str, reason: &str) -> Decision {
+    Decision::Defer { code, reason: reason.into() }
+}
+
+#[test]
+fn the_exit_status_and_the_last_line_are_the_answer() {
+    for (script, expected) in [
+        ("exit 0", Decision::Allow),
+        ("echo thinking; echo busy; exit 75", defer("hook-deferred", "hook h: busy")),
+        ("printf 'until \\033[31mnoon'; exit 75", defer("hook-deferred", "hook h: until [31mnoon")),
+        ("echo no; exit 1", block("hook-blocked", "hook h: no")),
+        ("echo oops >&2; exit 3", block("hook-blocked", "hook h: oops")),
+        ("exit 3", block("hook-blocked", "hook h blocks the update with exit status 3")),
+        ("echo so; kill -9 $$", block("hook-failed", "hook h was ended by signal 9")),
+    ] {
+        let host = Host::new(&[("h", &format!("#!/bin/sh\n{script}\n"))]);
+        assert_eq!(decide(&host.ask()), expected, "{script}");
+    }
+}
+
+#[test]
+fn the_first_that_does_not_allow_ends_the_questioning() {
+    let host = Host::new(&[
+        ("10-allow", "#!/bin/sh\necho fine\n"),
+        ("20-defer", "#!/bin/sh\necho later\nexit 75\n"),
+        ("30-block", "#!/bin/sh\n> \"$FLIPSIDE_ROOT/asked\"\nexit 1\n"),
+    ]);
+    let answers = host.ask();
+    let said: Vec<_> = answers.iter().map(|a| (a.hook.as_str(), a.said.as_str())).collect();
+    assert_eq!(said, [("10-allow", "fine"), ("20-defer", "later")]);
+    assert_eq!(decide(&answers), defer("hook-deferred", "hook 20-defer: later"));
+    assert!(!host.directory.path().join("asked").exists());
+    assert_eq!(decide(&[]), Decision::Allow);
+}
+
+#[test]
+fn a_hook_gets_the_context_and_nothing_else() {
+    let host =
+        Host::new(&[("h", "#!/bin/sh\ncat > stdin.json\nenv > environment\npwd > directory\n")]);
+    assert_eq!(decide(&host.ask()), Decision::Allow);
+    let document: serde_json::Value = serde_json::from_str(&host.read("stdin.json")).unwrap();
+    assert_eq!(document["version"], 1);
+    assert_eq!(document["new"]["version"], "2.0");
+    assert_eq!(document["initiative"], "manual");
+    let environment = host.read("environment");
+    let mut names: Vec<_> = environment
+        .lines()
+        .filter_map(|line| Some(line.split_once('=')?.0))
+        // The shell's own.
+        .filter(|name| !["_", "PWD", "OLDPWD", "SHLVL"].contains(name))
+        .filter(|name| !name.starts_with("FLIPSIDE_"))
+        .collect();
+    names.sort_unstable();
+    assert_eq!(names, ["LANG", "PATH"]);
+    assert!(environment.contains("FLIPSIDE_NEW_SLOT=b\n"));
+    let directory = host.directory.path().canonicalize().unwrap();
+    assert_eq!(Path::new(host.read("directory").trim()).canonicalize().unwrap(), directory);
+}
+
+#[test]
+fn a_hook_that_does_not_listen_is_no_error() {
+    let host = Host::new(&[("h", "#!/bin/sh\nexec 0<&-\nsleep 0.1\nexit 0\n")]);
+    assert_eq!(decide(&host.ask()), Decision::Allow);
+}
+
+#[test]
+fn a_hook_that_prints_without_end_is_heard_to_its_end() {
+    let script = "#!/bin/sh\nhead -c 200000000 /dev/zero\nhead -c 5000000 /dev/zero >&2\n\
+                  echo\necho done\nexit 75\n";
+    let before = peak_memory();
+    assert_eq!(decide(&Host::new(&[("h", script)]).ask()), defer("hook-deferred", "hook h: done"));
+    // The kernel counts lazily, and other tests run in this process meanwhile: half of what was
+    // printed is the line.
+    let grown = peak_memory().saturating_sub(before);
+    assert!(grown < 100 << 10, "{grown} KiB more");
+}
+
+/// In KiB.
+fn peak_memory() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+#[test]
+fn what_takes_too_long_is_ended_with_its_children() {
+    let host = Host::new(&[(
+        "h",
+        "#!/bin/sh\nsh -c 'echo $$ > child; trap \"\" TERM; sleep 600' &\n\
+         trap '' TERM\necho waiting\nwhile :; do sleep 1; done\n",
+    )]);
+    let begun = Instant::now();
+    let answers = host.ask_within(Duration::from_millis(500));
+    let took = begun.elapsed();
+    let expected = defer("hook-timeout", "hook h did not answer within 500ms");
+    assert_eq!(decide(&answers), expected);
+    assert_eq!(answers[0].said, "waiting");
+    assert!(took > Duration::from_secs(2) && took < Duration::from_secs(8), "{took:?}");
+    let child = host.read("child");
+    let is_gone = || {
+        !Path::new(&format!("/proc/{}/cmdline", child.trim())).exists()
+            || std::fs::read(format!("/proc/{}/cmdline", child.trim()))
+                .unwrap_or_default()
+                .is_empty()
+    };
+    let since = Instant::now();
+    while !is_gone() {
+        assert!(since.elapsed() < Duration::from_secs(5), "process {child} lives on");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn one_that_ends_itself_on_sigterm_is_not_waited_for_longer() {
+    let host = Host::new(&[("h", "#!/bin/sh\nexec sleep 600\n")]);
+    let begun = Instant::now();
+    let answers = host.ask_within(Duration::from_millis(300));
+    assert!(matches!(decide(&answers), Decision::Defer { code: "hook-timeout", .. }));
+    assert!(begun.elapsed() < Duration::from_millis(1900), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn what_a_hook_leaves_behind_holds_nothing_up() {
+    let host = Host::new(&[("h", "#!/bin/sh\nsleep 20 &\necho fine\n")]);
+    let begun = Instant::now();
+    let answers = host.ask();
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    assert_eq!((decide(&answers), answers[0].said.as_str()), (Decision::Allow, "fine"));
+}
+
+#[test]
+fn what_cannot_be_run_blocks() {
+    let host = Host::new(&[]);
+    for (bytes, part) in [
+        (&b"no program\n"[..], "Exec format error"),
+        (b"#!/no/such/interpreter\n", "No such file"),
+        (b"\x7fELF\x02\x01\x01", "Exec format error"),
+    ] {
+        host.put("h", bytes);
+        match decide(&host.ask()) {
+            Decision::Block { code: "hook-failed", reason } => {
+                assert!(reason.starts_with("hook h cannot be run: "), "{reason}");
+                assert!(reason.contains(part), "{reason}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_link_that_leads_nowhere_blocks() {
+    let host = Host::new(&[]);
+    let directory = host.root.path("etc").join(DIRECTORY);
+    std::os::unix::fs::symlink("gone", directory.join("10-check")).unwrap();
+    assert!(matches!(decide(&host.ask()), Decision::Block { code: "hook-failed", .. }));
+}
+
+#[test]
+fn a_wish_to_stop_ends_the_hook_and_never_allows() {
+    let host = Host::new(&[("h", "#!/bin/sh\nexec sleep 600\n")]);
+    let stop = Stop::new();
+    let wish = stop.clone();
+    let waiter = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(300));
+        wish.request();
+    });
+    let begun = Instant::now();
+    let hooks = config::Hooks { timeout: Duration::from_secs(60) };
+    let answers = ask(&host.root, &hooks, &context(), &stop);
+    assert!(matches!(decide(&answers), Decision::Defer { code: "stopped", .. }), "{answers:?}");
+    assert!(begun.elapsed() < Duration::from_secs(10));
+    waiter.join().unwrap();
+}
+
+#[test]
+fn the_example_defers_while_the_marker_exists() {
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("hooks/examples/maintenance-marker");
+    let host = Host::new(&[]);
+    host.put("50-maintenance", &std::fs::read(example).unwrap());
+    assert_eq!(decide(&host.ask()), Decision::Allow);
+    for (contents, reason) in
+        [("", "maintenance: /etc/maintenance exists"), ("until 18:00\n", "until 18:00")]
+    {
+        std::fs::write(host.root.path("etc/maintenance"), contents).unwrap();
+        let expected = defer("hook-deferred", &format!("hook 50-maintenance: {reason}"));
+        assert_eq!(decide(&host.ask()), expected);
+    }
+}
+
+#[test]
+fn hooks_are_listed_with_what_is_ignored() {
+    let host = Host::new(&[("10-check", "#!/bin/sh\n")]);
+    let plain = host.root.path("etc").join(DIRECTORY).join("20-plain");
+    std::fs::write(&plain, "x").unwrap();
+    let flipside = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_flipside"));
+        command.arg("--root").arg(host.root.directory()).args(["hooks", "list"]).args(arguments);
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let text = flipside(&[]);
+    assert!(text.contains("10-check\n"), "{text}");
+    assert!(text.ends_with("20-plain  (not asked: it is not executable)\n"), "{text}");
+    let json: serde_json::Value = serde_json::from_str(&flipside(&["--json"])).unwrap();
+    assert_eq!(json["hooks"][0]["name"], "10-check");
+    assert!(json["hooks"][0]["ignored"].is_null());
+}

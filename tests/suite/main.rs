@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Integration tests: the library and the program against real registries, GPT
+//! images, and hosts in directories. One binary, one module per topic.
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::indexing_slicing)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod bad_input_host;
+mod bad_input_image;
+mod bad_input_registry;
+mod bad_input_state;
+mod boot_entries;
+mod cli_image;
+mod config;
+mod disk_build;
+mod disk_device;
+mod efi_variables;
+mod error_codes;
+mod esp_boot_file;
+mod esp_files;
+mod esp_mounted;
+mod hooks;
+mod hooks_run;
+mod image_build;
+mod image_format;
+mod image_move;
+mod install;
+mod install_faults;
+mod local_sources;
+mod not_a_host;
+mod nvram;
+mod registry;
+mod registry_faults;
+mod registry_logins;
+mod registry_proxies;
+mod registry_push;
+mod registry_tls;
+mod returns;
+mod sim;
+mod sim_quirks;
+mod status;
+mod transaction;
+mod update_faults;
+mod update_processes;
+mod update_tags;

@@ -1,0 +1,336 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! What networks and servers do wrong, and what a transfer makes of it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use flipside::code::Coded;
+use flipside::image::{Architecture, Descriptor, Digest, Image};
+use flipside::source::{Location, Options, Source, SourceError, fetch_image, open};
+
+use crate::support::proxy::{Fault, Proxy};
+use crate::support::registry::{Registry, fixture, options};
+
+/// A registry with one uncompressed image, and a proxy in front of it.
+struct Stage {
+    registry: Arc<Registry>,
+    proxy: Proxy,
+    options: Options,
+    _directory: tempfile::TempDir,
+}
+
+impl Stage {
+    fn new() -> Self {
+        let registry = Registry::shared();
+        let directory = tempfile::tempdir().unwrap();
+        registry.push(&fixture("reference-image-uncompressed"), "a:1");
+        let proxy = Proxy::start(registry.address());
+        let options = options(directory.path());
+        Self { registry, proxy, options, _directory: directory }
+    }
+
+    fn source(&self) -> Box<dyn Source> {
+        let location: Location = format!("{}/a:1", self.proxy.address()).parse().unwrap();
+        open(&location, &self.options).unwrap()
+    }
+
+    /// The largest payload's blob and its bytes, fetched past the proxy.
+    fn blob(&self) -> (Descriptor, Vec<u8>) {
+        let source = self.registry.source("a:1");
+        let image = image(&*source);
+        let blob = image.layer("system").unwrap().descriptor.clone();
+        let bytes = source.blob("payload", &blob, u64::MAX).unwrap();
+        (blob, bytes)
+    }
+
+    /// Streams a range through the proxy and compares it.
+    fn check(&self, start: u64, back: u64) -> Result<(), SourceError> {
+        let (blob, whole) = self.blob();
+        let end = blob.size - back;
+        let mut bytes = Vec::new();
+        let result = self.source().stream(&blob, start..end, &mut |piece| {
+            assert!(!piece.is_empty());
+            bytes.extend_from_slice(piece);
+            Ok(())
+        });
+        let expected = &whole[start as usize..end as usize];
+        assert!(expected.starts_with(&bytes), "every byte once and in order");
+        result?;
+        assert_eq!(bytes.len(), expected.len());
+        Ok(())
+    }
+}
+
+fn image(source: &dyn Source) -> Image {
+    fetch_image(source, &source.resolve().unwrap(), Architecture::X86_64).unwrap()
+}
+
+#[test]
+fn a_check_for_updates_is_one_request() {
+    let stage = Stage::new();
+    stage.source().resolve().unwrap();
+    let seen = stage.proxy.seen();
+    assert_eq!(seen.len(), 1, "{seen:?}");
+    assert_eq!((seen[0].method.as_str(), seen[0].path.as_str()), ("HEAD", "/v2/a/manifests/1"));
+    let agent = format!("flipside/{}", env!("CARGO_PKG_VERSION"));
+    assert_eq!(seen[0].user_agent.as_deref(), Some(&agent[..]));
+}
+
+#[test]
+fn a_registry_that_does_not_answer_the_head_is_asked_for_the_manifest() {
+    let stage = Stage::new();
+    let digest = stage.registry.source("a:1").resolve().unwrap();
+    let stage = Stage::new();
+    for fault in [
+        Fault::Without("docker-content-digest"),
+        Fault::Status(405, vec![], String::new()),
+        Fault::Status(200, vec![("docker-content-digest", "sha512:00".into())], String::new()),
+    ] {
+        stage.proxy.forget();
+        stage.proxy.fault("manifests", 1, fault);
+        assert_eq!(stage.source().resolve().unwrap(), digest);
+        let methods: Vec<_> = stage.proxy.seen().into_iter().map(|s| s.method).collect();
+        assert_eq!(methods, ["HEAD", "GET"]);
+    }
+}
+
+#[test]
+fn a_body_that_breaks_off_continues_behind_the_last_good_byte() {
+    let stage = Stage::new();
+    stage.proxy.fault("blobs", 1, Fault::Cut(100_000)).fault("blobs", 1, Fault::Cut(1));
+    stage.check(0, 0).unwrap();
+    let (blob, _) = stage.blob();
+    let ranges: Vec<_> =
+        stage.proxy.seen().into_iter().filter(|s| s.path.contains("blobs")).collect();
+    assert_eq!(ranges.len(), 3);
+    assert_eq!(ranges[0].range, None);
+    let last = blob.size - 1;
+    assert_eq!(ranges[1].range, Some(format!("bytes=100000-{last}")));
+    assert_eq!(ranges[2].range, Some(format!("bytes=100001-{last}")));
+}
+
+#[test]
+fn progress_starts_the_tries_again() {
+    let stage = Stage::new();
+    // Many more breaks than tries.
+    stage.proxy.fault("blobs", 40, Fault::Cut(20_000));
+    stage.check(7, 5).unwrap();
+    assert_eq!(stage.proxy.count("blobs"), 41);
+}
+
+#[test]
+fn a_body_that_never_gets_further_ends_as_truncated() {
+    let stage = Stage::new();
+    stage.proxy.fault("blobs", 100, Fault::Cut(0));
+    let error = stage.check(0, 0).unwrap_err();
+    assert!(matches!(error.code(), "transfer-truncated" | "registry-unreachable"), "{error}");
+    assert_eq!(stage.proxy.count("blobs"), 4);
+}
+
+#[test]
+fn a_body_that_ends_early_but_properly_is_truncated_too() {
+    let stage = Stage::new();
+    stage.proxy.fault("blobs", 1, Fault::ShortBody(5_000));
+    stage.check(0, 0).unwrap();
+    stage.proxy.fault("blobs", 100, Fault::ShortBody(0));
+    let error = stage.check(0, 0).unwrap_err();
+    assert_eq!(error.code(), "transfer-truncated", "{error}");
+}
+
+#[test]
+fn a_stalled_body_is_given_up_and_continued() {
+    let mut stage = Stage::new();
+    stage.options.timing.stall = Duration::from_millis(200);
+    stage.proxy.fault("blobs", 1, Fault::Stall(1_000)).fault("blobs", 1, Fault::Silence);
+    stage.check(3, 0).unwrap();
+    stage.proxy.fault("blobs", 100, Fault::Silence);
+    let error = stage.check(0, 0).unwrap_err();
+    assert_eq!(error.code(), "registry-unreachable", "{error}");
+}
+
+#[test]
+fn a_registry_without_ranges_still_works() {
+    let stage = Stage::new();
+    stage.proxy.fault("blobs", 100, Fault::IgnoreRange);
+    stage.check(0, 0).unwrap();
+    stage.check(12_345, 0).unwrap();
+    stage.check(12_345, 54_321).unwrap();
+}
+
+#[test]
+fn a_registry_without_ranges_that_breaks_off_still_works() {
+    let stage = Stage::new();
+    stage.proxy.fault("blobs", 1, Fault::Cut(50_000)).fault("blobs", 100, Fault::IgnoreRange);
+    stage.check(0, 0).unwrap();
+}
+
+#[test]
+fn wrong_ranges_are_never_believed() {
+    let stage = Stage::new();
+    for fault in
+        [Fault::WrongContentRange, Fault::NoContentRange, Fault::Status(416, vec![], String::new())]
+    {
+        stage.proxy.calm();
+        stage.proxy.fault("blobs", 1, fault.clone());
+        stage.check(1_000, 1_000).unwrap_or_else(|e| panic!("{fault:?}: {e}"));
+        let last = stage.proxy.seen().pop().unwrap();
+        assert_eq!(last.range, None, "{fault:?}: asked again without a range");
+    }
+}
+
+#[test]
+fn a_short_206_is_fetched_again() {
+    let stage = Stage::new();
+    stage.proxy.fault("blobs", 3, Fault::ShortRange(10_000));
+    stage.check(5, 0).unwrap();
+    assert_eq!(stage.proxy.count("blobs"), 4);
+}
+
+#[test]
+fn passing_failures_are_tried_again_and_lasting_ones_told() {
+    let stage = Stage::new();
+    for (status, code, tries) in [
+        (500, "registry-error", 4),
+        (502, "registry-error", 4),
+        (503, "registry-error", 4),
+        (429, "registry-rate-limited", 4),
+        (501, "registry-error", 1),
+        (400, "registry-error", 1),
+        (403, "registry-forbidden", 1),
+        (418, "registry-error", 1),
+    ] {
+        stage.proxy.calm();
+        let words = r#"{"errors":[{"code":"SOME_CODE","message":"secret"}]}"#;
+        let fault = Fault::Status(status, vec![], words.to_owned());
+        stage.proxy.fault("blobs", tries, fault.clone());
+        let error = stage.check(0, 0).unwrap_err();
+        assert_eq!(error.code(), code, "{status}");
+        assert!(!error.to_string().contains("secret"));
+        if code != "registry-rate-limited" {
+            assert!(error.to_string().contains("SOME_CODE"), "{error}");
+        }
+        assert_eq!(stage.proxy.count("blobs"), tries, "{status}");
+        if tries > 1 {
+            stage.proxy.fault("blobs", tries - 1, fault);
+            stage.check(0, 0).unwrap();
+        }
+    }
+}
+
+#[test]
+fn retry_after_is_obeyed() {
+    let stage = Stage::new();
+    let headers = vec![("retry-after", "1".to_owned())];
+    stage.proxy.fault("manifests", 1, Fault::Status(429, headers, String::new()));
+    let start = Instant::now();
+    stage.source().resolve().unwrap();
+    assert!(start.elapsed() >= Duration::from_secs(1));
+    // Longer than anybody waits: told at once, and not asked again.
+    stage.proxy.forget();
+    let headers = vec![("retry-after", "3600".to_owned())];
+    stage.proxy.fault("manifests", 1, Fault::Status(429, headers, String::new()));
+    let error = stage.source().resolve().unwrap_err();
+    assert_eq!(error.code(), "registry-rate-limited");
+    assert!(error.to_string().contains("3600 s"), "{error}");
+    assert_eq!(stage.proxy.seen().len(), 1);
+}
+
+#[test]
+fn bytes_that_do_not_hash_are_refused() {
+    let stage = Stage::new();
+    let digest = stage.source().resolve().unwrap();
+    stage.proxy.fault("manifests", 1, Fault::Corrupt(3));
+    assert_eq!(stage.source().manifest(&digest).unwrap_err().code(), "digest-mismatch");
+    let config = image(&*stage.source()).manifest.config;
+    stage.proxy.fault("blobs", 1, Fault::Corrupt(3));
+    let error = stage.source().blob("config", &config, u64::MAX).unwrap_err();
+    assert_eq!(error.code(), "digest-mismatch");
+}
+
+#[test]
+fn a_manifest_without_an_end_is_cut_at_the_limit() {
+    let stage = Stage::new();
+    let digest = Digest::of(b"");
+    stage.proxy.fault("manifests", 1, Fault::Flood(5 << 20));
+    let error = stage.source().manifest(&digest).unwrap_err();
+    assert_eq!(error.code(), "image-over-limit", "{error}");
+    let length = vec![("x-other", String::new())];
+    stage.proxy.fault("manifests", 1, Fault::Status(200, length, " ".repeat(5 << 20)));
+    let error = stage.source().manifest(&digest).unwrap_err();
+    assert_eq!(error.code(), "image-over-limit", "{error}");
+}
+
+#[test]
+fn a_rate_is_kept() {
+    let mut stage = Stage::new();
+    let (blob, _) = stage.blob();
+    stage.options.max_rate = Some(blob.size * 2);
+    let start = Instant::now();
+    stage.check(0, 0).unwrap();
+    let took = start.elapsed();
+    assert!(took >= Duration::from_millis(450) && took < Duration::from_secs(3), "{took:?}");
+}
+
+#[test]
+fn mirrors_come_first_and_the_registry_is_the_last_resort() {
+    let stage = Stage::new();
+    let mirror = Proxy::start(stage.registry.address());
+    let mut options = stage.options.clone();
+    options.mirrors = vec!["127.0.0.1:9".into(), mirror.address().to_owned()];
+    let location: Location = format!("{}/a:1", stage.proxy.address()).parse().unwrap();
+    let source = open(&location, &options).unwrap();
+    let image = image(&*source);
+    assert!(stage.proxy.seen().is_empty());
+    let namespace = format!("?ns={}", stage.proxy.address().replace(':', "%3A"));
+    assert!(mirror.seen().iter().all(|s| s.path.ends_with(&namespace)), "{:?}", mirror.seen());
+    // A mirror that breaks for good in the middle: the registry continues behind it.
+    mirror.fault("blobs", 1, Fault::Cut(1_000)).fault("blobs", 100, Fault::Cut(0));
+    let blob = image.layer("system").unwrap().descriptor;
+    let mut bytes = Vec::new();
+    let mut sink = |piece: &[u8]| {
+        bytes.extend_from_slice(piece);
+        Ok(())
+    };
+    source.stream(blob, 0..blob.size, &mut sink).unwrap();
+    assert_eq!(Digest::of(&bytes), blob.digest);
+    assert_eq!(stage.proxy.seen()[0].range, Some(format!("bytes=1000-{}", blob.size - 1)));
+    // A mirror that lies is found out.
+    mirror.fault("manifests", 1, Fault::Corrupt(0));
+    assert!(source.manifest(&image.digest).is_ok());
+}
+
+#[test]
+fn a_sink_that_stops_ends_the_transfer() {
+    let stage = Stage::new();
+    let (blob, _) = stage.blob();
+    let error = stage
+        .source()
+        .stream(&blob, 0..blob.size, &mut |_| Err(flipside::stop::Stopped))
+        .unwrap_err();
+    assert_eq!(error.code(), "stopped");
+    assert_eq!(stage.proxy.count("blobs"), 1);
+}
+
+#[test]
+fn a_stop_ends_a_back_off_and_a_stall() {
+    for fault in
+        [Fault::Stall(10), Fault::Status(503, vec![("retry-after", "5".into())], String::new())]
+    {
+        let stage = Stage::new();
+        stage.proxy.fault("blobs", 100, fault);
+        let stop = stage.options.stop.clone();
+        let (blob, _) = stage.blob();
+        let source = stage.source();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                std::thread::sleep(Duration::from_millis(150));
+                stop.request();
+            });
+            let start = Instant::now();
+            let error = source.stream(&blob, 0..blob.size, &mut |_| Ok(())).unwrap_err();
+            assert_eq!(error.code(), "stopped");
+            assert!(start.elapsed() < Duration::from_millis(300), "{:?}", start.elapsed());
+        });
+    }
+}

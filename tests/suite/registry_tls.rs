@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Certificates: whom flipside speaks to, and what it says otherwise.
+
+use std::sync::Arc;
+
+use flipside::code::Coded;
+use flipside::image::Digest;
+use flipside::source::{Location, Options, SourceError, open};
+
+use crate::support::certificates::{Authority, Certificate};
+use crate::support::proxy::{Fault, Proxy};
+use crate::support::registry::{Registry, fixture, options};
+
+struct Stage {
+    registry: Arc<Registry>,
+    authority: Authority,
+    options: Options,
+    _directory: tempfile::TempDir,
+}
+
+impl Stage {
+    fn new() -> Self {
+        let registry = Registry::shared();
+        let directory = tempfile::tempdir().unwrap();
+        registry.push(&fixture("reference-image-zstd"), "z:1");
+        let authority = Authority::new();
+        let mut options = options(directory.path());
+        std::fs::write(options.root.path("/ca.pem"), authority.pem()).unwrap();
+        options.ca = vec!["/ca.pem".into()];
+        Self { registry, authority, options, _directory: directory }
+    }
+
+    fn good(&self) -> Certificate {
+        self.authority.certificate("127.0.0.1", 2020, 2100)
+    }
+
+    fn resolve(&self, proxy: &Proxy) -> Result<Digest, SourceError> {
+        let location: Location = format!("{}/z:1", proxy.address()).parse().unwrap();
+        open(&location, &self.options)?.resolve()
+    }
+
+    fn code(&self, certificate: &Certificate) -> &'static str {
+        let proxy = Proxy::start_tls(self.registry.address(), certificate.server(None));
+        let error = self.resolve(&proxy).unwrap_err();
+        assert!(error.to_string().contains(proxy.address()), "{error}");
+        error.code()
+    }
+}
+
+#[test]
+fn a_certificate_of_an_authority_of_ours_is_trusted() {
+    let stage = Stage::new();
+    let proxy = Proxy::start_tls(stage.registry.address(), stage.good().server(None));
+    assert_eq!(stage.resolve(&proxy).unwrap(), stage.registry.source("z:1").resolve().unwrap());
+}
+
+#[test]
+fn bad_certificates_have_a_code_each() {
+    let stage = Stage::new();
+    let expired = stage.authority.certificate("127.0.0.1", 2000, 2001);
+    assert_eq!(stage.code(&expired), "tls-certificate-expired");
+    let early = stage.authority.certificate("127.0.0.1", 2090, 2100);
+    assert_eq!(stage.code(&early), "tls-certificate-not-yet-valid");
+    let other = stage.authority.certificate("r.example", 2020, 2100);
+    assert_eq!(stage.code(&other), "tls-wrong-name");
+    let stranger = Authority::new().certificate("127.0.0.1", 2020, 2100);
+    assert_eq!(stage.code(&stranger), "tls-untrusted");
+}
+
+#[test]
+fn a_client_certificate_is_shown_where_it_is_asked_for() {
+    let mut stage = Stage::new();
+    let clients = Authority::new();
+    let proxy = Proxy::start_tls(stage.registry.address(), stage.good().server(Some(&clients)));
+    let error = stage.resolve(&proxy).unwrap_err();
+    assert_eq!(error.code(), "tls-failed", "{error}");
+    let own = clients.certificate("client", 2020, 2100);
+    std::fs::write(stage.options.root.path("/c.pem"), &own.chain).unwrap();
+    std::fs::write(stage.options.root.path("/k.pem"), &own.key).unwrap();
+    stage.options.client_cert = Some("/c.pem".into());
+    stage.options.client_key = Some("/k.pem".into());
+    stage.resolve(&proxy).unwrap();
+}
+
+#[test]
+fn pem_files_that_cannot_be_used_are_named() {
+    let mut stage = Stage::new();
+    let proxy = Proxy::start_tls(stage.registry.address(), stage.good().server(None));
+    std::fs::write(stage.options.root.path("/empty.pem"), "").unwrap();
+    std::fs::write(stage.options.root.path("/bad.pem"), "-----BEGIN CERTIFICATE-----\n?\n")
+        .unwrap();
+    for file in ["/missing.pem", "/empty.pem", "/bad.pem"] {
+        stage.options.ca = vec![file.into()];
+        let error = stage.resolve(&proxy).unwrap_err();
+        assert_eq!(error.code(), "tls-file-unusable", "{error}");
+        assert!(error.to_string().contains(file), "{error}");
+    }
+    stage.options.ca = vec!["/ca.pem".into()];
+    stage.options.client_cert = Some("/ca.pem".into());
+    let error = stage.resolve(&proxy).unwrap_err();
+    assert_eq!(error.code(), "tls-file-unusable", "{error}");
+}
+
+#[test]
+fn a_redirect_out_of_tls_is_refused_unless_listed() {
+    let mut stage = Stage::new();
+    let proxy = Proxy::start_tls(stage.registry.address(), stage.good().server(None));
+    proxy.fault("manifests", 1, Fault::Redirect("http://far.invalid/x".into()));
+    let error = stage.resolve(&proxy).unwrap_err();
+    assert_eq!(error.code(), "plain-http-refused", "{error}");
+    let plain = Proxy::start(stage.registry.address());
+    let place = format!("http://{}/v2/z/manifests/1", plain.address());
+    stage.options.plain_http = vec![plain.address().to_owned()];
+    proxy.fault("manifests", 1, Fault::Redirect(place));
+    stage.resolve(&proxy).unwrap();
+    assert_eq!(plain.seen().len(), 1);
+}
+
+#[test]
+fn a_server_of_plain_http_is_told_from_a_bad_certificate() {
+    let stage = Stage::new();
+    let proxy = Proxy::start_tls(stage.registry.address(), stage.good().server(None));
+    let plain = Proxy::start(stage.registry.address());
+    let place = format!("https://{}/v2/z/manifests/1", plain.address());
+    proxy.fault("manifests", 1, Fault::Redirect(place));
+    let error = stage.resolve(&proxy).unwrap_err();
+    assert_eq!(error.code(), "plain-http-refused", "{error}");
+    assert!(error.to_string().contains(plain.address()));
+}

@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The program, ended by signals in the middle of an update, and two of it at once.
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::sync::Arc;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::support::host::TestHost;
+use crate::support::images::{ImageBuilder, OsImage};
+use crate::support::proxy::Proxy;
+use crate::support::registry::Registry;
+
+fn version(version: &str) -> ImageBuilder {
+    ImageBuilder::new(version).chunk_size(16 << 10).system_size(800_000)
+}
+
+/// A host on 1 that follows a registry, where 2 waits.
+struct Stage {
+    host: TestHost,
+    proxy: Proxy,
+    image: OsImage,
+    _registry: Arc<Registry>,
+}
+
+impl Stage {
+    fn new(repository: &str) -> Self {
+        let host = TestHost::running(&version("1"));
+        let image = host.publish(&version("2"));
+        let registry = Registry::shared();
+        let name = format!("{repository}:stable");
+        let reference = registry.reference(&name);
+        let options = registry.options();
+        flipside::publish::push::push(&host.track, Some("stable"), &reference, &options).unwrap();
+        let proxy = Proxy::start(registry.address());
+        let stage = Self { host, proxy, image, _registry: registry };
+        stage.follow(&name, "100KiB");
+        stage
+    }
+
+    fn follow(&self, name: &str, rate: &str) {
+        let directory = self.host.file("etc/flipside/flipside.toml.d");
+        std::fs::create_dir_all(&directory).unwrap();
+        let image = format!("{}/{name}", self.proxy.address());
+        let text = format!("[track]\nimage = {image:?}\nmax_rate = {rate:?}\n");
+        std::fs::write(directory.join("50-follow.toml"), text).unwrap();
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_flipside"));
+        command.arg("--root").arg(self.host.path()).args(["--progress", "json", "update"]);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    /// Starts an update and waits until `enough` bytes of payloads are written.
+    fn start_until(&self, enough: u64) -> (Child, BufReader<ChildStdout>) {
+        let mut child = self.command().spawn().unwrap();
+        let mut events = BufReader::new(child.stdout.take().unwrap());
+        wait_until(&mut events, enough);
+        (child, events)
+    }
+
+    /// Ends an update with `signal` once `enough` is written; what it said on stderr.
+    fn interrupt(&self, enough: u64, signal: Signal) -> (Option<i32>, String) {
+        let (mut child, mut events) = self.start_until(enough);
+        kill_process(Pid::from_child(&child), signal).unwrap();
+        let mut rest = Vec::new();
+        events.read_to_end(&mut rest).unwrap();
+        let mut said = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        (child.wait().unwrap().code(), said)
+    }
+
+    /// The bytes of blobs that were asked for by range since the last call.
+    fn asked_for(&self) -> u64 {
+        let config = self.image.image.manifest.config.digest.to_string();
+        let seen = self.proxy.seen();
+        self.proxy.forget();
+        let blobs = seen.iter().filter(|s| s.path.contains("/blobs/") && !s.path.contains(&config));
+        let sizes = blobs.map(|seen| {
+            let Some(range) = &seen.range else {
+                // Without a range: the whole layer.
+                let mut layers = self.image.image.layers();
+                let layer = layers.find(|l| seen.path.contains(&l.descriptor.digest.to_string()));
+                return layer.unwrap().descriptor.size;
+            };
+            let (first, last) = range.strip_prefix("bytes=").unwrap().split_once('-').unwrap();
+            last.parse::<u64>().unwrap() + 1 - first.parse::<u64>().unwrap()
+        });
+        sizes.sum()
+    }
+
+    fn total(&self) -> u64 {
+        self.image.image.layers().map(|layer| layer.descriptor.size).sum()
+    }
+
+    fn boots_nothing_of_slot_b(&self) {
+        assert!(!self.host.file("efi/loader/entries/flipside-b.conf").exists());
+        assert!(!self.host.file("efi/EFI/flipside/slot-b.json").exists());
+        assert!(!self.host.file("efi/EFI/flipside/boot-b.efi").exists());
+    }
+
+    /// Finishes without a limit of the rate, having fetched at most `most` bytes.
+    fn completes(&self, name: &str, most: u64) {
+        self.proxy.forget();
+        self.follow(&format!("{name}:stable"), "1GiB");
+        let done = self.command().output().unwrap();
+        assert!(done.status.success(), "{}", text(&done));
+        let fetched = self.asked_for();
+        assert!(fetched <= most, "{fetched} of {} bytes, at most {most}", self.total());
+        assert_eq!(self.host.boot(), "B 2 promoted");
+    }
+}
+
+fn wait_until(events: &mut BufReader<ChildStdout>, enough: u64) {
+    let mut line = String::new();
+    loop {
+        line.clear();
+        assert_ne!(events.read_line(&mut line).unwrap(), 0, "the run ended before");
+        let event: serde_json::Value = serde_json::from_str(&line).unwrap();
+        let has_begun = event["type"] == "payload";
+        let written = event["written"].as_u64();
+        if (enough == 0 && has_begun) || (enough > 0 && written.is_some_and(|n| n >= enough)) {
+            return;
+        }
+    }
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// What an interrupted run need not fetch again of `written` bytes: all but a few chunks that
+/// were under way.
+const SLACK: u64 = 128 << 10;
+
+#[test]
+fn sigterm_stops_cleanly_says_what_is_left_and_the_next_run_goes_on() {
+    for (n, enough) in [0, 150_000, 500_000].into_iter().enumerate() {
+        let name = format!("sigterm-{n}");
+        let stage = Stage::new(&name);
+        let (status, said) = stage.interrupt(enough, Signal::TERM);
+        assert_eq!(status, Some(75), "{said}");
+        let last = said.trim_end().lines().last().unwrap();
+        assert!(last.ends_with("[stopped]") && last.contains("bytes of payload"), "{said}");
+        stage.boots_nothing_of_slot_b();
+        assert_eq!(stage.host.status().state, flipside::report::status::State::Writing);
+        assert_eq!(stage.host.boot(), "A 1 promoted");
+        let kept = enough * stage.total() / 820_000;
+        stage.completes(&name, stage.total() - kept.saturating_sub(SLACK));
+    }
+}
+
+#[test]
+fn sigkill_leaves_what_the_next_run_goes_on_with() {
+    for (n, enough) in [0, 500_000].into_iter().enumerate() {
+        let name = format!("sigkill-{n}");
+        let stage = Stage::new(&name);
+        let (status, _) = stage.interrupt(enough, Signal::KILL);
+        assert_eq!(status, None);
+        stage.boots_nothing_of_slot_b();
+        let kept = enough * stage.total() / 820_000;
+        stage.completes(&name, stage.total() - kept.saturating_sub(SLACK));
+    }
+}
+
+#[test]
+fn of_two_updates_at_once_the_second_defers() {
+    let stage = Stage::new("two-at-once");
+    let (mut first, mut events) = stage.start_until(50_000);
+    let second = stage.command().output().unwrap();
+    assert_eq!(second.status.code(), Some(75), "{}", text(&second));
+    assert!(text(&second).contains("[locked]"), "{}", text(&second));
+    // Nor does anything else get in between; looking is free.
+    let flipside = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_flipside"));
+        command.arg("--root").arg(stage.host.path()).args(arguments).output().unwrap()
+    };
+    assert!(text(&flipside(&["rollback"])).contains("[locked]"));
+    assert!(flipside(&["status"]).status.success());
+    // A promotion has to happen in this boot: it waits for its turn.
+    let mut promote = Command::new(env!("CARGO_BIN_EXE_flipside"));
+    promote.arg("--root").arg(stage.host.path()).arg("promote").stdout(Stdio::piped());
+    let promote = promote.spawn().unwrap();
+    let mut rest = Vec::new();
+    events.read_to_end(&mut rest).unwrap();
+    assert!(first.wait().unwrap().success());
+    let promote = promote.wait_with_output().unwrap();
+    assert_eq!(promote.stdout, b"slot A was proven before\n");
+    assert_eq!(stage.host.boot(), "B 2 promoted");
+}
+
+#[test]
+fn promotions_at_once_end_in_one() {
+    let host = TestHost::running(&version("1"));
+    host.publish(&version("2"));
+    host.arm();
+    assert_eq!(host.boot_and_fail(), "B 2 trial");
+    let promote = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_flipside"));
+        command.arg("--root").arg(host.path()).arg("promote");
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let running: Vec<_> = (0..4).map(|_| promote()).collect();
+    let done: Vec<_> = running.into_iter().map(|c| c.wait_with_output().unwrap()).collect();
+    assert!(done.iter().any(|output| output.status.success()));
+    for output in done.iter().filter(|output| !output.status.success()) {
+        assert!(text(output).contains("[locked]"), "{}", text(output));
+    }
+    assert_eq!(host.boot(), "B 2 promoted");
+}

@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! A whole host in a directory, made and booted by `flipside sim`, updated by the library.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use flipside::config::Config;
+use flipside::host::Root;
+use flipside::host::durable::Durable;
+use flipside::image::Digest;
+use flipside::policy::Initiative;
+use flipside::report::progress::Silent;
+use flipside::report::{Follow, Status, StatusFile};
+use flipside::sim::{self, BootOptions, Ending, NewOptions, Power, Promote};
+use flipside::stop::Stop;
+use flipside::update::{self, Outcome, Promotion, Run, UpdateError};
+use tempfile::TempDir;
+
+use super::images::{ImageBuilder, OsImage};
+
+/// A host, and the OCI layout that it follows by the tag `stable`.
+#[allow(dead_code)]
+pub struct TestHost {
+    pub directory: TempDir,
+    pub track: PathBuf,
+}
+
+#[allow(dead_code)]
+impl TestHost {
+    /// Runs `image`, from slot A, promoted.
+    pub fn running(image: &ImageBuilder) -> Self {
+        let host = Self::unproven(image);
+        assert_eq!(host.boot(), "A 1 promoted");
+        host
+    }
+
+    /// Has `image` in slot A and has never booted to success.
+    pub fn unproven(image: &ImageBuilder) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let track = directory.path().join("track");
+        let host = Self { directory, track };
+        host.publish(image);
+        let reference = format!("oci:{}:stable", host.track.display());
+        let options = NewOptions {
+            images: vec![reference.clone()],
+            track: Some(reference),
+            esp_size: Some(4 << 20),
+            slot_size: Some(1 << 20),
+            seed: Some(1),
+            loader: Some(loader(host.directory.path())),
+            ..NewOptions::default()
+        };
+        sim::create(&host.path(), &options).unwrap();
+        host
+    }
+
+    /// The root.
+    pub fn path(&self) -> PathBuf {
+        self.directory.path().join("host")
+    }
+
+    /// A file of the host.
+    pub fn file(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.path().join(name)
+    }
+
+    /// Lets the tag point to `image`.
+    pub fn publish(&self, image: &ImageBuilder) -> OsImage {
+        // Under its version as well: `sim` knows what the layout lists.
+        image.clone().tag(&format!("v{}", image.version)).write(&self.track);
+        image.clone().tag("stable").write(&self.track)
+    }
+
+    /// A run of a command.
+    pub fn run(&self) -> Run {
+        self.run_with(Durable::new(), |_| {})
+    }
+
+    pub fn run_with(&self, durable: Durable, change: impl FnOnce(&mut Config)) -> Run {
+        run_on(&self.path(), durable, change)
+    }
+
+    pub fn update(&self) -> Result<Outcome, UpdateError> {
+        update_and_finish(&self.run())
+    }
+
+    /// `update`, which arms; returns `B 2` for version 2 in slot B.
+    pub fn arm(&self) -> String {
+        match self.update().unwrap() {
+            Outcome::Armed { slot, version, before: false, .. } => format!("{slot} {version}"),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The code with which `update` is refused.
+    pub fn refusal(&self) -> &'static str {
+        use flipside::code::Coded as _;
+        self.update().unwrap_err().code()
+    }
+
+    /// Boots to success: `B 2 promoted`, slot, version and what became of it.
+    pub fn boot(&self) -> String {
+        self.boot_with(false, Power::default())
+    }
+
+    /// Boots, and does not get to boot success.
+    pub fn boot_and_fail(&self) -> String {
+        self.boot_with(true, Power::default())
+    }
+
+    pub fn boot_with(&self, fail: bool, power: Power) -> String {
+        boot(&self.path(), fail, power)
+    }
+
+    pub fn promote(&self) -> Promotion {
+        update::promote(&self.run()).unwrap()
+    }
+
+    pub fn status(&self) -> Status {
+        update::status(&self.run())
+    }
+
+    pub fn release(&self, digest: &Digest) -> bool {
+        update::release(&self.run(), digest).unwrap()
+    }
+}
+
+/// A run on any host directory.
+pub fn run_on(path: &Path, durable: Durable, change: impl FnOnce(&mut Config)) -> Run {
+    let root = Root::new(path);
+    let mut config = Config::load(&root).unwrap();
+    change(&mut config);
+    let follow = Follow::new(StatusFile::of(&root), update::last_status(&root));
+    Run {
+        config,
+        durable,
+        progress: Arc::new(Silent),
+        follow: Arc::new(follow),
+        stop: Stop::new(),
+        plain_http: false,
+        root,
+    }
+}
+
+pub fn update_and_finish(run: &Run) -> Result<Outcome, UpdateError> {
+    let result = update::update(run, Initiative::Manual);
+    update::finish(run, result.as_ref().err());
+    result
+}
+
+/// Boots any host directory, promoting in this process.
+pub fn boot(path: &Path, fail: bool, power: Power) -> String {
+    let promote = |path: &Path| {
+        update::promote(&run_on(path, Durable::new(), |_| {}))
+            .map(|_| ())
+            .map_err(|e| e.to_string())
+    };
+    let options =
+        BootOptions { fail, power, promote: Promote::Call(&promote), ..BootOptions::default() };
+    let outcome = sim::boot(path, &options).unwrap();
+    match outcome.booted {
+        Ok((booted, ending)) => {
+            if let sim::Promotion::Failed(why) = outcome.promotion {
+                return format!("{} {} promote failed: {why}", booted.slot, booted.version);
+            }
+            let ending = match ending {
+                Ending::Trial => "trial",
+                Ending::Promoted => "promoted",
+                Ending::FellBack => "fell back",
+            };
+            format!("{} {} {ending}", booted.slot, booted.version)
+        }
+        Err(why) => format!("dead: {why}; {:?}", outcome.notes),
+    }
+}
+
+/// A stand-in for systemd-boot: `sim` plays it and starts nothing.
+fn loader(directory: &Path) -> PathBuf {
+    let path = directory.join("loader.efi");
+    std::fs::write(&path, super::images::kernel(flipside::image::Architecture::X86_64, 9, 5000))
+        .unwrap();
+    path
+}

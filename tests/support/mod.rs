@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! What several tests need. One file per thing.
+
+pub mod certificates;
+pub mod esp;
+pub mod host;
+pub mod images;
+pub mod loop_device;
+pub mod medium;
+pub mod nvram;
+pub mod program_host;
+pub mod proxy;
+pub mod registry;
+pub mod scratch;
+pub mod script;
+pub mod sim_machine;
+pub mod steps;
+pub mod stored;
+pub mod tokens;

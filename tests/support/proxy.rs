@@ -1,0 +1,316 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! A small HTTP/1.1 proxy in front of a registry that plays everything that
+//! networks and servers do wrong, and remembers what it was asked.
+
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex};
+
+use http_body_util::{BodyExt, Empty};
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use tokio::net::{TcpListener, TcpStream};
+
+use super::script::{End, Script};
+use super::tokens::Tokens;
+
+/// What goes wrong with an answer.
+#[derive(Clone, Debug)]
+pub enum Fault {
+    /// The connection ends after so many bytes of the body.
+    Cut(usize),
+    /// Nothing more comes after so many bytes of the body.
+    Stall(usize),
+    /// Nothing comes at all.
+    Silence,
+    /// Another status, with these headers and this body.
+    Status(u16, Vec<(&'static str, String)>, String),
+    /// The whole blob, whatever was asked for.
+    IgnoreRange,
+    /// Every byte moved by one from what Content-Range says.
+    WrongContentRange,
+    /// A 206 without any Content-Range, as of several ranges.
+    NoContentRange,
+    /// At most so many bytes, with an honest Content-Range.
+    ShortRange(usize),
+    /// A body that ends properly after so many bytes, framed as chunks.
+    ShortBody(usize),
+    /// One byte of the body is another.
+    Corrupt(usize),
+    /// A redirect to this place.
+    Redirect(String),
+    /// Without this header.
+    Without(&'static str),
+    /// A body of so many bytes, without Content-Length.
+    Flood(usize),
+}
+
+/// A request that came.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    pub method: String,
+    /// With the query.
+    pub path: String,
+    pub authorization: Option<String>,
+    pub range: Option<String>,
+    pub user_agent: Option<String>,
+    /// Of a POST.
+    pub body: String,
+}
+
+#[derive(Default)]
+struct State {
+    rules: Vec<(String, usize, Fault)>,
+    seen: Vec<Seen>,
+    tokens: Option<Tokens>,
+}
+
+/// A proxy, ended with this value.
+pub struct Proxy {
+    address: String,
+    state: Arc<Mutex<State>>,
+    _runtime: tokio::runtime::Runtime,
+}
+
+impl Proxy {
+    /// In front of `upstream` (`host:port`), in plain HTTP.
+    pub fn start(upstream: &str) -> Self {
+        Self::serve(upstream, None)
+    }
+
+    /// The same with TLS.
+    pub fn start_tls(upstream: &str, tls: tokio_rustls::rustls::ServerConfig) -> Self {
+        Self::serve(upstream, Some(tls))
+    }
+
+    fn serve(upstream: &str, tls: Option<tokio_rustls::rustls::ServerConfig>) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let state = Arc::new(Mutex::new(State::default()));
+        let shared = (upstream.to_owned(), address.clone(), Arc::clone(&state));
+        let acceptor = tls.map(|tls| tokio_rustls::TlsAcceptor::from(Arc::new(tls)));
+        runtime.spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let (shared, acceptor) = (shared.clone(), acceptor.clone());
+                tokio::spawn(async move {
+                    let service = service_fn(move |request| {
+                        let shared = shared.clone();
+                        async move {
+                            Ok::<_, Infallible>(
+                                answer(&shared.0, &shared.1, &shared.2, request).await,
+                            )
+                        }
+                    });
+                    let http = hyper::server::conn::http1::Builder::new();
+                    let _ = match acceptor {
+                        None => http.serve_connection(TokioIo::new(stream), service).await,
+                        Some(acceptor) => match acceptor.accept(stream).await {
+                            Ok(stream) => {
+                                http.serve_connection(TokioIo::new(stream), service).await
+                            }
+                            Err(_) => Ok(()),
+                        },
+                    };
+                });
+            }
+        });
+        Self { address, state, _runtime: runtime }
+    }
+
+    /// `127.0.0.1:PORT`.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// The next `times` answers to paths that contain `path` go wrong like this.
+    pub fn fault(&self, path: &str, times: usize, fault: Fault) -> &Self {
+        self.state.lock().unwrap().rules.push((path.to_owned(), times, fault));
+        self
+    }
+
+    /// From now on a token is wanted.
+    pub fn want_tokens(&self, tokens: Tokens) {
+        self.state.lock().unwrap().tokens = Some(tokens);
+    }
+
+    /// What was asked so far.
+    pub fn seen(&self) -> Vec<Seen> {
+        self.state.lock().unwrap().seen.clone()
+    }
+
+    /// Requests so far whose path contains `path`.
+    pub fn count(&self, path: &str) -> usize {
+        self.seen().iter().filter(|s| s.path.contains(path)).count()
+    }
+
+    /// Forgets what was asked.
+    pub fn forget(&self) {
+        self.state.lock().unwrap().seen.clear();
+    }
+
+    /// Forgets that too, and what was to go wrong.
+    pub fn calm(&self) {
+        *self.state.lock().unwrap() = State::default();
+    }
+}
+
+type Answer = Response<Script>;
+
+async fn answer(
+    upstream: &str,
+    address: &str,
+    state: &Mutex<State>,
+    request: Request<Incoming>,
+) -> Answer {
+    let (parts, body) = request.into_parts();
+    let body = body.collect().await.map(|b| b.to_bytes()).unwrap_or_default();
+    let path = parts.uri.path_and_query().unwrap().to_string();
+    let header = |name: HeaderName| {
+        parts.headers.get(name).map(|v| v.to_str().unwrap_or_default().to_owned())
+    };
+    let authorization = header(header::AUTHORIZATION);
+    let fault = {
+        let mut state = state.lock().unwrap();
+        state.seen.push(Seen {
+            method: parts.method.to_string(),
+            path: path.clone(),
+            authorization: authorization.clone(),
+            range: header(header::RANGE),
+            user_agent: header(header::USER_AGENT),
+            body: String::from_utf8_lossy(&body).into_owned(),
+        });
+        let fault = state.rules.iter_mut().find(|r| r.1 > 0 && path.contains(&r.0)).map(|rule| {
+            rule.1 -= 1;
+            rule.2.clone()
+        });
+        if fault.is_none()
+            && let Some(tokens) = &mut state.tokens
+            && let Some(refusal) = tokens.check(&path, address, authorization.as_deref())
+        {
+            return refusal;
+        }
+        fault
+    };
+    if let Some(answer) = fault.as_ref().and_then(Fault::without_upstream) {
+        return answer;
+    }
+    if matches!(fault, Some(Fault::Silence)) {
+        std::future::pending::<()>().await;
+    }
+    let mut headers = parts.headers;
+    headers.remove(header::AUTHORIZATION);
+    if matches!(fault, Some(Fault::IgnoreRange)) {
+        headers.remove(header::RANGE);
+    }
+    let head = parts.method == Method::HEAD;
+    let (mut parts, bytes) = ask(upstream, parts.method, &path, headers).await;
+    let mut script = Script::whole(bytes);
+    if let Some(fault) = fault {
+        fault.apply(&mut parts, &mut script);
+    }
+    if head {
+        script = Script::whole(Bytes::new());
+    }
+    Response::from_parts(parts, script)
+}
+
+async fn ask(
+    upstream: &str,
+    method: Method,
+    path: &str,
+    headers: HeaderMap,
+) -> (hyper::http::response::Parts, Bytes) {
+    let stream = TcpStream::connect(upstream).await.unwrap();
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    let mut request = Request::new(Empty::<Bytes>::new());
+    *request.method_mut() = method;
+    *request.uri_mut() = path.parse().unwrap();
+    *request.headers_mut() = headers;
+    let (parts, body) = sender.send_request(request).await.unwrap().into_parts();
+    (parts, body.collect().await.unwrap().to_bytes())
+}
+
+impl Fault {
+    fn without_upstream(&self) -> Option<Answer> {
+        let mut response = Response::new(Script::whole(Bytes::new()));
+        match self {
+            Self::Status(status, headers, body) => {
+                *response.status_mut() = StatusCode::from_u16(*status).unwrap();
+                for (name, value) in headers {
+                    response.headers_mut().insert(*name, value.parse().unwrap());
+                }
+                *response.body_mut() = Script::whole(body.clone().into_bytes().into());
+            }
+            Self::Redirect(place) => {
+                *response.status_mut() = StatusCode::TEMPORARY_REDIRECT;
+                response.headers_mut().insert(header::LOCATION, place.parse().unwrap());
+            }
+            Self::Flood(bytes) => {
+                let body = Script::whole(vec![b' '; *bytes].into());
+                *response.body_mut() = Script { framed: true, ..body };
+            }
+            _ => return None,
+        }
+        Some(response)
+    }
+
+    fn apply(&self, parts: &mut hyper::http::response::Parts, script: &mut Script) {
+        let range = |parts: &hyper::http::response::Parts| {
+            let text = parts.headers.get(header::CONTENT_RANGE)?.to_str().ok()?;
+            let (first, rest) = text.strip_prefix("bytes ")?.split_once('-')?;
+            let (last, total) = rest.split_once('/')?;
+            Some([first, last, total].map(|n| n.parse::<usize>().unwrap()))
+        };
+        let set = |parts: &mut hyper::http::response::Parts, name, value: String| {
+            parts.headers.insert(name, HeaderValue::from_str(&value).unwrap());
+        };
+        match self {
+            Self::Cut(bytes) => script.end_after(*bytes, End::Error),
+            Self::Stall(bytes) => script.end_after(*bytes, End::Never),
+            Self::ShortBody(bytes) => {
+                parts.headers.remove(header::CONTENT_LENGTH);
+                script.framed = true;
+                script.end_after(*bytes, End::Proper);
+            }
+            Self::ShortRange(bytes) => {
+                if let Some([first, _, total]) = range(parts) {
+                    script.end_after(*bytes, End::Proper);
+                    let length = script.bytes.len();
+                    let last = first + length - 1;
+                    set(parts, header::CONTENT_RANGE, format!("bytes {first}-{last}/{total}"));
+                    set(parts, header::CONTENT_LENGTH, length.to_string());
+                }
+            }
+            Self::WrongContentRange => {
+                if let Some([first, last, total]) = range(parts) {
+                    let value = format!("bytes {}-{}/{total}", first.saturating_sub(1), last - 1);
+                    set(parts, header::CONTENT_RANGE, value);
+                }
+            }
+            Self::NoContentRange => {
+                parts.headers.remove(header::CONTENT_RANGE);
+            }
+            Self::Corrupt(at) => {
+                let mut bytes = script.bytes.to_vec();
+                if let Some(byte) = bytes.get_mut(*at) {
+                    *byte ^= 1;
+                }
+                script.bytes = bytes.into();
+            }
+            Self::Without(name) => {
+                parts.headers.remove(*name);
+            }
+            _ => {}
+        }
+    }
+}
