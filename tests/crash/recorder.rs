@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The log of a run: every durable step, in order, with paths below the host's root.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use flipside::host::durable::{Observer, Step};
+
+/// A [`Step`] that was done, owned, its path relative to the host directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Op {
+    MakeDirectory(PathBuf),
+    Create(PathBuf),
+    SetLength(PathBuf, u64),
+    Write(PathBuf, u64, Vec<u8>),
+    Sync(PathBuf),
+    SyncDirectory(PathBuf),
+    Unlink(PathBuf),
+    Rename(PathBuf, PathBuf),
+    SetVariable(PathBuf, Vec<u8>),
+    RemoveVariable(PathBuf),
+    Phase(&'static str),
+}
+
+impl Op {
+    /// Whether this makes earlier steps durable.
+    pub fn is_sync(&self) -> bool {
+        matches!(self, Op::Sync(_) | Op::SyncDirectory(_))
+    }
+}
+
+pub struct Recorder {
+    root: PathBuf,
+    log: Mutex<Vec<Op>>,
+}
+
+impl Recorder {
+    pub fn new(root: &Path) -> Self {
+        Self { root: root.to_owned(), log: Mutex::new(Vec::new()) }
+    }
+
+    pub fn take(&self) -> Vec<Op> {
+        std::mem::take(&mut self.log.lock().unwrap())
+    }
+
+    fn below(&self, path: &Path) -> PathBuf {
+        path.strip_prefix(&self.root)
+            .unwrap_or_else(|_| panic!("{} is not below the host", path.display()))
+            .to_owned()
+    }
+}
+
+impl Observer for Recorder {
+    fn before(&self, step: &Step<'_>) -> io::Result<()> {
+        let op = match step {
+            Step::MakeDirectory(path) => Op::MakeDirectory(self.below(path)),
+            Step::Create(path) => Op::Create(self.below(path)),
+            Step::SetLength(path, length) => Op::SetLength(self.below(path), *length),
+            Step::Write(path, at, bytes) => Op::Write(self.below(path), *at, bytes.to_vec()),
+            Step::Sync(path) => Op::Sync(self.below(path)),
+            Step::SyncDirectory(path) => Op::SyncDirectory(self.below(path)),
+            Step::Unlink(path) => Op::Unlink(self.below(path)),
+            Step::Rename(from, to) => Op::Rename(self.below(from), self.below(to)),
+            Step::SetVariable(path, bytes) => Op::SetVariable(self.below(path), bytes.to_vec()),
+            Step::RemoveVariable(path) => Op::RemoveVariable(self.below(path)),
+            Step::Phase(name) => Op::Phase(name),
+        };
+        self.log.lock().unwrap().push(op);
+        Ok(())
+    }
+}

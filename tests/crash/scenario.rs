@@ -1,0 +1,293 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The runs whose every step is cut: how the host stands before, what is run, and what may
+//! boot afterwards.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use flipside::host::durable::{Durable, Observer, Step};
+use flipside::policy::Initiative;
+use flipside::sim::{self, BootOptions, Judge};
+use flipside::update;
+
+use crate::host::{TestHost, run_on};
+use crate::images::ImageBuilder;
+use crate::model::{Model, Tree};
+use crate::recorder::{Op, Recorder};
+
+/// What is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    Update,
+    Promote,
+    Rollback,
+}
+
+impl Action {
+    /// Runs it on the host in `path`.
+    pub fn run(self, path: &Path, durable: Durable) -> Result<(), String> {
+        let run = run_on(path, durable, |_| {});
+        match self {
+            Self::Update => update::update(&run, Initiative::Manual).map(|_| ()),
+            Self::Promote => update::promote(&run).map(|_| ()),
+            Self::Rollback => update::rollback(&run, false).map(|_| ()),
+        }
+        .map_err(|error| error.to_string())
+    }
+}
+
+/// A recorded run.
+pub struct Scenario {
+    pub name: &'static str,
+    pub action: Action,
+    /// Keeps the images in place.
+    pub _host: TestHost,
+    pub judge: Judge,
+    pub model: Model,
+    pub log: Vec<Op>,
+    /// What stood before, and what stands after.
+    pub base: Tree,
+    pub end: Tree,
+    /// The slot that runs: `a` or `b`.
+    pub running: char,
+    /// The system payload in the running slot, as offset and length in `disk.img`.
+    pub running_region: (usize, usize),
+    /// The versions that may boot after a cut.
+    pub may_boot: &'static [&'static str],
+    /// The version that the tag names: where recovery ends, unless that digest is refused.
+    pub goal: &'static str,
+}
+
+fn version(version: &str) -> ImageBuilder {
+    // Small, so that ten thousand hosts can be built: four chunks.
+    ImageBuilder::new(version).chunk_size(16 << 10).system_size(64 << 10)
+}
+
+/// Boots without any promotion, as a host that is cut off before.
+fn boot_only(host: &TestHost) {
+    sim::boot(&host.path(), &BootOptions::default()).unwrap();
+}
+
+fn updated(host: &TestHost, to: &str) {
+    host.publish(&version(to));
+    host.arm();
+    assert!(host.boot().ends_with("promoted"));
+}
+
+/// Two trials of `what` fall back.
+fn fails(host: &TestHost, what: &str) {
+    host.publish(&version(what));
+    for _ in 0..2 {
+        host.arm();
+        host.boot_and_fail();
+        host.boot();
+    }
+}
+
+/// Ends the process, so to speak, at the n-th step.
+struct CutAt(AtomicUsize);
+
+impl Observer for CutAt {
+    fn before(&self, _: &Step<'_>) -> io::Result<()> {
+        match self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)) {
+            Ok(_) => Ok(()),
+            Err(_) => Err(io::Error::other("cut off")),
+        }
+    }
+}
+
+/// Makes all scenarios.
+pub fn all() -> Vec<Scenario> {
+    let fresh = || TestHost::running(&version("1"));
+    let mut all = Vec::new();
+    let mut add = |name, host: TestHost, action, running, may_boot, goal| {
+        all.push(record(name, host, action, running, may_boot, goal));
+    };
+
+    let host = fresh();
+    host.publish(&version("2"));
+    add("update from A", host, Action::Update, 'a', &["1", "2"][..], "2");
+
+    let host = fresh();
+    updated(&host, "2");
+    host.publish(&version("3"));
+    add("update from B", host, Action::Update, 'b', &["2", "3"][..], "3");
+
+    let host = fresh();
+    host.publish(&version("2"));
+    let cut = Durable::observed(Arc::new(CutAt(AtomicUsize::new(30))));
+    assert!(Action::Update.run(&host.path(), cut).is_err());
+    add("update resumed", host, Action::Update, 'a', &["1", "2"][..], "2");
+
+    let host = fresh();
+    host.publish(&version("2"));
+    host.arm();
+    host.publish(&version("3"));
+    add("update superseding", host, Action::Update, 'a', &["1", "2", "3"][..], "3");
+
+    let host = fresh();
+    fails(&host, "2");
+    host.publish(&version("3"));
+    add("update, a failed digest on file", host, Action::Update, 'a', &["1", "3"][..], "3");
+
+    let host = fresh();
+    updated(&host, "2");
+    turn_boot_order(&host);
+    boot_only(&host);
+    host.publish(&version("3"));
+    add(
+        "update, order undone by the firmware",
+        host,
+        Action::Update,
+        'a',
+        &["1", "2", "3"][..],
+        "3",
+    );
+
+    let host = fresh();
+    updated(&host, "2");
+    choose(&host, "A");
+    boot_only(&host);
+    host.publish(&version("3"));
+    add("update, the other slot comes first", host, Action::Update, 'a', &["1", "2", "3"][..], "3");
+
+    let host = fresh();
+    host.publish(&version("2"));
+    host.arm();
+    host.publish(&version("1"));
+    add("unarm", host, Action::Update, 'a', &["1", "2"][..], "1");
+
+    let host = fresh();
+    host.publish(&version("2"));
+    host.arm();
+    boot_only(&host);
+    add("promote", host, Action::Promote, 'b', &["1", "2"][..], "2");
+
+    let host = TestHost::unproven(&version("1"));
+    boot_only(&host);
+    add("promote, first boot", host, Action::Promote, 'a', &["1"][..], "1");
+
+    let host = fresh();
+    fails(&host, "9");
+    host.publish(&version("2"));
+    host.arm();
+    host.boot_and_fail();
+    boot_only(&host);
+    add("promote after a fall-back", host, Action::Promote, 'a', &["1", "2"][..], "2");
+
+    let host = fresh();
+    host.publish(&version("2"));
+    host.arm();
+    host.boot_and_fail();
+    host.boot();
+    host.arm();
+    host.boot_and_fail();
+    boot_only(&host);
+    add("promote after the last fall-back", host, Action::Promote, 'a', &["1", "2"][..], "1");
+
+    let host = fresh();
+    updated(&host, "2");
+    turn_boot_order(&host);
+    boot_only(&host);
+    add("promote, promotion lost", host, Action::Promote, 'a', &["1", "2"][..], "2");
+
+    let host = fresh();
+    fails(&host, "9");
+    updated(&host, "2");
+    add("rollback", host, Action::Rollback, 'b', &["1", "2"][..], "2");
+
+    let host = fresh();
+    updated(&host, "2");
+    update::rollback(&host.run(), false).unwrap();
+    boot_only(&host);
+    add("promote after a rollback", host, Action::Promote, 'a', &["1", "2"][..], "2");
+    all
+}
+
+/// A person picks a slot for the next boot in the firmware's menu.
+fn choose(host: &TestHost, slot: &str) {
+    let status = host.status();
+    let number = status.slots.iter().find(|s| s.slot.to_string() == slot).unwrap();
+    let number = u16::from_str_radix(number.boot_entry.as_ref().unwrap(), 16).unwrap();
+    let mut bytes = vec![7, 0, 0, 0];
+    bytes.extend(number.to_le_bytes());
+    let next = "sys/firmware/efi/efivars/BootNext-8be4df61-93ca-11d2-aa0d-00e098032b8c";
+    std::fs::write(host.file(next), bytes).unwrap();
+}
+
+/// The firmware puts the first two of `BootOrder`, flipside's, in the reverse order.
+fn turn_boot_order(host: &TestHost) {
+    let directory = host.file("sys/firmware/efi/efivars");
+    let path = directory.join("BootOrder-8be4df61-93ca-11d2-aa0d-00e098032b8c");
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[4..8].rotate_left(2);
+    std::fs::write(path, bytes).unwrap();
+}
+
+/// What belongs to a machine that is off: not `/run`.
+pub fn is_volatile(path: &Path) -> bool {
+    path.starts_with("run")
+}
+
+fn record(
+    name: &'static str,
+    host: TestHost,
+    action: Action,
+    running: char,
+    may_boot: &'static [&'static str],
+    goal: &'static str,
+) -> Scenario {
+    let base = Tree::read(&host.path());
+    let (log, end) = record_run(&host.path(), action);
+    let running_region = region_of(&base, running);
+    Scenario {
+        name,
+        action,
+        judge: Judge::of(&host.path()).unwrap(),
+        model: Model::new(base.clone(), &log),
+        log,
+        base,
+        end,
+        _host: host,
+        running,
+        running_region,
+        may_boot,
+        goal,
+    }
+}
+
+/// The log of `action` on the host in `path`, and what stands after it.
+pub fn record_run(path: &Path, action: Action) -> (Vec<Op>, Tree) {
+    let recorder = Arc::new(Recorder::new(path));
+    action.run(path, Durable::observed(recorder.clone())).unwrap();
+    (recorder.take(), Tree::read(path))
+}
+
+/// Where the partition `system-LETTER` lies: read with `sgdisk`, not with flipside's code.
+fn region_of(tree: &Tree, letter: char) -> (usize, usize) {
+    let directory = tempfile::tempdir().unwrap();
+    let disk: PathBuf = directory.path().join("disk.img");
+    std::fs::write(&disk, tree.file("disk.img").unwrap()).unwrap();
+    for number in 1.. {
+        let output = std::process::Command::new("sgdisk")
+            .env("PATH", format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap()))
+            .arg(format!("--info={number}"))
+            .arg(&disk)
+            .output()
+            .expect("sgdisk (Debian: apt install gdisk) has to be installed");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let sector = |key: &str| -> usize {
+            let line = text.lines().find_map(|l| l.strip_prefix(key)).unwrap();
+            line.split_whitespace().next().unwrap().parse().unwrap()
+        };
+        if text.contains(&format!("Partition name: 'system-{letter}'")) {
+            let (first, last) = (sector("First sector: "), sector("Last sector: "));
+            return (first * 512, (last - first + 1) * 512);
+        }
+        assert!(text.contains("First sector"), "no partition system-{letter}: {text}");
+    }
+    unreachable!()
+}
