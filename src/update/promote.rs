@@ -9,6 +9,7 @@ use super::journal::State;
 use super::lock::Lock;
 use super::machine::Machine;
 use super::situation::{Aftermath, Situation};
+use super::transaction::put_first_in_loader;
 use super::{Run, UpdateError};
 use crate::host::esp::Proof;
 use crate::host::{Record, Slot};
@@ -49,8 +50,12 @@ const PATIENCE: Duration = Duration::from_secs(300);
 /// # Errors
 /// [`UpdateError`]; what was done before it stays.
 pub fn promote(run: &Run) -> Result<Promotion, UpdateError> {
-    let Some(machine) = Machine::open(run)? else { return Ok(Promotion::NotAHost) };
+    if Machine::open(run)?.is_none() {
+        return Ok(Promotion::NotAHost);
+    }
     let _lock = Lock::wait(&run.root, PATIENCE, &run.stop)?;
+    // Whoever held it may have changed the disk.
+    let Some(machine) = Machine::open(run)? else { return Ok(Promotion::NotAHost) };
     let situation = machine.situation()?;
     let aftermath = settle(run, &machine, &situation)?;
     let situation = machine.situation()?;
@@ -166,12 +171,7 @@ fn forgive(machine: &Machine, situation: &Situation, record: &Record) -> Result<
 fn prefer(machine: &Machine, situation: &Situation) -> Result<(), UpdateError> {
     let running = situation.running;
     machine.durable.phase("prefer")?;
-    if situation.running_slot().loader_entry != Some(true) {
-        machine.esp.write_loader_entry(running, &machine.title(running), true)?;
-    }
-    if situation.target_slot().loader_entry == Some(true) {
-        machine.esp.write_loader_entry(running.other(), &machine.title(running.other()), false)?;
-    }
+    put_first_in_loader(machine, situation)?;
     let backend = machine.boot()?;
     backend.prefer(running, situation.target_slot().standing())?;
     // Firmware that does not consume BootNext would boot by it for ever.

@@ -101,10 +101,18 @@ pub(super) fn secure(machine: &Machine, situation: &Situation) -> Result<(), Upd
     machine.durable.phase("secure")?;
     let backend = machine.boot()?;
     backend.secure(running)?;
+    put_first_in_loader(machine, situation)
+}
+
+/// The running slot's entry sorts first in the removable-media loader, the other's does not.
+pub(super) fn put_first_in_loader(
+    machine: &Machine,
+    situation: &Situation,
+) -> Result<(), UpdateError> {
+    let (running, target) = (situation.running, situation.target());
     if situation.running_slot().loader_entry != Some(true) {
         machine.esp.write_loader_entry(running, &machine.title(running), true)?;
     }
-    let target = running.other();
     if situation.target_slot().loader_entry == Some(true) {
         machine.esp.write_loader_entry(target, &machine.title(target), false)?;
     }
