@@ -16,6 +16,8 @@ mod bad_input_state;
 mod boot_entries;
 mod cli_image;
 mod config;
+#[cfg(feature = "dbus")]
+mod dbus;
 mod disk_build;
 mod disk_device;
 mod efi_variables;

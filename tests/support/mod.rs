@@ -2,6 +2,8 @@
 
 //! What several tests need. One file per thing.
 
+#[cfg(feature = "dbus")]
+pub mod bus;
 pub mod certificates;
 pub mod esp;
 pub mod host;
