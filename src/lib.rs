@@ -27,3 +27,4 @@ pub mod sim;
 pub mod source;
 pub mod stop;
 pub mod update;
+pub mod window;

@@ -65,6 +65,16 @@ pub enum ConfigError {
         /// What it was given.
         found: String,
     },
+    /// Text that has a form of its own, and is not of that form.
+    #[error("{place}: {key}: {reason}")]
+    Malformed {
+        /// Where.
+        place: Place,
+        /// The key.
+        key: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// Settings that do not go together.
     #[error("{place}: {what}")]
     Contradiction {
@@ -81,7 +91,9 @@ impl Coded for ConfigError {
             Self::Unreadable { .. } => "config-unreadable",
             Self::Syntax { .. } => "config-syntax",
             Self::UnknownKey { .. } => "config-unknown-key",
-            Self::Invalid { .. } | Self::Contradiction { .. } => "config-invalid",
+            Self::Invalid { .. } | Self::Malformed { .. } | Self::Contradiction { .. } => {
+                "config-invalid"
+            }
         }
     }
 }

@@ -63,7 +63,14 @@ impl Fragment {
                 (Found::Table, _) => return Err(invalid(name_place, "a table".to_owned())),
                 (Found::Key(kind), value) => match kind.read(value) {
                     Some(value) => self.0.push(Setting { key, value, place: name_place }),
-                    None => return Err(invalid(value_place, kind.expected())),
+                    None => {
+                        return Err(match kind.reason(value) {
+                            Some(reason) => {
+                                ConfigError::Malformed { place: value_place, key, reason }
+                            }
+                            None => invalid(value_place, kind.expected()),
+                        });
+                    }
                 },
                 (Found::Nothing, _) => {
                     let nearest = keys::nearest(path);

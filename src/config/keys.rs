@@ -7,6 +7,7 @@ use std::time::Duration;
 use toml::de::DeValue;
 
 use super::units;
+use crate::window::{Window, WindowError};
 
 /// What a key takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +30,10 @@ pub(super) enum Kind {
     Count,
     /// A duration above zero.
     Duration,
+    /// A duration, also none at all.
+    Wait,
+    /// A list of windows of time.
+    Windows,
     /// A number of bytes above zero; empty for none.
     Size,
     /// One of these words.
@@ -44,6 +49,7 @@ pub(super) enum Value {
     Count(u32),
     Duration(Duration),
     Size(u64),
+    Windows(Vec<Window>),
 }
 
 /// Every key; `*` stands for any name.
@@ -70,6 +76,9 @@ pub(super) const KEYS: &[(&str, Kind)] = &[
     ("trial.attempts", Kind::Count),
     ("policy.hooks.timeout", Kind::Duration),
     ("reboot.strategy", Kind::Choice(&["none", "immediate", "window"])),
+    ("reboot.windows", Kind::Windows),
+    ("reboot.notice", Kind::Wait),
+    ("reboot.kexec", Kind::Flag),
 ];
 
 /// What stands at a path of names.
@@ -147,6 +156,10 @@ impl Kind {
             Self::Flag => "true or false".to_owned(),
             Self::Count => "a whole number from 1".to_owned(),
             Self::Duration => "a duration above zero such as \"10min\" or \"1d 2h\"".to_owned(),
+            Self::Wait => "a duration such as \"10min\" or \"0s\"".to_owned(),
+            Self::Windows => {
+                "a list of windows such as \"Sat,Sun 22:00 2h Europe/Berlin\"".to_owned()
+            }
             Self::Size => "a number of bytes above zero such as \"2MiB\", or \"\"".to_owned(),
             Self::Choice(words) => {
                 let quoted: Vec<String> = words.iter().map(|word| format!("{word:?}")).collect();
@@ -181,11 +194,28 @@ impl Kind {
             Self::Duration => {
                 units::duration(text?).filter(|duration| !duration.is_zero()).map(Value::Duration)
             }
+            Self::Wait => units::duration(text?).map(Value::Duration),
+            Self::Windows => windows(value)?.ok().map(Value::Windows),
             Self::Size if text == Some("") => Some(Value::Text(String::new())),
             Self::Size => units::size(text?).filter(|size| *size > 0).map(Value::Size),
             Self::Choice(words) => text.filter(|text| words.contains(text)).map(own),
         }
     }
+
+    /// What is wrong with a value that has a form of its own.
+    pub(super) fn reason(self, value: &DeValue<'_>) -> Option<String> {
+        match self {
+            Self::Windows => Some(windows(value)?.err()?.to_string()),
+            _ => None,
+        }
+    }
+}
+
+/// `None` for what is no list of texts.
+fn windows(value: &DeValue<'_>) -> Option<Result<Vec<Window>, WindowError>> {
+    let DeValue::Array(items) = value else { return None };
+    let texts: Option<Vec<&str>> = items.iter().map(|item| item.get_ref().as_str()).collect();
+    Some(texts?.into_iter().map(str::parse).collect())
 }
 
 fn own(text: &str) -> Value {

@@ -88,13 +88,7 @@ impl Merged {
                     timeout: self.duration("policy.hooks.timeout", Hooks::default().timeout),
                 },
             },
-            reboot: Reboot {
-                strategy: match self.text("reboot.strategy").as_deref() {
-                    Some("immediate") => RebootStrategy::Immediate,
-                    Some("window") => RebootStrategy::Window,
-                    _ => RebootStrategy::None,
-                },
-            },
+            reboot: self.reboot()?,
         };
         self.check_labels(&config.host)?;
         Ok(config)
@@ -171,6 +165,33 @@ impl Merged {
             deadline: self.duration("trial.deadline", default.deadline),
             attempts: self.count("trial.attempts", default.attempts),
         }
+    }
+
+    fn reboot(&self) -> Result<Reboot, ConfigError> {
+        let default = Reboot::default();
+        let reboot = Reboot {
+            strategy: match self.text("reboot.strategy").as_deref() {
+                Some("immediate") => RebootStrategy::Immediate,
+                Some("window") => RebootStrategy::Window,
+                _ => RebootStrategy::None,
+            },
+            windows: match self.value("reboot.windows") {
+                Some(Value::Windows(windows)) => windows.clone(),
+                _ => default.windows,
+            },
+            notice: self.duration("reboot.notice", default.notice),
+            kexec: self.flag("reboot.kexec", default.kexec),
+        };
+        if reboot.strategy == RebootStrategy::Window && reboot.windows.is_empty() {
+            let what = "reboot.strategy is \"window\", and reboot.windows lists none";
+            return Err(self.contradiction("reboot.strategy", what.to_owned()));
+        }
+        // The end of the notice has to lie inside the window that it was given in.
+        if reboot.windows.iter().any(|window| window.length() <= reboot.notice) {
+            let what = "reboot.windows has a window that is over before reboot.notice is";
+            return Err(self.contradiction("reboot.windows", what.to_owned()));
+        }
+        Ok(reboot)
     }
 
     /// Two payloads in one partition, or both slots in one, destroy each other.

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::host::Slot;
+use crate::window::Window;
 
 mod error;
 mod fragment;
@@ -16,7 +17,7 @@ mod load;
 mod merged;
 #[cfg(test)]
 mod tests;
-mod units;
+pub(crate) mod units;
 
 pub use error::{ConfigError, Place};
 
@@ -195,8 +196,25 @@ pub enum RebootStrategy {
 }
 
 /// `[reboot]`.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Reboot {
     /// `reboot.strategy`.
     pub strategy: RebootStrategy,
+    /// `reboot.windows`: not empty with [`RebootStrategy::Window`], each longer than the notice.
+    pub windows: Vec<Window>,
+    /// `reboot.notice`: how long before the reboot people who are logged in are told.
+    pub notice: Duration,
+    /// `reboot.kexec`: start the new kernel from the old one, past firmware and boot loader.
+    pub kexec: bool,
+}
+
+impl Default for Reboot {
+    fn default() -> Self {
+        Self {
+            strategy: RebootStrategy::default(),
+            windows: Vec::new(),
+            notice: Duration::from_secs(600),
+            kexec: false,
+        }
+    }
 }

@@ -55,6 +55,9 @@ fn every_key_reaches_its_setting() {
         boot.backend = "uefi"
         policy.hooks.timeout = "1s"
         reboot.strategy = "window"
+        reboot.windows = ["Sat,Sun 22:00 2h Europe/Berlin", "Mon..Fri 03:00 1h 30min"]
+        reboot.notice = "0s"
+        reboot.kexec = true
         [host]
         esp = "/efi"
         disk = "/dev/sda"
@@ -94,7 +97,15 @@ fn every_key_reaches_its_setting() {
         boot: Boot { backend: Backend::Uefi },
         trial: Trial { deadline: Duration::from_secs(93_600), attempts: 3 },
         policy: Policy { hooks: Hooks { timeout: Duration::from_secs(1) } },
-        reboot: Reboot { strategy: RebootStrategy::Window },
+        reboot: Reboot {
+            strategy: RebootStrategy::Window,
+            windows: vec![
+                "sunday,Sat 22:00 120min Europe/Berlin".parse().unwrap(),
+                "Mon,Tue..thu,fri 3:00 90min".parse().unwrap(),
+            ],
+            notice: Duration::ZERO,
+            kexec: true,
+        },
     };
     assert_eq!(config, expected);
 }
@@ -133,6 +144,32 @@ fn mistakes_name_file_line_and_what_is_right() {
         ("[trial]\ndeadline = 10", 2, "config-invalid", "not 10"),
         ("[trial]\ndeadline = '0s'", 2, "config-invalid", "above zero"),
         ("[boot]\nbackend = 'grub'", 2, "config-invalid", "\"uefi\", not \"grub\""),
+        ("[reboot]\nwindows = 'Sat 22:00 2h'", 2, "config-invalid", "has to be a list of windows"),
+        (
+            "[reboot]\nwindows = [\n'Sat 22:00']",
+            2,
+            "config-invalid",
+            "windows: a window is weekdays",
+        ),
+        ("[reboot]\nwindows = ['22:00 2h UTC']", 2, "config-invalid", "\"22:00\" is no weekday"),
+        ("[reboot]\nwindows = ['Sat 24:00 2h']", 2, "config-invalid", "\"24:00\" is no start"),
+        ("[reboot]\nwindows = ['Sat 22:00 0s']", 2, "config-invalid", "\"0s\" is no length"),
+        ("[reboot]\nwindows = ['Sat 22:00 8d']", 2, "config-invalid", "\"8d\" is no length"),
+        ("[reboot]\nwindows = ['Sat 22:00 2']", 2, "config-invalid", "\"2\" is no length"),
+        (
+            "[reboot]\nwindows = ['Sat 22:00 2h Europe/Berlim']",
+            2,
+            "config-invalid",
+            "\"Europe/Berlim\" is no time zone",
+        ),
+        ("[reboot]\nstrategy = 'window'", 2, "config-invalid", "reboot.windows lists none"),
+        (
+            "[reboot]\nwindows = ['Sat 22:00 10min']",
+            2,
+            "config-invalid",
+            "over before reboot.notice",
+        ),
+        ("[reboot]\nnotice = 10", 2, "config-invalid", "\"10min\" or \"0s\""),
         (
             "[host]\nslots.a = 'x'\nslots.b = 'x'",
             3,

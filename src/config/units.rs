@@ -6,7 +6,7 @@ use std::time::Duration;
 
 /// A duration: whole numbers, each with a unit of systemd.time(7), added up.
 /// `None` for anything else, also for a number without a unit.
-pub(super) fn duration(text: &str) -> Option<Duration> {
+pub(crate) fn duration(text: &str) -> Option<Duration> {
     let mut rest = text.trim_start();
     let mut sum = None;
     while !rest.is_empty() {
