@@ -78,7 +78,7 @@ fn weekday(text: &str) -> Option<Weekday> {
         ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"];
     let text = text.to_ascii_lowercase();
     let is_meant = |name: &&str| **name == text || name.get(..3) == Some(&text);
-    let offset = NAMES.iter().position(|name| is_meant(&name))?;
+    let offset = NAMES.iter().position(is_meant)?;
     Weekday::from_monday_zero_offset(i8::try_from(offset).ok()?).ok()
 }
 
