@@ -11,7 +11,7 @@ const GROUPS: [(&str, &[&str]); 4] = [
     ("Follow the tag", &["check", "update", "status", "history"]),
     ("Look after the slots", &["promote", "rollback", "release", "verify"]),
     ("Ask before an update", &["hooks"]),
-    ("Build and try", &["image", "disk", "sim"]),
+    ("Build and try", &["image", "disk", "labels", "sim"]),
 ];
 
 /// The command line, with the commands of the top level in groups.

@@ -24,6 +24,7 @@ mod history;
 mod hooks;
 #[cfg(feature = "publish")]
 mod image;
+mod labels;
 mod promote;
 mod release;
 mod rollback;
@@ -75,6 +76,7 @@ enum Command {
     Verify(verify::Args),
     #[command(subcommand)]
     Hooks(hooks::Args),
+    Labels(labels::Args),
     #[cfg(feature = "publish")]
     #[command(subcommand)]
     Image(Box<image::Args>),
@@ -99,6 +101,7 @@ fn run(command: Command, global: &Global) -> Result {
         Command::Verify(args) => verify::run(args, global),
         Command::Release(args) => release::run(args, global),
         Command::Hooks(args) => hooks::run(args, global),
+        Command::Labels(args) => labels::run(args, global),
         #[cfg(feature = "publish")]
         Command::Image(args) => image::run(*args, global),
         #[cfg(feature = "publish")]

@@ -213,7 +213,7 @@ impl Disk {
 }
 
 /// `system` and the payloads of `host.payloads`, each with its labels.
-pub(super) fn payloads(config: &HostConfig) -> impl Iterator<Item = (&str, &SlotLabels)> {
+pub fn payloads(config: &HostConfig) -> impl Iterator<Item = (&str, &SlotLabels)> {
     let further = config.payloads.iter().map(|(name, labels)| (name.as_str(), labels));
     std::iter::once(("system", &config.slots)).chain(further)
 }

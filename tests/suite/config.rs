@@ -122,3 +122,29 @@ fn the_program_names_file_line_and_nearest_key() {
     assert_eq!(document["error"]["code"], "config-unknown-key");
     assert_eq!(document["error"]["severity"], "error");
 }
+
+#[test]
+fn the_labels_of_every_payload_are_printed_for_an_initrd() {
+    let labels = |settings: &str, options: &[&str]| {
+        let (directory, _) = host(&[("etc/flipside/flipside.toml", settings)]);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_flipside"));
+        command.arg("--root").arg(directory.path()).arg("labels").args(options);
+        let output = command.output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status.success(), text(output.stdout), text(output.stderr))
+    };
+    let (_, text, _) = labels("", &[]);
+    assert_eq!(text, "system\tsystem-a\tsystem-b\n");
+    let settings = "[host]\nslots = { a = 'one', b = 'the other' }\npayloads.verity = { a = 'v1', b = 'v2' }\n";
+    let (_, text, _) = labels(settings, &[]);
+    assert_eq!(text, "system\tone\tthe other\nverity\tv1\tv2\n");
+    let (_, text, _) = labels(settings, &["--json"]);
+    let document: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(document["labels"]["verity"]["b"], "v2");
+    for label in ["'ä'", "'a\u{a0}b'"] {
+        let (is_done, _, said) = labels(&format!("host.slots.a = {label}"), &[]);
+        assert!(!is_done && said.contains("[label-unsuitable]"), "{label}: {said}");
+    }
+    let (is_done, _, said) = labels("nonsense", &[]);
+    assert!(!is_done && said.contains("[config-syntax]"), "{said}");
+}

@@ -30,6 +30,8 @@ mod hooks_run;
 mod image_build;
 mod image_format;
 mod image_move;
+mod initrd;
+mod initrd_disks;
 mod install;
 mod install_faults;
 mod local_sources;

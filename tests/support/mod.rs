@@ -8,6 +8,7 @@ pub mod certificates;
 pub mod esp;
 pub mod host;
 pub mod images;
+pub mod initrd;
 pub mod loop_device;
 pub mod medium;
 pub mod nvram;

@@ -120,6 +120,11 @@ impl Nvram {
         set(&self.efivars(), name, LOADER, &utf16(text));
     }
 
+    /// A variable of the boot loader interface, of any bytes.
+    pub fn set_loader_data(&self, name: &str, data: &[u8]) {
+        set(&self.efivars(), name, LOADER, data);
+    }
+
     pub fn set_order(&self, order: &[u16]) {
         self.set("BootOrder", &order.iter().flat_map(|n| n.to_le_bytes()).collect::<Vec<u8>>());
     }
