@@ -2,12 +2,14 @@
 
 //! Stable public codes of what people meet (P11), listed in `docs/errors.md`.
 
+use std::error::Error;
+
 /// An error or a decision that carries a stable code.
 ///
 /// The code is lower-case words joined by `-`, never changes once released,
 /// and is what scripts, alerts and metrics match on; the sentence around it
 /// may be reworded.
-pub trait Coded: std::error::Error {
+pub trait Coded: Error {
     /// The stable code, such as `esp-full`.
     fn code(&self) -> &'static str;
 }
@@ -23,4 +25,24 @@ pub enum Severity {
     Block,
     /// Something failed: exit status 1.
     Error,
+}
+
+/// The error and its causes in one sentence. Errors that repeat their cause in
+/// their own text are common; the cause is then not said twice.
+pub fn sentence(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let said = cause.to_string();
+        if !said.is_empty() && !text.contains(&said) {
+            text.push_str(": ");
+            text.push_str(&said);
+        }
+        next = cause.source();
+    }
+    // One line, whatever a cause's text holds: this goes to journals and terminals.
+    text.split(|c: char| c.is_control())
+        .filter(|part| !part.is_empty())
+        .collect::<Vec<_>>()
+        .join(" ")
 }

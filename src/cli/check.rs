@@ -37,7 +37,7 @@ impl Args {
 pub fn run(args: Args, global: &Global) -> super::Result {
     let run = session::open(global, args.plain_http)?;
     let checked = update::check(&run);
-    update::finish(&run, checked.as_ref().err());
+    update::finish_check(&run, &checked);
     let Some(check) = checked? else {
         print_nothing(global)?;
         return Ok(ExitCode::SUCCESS);

@@ -7,7 +7,7 @@ use std::fmt;
 use std::process::ExitCode;
 
 use super::exit;
-use crate::code::{Coded, Severity};
+use crate::code::{Coded, Severity, sentence};
 
 /// What to tell the person, and which exit status to give (P11). Like
 /// `anyhow::Error` it is no `std::error::Error` itself, so that `?` takes
@@ -105,26 +105,6 @@ fn code_of(error: &(dyn Error + 'static)) -> Option<&'static str> {
         crate::update::UpdateError,
     }
     None
-}
-
-/// The error and its causes in one sentence. Errors that repeat their cause in
-/// their own text are common; the cause is then not said twice.
-pub fn sentence(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let said = cause.to_string();
-        if !said.is_empty() && !text.contains(&said) {
-            text.push_str(": ");
-            text.push_str(&said);
-        }
-        next = cause.source();
-    }
-    // One line, whatever a cause's text holds: this goes to journals and terminals.
-    text.split(|c: char| c.is_control())
-        .filter(|part| !part.is_empty())
-        .collect::<Vec<_>>()
-        .join(" ")
 }
 
 #[cfg(test)]

@@ -47,11 +47,26 @@ pub fn error_document(failure: &Failure) -> Value {
 
 /// Tells the person, and with `--json` also the program, what went wrong.
 pub(super) fn report_failure(failure: &Failure, global: &Global) {
-    complain(&format!("flipside: {failure}"));
+    complain_of(failure);
     if global.json {
         // The exit status says it as well, should stdout be gone.
         let _ = print_json(&error_document(failure));
     }
+}
+
+/// Says on stderr what was refused, unless the journal is behind it and was told with fields.
+pub(super) fn complain_of(failure: &Failure) {
+    if !super::log::is_said_in_journal(&failure.message) {
+        complain(&format!("flipside: {failure}"));
+    }
+}
+
+/// Prints what a command did to the host, unless stdout is the journal and was told with fields.
+///
+/// # Errors
+/// As [`print()`].
+pub(super) fn print_done(text: impl Display) -> Result<(), Failure> {
+    if super::log::is_done_in_journal() { Ok(()) } else { print(text) }
 }
 
 /// Writes a line to stderr.

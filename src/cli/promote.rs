@@ -6,7 +6,8 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
-use super::{Global, print, print_json, session};
+use super::output::print_done;
+use super::{Global, print_json, session};
 use crate::update::{self, Promotion};
 
 /// Give the running slot its proof and the first place in the boot order.
@@ -29,7 +30,7 @@ pub fn run(_: Args, global: &Global) -> super::Result {
     if global.json {
         print_json(&json!({"promotion": name, "slot": slot}))?;
     } else {
-        print(text)?;
+        print_done(text)?;
     }
     Ok(ExitCode::SUCCESS)
 }

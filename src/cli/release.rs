@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
+use super::output::print_done;
 use super::{Global, print, print_json, session};
 use crate::image::Digest;
 use crate::update;
@@ -28,7 +29,7 @@ pub fn run(args: Args, global: &Global) -> super::Result {
     if global.json {
         print_json(&json!({"digest": args.digest, "released": known}))?;
     } else if known {
-        print(format!("{} may be installed again", args.digest.short()))?;
+        print_done(format!("{} may be installed again", args.digest.short()))?;
     } else {
         print(format!("{} was neither failed nor held", args.digest.short()))?;
     }

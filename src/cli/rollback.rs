@@ -6,7 +6,8 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
-use super::{Failure, Global, print, print_json, session};
+use super::output::print_done;
+use super::{Failure, Global, print_json, session};
 use crate::update;
 
 /// Boot the other slot at the next reboot, and hold the version that is left.
@@ -35,7 +36,7 @@ pub fn run(args: Args, global: &Global) -> super::Result {
     if global.json {
         print_json(&json!({"slot": rollback.slot, "version": rollback.version}))?;
     } else {
-        print(format!(
+        print_done(format!(
             "slot {} with {} boots at the next reboot",
             rollback.slot, rollback.version
         ))?;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::{Failure, Global, progress};
 use crate::config::Config;
 use crate::host::durable::Durable;
+use crate::report::journal::{Entry, Kind};
 use crate::report::progress::Tee;
 use crate::report::{Follow, StatusFile};
 use crate::stop::Stop;
@@ -17,7 +18,12 @@ use crate::update::{self, Run};
 /// # Errors
 /// A config that cannot be used.
 pub fn open(global: &Global, plain_http: bool) -> Result<Run, Failure> {
-    let config = Config::load(&global.root)?;
+    let config = Config::load(&global.root).map_err(|error| {
+        let failure = Failure::from(error);
+        // No run will say it (P11).
+        Entry::new(Kind::of(failure.severity), &failure.message).code(failure.code).send();
+        failure
+    })?;
     let stop = Stop::new();
     stop.on_signals().map_err(|e| {
         Failure::error("signals-unavailable", format!("cannot watch for SIGTERM: {e}"))

@@ -6,8 +6,9 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
-use super::{Global, exit, print, print_json, session};
-use crate::code::{Coded as _, Severity};
+use super::output::{complain_of, print_done};
+use super::{Failure, Global, exit, print, print_json, session};
+use crate::code::Severity;
 use crate::config::Automatic;
 use crate::update::{self, Outcome};
 
@@ -59,17 +60,18 @@ pub fn run(args: Args, global: &Global) -> super::Result {
         Ok(outcome) => outcome,
         Err(error) => {
             let severity = error.severity();
+            let failure = Failure::from(error).with_severity(severity);
             if args.automatic && severity != Severity::Error {
-                tracing::warn!("{error} [{}]", error.code());
+                complain_of(&failure);
                 return Ok(ExitCode::from(exit::DONE));
             }
-            return Err(super::Failure::from(error).with_severity(severity));
+            return Err(failure);
         }
     };
     if global.json {
         print_json(&document(&outcome))?;
     } else {
-        print(sentence(&outcome))?;
+        print_done(sentence(&outcome))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -9,6 +9,7 @@ mod example;
 pub mod file;
 mod follow;
 pub mod history;
+pub mod journal;
 pub mod progress;
 pub mod status;
 mod text;

@@ -2,6 +2,7 @@
 
 //! A run of `flipside check` or `flipside update`: from the tag to an armed slot.
 
+use super::announce;
 use super::course::{Course, Refusal, decide};
 use super::journal::State;
 use super::lock::Lock;
@@ -312,5 +313,6 @@ fn unarm(machine: &Machine, situation: &Situation) -> Result<Outcome, UpdateErro
     let slot = situation.target_slot();
     machine.note(State::Writing, target, slot)?;
     machine.boot()?.disarm(target)?;
+    announce::superseded(target, slot);
     Ok(Outcome::Unarmed { slot: target, version: slot.version().to_owned() })
 }

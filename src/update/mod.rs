@@ -9,6 +9,7 @@
 //! - `transaction`: an install, step by step
 //! - `promote`, `rollback`, `release`: after boot success; back; and pardon
 //! - `journal` and `failed`: what is remembered, as record and as authority
+//! - `announce`: what the system's journal is told
 
 use std::sync::Arc;
 
@@ -20,6 +21,7 @@ use crate::report::progress::Progress;
 use crate::source::{self, Source};
 use crate::stop::Stop;
 
+mod announce;
 pub mod course;
 mod error;
 pub mod failed;
@@ -41,7 +43,7 @@ pub use follow::{Check, HooksAsked, Outcome, ask_hooks_about_offer, check, updat
 pub use promote::{Promotion, promote};
 pub use release::release;
 pub use rollback::{Rollback, rollback};
-pub use status::{finish, last_status, status};
+pub use status::{finish, finish_check, last_status, status};
 pub use verify::{Verdict, verify};
 
 /// What every run of a command has: settings, the way to the disk, whom to tell, when to stop.

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use super::announce;
 use super::journal::State;
 use super::lock::Lock;
 use super::machine::Machine;
@@ -59,19 +60,30 @@ pub fn promote(run: &Run) -> Result<Promotion, UpdateError> {
     let situation = machine.situation()?;
     let aftermath = settle(run, &machine, &situation)?;
     let situation = machine.situation()?;
+    let promotion = decide(run, &machine, &situation, aftermath)?;
+    announce::promotion(&machine.situation()?, &promotion);
+    Ok(promotion)
+}
+
+fn decide(
+    run: &Run,
+    machine: &Machine,
+    situation: &Situation,
+    aftermath: Aftermath,
+) -> Result<Promotion, UpdateError> {
     match aftermath {
         Aftermath::Trial if situation.by_kexec => Ok(Promotion::ByKexec),
         // A person has seen enough of it.
         Aftermath::Trial if situation.is_rollback_pending() => {
             Ok(Promotion::Unchanged(situation.running))
         }
-        Aftermath::Trial => prove(run, &machine, &situation),
+        Aftermath::Trial => prove(run, machine, situation),
         Aftermath::FellBack { digest, version, .. } => {
-            keep(&machine, &situation)?;
+            keep(machine, situation)?;
             let failed = situation.failed.has_failed(&digest);
             Ok(Promotion::FellBack { to: situation.running, failed, version })
         }
-        Aftermath::Nothing => keep(&machine, &situation),
+        Aftermath::Nothing => keep(machine, situation),
     }
 }
 
@@ -88,6 +100,7 @@ pub(super) fn settle(
         run.durable.phase("count")?;
         failed.count(*digest, version, arming, run.config.trial.attempts);
         machine.write_failed(&failed)?;
+        announce::fell_back(situation, *digest, version, failed.has_failed(digest));
     }
     // Also where an earlier run counted, and was cut off here.
     if machine.situation()?.has_failed_target() {

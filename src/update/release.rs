@@ -2,6 +2,7 @@
 
 //! An operator lets a digest be tried again that failed, or that a rollback left.
 
+use super::announce;
 use super::lock::Lock;
 use super::machine::Machine;
 use super::{Refusal, Run, UpdateError};
@@ -19,6 +20,7 @@ pub fn release(run: &Run, digest: &Digest) -> Result<bool, UpdateError> {
     let known = failed.release(digest);
     if known {
         machine.write_failed(&failed)?;
+        announce::released(digest);
     }
     Ok(known)
 }

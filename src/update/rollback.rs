@@ -2,6 +2,7 @@
 
 //! Back to the other slot, if it is proven and whole, and the digest that is left is held.
 
+use super::announce;
 use super::course::Refusal;
 use super::journal::State;
 use super::lock::Lock;
@@ -92,5 +93,7 @@ pub fn rollback(run: &Run, unverified: bool) -> Result<Rollback, UpdateError> {
     machine.durable.phase("arm")?;
     machine.note(State::RollingBack, target, slot)?;
     backend.arm(target)?;
-    Ok(Rollback { slot: target, version: slot.version().to_owned() })
+    let rollback = Rollback { slot: target, version: slot.version().to_owned() };
+    announce::rollback(&rollback, slot.digest());
+    Ok(rollback)
 }

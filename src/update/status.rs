@@ -4,11 +4,13 @@
 
 use jiff::Timestamp;
 
+use super::announce;
+use super::course::Course;
 use super::journal::State as Noted;
 use super::machine::Machine;
 use super::situation::{Aftermath, Situation, SlotFacts};
 use super::{Run, UpdateError};
-use crate::code::{Coded as _, Severity};
+use crate::code::{Coded as _, Severity, sentence};
 use crate::host::boot::{self, EntryKind};
 use crate::host::efi::BootNumber;
 use crate::host::esp::BootFileState;
@@ -31,7 +33,10 @@ pub fn finish(run: &Run, error: Option<&UpdateError>) {
     run.follow.change(|status| {
         status.progress = None;
         match error {
-            Some(error) => note_error(status, error),
+            Some(error) => {
+                announce::refused(error, status);
+                note_error(status, error);
+            }
             None => {
                 status.blocked = None;
                 status.last_error = None;
@@ -41,18 +46,38 @@ pub fn finish(run: &Run, error: Option<&UpdateError>) {
     });
 }
 
+/// Ends a check: what an update would be refused for stands in the status, as after an update.
+pub fn finish_check(run: &Run, checked: &Result<Option<super::Check>, UpdateError>) {
+    match checked {
+        Ok(Some(super::Check { course: Course::Refuse(refusal), .. })) => {
+            finish(run, Some(&refusal.clone().into()));
+        }
+        Ok(_) => finish(run, None),
+        Err(error) => finish(run, Some(error)),
+    }
+}
+
 /// What a look at the source came to.
 pub(super) fn note_check(run: &Run, tag: &Digest, version: Option<&str>, is_new: bool) {
     run.follow.change(|status| {
         let result = if is_new { CheckResult::Available } else { CheckResult::UpToDate };
         status.last_check = Some(Check { time: Timestamp::now(), result });
-        let version = version.map(str::to_owned);
+        let before = status.available.take().filter(|before| before.digest == *tag);
+        let was_known = before.as_ref().is_some_and(|before| before.version.is_some());
+        let version = version.map(str::to_owned).or(before.and_then(|before| before.version));
         status.available = is_new.then_some(Available { version, digest: *tag });
+        // Once, not at every look: the last status tells what was said in this boot.
+        if let Some(offer) = &status.available
+            && offer.version.is_some()
+            && !was_known
+        {
+            announce::available(offer);
+        }
     });
 }
 
 fn note_error(status: &mut Status, error: &UpdateError) {
-    let (code, message) = (error.code().to_owned(), error.to_string());
+    let (code, message) = (error.code().to_owned(), sentence(error));
     let time = Timestamp::now();
     if let UpdateError::Source(_) = error {
         status.last_check = Some(Check { time, result: CheckResult::Failed });
@@ -90,7 +115,7 @@ fn refresh(run: &Run, status: &mut Status) {
 }
 
 fn set_problem(status: &mut Status, error: &UpdateError) {
-    let (code, message) = (error.code().to_owned(), error.to_string());
+    let (code, message) = (error.code().to_owned(), sentence(error));
     status.running.problem = Some(Problem { code, message });
 }
 

@@ -3,6 +3,7 @@
 //! An install, in the order of P4. Each step takes the one before it as a value, so that
 //! another order does not compile, and makes its work durable before it returns.
 
+use super::announce;
 use super::course::Refusal;
 use super::journal::{Entry, State};
 use super::machine::Machine;
@@ -92,6 +93,7 @@ pub fn arm_installed(
     machine.note(State::Arming, target, slot)?;
     backend.arm(target)?;
     let state = if slot.is_proven() { State::Returning } else { State::Armed };
+    announce::armed(target, slot.digest(), slot.version());
     machine.note(state, target, slot)
 }
 
@@ -203,6 +205,9 @@ impl<'a> Secured<'a> {
         job.run.durable.phase("disarm")?;
         job.note(State::Writing)?;
         disarm(job.machine, target)?;
+        if job.situation.is_armed() {
+            announce::superseded(target, job.situation.target_slot());
+        }
         Ok(Disarmed(self.0))
     }
 }
@@ -281,7 +286,9 @@ impl Listed<'_> {
         job.run.stop.check()?;
         job.run.durable.phase("arm")?;
         job.note(State::Arming)?;
-        job.machine.boot()?.arm(job.situation.target())?;
+        let target = job.situation.target();
+        job.machine.boot()?.arm(target)?;
+        announce::armed(target, Some(job.image.digest), job.image.version());
         job.note(State::Armed)
     }
 }

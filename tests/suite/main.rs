@@ -34,6 +34,7 @@ mod initrd;
 mod initrd_disks;
 mod install;
 mod install_faults;
+mod journal;
 mod local_sources;
 mod not_a_host;
 mod nvram;

@@ -9,6 +9,7 @@ pub mod esp;
 pub mod host;
 pub mod images;
 pub mod initrd;
+pub mod journald;
 pub mod loop_device;
 pub mod medium;
 pub mod nvram;
