@@ -88,8 +88,10 @@ fn code_of(error: &(dyn Error + 'static)) -> Option<&'static str> {
     first_of! {
         crate::config::ConfigError,
         crate::host::HostError,
+        crate::host::boot::BootError,
         crate::host::efi::EfiError,
         crate::host::esp::EspError,
+        crate::host::systemd_boot::LoaderError,
         crate::image::ImageError,
         crate::install::InstallError,
         crate::overlay::Unreadable,

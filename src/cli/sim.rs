@@ -29,9 +29,10 @@ pub enum Args {
     ///
     ///   booted slot B: 2.0 (promoted)    the slot has its proof
     ///   booted slot B: 2.0 (trial)       the slot has no proof
-    ///   booted slot A: 1.0 (fell back)   another slot was to be booted: BootNext named it and
-    ///                                    it could not be started, or the boot before this one
-    ///                                    was its trial and left it without a proof
+    ///   booted slot A: 1.0 (fell back)   another slot was to be booted: BootNext or an entry
+    ///                                    with tries left named it and it could not be
+    ///                                    started, or the boot before this one was its trial
+    ///                                    and left it without a proof
     ///   nothing boots: REASON            exit status 1
     ///
     /// A kernel comes up only where its slot holds the same image as its boot file, whole. What a
@@ -55,6 +56,9 @@ pub struct New {
     /// Set what the host follows, `track.image` [default: the last --image].
     #[arg(long, value_name = "REF")]
     track: Option<String>,
+    /// How the host boots its slots, `boot.backend`.
+    #[arg(long, value_name = "BACKEND", value_enum, default_value = "uefi")]
+    backend: sim::Backend,
     /// Give a payload besides `system` the partitions NAME-a and NAME-b; may be repeated.
     #[arg(long, value_name = "NAME")]
     payload: Vec<String>,
@@ -153,6 +157,7 @@ fn new(args: New, global: &Global) -> super::Result {
     let options = NewOptions {
         images: args.image,
         track: args.track,
+        backend: args.backend,
         payloads: args.payload,
         sector_size: Some(args.sector_size),
         esp_size: Some(args.esp_size),

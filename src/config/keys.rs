@@ -71,7 +71,7 @@ pub(super) const KEYS: &[(&str, Kind)] = &[
     ("host.slots.b", Kind::Text),
     ("host.payloads.*.a", Kind::Text),
     ("host.payloads.*.b", Kind::Text),
-    ("boot.backend", Kind::Choice(&["uefi"])),
+    ("boot.backend", Kind::Choice(&["uefi", "systemd-boot"])),
     ("trial.deadline", Kind::Duration),
     ("trial.attempts", Kind::Count),
     ("policy.hooks.timeout", Kind::Duration),

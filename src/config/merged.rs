@@ -81,7 +81,12 @@ impl Merged {
             track: self.track()?,
             update: self.update(),
             host: self.host()?,
-            boot: Boot { backend: Backend::Uefi },
+            boot: Boot {
+                backend: match self.text("boot.backend").as_deref() {
+                    Some("systemd-boot") => Backend::SystemdBoot,
+                    _ => Backend::Uefi,
+                },
+            },
             trial: self.trial(),
             policy: Policy {
                 hooks: Hooks {

@@ -139,6 +139,8 @@ pub enum Backend {
     /// UEFI boot entries, `BootOrder` and `BootNext`.
     #[default]
     Uefi,
+    /// The entries of systemd-boot, which counts their tries.
+    SystemdBoot,
 }
 
 /// `[boot]`.

@@ -52,7 +52,7 @@ fn every_key_reaches_its_setting() {
         track.auth_file = "/etc/auth.json"
         track.max_rate = "2MiB"
         update = { automatic = "check", allow_downgrade = true, read_back = false }
-        boot.backend = "uefi"
+        boot.backend = "systemd-boot"
         policy.hooks.timeout = "1s"
         reboot.strategy = "window"
         reboot.windows = ["Sat,Sun 22:00 2h Europe/Berlin", "Mon..Fri 03:00 1h 30min"]
@@ -94,7 +94,7 @@ fn every_key_reaches_its_setting() {
             ]
             .into(),
         },
-        boot: Boot { backend: Backend::Uefi },
+        boot: Boot { backend: Backend::SystemdBoot },
         trial: Trial { deadline: Duration::from_secs(93_600), attempts: 3 },
         policy: Policy { hooks: Hooks { timeout: Duration::from_secs(1) } },
         reboot: Reboot {
@@ -143,7 +143,12 @@ fn mistakes_name_file_line_and_what_is_right() {
         ("[trial]\ndeadline = '10'", 2, "config-invalid", "such as \"10min\""),
         ("[trial]\ndeadline = 10", 2, "config-invalid", "not 10"),
         ("[trial]\ndeadline = '0s'", 2, "config-invalid", "above zero"),
-        ("[boot]\nbackend = 'grub'", 2, "config-invalid", "\"uefi\", not \"grub\""),
+        (
+            "[boot]\nbackend = 'grub'",
+            2,
+            "config-invalid",
+            "\"uefi\" or \"systemd-boot\", not \"grub\"",
+        ),
         ("[reboot]\nwindows = 'Sat 22:00 2h'", 2, "config-invalid", "has to be a list of windows"),
         (
             "[reboot]\nwindows = [\n'Sat 22:00']",

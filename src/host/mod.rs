@@ -25,6 +25,7 @@ mod root;
 pub mod running;
 mod slot;
 mod stack;
+pub mod systemd_boot;
 #[cfg(test)]
 mod test_disk;
 #[cfg(test)]

@@ -236,7 +236,7 @@ pub struct Failed {
 /// A firmware boot entry.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BootEntry {
-    /// Its number: four hex digits.
+    /// Its number: four hex digits; the name of its file, where the loader has the entries.
     pub number: String,
     /// What the firmware calls it.
     pub description: String,

@@ -57,8 +57,8 @@ pub enum Ending {
     Trial,
     /// It has its proof.
     Promoted,
-    /// Another slot was to be booted: `BootNext` named it and it could not be started, or the
-    /// boot before this one was its trial and left it without a proof.
+    /// Another slot was to be booted: `BootNext` or a loader entry with tries left named it and it
+    /// could not be started, or the boot before this one was its trial and left it without a proof.
     FellBack,
 }
 
@@ -129,6 +129,9 @@ pub fn boot(directory: &Path, options: &BootOptions<'_>) -> Result<Outcome, SimE
     let path = directory.join(VARIABLES);
     let mut variables = firmware_variables(directory, &state, &remembered).at("read", &path)?;
     let power_on = firmware::power_on(&mut variables, &remembered, &machine, &quirks);
+    for rename in &power_on.renames {
+        rename.apply(&machine.esp, &quirks).at("rename", &machine.esp.join(&rename.from))?;
+    }
     let tried = power_on.started.as_ref().map(|started| started.slot);
     let (verdict, image) = judged(&machine, power_on, &quirks);
     if let (Ok(booted), Some(image)) = (&verdict.booted, image) {

@@ -29,6 +29,8 @@ pub(super) struct PowerOn {
     pub(super) notes: Vec<String>,
     /// Why nothing was started.
     pub(super) reason: String,
+    /// The entries that the loader renamed, in order; not done yet.
+    pub(super) renames: Vec<loader::Rename>,
 }
 
 /// What trying one entry came to.
@@ -165,9 +167,19 @@ impl Walk<'_, '_> {
             self.variables.set_loader_text("LoaderDevicePartUUID", &guid);
         }
         self.variables.set_loader_text("LoaderImageIdentifier", path);
-        let Some(entry) = loader::choose(&self.machine.esp, self.variables) else {
+        self.variables.set_loader_text("LoaderInfo", "systemd-boot 257");
+        let (esp, renames) = (&self.machine.esp, &self.result.renames);
+        let Some(entry) = loader::choose(esp, self.variables, renames, self.quirks) else {
             return Attempt::Hangs("systemd-boot has no entry to start".to_owned());
         };
+        if entry.is_tried() {
+            self.result.asked = Slot::of_boot_file(&entry.program);
+        }
+        if let Some(rename) = entry.count(self.quirks) {
+            let path = format!("\\{}", rename.to.display()).replace('/', "\\");
+            self.variables.set_loader_text("LoaderBootCountPath", &path);
+            self.result.renames.push(rename);
+        }
         self.variables.set_loader_text("LoaderEntrySelected", &entry.id);
         match self.machine.start(&entry.program) {
             Program::Kernel(slot) => Attempt::Runs(slot, true),

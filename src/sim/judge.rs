@@ -114,7 +114,7 @@ pub(super) fn judged<'a>(
     power_on: PowerOn,
     quirks: &[Quirk],
 ) -> (Verdict, Option<&'a KnownImage>) {
-    let PowerOn { started, asked, mut notes, reason } = power_on;
+    let PowerOn { started, asked, mut notes, reason, .. } = power_on;
     let Some(started) = started else {
         return (Verdict { booted: Err(reason), asked, notes }, None);
     };

@@ -2,14 +2,30 @@
 
 //! systemd-boot, played: which entry of `loader/entries` it starts with nobody at the keyboard.
 //!
-//! As in systemd 252 to 257 (boot.c): entries of Boot Loader Specification type 1 with an `efi`
-//! or `linux` file. Not played, because no flipside host has them: type 2 entries
-//! (`EFI/Linux`), boot counting, and entries that it finds by itself.
+//! As in systemd 252 to 259 (boot.c): entries of Boot Loader Specification type 1 with an `efi`
+//! or `linux` file, their tries counted in their names. Not played, because no flipside host
+//! has them: type 2 entries (`EFI/Linux`), and entries that it finds by itself.
 
 use std::cmp::Ordering;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::{esp, nvram::Variables, version};
+use super::{Quirk, esp, nvram::Variables, version};
+
+const DIRECTORY: &str = "loader/entries";
+
+/// An entry file that systemd-boot renamed in the course of a power-on, relative to the ESP.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Rename {
+    pub(super) from: PathBuf,
+    pub(super) to: PathBuf,
+}
+
+/// `+LEFT-DONE` in a file's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Tries {
+    left: u64,
+    done: u64,
+}
 
 /// An entry that systemd-boot lists.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -18,14 +34,23 @@ pub(super) struct Entry {
     pub(super) id: String,
     /// The program that it starts, with backslashes.
     pub(super) program: String,
+    /// As the directory has it.
+    file: String,
+    tries: Option<Tries>,
+    is_linux: bool,
     sort_key: Option<String>,
     machine_id: String,
     version: String,
 }
 
 /// The entry that boots; `None` where systemd-boot shows its menu and waits.
-pub(super) fn choose(esp: &Path, variables: &mut Variables) -> Option<Entry> {
-    let entries = listed(esp);
+pub(super) fn choose(
+    esp: &Path,
+    variables: &mut Variables,
+    renames: &[Rename],
+    quirks: &[Quirk],
+) -> Option<Entry> {
+    let entries = listed(esp, renames, quirks);
     let once = variables.loader_text("LoaderEntryOneShot");
     variables.remove_loader_text("LoaderEntryOneShot");
     let wishes = [once, variables.loader_text("LoaderEntryDefault"), configured_default(esp)];
@@ -42,18 +67,79 @@ fn configured_default(esp: &Path) -> Option<String> {
     lines(&text).filter(|(key, _)| *key == "default").last().map(|(_, value)| value.to_owned())
 }
 
-/// The entries in the order of the menu.
-pub(super) fn listed(esp: &Path) -> Vec<Entry> {
-    let Ok(files) = std::fs::read_dir(esp.join("loader/entries")) else { return Vec::new() };
+impl Entry {
+    /// Whether it was asked for by a count that is not used up.
+    pub(super) fn is_tried(&self) -> bool {
+        self.tries.is_some_and(|tries| tries.left > 0)
+    }
+
+    /// The rename that counts this start of the entry (`boot_entry_bump_counters`). From 258 on
+    /// systemd-boot counts none of `efi` entries.
+    pub(super) fn count(&self, quirks: &[Quirk]) -> Option<Rename> {
+        let tries = self.tries.filter(|_| self.is_linux || !quirks.contains(&Quirk::NewLoader))?;
+        if quirks.contains(&Quirk::RenameLost) {
+            return None;
+        }
+        let (prefix, _) = self.file.rsplit_once('+')?;
+        let (left, done) = (tries.left.saturating_sub(1), tries.done.saturating_add(1));
+        let directory = Path::new(DIRECTORY);
+        let to = directory.join(format!("{prefix}+{left}-{done}.conf"));
+        Some(Rename { from: directory.join(&self.file), to })
+    }
+}
+
+impl Rename {
+    /// Does it, or what a power cut in it leaves.
+    pub(super) fn apply(&self, esp: &Path, quirks: &[Quirk]) -> std::io::Result<()> {
+        let (from, to) = (esp.join(&self.from), esp.join(&self.to));
+        if quirks.contains(&Quirk::RenameTorn) {
+            std::fs::remove_file(from)
+        } else if quirks.contains(&Quirk::RenameDoubled) {
+            std::fs::copy(from, to).map(|_| ())
+        } else {
+            std::fs::rename(from, to)
+        }
+    }
+}
+
+/// The count at the end of a name, behind its last `+`; none where anything else stands there.
+fn tries(file: &str) -> Option<Tries> {
+    let (_, count) = file.rsplit_once('+')?;
+    let count = count.get(..count.len().checked_sub(5)?)?;
+    let number = |text: &str| match text.bytes().all(|b| b.is_ascii_digit()) {
+        true => text.parse::<u32>().ok().map(u64::from),
+        false => None,
+    };
+    match count.split_once('-') {
+        Some((left, done)) => Some(Tries { left: number(left)?, done: number(done)? }),
+        None => Some(Tries { left: number(count)?, done: 0 }),
+    }
+}
+
+/// The entries in the order of the menu. Files stand under the names that `renames` gave them.
+pub(super) fn listed(esp: &Path, renames: &[Rename], quirks: &[Quirk]) -> Vec<Entry> {
+    let Ok(files) = std::fs::read_dir(esp.join(DIRECTORY)) else { return Vec::new() };
     let mut entries: Vec<_> = files
         .filter_map(|file| {
             let path = file.ok()?.path();
-            let id = path.file_name()?.to_str()?.to_lowercase();
+            let mut name = PathBuf::from(DIRECTORY).join(path.file_name()?);
+            for rename in renames.iter().filter(|_| !quirks.contains(&Quirk::RenameTorn)) {
+                if rename.from == name {
+                    name.clone_from(&rename.to);
+                }
+            }
+            let file = name.file_name()?.to_str()?.to_owned();
+            let mut id = file.to_lowercase();
             let named = id.ends_with(".conf") && !id.starts_with('.') && !id.starts_with("auto-");
             if !named {
                 return None;
             }
-            let entry = parse(id, &read_text(&path)?)?;
+            let tries = tries(&file);
+            if tries.is_some() && quirks.contains(&Quirk::NewLoader) {
+                // Since systemd#38897 an entry is called what it is without a count.
+                id = format!("{}.conf", id.rsplit_once('+')?.0);
+            }
+            let entry = Entry { file, tries, ..parse(id, &read_text(&path)?)? };
             // Its file has to be there; whether it is a program shows when it is started.
             esp::find(esp, &entry.program)?;
             Some(entry)
@@ -68,7 +154,10 @@ fn parse(id: String, text: &str) -> Option<Entry> {
     let mut entry = Entry { id, ..Entry::default() };
     for (key, value) in lines(text) {
         match key {
-            "efi" | "linux" => entry.program = value.replace('/', "\\"),
+            "efi" | "linux" => {
+                entry.program = value.replace('/', "\\");
+                entry.is_linux = key == "linux";
+            }
             "sort-key" => entry.sort_key = Some(value.to_owned()),
             "machine-id" => entry.machine_id = value.to_owned(),
             "version" => entry.version = value.to_owned(),
@@ -80,6 +169,8 @@ fn parse(id: String, text: &str) -> Option<Entry> {
 
 /// `config_entry_compare` of boot.c.
 fn order(a: &Entry, b: &Entry) -> Ordering {
+    let is_used_up = |entry: &Entry| entry.tries.is_some_and(|tries| tries.left == 0);
+    let by_tries = is_used_up(a).cmp(&is_used_up(b));
     let by_key = match (&a.sort_key, &b.sort_key) {
         (Some(key_a), Some(key_b)) => key_a
             .cmp(key_b)
@@ -87,7 +178,11 @@ fn order(a: &Entry, b: &Entry) -> Ordering {
             .then_with(|| version::compare(&b.version, &a.version)),
         (a, b) => a.is_none().cmp(&b.is_none()),
     };
-    by_key.then_with(|| version::compare(&b.id, &a.id))
+    let more = |entry: &Entry| entry.tries.map_or((0, 0), |t| (u64::MAX - t.left, t.done));
+    by_tries
+        .then(by_key)
+        .then_with(|| version::compare(&b.id, &a.id))
+        .then_with(|| more(a).cmp(&more(b)))
 }
 
 fn read_text(path: &Path) -> Option<String> {
@@ -136,7 +231,7 @@ mod tests {
 
     fn chosen(files: &[(&str, &str)]) -> Option<String> {
         let directory = esp_with(files);
-        choose(directory.path(), &mut Variables::default()).map(|entry| entry.id)
+        choose(directory.path(), &mut Variables::default(), &[], &[]).map(|entry| entry.id)
     }
 
     const A: (&str, &str) = ("EFI/flipside/boot-a.efi", "");
@@ -191,7 +286,56 @@ mod tests {
         let directory = esp_with(&files);
         let mut variables = Variables::default();
         variables.set_loader_text("LoaderEntryOneShot", "flipside-b.conf");
-        assert_eq!(choose(directory.path(), &mut variables).unwrap().id, "flipside-b.conf");
-        assert_eq!(choose(directory.path(), &mut variables).unwrap().id, "flipside-a.conf");
+        assert_eq!(
+            choose(directory.path(), &mut variables, &[], &[]).unwrap().id,
+            "flipside-b.conf"
+        );
+        assert_eq!(
+            choose(directory.path(), &mut variables, &[], &[]).unwrap().id,
+            "flipside-a.conf"
+        );
+    }
+
+    #[test]
+    fn an_entry_with_tries_left_boots_by_its_key_and_a_used_up_one_comes_last() {
+        let trial = "sort-key flipside\nlinux /EFI/flipside/boot-b.efi\n";
+        let a = entry_a("sort-key flipside-0\nefi /EFI/flipside/boot-a.efi\n");
+        let b = entry_b("sort-key flipside-1\nefi /EFI/flipside/boot-b.efi\n");
+        for (name, expected, next) in [
+            ("flipside-b+1.conf", "flipside-b+1.conf", Some("flipside-b+0-1.conf")),
+            ("flipside-b+2-3.conf", "flipside-b+2-3.conf", Some("flipside-b+1-4.conf")),
+            ("flipside-b+0-1.conf", "flipside-a.conf", None),
+            ("flipside-b+0.conf", "flipside-a.conf", None),
+            // No count: an entry like others, and the first by its key.
+            ("flipside-b+x.conf", "flipside-b+x.conf", None),
+        ] {
+            let path = format!("loader/entries/{name}");
+            let directory = esp_with(&[A, B, a, b, (&path, trial)]);
+            let esp = directory.path();
+            let chosen = choose(esp, &mut Variables::default(), &[], &[]).unwrap();
+            assert_eq!(chosen.id, expected);
+            let rename = chosen.count(&[]);
+            let to = rename.as_ref().map(|rename| rename.to.file_name().unwrap().to_str().unwrap());
+            assert_eq!(to, next, "{name}");
+            let Some(rename) = rename else { continue };
+            let renamed = listed(esp, std::slice::from_ref(&rename), &[]);
+            assert!(renamed.iter().any(|entry| Some(entry.file.as_str()) == next));
+            rename.apply(esp, &[]).unwrap();
+            assert_eq!(listed(esp, &[], &[]), renamed);
+            assert_eq!(chosen.count(&[Quirk::RenameLost]), None);
+        }
+    }
+
+    #[test]
+    fn a_new_systemd_boot_counts_no_efi_entries_and_leaves_counts_out_of_names() {
+        for (key, counted) in [("linux", true), ("efi", false)] {
+            let text = format!("sort-key flipside\n{key} /EFI/flipside/boot-b.efi\n");
+            let directory = esp_with(&[B, ("loader/entries/flipside-b+1.conf", &text)]);
+            let quirks = [Quirk::NewLoader];
+            let entry = choose(directory.path(), &mut Variables::default(), &[], &quirks).unwrap();
+            assert_eq!(entry.id, "flipside-b.conf");
+            assert_eq!(entry.count(&quirks).is_some(), counted, "{key}");
+            assert!(entry.count(&[]).is_some(), "{key}");
+        }
     }
 }

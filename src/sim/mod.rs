@@ -39,7 +39,7 @@ use serde::{Deserialize, Serialize};
 pub use boot::{BootOptions, Ending, Outcome, Promote, Promotion, boot};
 pub use error::SimError;
 pub use judge::{Booted, Judge, Power, Verdict};
-pub use new::{NewOptions, create};
+pub use new::{Backend, NewOptions, create};
 pub use quirk::Quirk;
 
 /// One of the two slots.

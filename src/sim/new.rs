@@ -23,12 +23,24 @@ const DEFAULT_ESP_SIZE: u64 = 64 << 20;
 /// Of the data partition, in bytes: a machine in a directory has its data in directories.
 const DEFAULT_DATA_SIZE: u64 = 0;
 
+/// How the host boots its slots: its `boot.backend`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum Backend {
+    /// UEFI boot entries
+    #[default]
+    Uefi,
+    /// systemd-boot's entries; NVRAM knows no slots
+    SystemdBoot,
+}
+
 /// What machine to make. Only `images` has no default.
 #[derive(Debug, Clone, Default)]
 pub struct NewOptions {
     /// `oci:DIR` or `oci:DIR:TAG`: the first is installed in slot A, whatever else the layouts
     /// hold is what slots may hold later.
     pub images: Vec<String>,
+    /// How the host boots its slots.
+    pub backend: Backend,
     /// `track.image` of the host; by default the last of `images`.
     pub track: Option<String>,
     /// Payloads besides `system` that get partitions, `NAME-a` and `NAME-b`.
@@ -90,7 +102,7 @@ pub fn create(directory: &Path, options: &NewOptions) -> Result<String, SimError
     }
     let installed = installed(directory, &state, built.digest)?.clone();
     write_files(directory, options, &locations)?;
-    let variables = first_variables(directory, &state, &installed)?;
+    let variables = first_variables(directory, &state, &installed, options.backend)?;
     let efivars = directory.join(VARIABLES);
     variables.store(&efivars).at("write", &efivars)?;
     state.remember(&variables);
@@ -154,6 +166,9 @@ fn write_files(
     let mut config = toml::Table::new();
     let table = |pairs: Vec<(String, toml::Value)>| toml::Value::Table(pairs.into_iter().collect());
     config.insert("track".into(), table(vec![("image".into(), track.into())]));
+    if options.backend == Backend::SystemdBoot {
+        config.insert("boot".into(), table(vec![("backend".into(), "systemd-boot".into())]));
+    }
     if !options.payloads.is_empty() {
         let labels = options.payloads.iter().map(|payload| {
             let label = |letter| (letter, format!("{payload}-{letter}").into());
@@ -172,12 +187,16 @@ fn first_variables(
     directory: &Path,
     state: &State,
     image: &KnownImage,
+    backend: Backend,
 ) -> Result<Variables, SimError> {
     let machine =
         Machine::open(directory, state).map_err(|reason| no_machine(directory, &reason))?;
     let mut variables = Variables::default();
     let description = format!("{} {}", image.name, Slot::A);
-    let ours = tidy::file_entry(&machine, &description, &Slot::A.boot_file());
+    let ours = match backend {
+        Backend::Uefi => tidy::file_entry(&machine, &description, &Slot::A.boot_file()),
+        Backend::SystemdBoot => None,
+    };
     let entries = [ours, Some(tidy::disk_entry()), Some(tidy::network_entry())];
     let mut order = Vec::new();
     for (number, entry) in (0..).zip(entries.into_iter().flatten()) {

@@ -75,6 +75,14 @@ pub enum Quirk {
     WrongBootCurrent,
     /// a damaged primary partition table is not repaired from the backup, as EDK2 does before it boots
     NoTableRepair,
+    /// the loader cannot rename an entry to count a try: the firmware does not write to FAT
+    RenameLost,
+    /// the power goes while the loader renames an entry: it is there under neither name
+    RenameTorn,
+    /// the power goes while the loader renames an entry: it is there under both names
+    RenameDoubled,
+    /// systemd-boot as from 258 on: tries of `efi` entries are not counted
+    NewLoader,
     /// the stub of systemd 252: StubImageIdentifier and StubDevicePartUUID are not set
     OldStub,
 }

@@ -89,7 +89,7 @@ pub fn decide(situation: &Situation, tag: &Digest) -> Course {
             return Course::Refuse(Refusal::defer(
                 "bootnext-ignored",
                 format!(
-                    "BootNext named slot {} before this boot, and the firmware did not follow it",
+                    "slot {} was to boot once before this boot, and the machine did not boot it",
                     situation.target()
                 ),
             ));

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use super::course::Refusal;
 use crate::code::{Coded, Severity};
 use crate::host::HostError;
+use crate::host::boot::BootError;
 use crate::host::efi::EfiError;
 use crate::host::esp::EspError;
 use crate::image::ImageError;
@@ -57,6 +58,9 @@ pub enum UpdateError {
     /// The firmware.
     #[error(transparent)]
     Efi(#[from] EfiError),
+    /// The way to boot slots.
+    #[error(transparent)]
+    Boot(#[from] BootError),
     /// The ESP.
     #[error(transparent)]
     Esp(#[from] EspError),
@@ -84,6 +88,7 @@ impl UpdateError {
             Self::Source(error) if error.code() == "stopped" => Severity::Defer,
             Self::NoBootManager { .. } => Severity::Block,
             Self::Efi(error) => error.severity(),
+            Self::Boot(error) => error.severity(),
             _ => Severity::Error,
         }
     }
@@ -103,6 +108,7 @@ impl Coded for UpdateError {
             Self::Host(error) => error.code(),
             Self::NoBootManager { code, .. } => code,
             Self::Efi(error) => error.code(),
+            Self::Boot(error) => error.code(),
             Self::Esp(error) => error.code(),
             Self::Source(error) => error.code(),
             Self::Image(error) => error.code(),

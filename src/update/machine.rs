@@ -14,7 +14,7 @@ use super::situation::{Situation, SlotFacts};
 use super::transaction::{BOOT_FILE_PAYLOAD, SYSTEM_PAYLOAD};
 use super::{Run, UpdateError};
 use crate::code::Coded as _;
-use crate::config::HostConfig;
+use crate::config::{self, HostConfig};
 use crate::host::boot::{Backend, Next};
 use crate::host::cmdline::CommandLine;
 use crate::host::disk::Disk;
@@ -25,6 +25,7 @@ use crate::host::os_release::OsRelease;
 use crate::host::place::{self, Place};
 use crate::host::region::Region;
 use crate::host::running::{self, Running};
+use crate::host::systemd_boot::SystemdBoot;
 use crate::host::{Partition, Root, Slot};
 use crate::image::Architecture;
 use crate::report::history::{self, Happening, HistoryFile};
@@ -41,7 +42,7 @@ pub struct Machine {
     pub durable: Durable,
     root: Root,
     host: HostConfig,
-    boot: Result<UefiBoot, EfiError>,
+    boot: Result<Box<dyn Backend>, EfiError>,
     place: Place,
     os: OsRelease,
     by_kexec: bool,
@@ -53,6 +54,32 @@ pub fn architecture() -> Result<Architecture, UpdateError> {
         Refusal::block("architecture-unknown", "flipside knows UEFI on x86_64 and aarch64 only")
             .into()
     })
+}
+
+/// The way to boot slots that `boot.backend` asks for: the one place that chooses.
+fn backend(
+    choice: config::Backend,
+    variables: Result<Variables, EfiError>,
+    place: &Place,
+    esp: &Esp,
+    os: &OsRelease,
+) -> Result<Box<dyn Backend>, EfiError> {
+    match choice {
+        config::Backend::Uefi => {
+            let (sector, partition) = (place.esp_disk().sector_size(), &place.esp);
+            let sector = u64::from(sector).max(1);
+            let identity = EspIdentity {
+                number: partition.number,
+                start_lba: partition.start / sector,
+                size_lba: partition.size / sector,
+                uuid: partition.uuid,
+            };
+            Ok(Box::new(UefiBoot::new(variables?, identity, &os.name, esp.architecture())))
+        }
+        config::Backend::SystemdBoot => {
+            Ok(Box::new(SystemdBoot::new(esp.clone(), &os.name, variables.ok())))
+        }
+    }
 }
 
 impl Machine {
@@ -86,16 +113,7 @@ impl Machine {
         };
         let running = running::determine(root, &place.disk, host, facts)?;
         let os = OsRelease::read(root);
-        let boot = variables.map(|variables| {
-            let sector = u64::from(place.esp_disk().sector_size()).max(1);
-            let identity = EspIdentity {
-                number: partition.number,
-                start_lba: partition.start / sector,
-                size_lba: partition.size / sector,
-                uuid: partition.uuid,
-            };
-            UefiBoot::new(variables, identity, &os.name, architecture)
-        });
+        let boot = backend(run.config.boot.backend, variables, &place, &esp, &os);
         Ok(Some(Self {
             journal: Journal::new(root, durable),
             durable: durable.clone(),
@@ -118,10 +136,10 @@ impl Machine {
     /// The way to boot slots.
     ///
     /// # Errors
-    /// Why there is none: this host has no EFI variables.
+    /// Why there is none: this host has no EFI variables, and `boot.backend` needs them.
     pub fn boot(&self) -> Result<&dyn Backend, UpdateError> {
         match &self.boot {
-            Ok(boot) => Ok(boot),
+            Ok(boot) => Ok(boot.as_ref()),
             Err(error) => {
                 Err(UpdateError::NoBootManager { what: error.to_string(), code: error.code() })
             }

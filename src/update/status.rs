@@ -11,8 +11,7 @@ use super::machine::Machine;
 use super::situation::{Aftermath, Situation, SlotFacts};
 use super::{Run, UpdateError};
 use crate::code::{Coded as _, Severity, sentence};
-use crate::host::boot::{self, EntryKind};
-use crate::host::efi::BootNumber;
+use crate::host::boot::{self, EntryKind, EntryName};
 use crate::host::esp::BootFileState;
 use crate::host::{Root, Slot};
 use crate::image::{Architecture, Digest};
@@ -130,7 +129,7 @@ fn describe(status: &mut Status, machine: &Machine, situation: &Situation) {
     status.boot_next = match &situation.next {
         boot::Next::Nothing => None,
         boot::Next::Slot(slot) => status.slot(*slot).and_then(|s| s.boot_entry.clone()),
-        boot::Next::Foreign { number, .. } => Some(digits(*number)),
+        boot::Next::Foreign { number, .. } => Some(EntryName::Number(*number).to_string()),
     };
     status.boot_order = entries.iter().filter(|e| e.is_listed).map(describe_entry).collect();
     status.held = situation.failed.held;
@@ -190,7 +189,7 @@ fn describe_slot(situation: &Situation, slot: Slot, entry: Option<&boot::BootEnt
             BootFileState::Bootable => BootFile::Bootable,
         },
         loader_entry: Some(facts.loader_entry.is_some()),
-        boot_entry: entry.map(|entry| digits(entry.number)),
+        boot_entry: entry.map(|entry| entry.name.to_string()),
     }
 }
 
@@ -215,14 +214,9 @@ fn slot_state(situation: &Situation, slot: Slot, facts: &SlotFacts) -> SlotState
     }
 }
 
-/// As the variable's name has it, without `Boot`.
-fn digits(number: BootNumber) -> String {
-    format!("{:04X}", number.0)
-}
-
 fn describe_entry(entry: &boot::BootEntry) -> BootEntry {
     BootEntry {
-        number: digits(entry.number),
+        number: entry.name.to_string(),
         description: entry.description.clone(),
         what: match entry.kind {
             EntryKind::Slot(Slot::A) => BootTarget::SlotA,

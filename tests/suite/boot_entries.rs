@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use flipside::code::{Coded as _, Severity};
 use flipside::host::Slot;
-use flipside::host::boot::{Backend as _, EntryKind, Next, Standing};
+use flipside::host::boot::{Backend as _, BootError, EntryKind, EntryName, Next, Standing};
 use flipside::host::durable::{Durable, Step};
 use flipside::host::efi::{BootNumber, EfiError};
 
@@ -212,9 +212,12 @@ fn entries_of_others_are_never_written() {
         let foreign: Vec<u16> = boot
             .order()
             .unwrap()
-            .iter()
+            .into_iter()
             .filter(|e| matches!(e.kind, EntryKind::Foreign | EntryKind::Removable))
-            .map(|e| e.number.0)
+            .map(|e| match e.name {
+                EntryName::Number(number) => number.0,
+                EntryName::File(name) => panic!("{name} is no number"),
+            })
             .collect();
         let read = || -> Vec<_> {
             foreign.iter().map(|n| nvram.data(&format!("Boot{n:04X}")).unwrap()).collect()
@@ -358,7 +361,7 @@ fn a_firmware_error_has_its_code_and_changes_no_slot() {
         let steps = Steps::with(move |_| Some(errno.into()));
         let error = nvram.boot(&steps.durable()).secure(Slot::A).unwrap_err();
         assert_eq!(error.code(), code);
-        if let EfiError::Full { size, dumps, .. } = &error {
+        if let BootError::Efi(EfiError::Full { size, dumps, .. }) = &error {
             assert_eq!((*size, *dumps), (slot('a').len(), 1));
             assert!(error.to_string().contains("dump-type0-*"), "{error}");
         }

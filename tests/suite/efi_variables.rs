@@ -6,7 +6,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 
 use flipside::code::Coded as _;
-use flipside::host::boot::{Backend as _, Standing};
+use flipside::host::boot::{Backend as _, BootError, Standing};
 use flipside::host::durable::{Durable, Observer, Step};
 use flipside::host::efi::{EfiError, GLOBAL_VARIABLE, Variables, esp_hint, evidence};
 use flipside::host::{Root, Slot};
@@ -196,7 +196,7 @@ fn an_unreadable_variable_is_an_error_not_an_absence() {
     let path = nvram.efivars().join("BootOrder-8be4df61-93ca-11d2-aa0d-00e098032b8c");
     std::fs::create_dir(path).unwrap();
     let error = nvram.boot(&Durable::new()).secure(Slot::A).unwrap_err();
-    assert!(matches!(error, EfiError::Read { .. }), "{error}");
+    assert!(matches!(error, BootError::Efi(EfiError::Read { .. })), "{error}");
 }
 
 #[test]

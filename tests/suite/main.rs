@@ -48,6 +48,7 @@ mod returns;
 mod sim;
 mod sim_quirks;
 mod status;
+mod systemd_boot;
 mod transaction;
 mod update_faults;
 mod update_processes;

@@ -12,7 +12,7 @@ use flipside::image::Digest;
 use flipside::policy::Initiative;
 use flipside::report::progress::Silent;
 use flipside::report::{Follow, Status, StatusFile};
-use flipside::sim::{self, BootOptions, Ending, NewOptions, Power, Promote};
+use flipside::sim::{self, Backend, BootOptions, Ending, NewOptions, Power, Promote};
 use flipside::stop::Stop;
 use flipside::update::{self, Outcome, Promotion, Run, UpdateError};
 use tempfile::TempDir;
@@ -37,6 +37,17 @@ impl TestHost {
 
     /// Has `image` in slot A and has never booted to success.
     pub fn unproven(image: &ImageBuilder) -> Self {
+        Self::unproven_by(Backend::Uefi, image)
+    }
+
+    /// Runs `image`, from slot A, promoted, on a host with another boot backend.
+    pub fn running_by(backend: Backend, image: &ImageBuilder) -> Self {
+        let host = Self::unproven_by(backend, image);
+        assert_eq!(host.boot(), "A 1 promoted");
+        host
+    }
+
+    pub fn unproven_by(backend: Backend, image: &ImageBuilder) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let track = directory.path().join("track");
         let host = Self { directory, track };
@@ -45,6 +56,7 @@ impl TestHost {
         let options = NewOptions {
             images: vec![reference.clone()],
             track: Some(reference),
+            backend,
             esp_size: Some(4 << 20),
             slot_size: Some(1 << 20),
             seed: Some(1),
@@ -175,10 +187,16 @@ pub fn boot(path: &Path, fail: bool, power: Power) -> String {
     }
 }
 
-/// A stand-in for systemd-boot: `sim` plays it and starts nothing.
+/// A stand-in for systemd-boot, by what it says of itself: `sim` plays it and starts nothing.
+#[allow(dead_code)]
+pub fn loader_program(version: &str) -> Vec<u8> {
+    let mut program = super::images::kernel(flipside::image::Architecture::X86_64, 9, 5000);
+    program.extend(format!("#### LoaderInfo: systemd-boot {version} ####").bytes());
+    program
+}
+
 fn loader(directory: &Path) -> PathBuf {
     let path = directory.join("loader.efi");
-    std::fs::write(&path, super::images::kernel(flipside::image::Architecture::X86_64, 9, 5000))
-        .unwrap();
+    std::fs::write(&path, loader_program("252.39-1~deb12u2")).unwrap();
     path
 }

@@ -15,7 +15,7 @@ use super::load_option::{LoadOption, description};
 use super::variables::{GLOBAL_VARIABLE, Variables};
 use super::{EfiError, boot_file_path};
 use crate::host::Slot;
-use crate::host::boot::{Backend, BootEntry, EntryKind, Next, Standing};
+use crate::host::boot::{Backend, BootEntry, BootError, EntryKind, EntryName, Next, Standing};
 use crate::image::Architecture;
 
 /// What a variable costs besides its data and name: the header of EDK2's authenticated
@@ -157,24 +157,25 @@ fn refuse_foreign_next(entries: &Entries) -> Result<(), EfiError> {
 }
 
 impl Backend for UefiBoot {
-    fn check(&self, _running: Slot) -> Result<(), EfiError> {
+    fn check(&self, _running: Slot) -> Result<(), BootError> {
         self.variables.check_writable()?;
         let entries = self.read()?;
         refuse_foreign_next(&entries)?;
         let needed = self.needed(&entries);
         match self.variables.room() {
             Some(room) if room.free < needed => {
-                Err(EfiError::NoRoom { free: room.free, needed, dumps: self.variables.dumps() })
+                let dumps = self.variables.dumps();
+                Err(EfiError::NoRoom { free: room.free, needed, dumps }.into())
             }
             _ => Ok(()),
         }
     }
 
-    fn next(&self) -> Result<Next, EfiError> {
+    fn next(&self) -> Result<Next, BootError> {
         Ok(next(&self.read()?))
     }
 
-    fn first(&self) -> Result<Option<Slot>, EfiError> {
+    fn first(&self) -> Result<Option<Slot>, BootError> {
         let entries = self.read()?;
         Ok(entries.order.numbers().iter().find_map(|number| {
             let entry = entries.entries.get(number)?;
@@ -185,7 +186,7 @@ impl Backend for UefiBoot {
         }))
     }
 
-    fn secure(&self, running: Slot) -> Result<(), EfiError> {
+    fn secure(&self, running: Slot) -> Result<(), BootError> {
         let entries = self.read()?;
         let Chosen { number, superfluous } = self.ensure_entry(running, &entries)?;
         // P5: before the target's and the removable-media loader's; no further, because others
@@ -198,7 +199,7 @@ impl Backend for UefiBoot {
         Ok(())
     }
 
-    fn add(&self, target: Slot, standing: Standing) -> Result<(), EfiError> {
+    fn add(&self, target: Slot, standing: Standing) -> Result<(), BootError> {
         let entries = self.read()?;
         let running = target.other();
         // P5: only behind a running slot that boots by itself.
@@ -221,7 +222,7 @@ impl Backend for UefiBoot {
         Ok(())
     }
 
-    fn arm(&self, target: Slot) -> Result<(), EfiError> {
+    fn arm(&self, target: Slot) -> Result<(), BootError> {
         let entries = self.read()?;
         refuse_foreign_next(&entries)?;
         let number = entries
@@ -230,19 +231,19 @@ impl Backend for UefiBoot {
             // FIELD: rauc, fwupd: firmware deletes what BootOrder does not list.
             .find(|number| entries.is_right(*number) && entries.order.contains(*number))
             .ok_or(EfiError::EntryMissing { slot: target })?;
-        self.variables.write("BootNext", GLOBAL_VARIABLE, &number.to_data())
+        Ok(self.variables.write("BootNext", GLOBAL_VARIABLE, &number.to_data())?)
     }
 
-    fn disarm(&self, target: Slot) -> Result<(), EfiError> {
+    fn disarm(&self, target: Slot) -> Result<(), BootError> {
         match self.next()? {
             Next::Slot(slot) if slot == target => {
-                self.variables.remove("BootNext", GLOBAL_VARIABLE)
+                Ok(self.variables.remove("BootNext", GLOBAL_VARIABLE)?)
             }
             _ => Ok(()),
         }
     }
 
-    fn prefer(&self, slot: Slot, standing: Standing) -> Result<(), EfiError> {
+    fn prefer(&self, slot: Slot, standing: Standing) -> Result<(), BootError> {
         let entries = self.read()?;
         let front = self.ensure_entry(slot, &entries)?;
         let mut superfluous = front.superfluous;
@@ -263,7 +264,7 @@ impl Backend for UefiBoot {
         Ok(())
     }
 
-    fn order(&self) -> Result<Vec<BootEntry>, EfiError> {
+    fn order(&self) -> Result<Vec<BootEntry>, BootError> {
         let entries = self.read()?;
         let listed = entries.order.numbers().iter().copied();
         let unlisted = Slot::BOTH.into_iter().flat_map(|slot| entries.of_slot(slot));
@@ -271,7 +272,7 @@ impl Backend for UefiBoot {
         let entry = |number| {
             let entry = entries.entries.get(&number);
             BootEntry {
-                number,
+                name: EntryName::Number(number),
                 description: entry.map_or_else(String::new, |entry| entry.description()),
                 kind: entries.kind(number),
                 is_active: entry.is_some_and(|entry| entry.is_bootable()),

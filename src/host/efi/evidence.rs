@@ -67,7 +67,11 @@ pub fn evidence(
     Ok(facts)
 }
 
-fn loader_text(variables: &Variables, name: &str) -> Result<Option<String>, EfiError> {
+/// A variable of the loader's; `None` also where it is empty.
+///
+/// # Errors
+/// [`EfiError::Read`].
+pub fn loader_text(variables: &Variables, name: &str) -> Result<Option<String>, EfiError> {
     let variable = variables.read(name, LOADER_VARIABLE)?;
     let text = variable.map(|variable| text::printable(&text::decode(&variable.data)));
     Ok(text.filter(|text| !text.is_empty()))
@@ -94,16 +98,19 @@ fn entry_boot_file(id: &str, esp_directory: &Path) -> Option<String> {
         return None;
     }
     let entries = esp_directory.join("loader/entries");
-    // systemd-boot gives the file's name; loaders before 243 left out its suffix.
+    // systemd-boot gives the file's name; loaders before 243 left out its suffix. One with a count
+    // was renamed since; the slot's own has the same name without it.
+    let uncounted = id.split_once('+').map(|(name, _)| format!("{name}.conf"));
     let file = [id.to_owned(), format!("{id}.conf")]
         .into_iter()
+        .chain(uncounted)
         .filter(|name| name.ends_with(".conf"))
         .find_map(|name| File::open(entries.join(name)).ok())?;
     let mut entry = Vec::new();
     file.take(64 << 10).read_to_end(&mut entry).ok()?;
     String::from_utf8_lossy(&entry).lines().find_map(|line| {
         let (key, value) = line.trim().split_once([' ', '\t'])?;
-        (key == "efi").then(|| text::printable(value.trim()))
+        matches!(key, "efi" | "linux").then(|| text::printable(value.trim()))
     })
 }
 

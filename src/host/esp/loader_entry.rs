@@ -26,17 +26,22 @@ impl LoaderEntry {
 
 const SORT_KEY: &str = "sort-key   flipside-";
 
-fn efi_path(slot: Slot) -> String {
+pub(super) fn efi_path(slot: Slot) -> String {
     format!("/EFI/flipside/boot-{}.efi", slot.letter())
+}
+
+/// A title that stays on its line, and the entry within a sector.
+pub(super) fn one_title(title: &str) -> String {
+    let title: String =
+        title.chars().map(|c| if c.is_control() { ' ' } else { c }).take(60).collect();
+    title.trim().to_owned()
 }
 
 /// The whole file: less than a sector, and as long for a preferred entry as for another.
 fn contents(slot: Slot, title: &str, is_preferred: bool) -> String {
-    let title: String =
-        title.chars().map(|c| if c.is_control() { ' ' } else { c }).take(60).collect();
     format!(
         "title      {}\n{SORT_KEY}{}\nefi        {}\n",
-        title.trim(),
+        one_title(title),
         if is_preferred { '0' } else { '1' },
         efi_path(slot)
     )
@@ -97,11 +102,15 @@ impl Esp {
         self.durable.sync(&file).map_err(failed)
     }
 
-    /// Removes the entry for `slot`, durably; before its boot file becomes unbootable.
+    /// Removes the entries for `slot`, durably, also one with a count that another boot backend
+    /// left; before its boot file becomes unbootable.
     ///
     /// # Errors
     /// Any of [`EspError`]'s.
     pub fn remove_loader_entry(&self, slot: Slot) -> Result<(), EspError> {
+        if !self.counted_entries(slot)?.is_empty() {
+            self.remove_counted_entries(slot)?;
+        }
         self.remove_durably(&Self::entry_name(slot))
     }
 }

@@ -8,9 +8,11 @@
 //! change is durable.
 
 mod boot_file;
+mod counted_entry;
 mod error;
 mod failed;
 mod installed;
+mod loader;
 mod loader_entry;
 mod program;
 mod slot_files;
@@ -20,8 +22,10 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 pub use boot_file::{BootFile, FIRST_SECTOR};
+pub use counted_entry::CountedEntry;
 pub use error::EspError;
 pub use installed::InstalledBootFile;
+pub use loader::systemd_boot_version;
 pub use loader_entry::LoaderEntry;
 pub use program::BootFileState;
 pub use small_file::{Proof, Stored};
@@ -63,7 +67,7 @@ impl Esp {
 
     /// Whether the removable-media loader is there: what boots when NVRAM was wiped.
     pub fn has_removable_loader(&self) -> bool {
-        self.directory.join("EFI/BOOT").join(self.architecture.removable_media_file()).is_file()
+        self.path(&self.removable_loader_name()).is_file()
     }
 
     /// Free room, in bytes.

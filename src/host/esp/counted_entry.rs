@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The entry of a trial: systemd-boot counts its tries in the file's name, `+LEFT-DONE` before
+//! the suffix (Boot Loader Specification, "Boot counting").
+//!
+//! It stands beside the slot's own entry, under the same name with a count. That keeps
+//! `systemd-bless-boot` off: it would take the count away, and does not where a file of that
+//! name is there.
+
+use std::path::{Path, PathBuf};
+
+use super::loader_entry::{efi_path, one_title};
+use super::{Esp, EspError, Stored};
+use crate::host::Slot;
+
+const DIRECTORY: &str = "loader/entries";
+
+/// An entry with a count.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CountedEntry {
+    /// The file's name.
+    pub name: String,
+    /// How often systemd-boot still starts it before it sorts it last.
+    pub tries_left: u32,
+    /// Whether it starts the slot's boot file; a file that was cut off starts nothing.
+    pub starts_slot: bool,
+}
+
+/// The whole file, less than a sector. Its sort-key comes before those of the slots' own
+/// entries. It says `linux`, not `efi`: systemd-boot counts no tries of the latter from 258 on
+/// (systemd#40405).
+fn contents(slot: Slot, title: &str) -> String {
+    format!(
+        "title      {} (trial)\nsort-key   flipside\nlinux      {}\n",
+        one_title(title),
+        efi_path(slot)
+    )
+}
+
+fn starts(slot: Slot, text: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(text);
+    text.lines().filter_map(|line| line.trim().split_once([' ', '\t'])).any(|(key, value)| {
+        matches!(key, "linux" | "efi") && value.trim().eq_ignore_ascii_case(&efi_path(slot))
+    })
+}
+
+/// The tries left in the name of an entry of `slot`; `None` for every other name.
+fn tries_left(slot: Slot, name: &str) -> Option<u32> {
+    let name = name.to_ascii_lowercase();
+    let count = name.strip_prefix(&format!("flipside-{}+", slot.letter()))?;
+    let (left, done) = match count.strip_suffix(".conf")?.split_once('-') {
+        Some((left, done)) => (left, done),
+        None => (count.strip_suffix(".conf")?, "0"),
+    };
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    (is_number(left) && is_number(done)).then(|| left.parse().unwrap_or(u32::MAX))
+}
+
+impl Esp {
+    /// The name that `slot` has while it waits for its trial.
+    fn trial_name(slot: Slot) -> PathBuf {
+        Path::new(DIRECTORY).join(format!("flipside-{}+1.conf", slot.letter()))
+    }
+
+    /// The entries with a count for `slot`, by name.
+    ///
+    /// # Errors
+    /// [`EspError::Read`], [`EspError::Damaged`].
+    pub fn counted_entries(&self, slot: Slot) -> Result<Vec<CountedEntry>, EspError> {
+        let directory = Path::new(DIRECTORY);
+        let failed = |error| self.read_error(directory, error);
+        let files = match std::fs::read_dir(self.path(directory)) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            files => files.map_err(failed)?,
+        };
+        let mut found = Vec::new();
+        for file in files {
+            let Ok(name) = file.map_err(failed)?.file_name().into_string() else { continue };
+            let Some(tries_left) = tries_left(slot, &name) else { continue };
+            let stored = self.read_small(&directory.join(&name))?;
+            let starts_slot = stored.present().is_some_and(|text| starts(slot, &text));
+            found.push(CountedEntry { name, tries_left, starts_slot });
+        }
+        found.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(found)
+    }
+
+    /// Makes an entry for one try of `slot`, whose boot file has to be bootable. It sorts before
+    /// every other of flipside's as soon as it is whole.
+    ///
+    /// # Errors
+    /// Any of [`EspError`]'s.
+    pub fn write_counted_entry(&self, slot: Slot, title: &str) -> Result<(), EspError> {
+        self.write_small(&Self::trial_name(slot), contents(slot, title).as_bytes())
+    }
+
+    /// Removes the entries with a count for `slot`, used up or not, and makes their absence
+    /// durable also where another run removed them.
+    ///
+    /// # Errors
+    /// Any of [`EspError`]'s.
+    pub fn remove_counted_entries(&self, slot: Slot) -> Result<(), EspError> {
+        let directory = Path::new(DIRECTORY);
+        for entry in self.counted_entries(slot)? {
+            let name = directory.join(&entry.name);
+            let failed = |error| self.write_error(&name, error);
+            self.durable.unlink(&self.path(&name)).map_err(failed)?;
+        }
+        if !self.path(directory).is_dir() {
+            return Ok(());
+        }
+        let failed = |error| self.write_error(directory, error);
+        self.durable.sync_directory(&self.path(directory)).map_err(failed)
+    }
+
+    /// What `loader/loader.conf` sets as the entry that boots whatever the order says.
+    ///
+    /// # Errors
+    /// [`EspError::Read`], [`EspError::Damaged`].
+    pub fn loader_default(&self) -> Result<Option<String>, EspError> {
+        let Stored::Present(text) = self.read_small(Path::new("loader/loader.conf"))? else {
+            return Ok(None);
+        };
+        let text = String::from_utf8_lossy(&text);
+        let keys = text.lines().filter_map(|line| line.trim().split_once([' ', '\t']));
+        Ok(keys.filter(|(key, _)| *key == "default").last().map(|(_, v)| v.trim().to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tries_are_read_from_the_name_as_systemd_boot_reads_them() {
+        for (name, expected) in [
+            ("flipside-b+1.conf", Some(1)),
+            ("flipside-b+0-1.conf", Some(0)),
+            ("flipside-b+2-0.conf", Some(2)),
+            ("FLIPSIDE-B+3.CONF", Some(3)),
+            ("flipside-b+99999999999.conf", Some(u32::MAX)),
+            ("flipside-b.conf", None),
+            ("flipside-a+1.conf", None),
+            ("flipside-b+.conf", None),
+            ("flipside-b+1-.conf", None),
+            ("flipside-b+1x.conf", None),
+            ("flipside-b+-1.conf", None),
+            ("flipside-b+1.conf.old", None),
+            ("flipside-bb+1.conf", None),
+        ] {
+            assert_eq!(tries_left(Slot::B, name), expected, "{name}");
+        }
+    }
+}

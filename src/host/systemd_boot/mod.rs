@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Booting slots by systemd-boot as the removable-media loader, for firmware whose `BootNext`
+//! cannot be trusted. NVRAM is never written, and need not be there.
+//!
+//! Each slot has its own entry, which never counts; the one that is preferred sorts first. A
+//! trial is one file more, `flipside-b+1.conf`, which sorts before both: arming writes it,
+//! disarming removes it. systemd-boot renames it to `flipside-b+0-1.conf` before it starts it,
+//! and sorts it last from then on. The slots' own entries are not touched by any of that, so
+//! whatever becomes of the rename, the preferred slot is what boots next, or the trial once more.
+
+mod error;
+
+pub use error::LoaderError;
+
+use super::Slot;
+use super::boot::{Backend, BootEntry, BootError, EntryKind, EntryName, Next, Standing};
+use super::efi::{Variables, evidence};
+use super::esp::{BootFileState, Esp, Stored};
+
+/// Sort keys, and used up entries last, are what systemd 252 does; that one was tested.
+const OLDEST: u32 = 252;
+
+/// Boots slots by the entries of systemd-boot.
+#[derive(Debug, Clone)]
+pub struct SystemdBoot {
+    esp: Esp,
+    product_name: String,
+    variables: Option<Variables>,
+}
+
+impl SystemdBoot {
+    /// With entries on `esp`, called `<product_name> A` and `B`. `variables` are only looked at, for
+    /// a default that somebody set there.
+    pub fn new(esp: Esp, product_name: &str, variables: Option<Variables>) -> Self {
+        Self { esp, product_name: product_name.to_owned(), variables }
+    }
+
+    fn title(&self, slot: Slot) -> String {
+        format!("{} {slot}", self.product_name)
+    }
+
+    /// Whether the entry of `slot` itself sorts first of the two; `None` where there is none, or
+    /// it is damaged and starts nothing.
+    fn is_preferred(&self, slot: Slot) -> Result<Option<bool>, BootError> {
+        let entry = self.esp.loader_entry(slot)?;
+        Ok(entry.as_present().map(|entry| entry.is_preferred))
+    }
+
+    /// Makes the entry of `slot` itself sort first, or second.
+    fn rank(&self, slot: Slot, is_preferred: bool) -> Result<(), BootError> {
+        if self.is_preferred(slot)? == Some(is_preferred) {
+            return Ok(());
+        }
+        Ok(self.esp.write_loader_entry(slot, &self.title(slot), is_preferred)?)
+    }
+
+    /// `slot` first, then the other one where it has an entry.
+    fn put_first(&self, slot: Slot) -> Result<(), BootError> {
+        self.rank(slot, true)?;
+        match self.is_preferred(slot.other())? {
+            Some(true) => self.rank(slot.other(), false),
+            _ => Ok(()),
+        }
+    }
+
+    fn is_bootable(&self, slot: Slot) -> Result<bool, BootError> {
+        Ok(self.esp.boot_file(slot)? == BootFileState::Bootable)
+    }
+
+    /// What boots whatever the order of entries says.
+    fn refuse_default(&self) -> Result<(), BootError> {
+        if let Some(pattern) = self.esp.loader_default()? {
+            return Err(LoaderError::DefaultSet { place: "loader/loader.conf", pattern }.into());
+        }
+        let Some(variables) = &self.variables else { return Ok(()) };
+        match evidence::loader_text(variables, "LoaderEntryDefault")? {
+            None => Ok(()),
+            Some(pattern) => {
+                let place = "the firmware variable LoaderEntryDefault";
+                Err(LoaderError::DefaultSet { place, pattern }.into())
+            }
+        }
+    }
+}
+
+/// The number before the first that is none.
+fn major(version: &str) -> u32 {
+    let end = version.bytes().take_while(u8::is_ascii_digit).count();
+    version.get(..end).and_then(|digits| digits.parse().ok()).unwrap_or(0)
+}
+
+impl Backend for SystemdBoot {
+    fn check(&self, _running: Slot) -> Result<(), BootError> {
+        let file = self.esp.removable_loader_name();
+        match self.esp.removable_loader_version()? {
+            None => return Err(LoaderError::Missing { file }.into()),
+            Some(version) if major(&version) < OLDEST => {
+                return Err(LoaderError::TooOld { file, version }.into());
+            }
+            Some(_) => {}
+        }
+        self.refuse_default()
+    }
+
+    fn next(&self) -> Result<Next, BootError> {
+        // Should both wait, which nothing here does, the higher name sorts first.
+        for slot in [Slot::B, Slot::A] {
+            let waits = |e: &super::esp::CountedEntry| e.starts_slot && e.tries_left > 0;
+            if self.esp.counted_entries(slot)?.iter().any(waits) {
+                return Ok(Next::Slot(slot));
+            }
+        }
+        Ok(Next::Nothing)
+    }
+
+    fn first(&self) -> Result<Option<Slot>, BootError> {
+        let mut listed = Vec::new();
+        for slot in [Slot::B, Slot::A] {
+            if let Some(is_preferred) = self.is_preferred(slot)?
+                && self.is_bootable(slot)?
+            {
+                listed.push((!is_preferred, slot));
+            }
+        }
+        // Of equal keys the higher name sorts first, so the order of the list stays.
+        Ok(listed.into_iter().min_by_key(|(is_behind, _)| *is_behind).map(|(_, slot)| slot))
+    }
+
+    fn secure(&self, running: Slot) -> Result<(), BootError> {
+        self.put_first(running)
+    }
+
+    fn add(&self, target: Slot, _standing: Standing) -> Result<(), BootError> {
+        // P5: only behind a running slot that boots by itself.
+        let running = target.other();
+        if self.is_preferred(running)? != Some(true) || !self.is_bootable(running)? {
+            return Err(LoaderError::EntryMissing { slot: running }.into());
+        }
+        self.rank(target, false)
+    }
+
+    fn arm(&self, target: Slot) -> Result<(), BootError> {
+        // systemd-boot ends where the first entry's file is no program, so that entry comes last of
+        // all. The slot's own has to be there: see the top of `esp/counted_entry.rs`.
+        if self.is_preferred(target)?.is_none() || !self.is_bootable(target)? {
+            return Err(LoaderError::EntryMissing { slot: target }.into());
+        }
+        if self.next()? == Next::Slot(target) {
+            return Ok(());
+        }
+        self.esp.remove_counted_entries(target.other())?;
+        self.esp.remove_counted_entries(target)?;
+        Ok(self.esp.write_counted_entry(target, &self.title(target))?)
+    }
+
+    fn disarm(&self, target: Slot) -> Result<(), BootError> {
+        Ok(self.esp.remove_counted_entries(target)?)
+    }
+
+    fn prefer(&self, slot: Slot, _other: Standing) -> Result<(), BootError> {
+        self.put_first(slot)
+    }
+
+    fn order(&self) -> Result<Vec<BootEntry>, BootError> {
+        let mut own = Vec::new();
+        let mut counted = Vec::new();
+        for slot in [Slot::B, Slot::A] {
+            let is_bootable = self.is_bootable(slot)?;
+            let entry = |name: String, description: String, is_listed| BootEntry {
+                name: EntryName::File(name),
+                description,
+                kind: EntryKind::Slot(slot),
+                is_active: is_bootable,
+                is_listed,
+            };
+            if let Stored::Present(present) = self.esp.loader_entry(slot)? {
+                let name = format!("flipside-{}.conf", slot.letter());
+                own.push((!present.is_preferred, entry(name, present.title, true)));
+            }
+            for waiting in self.esp.counted_entries(slot)? {
+                counted.push(entry(waiting.name, self.title(slot), false));
+            }
+        }
+        own.sort_by_key(|(is_behind, _)| *is_behind);
+        Ok(own.into_iter().map(|(_, entry)| entry).chain(counted).collect())
+    }
+}
