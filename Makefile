@@ -2,17 +2,19 @@
 #
 #   make demo    a whole update, a failed one and a fall-back, on a host in a directory
 #   make test    every test that needs no virtual machine
+#   make package .deb and .rpm, in target/debian and target/generate-rpm
+#   make install the same files under DESTDIR and prefix
 #   make bench   the figures of docs/performance.md, side by side
 #   make lint    formatting, clippy, licences
 
 CARGO ?= cargo
 
-.PHONY: all demo test bench lint needs-test needs-demo needs-bench clean
+.PHONY: all demo test package install bench lint needs-test needs-demo needs-bench needs-package clean
 
 all:
 	$(CARGO) build --release
 
-needs-demo needs-test needs-bench:
+needs-demo needs-test needs-bench needs-package:
 	@tests/needs $(@:needs-%=%)
 
 demo: needs-demo
@@ -21,6 +23,13 @@ demo: needs-demo
 
 test: needs-test
 	$(CARGO) test
+
+package: needs-package
+	packaging/build
+
+install: all
+	$(CARGO) run --example generate -- target/package/generated
+	packaging/install target/release/flipside target/package/generated
 
 bench: needs-bench
 	$(CARGO) bench --bench side_by_side

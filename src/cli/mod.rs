@@ -37,6 +37,8 @@ mod verify;
 
 pub use failure::Failure;
 pub use global::{Global, ProgressMode};
+/// The whole command line, as man pages and completions are made from it.
+pub use help::command;
 pub use output::{error_document, print, print_json};
 
 /// Exit statuses.
