@@ -100,6 +100,8 @@ fn code_of(error: &(dyn Error + 'static)) -> Option<&'static str> {
         #[cfg(feature = "publish")]
         crate::publish::disk::DiskBuildError,
         crate::report::ReportError,
+        #[cfg(feature = "dbus")]
+        crate::report::dbus::ServiceError,
         #[cfg(feature = "sim")]
         crate::sim::SimError,
         crate::source::LocalError,

@@ -7,10 +7,11 @@ use clap::{Command, CommandFactory as _};
 use super::Cli;
 
 /// The groups, in the order in which people meet them.
-const GROUPS: [(&str, &[&str]); 4] = [
+const GROUPS: [(&str, &[&str]); 5] = [
     ("Follow the tag", &["check", "update", "status", "history"]),
     ("Look after the slots", &["promote", "rollback", "release", "verify"]),
     ("Ask before an update", &["hooks"]),
+    ("Run by the system", &["dbus-service"]),
     ("Build and try", &["image", "disk", "labels", "sim"]),
 ];
 
@@ -38,7 +39,7 @@ fn groups(command: &Command) -> String {
 
 fn line(command: &Command) -> String {
     let about = command.get_about().map(ToString::to_string).unwrap_or_default();
-    format!("  {:<10}{about}\n", command.get_name())
+    format!("  {:<14}{about}\n", command.get_name())
 }
 
 #[cfg(test)]
@@ -60,7 +61,8 @@ mod tests {
         shown.sort_unstable();
         assert_eq!(shown, all);
         let lines = groups(&command);
-        assert!(lines.lines().all(|line| line.is_empty() || line.len() > 12), "{lines}");
+        let says = |line: &str| line.is_empty() || line.ends_with(':') || line.len() > 16;
+        assert!(lines.lines().all(says), "{lines}");
     }
 
     #[test]

@@ -18,6 +18,8 @@ mod output;
 pub mod progress;
 
 mod check;
+#[cfg(feature = "dbus")]
+mod dbus_service;
 #[cfg(feature = "publish")]
 mod disk;
 mod history;
@@ -79,6 +81,8 @@ enum Command {
     #[command(subcommand)]
     Hooks(hooks::Args),
     Labels(labels::Args),
+    #[cfg(feature = "dbus")]
+    DbusService(dbus_service::Args),
     #[cfg(feature = "publish")]
     #[command(subcommand)]
     Image(Box<image::Args>),
@@ -104,6 +108,8 @@ fn run(command: Command, global: &Global) -> Result {
         Command::Release(args) => release::run(args, global),
         Command::Hooks(args) => hooks::run(args, global),
         Command::Labels(args) => labels::run(args, global),
+        #[cfg(feature = "dbus")]
+        Command::DbusService(args) => dbus_service::run(args, global),
         #[cfg(feature = "publish")]
         Command::Image(args) => image::run(*args, global),
         #[cfg(feature = "publish")]

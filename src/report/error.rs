@@ -28,6 +28,15 @@ pub enum ReportError {
         #[source]
         source: io::Error,
     },
+    /// A file whose changes the kernel does not tell.
+    #[error("cannot watch {}", path.display())]
+    Watch {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// A status file that is none.
     #[error("{} is not a status document", path.display())]
     NotAStatus {
@@ -52,6 +61,7 @@ impl Coded for ReportError {
         match self {
             Self::Read { .. } => "report-unreadable",
             Self::Write { .. } => "report-unwritable",
+            Self::Watch { .. } => "report-unwatchable",
             Self::NotAStatus { .. } | Self::StatusVersion { .. } => "status-malformed",
         }
     }

@@ -8,6 +8,7 @@ use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use rustix::fs::OFlags;
 use serde::Deserialize;
 
 use super::status::VERSION;
@@ -89,23 +90,48 @@ impl StatusFile {
     /// # Errors
     /// [`ReportError::Read`], [`ReportError::NotAStatus`], [`ReportError::StatusVersion`].
     pub fn read(&self) -> Result<Option<Status>, ReportError> {
+        Ok(self.read_with_text()?.map(|(status, _)| status))
+    }
+
+    /// The document, and the text that it was read from.
+    ///
+    /// # Errors
+    /// As [`StatusFile::read`].
+    pub fn read_with_text(&self) -> Result<Option<(Status, String)>, ReportError> {
         #[derive(Deserialize)]
         struct OnlyVersion {
             version: u32,
         }
         let path = || self.path.clone();
-        let mut bytes = Vec::new();
-        match std::fs::File::open(&self.path).and_then(|f| f.take(LIMIT).read_to_end(&mut bytes)) {
+        let bytes = match self.bytes() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(ReportError::Read { path: path(), source }),
-            Ok(_) => {}
-        }
+            Ok(bytes) => bytes,
+        };
         let malformed = |source| ReportError::NotAStatus { path: path(), source };
         let OnlyVersion { version } = serde_json::from_slice(&bytes).map_err(malformed)?;
         if version != VERSION {
             return Err(ReportError::StatusVersion { path: path(), version });
         }
-        serde_json::from_slice(&bytes).map(Some).map_err(malformed)
+        let status = serde_json::from_slice(&bytes).map_err(malformed)?;
+        // JSON that was understood is UTF-8.
+        Ok(Some((status, String::from_utf8_lossy(&bytes).into_owned())))
+    }
+
+    fn bytes(&self) -> io::Result<Vec<u8>> {
+        // A pipe in its place must not hold up whoever looks.
+        let flags = OFlags::NONBLOCK.bits().cast_signed();
+        let file = OpenOptions::new().read(true).custom_flags(flags).open(&self.path)?;
+        let metadata = file.metadata()?;
+        if !metadata.is_file() {
+            return Err(io::Error::other("it is no regular file"));
+        }
+        if metadata.len() > LIMIT {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        let mut bytes = Vec::new();
+        file.take(LIMIT).read_to_end(&mut bytes)?;
+        Ok(bytes)
     }
 }
 
@@ -159,6 +185,24 @@ mod tests {
         }
         std::fs::remove_file(&path).unwrap();
         std::fs::create_dir(&path).unwrap();
+        assert_eq!(file.read().unwrap_err().code(), "report-unreadable");
+    }
+
+    #[test]
+    fn what_is_no_file_of_this_size_is_not_waited_for() {
+        use crate::code::Coded as _;
+        let (directory, file) = host();
+        let path = directory.path().join(PATH);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+        rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        assert_eq!(file.read().unwrap_err().code(), "report-unreadable");
+        std::fs::remove_file(&path).unwrap();
+        let mut text = serde_json::to_string(&full()).unwrap();
+        text.push_str(&" ".repeat(LIMIT as usize - text.len()));
+        std::fs::write(&path, &text).unwrap();
+        assert_eq!(file.read().unwrap(), Some(full()));
+        std::fs::write(&path, text + " ").unwrap();
         assert_eq!(file.read().unwrap_err().code(), "report-unreadable");
     }
 

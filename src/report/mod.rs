@@ -3,6 +3,8 @@
 //! What flipside says: status, progress, history.
 
 pub mod ago;
+#[cfg(feature = "dbus")]
+pub mod dbus;
 mod error;
 #[cfg(test)]
 mod example;
@@ -13,9 +15,11 @@ pub mod journal;
 pub mod progress;
 pub mod status;
 mod text;
+pub mod watch;
 
 pub use error::ReportError;
 pub use file::StatusFile;
 pub use follow::Follow;
 pub use status::Status;
 pub use text::status_text;
+pub use watch::Watch;

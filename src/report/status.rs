@@ -279,6 +279,9 @@ pub struct RunProgress {
     pub write_total: u64,
     /// Bytes that were read back.
     pub read_back: u64,
+    /// Bytes that have to be read back.
+    #[serde(default)]
+    pub read_back_total: u64,
 }
 
 impl RunProgress {
@@ -292,6 +295,17 @@ impl RunProgress {
             written: 0,
             write_total: 0,
             read_back: 0,
+            read_back_total: 0,
+        }
+    }
+
+    /// How much the present phase has done and has to do, in bytes; `None` where bytes
+    /// are no measure of it.
+    pub fn share(&self) -> Option<(u64, u64)> {
+        match self.phase {
+            Phase::Writing => Some((self.written, self.write_total)),
+            Phase::ReadingBack => Some((self.read_back, self.read_back_total)),
+            _ => None,
         }
     }
 }

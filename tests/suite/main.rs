@@ -18,6 +18,10 @@ mod cli_image;
 mod config;
 #[cfg(feature = "dbus")]
 mod dbus;
+#[cfg(feature = "dbus")]
+mod dbus_calls;
+#[cfg(feature = "dbus")]
+mod dbus_files;
 mod disk_build;
 mod disk_device;
 mod efi_variables;

@@ -24,12 +24,17 @@ pub struct Bus {
 
 impl Bus {
     pub fn start() -> Self {
+        Self::with("")
+    }
+
+    /// The same with more in its configuration.
+    pub fn with(more: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let config = directory.path().join("bus.conf");
         let text = format!(
             "<busconfig><type>test</type><listen>unix:path={}</listen><auth>EXTERNAL</auth>\
              <policy context=\"default\"><allow user=\"*\"/><allow own=\"*\"/>\
-             <allow send_destination=\"*\"/><allow receive_sender=\"*\"/></policy></busconfig>",
+             <allow send_destination=\"*\"/><allow receive_sender=\"*\"/></policy>{more}</busconfig>",
             directory.path().join("socket").display(),
         );
         std::fs::write(&config, text).unwrap();
@@ -58,7 +63,6 @@ impl Bus {
     }
 
     /// Makes this the system bus of `command`.
-    #[allow(dead_code)]
     pub fn is_system_bus_of(&self, command: &mut Command) {
         command.env("DBUS_SYSTEM_BUS_ADDRESS", &self.address);
     }
@@ -102,6 +106,7 @@ impl Drop for Bus {
 /// A played service.
 pub struct Served {
     /// Its connection, to emit signals.
+    #[allow(dead_code)]
     pub connection: Connection,
     end: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,

@@ -22,3 +22,5 @@ pub mod sim_machine;
 pub mod steps;
 pub mod stored;
 pub mod tokens;
+#[cfg(feature = "dbus")]
+pub mod updater;

@@ -9,8 +9,6 @@ use crate::report::status::RunProgress;
 #[derive(Debug, Clone, Default)]
 pub struct Tally {
     progress: Option<RunProgress>,
-    /// Bytes of all payloads so far, kept ones included.
-    size: u64,
 }
 
 impl Tally {
@@ -28,7 +26,8 @@ impl Tally {
                 progress.fetch_total = progress.fetch_total.saturating_add(*fetch);
                 progress.write_total =
                     progress.write_total.saturating_add(size.saturating_sub(*kept));
-                self.size = self.size.saturating_add(*size);
+                // What was kept is read back as well.
+                progress.read_back_total = progress.read_back_total.saturating_add(*size);
             }
             Event::Fetched(bytes) => progress.fetched = progress.fetched.saturating_add(*bytes),
             Event::Written(bytes) => progress.written = progress.written.saturating_add(*bytes),
@@ -46,12 +45,7 @@ impl Tally {
     /// How much the present phase has done and has to do, in bytes; `None` where bytes
     /// are no measure of it.
     pub fn share(&self) -> Option<(u64, u64)> {
-        let progress = self.progress.as_ref()?;
-        match progress.phase {
-            Phase::Writing => Some((progress.written, progress.write_total)),
-            Phase::ReadingBack => Some((progress.read_back, self.size)),
-            _ => None,
-        }
+        self.progress.as_ref()?.share()
     }
 
     /// The present phase.

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! `flipside dbus-service`.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use super::Global;
+use crate::report::dbus;
+
+/// Serve the status on the system bus, as org.flipside.Updater1.
+///
+/// Runs as the unprivileged user `flipside`, started by the bus when it is needed. Ends by itself when
+/// nothing was asked and nothing changed for a while, and no run is under way.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// End after so many idle seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60,
+        value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    idle: u64,
+}
+
+/// Serves the status until nobody needs it.
+///
+/// # Errors
+/// A bus that cannot be reached, a name that is taken, a status file that cannot be watched.
+pub fn run(args: Args, global: &Global) -> super::Result {
+    dbus::serve(&global.root, Duration::from_secs(args.idle))?;
+    Ok(ExitCode::SUCCESS)
+}

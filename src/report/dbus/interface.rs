@@ -1,0 +1,307 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! `org.flipside.Updater1`. What is said here is part of the introspection.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use zbus::message::Header;
+use zbus::{Connection, OwnedObjectPath};
+
+use super::Operation;
+use super::call_error::CallError;
+use super::document::Document;
+use super::polkit;
+use super::properties::{
+    self, Dict, microseconds, microseconds_or_zero, text, text_or_empty, word,
+};
+
+/// How long systemd has to queue a job.
+const START: Duration = Duration::from_secs(25);
+
+/// What the object is made of. The document is behind a lock of its own: a call that waits for
+/// somebody's password holds the object, and must not hold up what changes meanwhile.
+#[derive(Debug)]
+pub struct Updater {
+    document: RwLock<Arc<Document>>,
+    /// Calls that wait for polkit or systemd.
+    waiting: AtomicUsize,
+}
+
+impl Updater {
+    /// Serves `document` first.
+    pub fn new(document: Document) -> Self {
+        Self { document: RwLock::new(Arc::new(document)), waiting: AtomicUsize::new(0) }
+    }
+
+    /// What is served now.
+    pub fn document(&self) -> Arc<Document> {
+        Arc::clone(&self.document.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Serves `document` from here on.
+    pub fn replace(&self, document: Document) {
+        *self.document.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(document);
+    }
+
+    /// Whether somebody waits for an answer.
+    pub fn is_waited_for(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > 0
+    }
+
+    async fn run(
+        &self,
+        connection: &Connection,
+        call: &Header<'_>,
+        operation: Operation,
+    ) -> Result<OwnedObjectPath, CallError> {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let _waiting = Waiting(&self.waiting);
+        polkit::check(connection, call, operation).await?;
+        let job = start(connection, operation).await?;
+        tracing::info!("{} was asked for: started {}", operation.method(), operation.unit());
+        Ok(job)
+    }
+}
+
+/// One call less at its end, however that comes.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Lets systemd start the unit; the job's object. Mode `fail`: what is asked for here must not cancel
+/// a shutdown that is under way.
+async fn start(
+    connection: &Connection,
+    operation: Operation,
+) -> Result<OwnedObjectPath, CallError> {
+    let failed = |why: String| CallError::NotStarted(operation, why);
+    let arguments = (operation.unit(), "fail");
+    let call = connection.call_method(
+        Some("org.freedesktop.systemd1"),
+        "/org/freedesktop/systemd1",
+        Some("org.freedesktop.systemd1.Manager"),
+        "StartUnit",
+        &arguments,
+    );
+    match tokio::time::timeout(START, call).await {
+        Ok(Ok(reply)) => reply.body().deserialize().map_err(|error| failed(error.to_string())),
+        Ok(Err(error)) => Err(failed(error.to_string())),
+        Err(_) => Err(failed("it does not answer".to_owned())),
+    }
+}
+
+/// A/B updates of this host. Everything here is what the last run of flipside said in its status
+/// document, and follows it live. Strings without a value are empty, times without one are 0,
+/// and keys without one are not in their dictionary. Times are microseconds since 1970 in UTC.
+#[zbus::interface(name = "org.flipside.Updater1")]
+impl Updater {
+    /// Looks whether there is an update. Starts flipside-check.service and returns systemd's job for
+    /// it, whose end is told by JobRemoved of org.freedesktop.systemd1.Manager; what came of it is in
+    /// LastCheckResult and LastError. polkit action: org.flipside.updater1.check.
+    #[zbus(out_args("job"))]
+    async fn check(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] call: Header<'_>,
+    ) -> Result<OwnedObjectPath, CallError> {
+        self.run(connection, &call, Operation::Check).await
+    }
+
+    /// Installs the update that the followed tag points to and lets it boot once at the next reboot.
+    /// Starts flipside-update-now.service and returns systemd's job for it; Progress follows the run.
+    /// polkit action: org.flipside.updater1.update.
+    #[zbus(out_args("job"))]
+    async fn update(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] call: Header<'_>,
+    ) -> Result<OwnedObjectPath, CallError> {
+        self.run(connection, &call, Operation::Update).await
+    }
+
+    /// Goes back to the system in the other slot at the next reboot. Starts flipside-rollback.service
+    /// and returns systemd's job for it. polkit action: org.flipside.updater1.rollback.
+    #[zbus(out_args("job"))]
+    async fn rollback(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] call: Header<'_>,
+    ) -> Result<OwnedObjectPath, CallError> {
+        self.run(connection, &call, Operation::Rollback).await
+    }
+
+    /// Reboots into what is installed, as the host's settings say it. Starts flipside-reboot.service
+    /// and returns systemd's job for it. polkit action: org.flipside.updater1.reboot.
+    #[zbus(out_args("job"))]
+    async fn reboot(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] call: Header<'_>,
+    ) -> Result<OwnedObjectPath, CallError> {
+        self.run(connection, &call, Operation::Reboot).await
+    }
+
+    /// Lets what failed, and what a rollback left, be installed again. Starts
+    /// flipside-release.service and returns systemd's job for it. polkit action:
+    /// org.flipside.updater1.release.
+    #[zbus(out_args("job"))]
+    async fn release(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] call: Header<'_>,
+    ) -> Result<OwnedObjectPath, CallError> {
+        self.run(connection, &call, Operation::Release).await
+    }
+
+    /// Version of flipside.
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn version(&self) -> &str {
+        env!("CARGO_PKG_VERSION")
+    }
+
+    /// Where the host stands between two systems: idle, writing, installed, armed, trial, fell-back
+    /// or unknown. It is unknown until the first run since the boot.
+    #[zbus(property)]
+    fn state(&self) -> String {
+        word(&self.document().status.state)
+    }
+
+    /// The image reference that is followed.
+    #[zbus(property)]
+    fn follows(&self) -> String {
+        text_or_empty(self.document().status.follows.as_ref())
+    }
+
+    /// The running slot: a or b; empty where it cannot be told.
+    #[zbus(property)]
+    fn running_slot(&self) -> String {
+        self.document().status.running.slot.map(|slot| word(&slot)).unwrap_or_default()
+    }
+
+    /// Why the running slot cannot be told, or the status document cannot be read: a stable code, and
+    /// a sentence.
+    #[zbus(property)]
+    fn problem(&self) -> (String, String) {
+        let document = self.document();
+        let problem = document.status.running.problem.as_ref();
+        problem.map(|p| (text(&p.code), text(&p.message))).unwrap_or_default()
+    }
+
+    /// Slot A, then slot B; none on a machine that is no flipside host. Keys: slot (s), running (b),
+    /// version (s), digest (s), state (s: empty, writing, installed, armed, trial, proven, failed or
+    /// unknown), since (t), boot_file (s: absent, unbootable, bootable or unknown), loader_entry (b),
+    /// boot_entry (s).
+    #[zbus(property)]
+    fn slots(&self) -> Vec<Dict> {
+        properties::slots(&self.document().status)
+    }
+
+    /// Version of the update on offer.
+    #[zbus(property)]
+    fn available_version(&self) -> String {
+        let document = self.document();
+        let available = document.status.available.as_ref();
+        text_or_empty(available.and_then(|available| available.version.as_ref()))
+    }
+
+    /// Digest of the update on offer; empty where there is none.
+    #[zbus(property)]
+    fn available_digest(&self) -> String {
+        text_or_empty(self.document().status.available.as_ref().map(|a| &a.digest))
+    }
+
+    /// Why the update on offer is not made: severity (defer: tried again by itself, block: until
+    /// something changes, or error), a stable code, a sentence, and since when.
+    #[zbus(property)]
+    fn blocked(&self) -> (String, String, String, u64) {
+        let document = self.document();
+        let Some(blocked) = &document.status.blocked else { return Default::default() };
+        let since = microseconds_or_zero(blocked.since);
+        (word(&blocked.severity), text(&blocked.code), text(&blocked.message), since)
+    }
+
+    /// When the source was last asked.
+    #[zbus(property, name = "LastCheckUSec")]
+    fn last_check_usec(&self) -> u64 {
+        microseconds_or_zero(self.document().status.last_check.as_ref().map(|check| check.time))
+    }
+
+    /// What that came to: up-to-date, available or failed.
+    #[zbus(property)]
+    fn last_check_result(&self) -> String {
+        let document = self.document();
+        document.status.last_check.as_ref().map(|check| word(&check.result)).unwrap_or_default()
+    }
+
+    /// When the timer asks again.
+    #[zbus(property, name = "NextCheckUSec")]
+    fn next_check_usec(&self) -> u64 {
+        microseconds_or_zero(self.document().status.next_check)
+    }
+
+    /// The last error, until a run succeeds: a stable code, a sentence, and when.
+    #[zbus(property)]
+    fn last_error(&self) -> (String, String, u64) {
+        let document = self.document();
+        let Some(error) = &document.status.last_error else { return Default::default() };
+        (text(&error.code), text(&error.message), microseconds(error.time))
+    }
+
+    /// What is not tried again by itself. Keys: digest (s), version (s), reason (s), attempts (u).
+    #[zbus(property)]
+    fn failed(&self) -> Vec<Dict> {
+        properties::failed(&self.document().status)
+    }
+
+    /// Digest of what a rollback left: not installed again until the tag moves or Release is called.
+    #[zbus(property)]
+    fn held_digest(&self) -> String {
+        text_or_empty(self.document().status.held.as_ref())
+    }
+
+    /// The firmware's boot order, first to last. Keys: number (s), description (s), what (s: slot-a,
+    /// slot-b, removable, foreign or missing), active (b).
+    #[zbus(property)]
+    fn boot_order(&self) -> Vec<Dict> {
+        properties::boot_order(&self.document().status)
+    }
+
+    /// The entry that boots once at the next boot: four hex digits.
+    #[zbus(property)]
+    fn boot_next(&self) -> String {
+        text_or_empty(self.document().status.boot_next.as_ref())
+    }
+
+    /// Whether a reboot is needed for what is installed to run.
+    #[zbus(property)]
+    fn reboot_required(&self) -> bool {
+        self.document().status.reboot_required
+    }
+
+    /// How far the present run is: its phase (checking, hooks, comparing, writing, reading-back or
+    /// arming; empty while none runs), the payload that it is at, and how many bytes of how many the
+    /// phase has done (0 of 0 where bytes are no measure of it). Changes at most five times a second.
+    #[zbus(property)]
+    fn progress(&self) -> (String, String, u64, u64) {
+        properties::progress(&self.document().status)
+    }
+
+    /// When the document was written; 0 where there is none. Only its invalidation is signalled.
+    #[zbus(property(emits_changed_signal = "invalidates"), name = "TimeUSec")]
+    fn time_usec(&self) -> u64 {
+        microseconds(self.document().status.time)
+    }
+
+    /// The whole status document, as flipside status prints it with its option json; empty where
+    /// there is none. Only its invalidation is signalled.
+    #[zbus(property(emits_changed_signal = "invalidates"))]
+    fn status_json(&self) -> String {
+        self.document().text.clone().unwrap_or_default()
+    }
+}
