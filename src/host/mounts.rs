@@ -105,6 +105,15 @@ impl Mounts {
     /// The mount that holds `path`, an absolute path without symbolic links. Followed from
     /// the root on, as the kernel does: a mount that another one hides holds nothing.
     pub fn holding(&self, path: &Path) -> Option<&Mount> {
+        self.follow(path, None)
+    }
+
+    /// The mount that held `path` before `cover` was mounted, and what is mounted on that.
+    pub fn holding_below(&self, path: &Path, cover: &Mount) -> Option<&Mount> {
+        self.follow(path, Some(cover.id)).filter(|mount| mount.id != cover.id)
+    }
+
+    fn follow(&self, path: &Path, without: Option<u64>) -> Option<&Mount> {
         let root = Path::new("/");
         let is_below_another = |mount: &Mount| {
             self.0.iter().any(|o| o.id == mount.parent && o.id != mount.id && o.point == root)
@@ -112,13 +121,23 @@ impl Mounts {
         let bottom = self.0.iter().find(|mount| mount.point == root && !is_below_another(mount));
         let mut points: Vec<&Path> = path.ancestors().collect();
         points.reverse();
-        points.into_iter().fold(bottom, |found, point| self.topmost(found?, point))
+        points.into_iter().fold(bottom, |found, point| self.topmost(found?, point, without))
     }
 
     /// The last of what is mounted at `point` on `mount`, one over the other.
-    fn topmost<'a>(&'a self, mount: &'a Mount, point: &Path) -> Option<&'a Mount> {
+    fn topmost<'a>(
+        &'a self,
+        mount: &'a Mount,
+        point: &Path,
+        without: Option<u64>,
+    ) -> Option<&'a Mount> {
         let over = |below: &Mount| {
-            self.0.iter().rfind(|m| m.point == point && m.parent == below.id && m.id != below.id)
+            self.0.iter().rfind(|m| {
+                m.point == point
+                    && m.parent == below.id
+                    && m.id != below.id
+                    && Some(m.id) != without
+            })
         };
         // No more steps than mounts, whatever the numbers say.
         std::iter::successors(Some(mount), |below| over(below)).take(self.0.len() + 1).last()

@@ -64,6 +64,7 @@ pub fn determine(
         protected.push(disk.identity(partition)?);
         evidence.push(Evidence { fact, slot: disk.slot_of(config, partition) });
     }
+    evidence.extend(initrd_fact(root));
     let by_kexec = kexec_facts(&command_line);
     let told = if by_kexec.is_empty() { told } else { Vec::new() };
     evidence.extend(by_kexec);
@@ -141,6 +142,17 @@ fn named_partition<'a>(disk: &'a Disk, value: &str) -> Option<&'a Partition> {
         .strip_prefix("PARTLABEL=")
         .or_else(|| value.strip_prefix("/dev/disk/by-partlabel/"))?;
     disk.by_label(label).ok()
+}
+
+/// The slot whose partitions the initrd of this boot gave their names. What / stands on may be
+/// hidden: an overlay shows paths from before the root was switched.
+fn initrd_fact(root: &Root) -> Option<Evidence> {
+    let text = std::fs::read_to_string(root.path("run/flipside/boot/slot")).ok()?;
+    let slot: Slot = text.trim_end().parse().ok()?;
+    Some(Evidence {
+        fact: format!("the initrd says that slot {slot} was booted"),
+        slot: Some(slot),
+    })
 }
 
 /// `flipside.slot=` was put there by the kexec that started this system. Loader variables

@@ -48,13 +48,18 @@ impl Walk<'_> {
             }
             return;
         }
-        let device = if mount.device.is_anonymous() {
+        let device = if !mount.device.is_anonymous() {
+            BlockDevice::by_number(self.root, mount.device)
+        } else if mount.source.starts_with("/dev") {
             // btrfs numbers its subvolumes itself and tells a device as its source.
-            mount.source.is_absolute().then(|| BlockDevice::by_node(self.root, &mount.source))
+            BlockDevice::by_node(self.root, &mount.source)
+        } else if mount.kind == "erofs" && mount.source.is_absolute() {
+            // Linux 6.12 mounts an image in a file without a loop device.
+            return self.holder_of(&mount.source, mount, depth, found);
         } else {
-            Some(BlockDevice::by_number(self.root, mount.device))
+            None
         };
-        let Some(device) = device.flatten() else { return };
+        let Some(device) = device else { return };
         for bottom in device.bottom() {
             let file = bottom
                 .backing_file()
@@ -75,8 +80,9 @@ impl Walk<'_> {
         depth: u32,
         found: &mut Vec<BlockDevice>,
     ) {
-        // The path may be from before the root was switched, and lead back to the asker.
-        if let Some(holder) = self.mounts.holding(path).filter(|holder| holder.id != asker.id) {
+        // An overlay may lie on what it covers. A path may also be from before the root was
+        // switched; then it leads back to the asker, or to nothing.
+        if let Some(holder) = self.mounts.holding_below(path, asker) {
             self.mount(holder, depth, found);
         }
     }

@@ -28,6 +28,11 @@ fn host(mountinfo: &str) -> Host {
     host.write("sys/devices/virtual/loop0/loop/backing_file", "/store/system-a.raw\n");
     host.add_device("virtual/loop1", 7, 1, 1 << 20);
     host.write("sys/devices/virtual/loop1/loop/backing_file", "/run/a (deleted)\n");
+    host.add_device("virtual/loop2", 7, 2, 1 << 20);
+    host.write("sys/devices/virtual/loop2/loop/backing_file", "/run/live/medium/root.squashfs\n");
+    host.add_device("virtual/loop3", 7, 3, 1 << 20);
+    host.write("sys/devices/virtual/loop3/loop/backing_file", "/run/store/root.erofs\n");
+    host.add_stacked("dm-3", 253, 3, &["loop3"]);
     host.add_disk("vdb", 255);
     if !mountinfo.is_empty() {
         host.mount(mountinfo);
@@ -74,6 +79,71 @@ fn the_device_behind_the_root_decides_however_it_is_stacked() {
             "overlay from before the root was switched",
             "25 1 0:40 / / rw - overlay overlay rw,lowerdir=/gone,upperdir=/x\n",
             None,
+        ),
+        (
+            "overlay of overlayroot",
+            "25 1 0:40 / / rw - overlay overlayroot rw,lowerdir=/media/root-ro,upperdir=/media/root-rw/overlay\n\
+             26 25 254:2 / /media/root-ro ro - erofs /dev/vda2 ro\n27 25 0:41 / /media/root-rw rw - tmpfs tmpfs-root rw\n",
+            Some(A),
+        ),
+        (
+            "overlay of dracut on dm-verity",
+            "25 1 0:40 / / rw - overlay LiveOS_rootfs rw,lowerdir=/run/rootfsbase,upperdir=/run/overlayfs\n\
+             26 25 0:41 / /run rw - tmpfs tmpfs rw\n27 26 253:0 / /run/rootfsbase ro - erofs /dev/mapper/root ro\n",
+            Some(A),
+        ),
+        (
+            "overlay of systemd-sysext on a /usr under tmpfs",
+            "25 1 0:30 / / rw - tmpfs tmpfs rw\n26 25 254:3 /usr /usr ro - erofs /dev/vda3 ro\n\
+             27 25 0:31 / /run rw - tmpfs tmpfs rw\n\
+             28 26 0:44 / /usr ro - overlay sysext ro,lowerdir=/run/systemd/sysext/meta/usr:/usr\n",
+            Some(B),
+        ),
+        (
+            "overlay whose lower directory another mount hides now",
+            "1 1 0:2 / / rw - rootfs rootfs rw\n\
+             25 1 0:40 / / rw - overlay overlay rw,lowerdir=/mnt,upperdir=/x\n\
+             26 25 0:31 / /mnt rw - tmpfs tmpfs rw\n27 26 254:2 / /mnt/x ro - erofs /dev/vda2 ro\n",
+            None,
+        ),
+        (
+            "systemd.volatile=yes",
+            "25 1 0:30 / / rw - tmpfs tmpfs rw\n26 25 253:0 /usr /usr ro - erofs /dev/mapper/root ro\n",
+            Some(A),
+        ),
+        (
+            "systemd.volatile=state",
+            "25 1 254:3 / / ro - erofs /dev/vda3 ro\n26 25 0:30 / /var rw - tmpfs tmpfs rw\n",
+            Some(B),
+        ),
+        (
+            // Its lower directory was /sysroot, of which nothing is seen any more.
+            "systemd.volatile=overlay",
+            "25 1 0:40 / / rw - overlay overlay rw,lowerdir=/sysroot,upperdir=/run/systemd/overlay-sysroot/upper\n\
+             26 25 0:31 / /run rw - tmpfs tmpfs rw\n",
+            None,
+        ),
+        (
+            "squashfs in a loop device in memory, from a slot",
+            "25 1 0:40 / / rw - overlay overlay rw,lowerdir=/run/live/rootfs,upperdir=/run/up\n\
+             26 25 0:31 / /run rw - tmpfs tmpfs rw\n27 26 7:2 / /run/live/rootfs ro - squashfs /dev/loop2 ro\n\
+             28 26 254:3 / /run/live/medium ro - ext4 /dev/vda3 ro\n",
+            Some(B),
+        ),
+        (
+            "erofs in a file, without a loop device",
+            "25 1 0:50 / / ro - erofs /run/store/root.erofs ro\n26 25 254:3 / /run/store ro - ext4 /dev/vda3 ro\n",
+            Some(B),
+        ),
+        (
+            "a file that is called like a device",
+            "25 1 0:50 / / ro - erofs /store/vda2 ro\n26 25 254:4 / /store ro - ext4 /dev/vda4 ro\n",
+            None,
+        ),
+        (
+            "a device of loops on a slot",
+            "25 1 253:3 / / ro - erofs /dev/mapper/root ro\n26 25 254:2 / /run/store ro - ext4 /dev/vda2 ro\n",
+            Some(A),
         ),
         (
             "an image in a file",
@@ -144,6 +214,25 @@ fn without_a_device_the_other_facts_have_to_agree() {
     let error = determine_on(&host, silent).unwrap_err();
     assert_eq!(error.to_string(), "nothing tells which slot runs: BootCurrent is absent");
     assert_eq!(determine_on(&host, Vec::new()).unwrap_err().code(), "running-slot-unknown");
+}
+
+#[test]
+fn what_the_initrd_found_counts_where_the_root_hides_its_device() {
+    let hidden = "25 1 0:40 / / rw - overlay overlay rw,lowerdir=/sysroot,upperdir=/x\n";
+    let host = host(hidden);
+    host.write("run/flipside/boot/slot", "b\n");
+    let running = determine_on(&host, Vec::new()).unwrap();
+    assert_eq!(running.slot, Slot::B);
+    assert_eq!(running.evidence[0].fact, "the initrd says that slot B was booted");
+    let error = determine_on(&host, vec![say(Slot::A)]).unwrap_err();
+    assert_eq!(error.code(), "running-slot-unclear");
+    host.write("run/flipside/boot/slot", "neither\n");
+    assert_eq!(determine_on(&host, Vec::new()).unwrap_err().code(), "running-slot-unknown");
+    // Another root than the initrd found.
+    let host = self::host("25 1 254:2 / / ro - erofs /dev/vda2 ro\n");
+    host.write("run/flipside/boot/slot", "b\n");
+    let error = determine_on(&host, Vec::new()).unwrap_err();
+    assert!(error.to_string().contains("the initrd says that slot B"), "{error}");
 }
 
 #[test]
