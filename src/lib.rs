@@ -11,6 +11,7 @@
 pub mod cli;
 pub mod code;
 pub mod config;
+pub mod health;
 pub mod host;
 pub mod image;
 pub mod install;

@@ -87,6 +87,7 @@ fn code_of(error: &(dyn Error + 'static)) -> Option<&'static str> {
     }
     first_of! {
         crate::config::ConfigError,
+        crate::health::HealthError,
         crate::host::HostError,
         crate::host::boot::BootError,
         crate::host::efi::EfiError,

@@ -11,7 +11,7 @@ const GROUPS: [(&str, &[&str]); 5] = [
     ("Follow the tag", &["check", "update", "status", "history"]),
     ("Look after the slots", &["promote", "rollback", "release", "verify"]),
     ("Ask before an update", &["hooks"]),
-    ("Run by the system", &["dbus-service"]),
+    ("Run by the system", &["health", "trial-deadline", "dbus-service"]),
     ("Build and try", &["image", "disk", "labels", "sim"]),
 ];
 

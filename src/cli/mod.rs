@@ -22,6 +22,7 @@ mod check;
 mod dbus_service;
 #[cfg(feature = "publish")]
 mod disk;
+mod health;
 mod history;
 mod hooks;
 #[cfg(feature = "publish")]
@@ -34,6 +35,7 @@ mod session;
 #[cfg(feature = "sim")]
 mod sim;
 mod status;
+mod trial_deadline;
 mod update;
 mod verify;
 
@@ -78,6 +80,8 @@ enum Command {
     Rollback(rollback::Args),
     Release(release::Args),
     Verify(verify::Args),
+    Health(health::Args),
+    TrialDeadline(trial_deadline::Args),
     #[command(subcommand)]
     Hooks(hooks::Args),
     Labels(labels::Args),
@@ -105,6 +109,8 @@ fn run(command: Command, global: &Global) -> Result {
         Command::Rollback(args) => rollback::run(args, global),
         Command::Promote(args) => promote::run(args, global),
         Command::Verify(args) => verify::run(args, global),
+        Command::Health(args) => health::run(args, global),
+        Command::TrialDeadline(args) => trial_deadline::run(args, global),
         Command::Release(args) => release::run(args, global),
         Command::Hooks(args) => hooks::run(args, global),
         Command::Labels(args) => labels::run(args, global),

@@ -37,7 +37,11 @@ pub fn run(_: Args, global: &Global) -> super::Result {
 
 fn describe(promotion: &Promotion) -> (&'static str, Option<crate::host::Slot>, String) {
     match promotion {
-        Promotion::NotAHost => ("nothing-to-do", None, "nothing to do: no slots here".to_owned()),
+        Promotion::NotAHost => (
+            "nothing-to-do",
+            None,
+            "nothing to do: no slots here, or track.image is not set".to_owned(),
+        ),
         Promotion::Promoted(slot) => {
             ("promoted", Some(*slot), format!("slot {slot} has proved itself and boots first"))
         }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! `flipside release DIGEST`.
+//! `flipside release`.
 
 use std::process::ExitCode;
 
@@ -9,29 +9,56 @@ use serde_json::json;
 use super::output::print_done;
 use super::{Global, print, print_json, session};
 use crate::image::Digest;
-use crate::update;
+use crate::update::{self, Run};
 
 /// Let an image be installed again that failed here or that a rollback left.
 #[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
 pub struct Args {
     /// The image's digest, `sha256:…`, as `flipside status --json` shows it.
-    digest: Digest,
+    #[arg(value_name = "DIGEST")]
+    digest: Option<Digest>,
+    /// Every image that failed, and the one that is held.
+    #[arg(long)]
+    all: bool,
 }
 
-/// Forgets that a digest failed.
+/// Forgets that a digest failed, or that any did.
 ///
 /// # Errors
 /// Whatever stopped it.
 pub fn run(args: Args, global: &Global) -> super::Result {
     let run = session::open(global, false)?;
-    let known = update::release(&run, &args.digest)?;
-    update::finish(&run, None);
-    if global.json {
-        print_json(&json!({"digest": args.digest, "released": known}))?;
-    } else if known {
-        print_done(format!("{} may be installed again", args.digest.short()))?;
-    } else {
-        print(format!("{} was neither failed nor held", args.digest.short()))?;
+    match args.digest {
+        Some(digest) => one(&run, digest, global)?,
+        None => all(&run, global)?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn one(run: &Run, digest: Digest, global: &Global) -> super::Result<()> {
+    let known = update::release(run, &digest)?;
+    update::finish(run, None);
+    if global.json {
+        print_json(&json!({"digest": digest, "released": known}))
+    } else if known {
+        print_done(format!("{} may be installed again", digest.short()))
+    } else {
+        print(format!("{} was neither failed nor held", digest.short()))
+    }
+}
+
+fn all(run: &Run, global: &Global) -> super::Result<()> {
+    let released = update::release_all(run)?;
+    update::finish(run, None);
+    if global.json {
+        return print_json(&json!({"released": released}));
+    }
+    for digest in &released {
+        print_done(format!("{} may be installed again", digest.short()))?;
+    }
+    if released.is_empty() {
+        print("nothing has failed here, and nothing is held")?;
+    }
+    Ok(())
 }

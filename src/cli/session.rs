@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::host::durable::Durable;
 use crate::report::journal::{Entry, Kind};
 use crate::report::progress::Tee;
-use crate::report::{Follow, StatusFile};
+use crate::report::{Follow, Notify, StatusFile};
 use crate::stop::Stop;
 use crate::update::{self, Run};
 
@@ -25,18 +25,25 @@ pub fn open(global: &Global, plain_http: bool) -> Result<Run, Failure> {
         failure
     })?;
     let stop = Stop::new();
-    stop.on_signals().map_err(|e| {
-        Failure::error("signals-unavailable", format!("cannot watch for SIGTERM: {e}"))
-    })?;
+    stop.on_signals().map_err(no_signals)?;
     let follow =
         Arc::new(Follow::new(StatusFile::of(&global.root), update::last_status(&global.root)));
     Ok(Run {
         root: global.root.clone(),
         config,
         durable: Durable::new(),
-        progress: Arc::new(Tee(vec![progress::of(global), follow.clone()])),
+        progress: Arc::new(Tee(vec![
+            progress::of(global),
+            Arc::new(Notify::new()),
+            follow.clone(),
+        ])),
         follow,
         stop,
         plain_http,
     })
+}
+
+/// What `Stop::on_signals` failed with.
+pub fn no_signals(error: std::io::Error) -> Failure {
+    Failure::error("signals-unavailable", format!("cannot watch for SIGTERM: {error}"))
 }

@@ -74,6 +74,7 @@ pub(super) const KEYS: &[(&str, Kind)] = &[
     ("boot.backend", Kind::Choice(&["uefi", "systemd-boot"])),
     ("trial.deadline", Kind::Duration),
     ("trial.attempts", Kind::Count),
+    ("health.timeout", Kind::Duration),
     ("policy.hooks.timeout", Kind::Duration),
     ("reboot.strategy", Kind::Choice(&["none", "immediate", "window"])),
     ("reboot.windows", Kind::Windows),

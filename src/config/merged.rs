@@ -9,8 +9,8 @@ use std::time::Duration;
 use super::fragment::{Fragment, Setting};
 use super::keys::Value;
 use super::{
-    Automatic, Backend, Boot, Config, ConfigError, Hooks, HostConfig, Place, Policy, Reboot,
-    RebootStrategy, SlotLabels, Track, Trial, Update,
+    Automatic, Backend, Boot, Config, ConfigError, Health, Hooks, HostConfig, Place, Policy,
+    Reboot, RebootStrategy, SlotLabels, Track, Trial, Update,
 };
 
 /// Of each key the setting of the file that was taken last. Lists are replaced as a whole.
@@ -88,6 +88,7 @@ impl Merged {
                 },
             },
             trial: self.trial(),
+            health: Health { timeout: self.duration("health.timeout", Health::default().timeout) },
             policy: Policy {
                 hooks: Hooks {
                     timeout: self.duration("policy.hooks.timeout", Hooks::default().timeout),

@@ -34,6 +34,8 @@ pub struct Config {
     pub boot: Boot,
     /// `[trial]`: how a trial is judged.
     pub trial: Trial,
+    /// `[health]`: how a system that has booted is judged.
+    pub health: Health,
     /// `[policy]`: what is asked before an update.
     pub policy: Policy,
     /// `[reboot]`: how and when to reboot into an update.
@@ -162,6 +164,19 @@ pub struct Trial {
 impl Default for Trial {
     fn default() -> Self {
         Self { deadline: Duration::from_secs(600), attempts: 2 }
+    }
+}
+
+/// `[health]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Health {
+    /// `health.timeout`: a health check that takes longer is ended, and has failed.
+    pub timeout: Duration,
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self { timeout: Duration::from_secs(60) }
     }
 }
 

@@ -68,6 +68,8 @@ fn every_key_reaches_its_setting() {
         [trial]
         deadline = "1d 2h"
         attempts = 0x3
+        [health]
+        timeout = "5min"
         "#,
     )
     .unwrap();
@@ -96,6 +98,7 @@ fn every_key_reaches_its_setting() {
         },
         boot: Boot { backend: Backend::SystemdBoot },
         trial: Trial { deadline: Duration::from_secs(93_600), attempts: 3 },
+        health: Health { timeout: Duration::from_secs(300) },
         policy: Policy { hooks: Hooks { timeout: Duration::from_secs(1) } },
         reboot: Reboot {
             strategy: RebootStrategy::Window,

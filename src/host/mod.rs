@@ -19,6 +19,7 @@ pub mod mounts;
 pub mod os_release;
 pub mod partition;
 pub mod place;
+pub mod power;
 mod record;
 pub mod region;
 mod root;

@@ -67,6 +67,9 @@ pub enum UpdateError {
     /// The source.
     #[error(transparent)]
     Source(#[from] SourceError),
+    /// The health checks.
+    #[error(transparent)]
+    Health(#[from] crate::health::HealthError),
     /// The image.
     #[error(transparent)]
     Image(#[from] ImageError),
@@ -85,6 +88,7 @@ impl UpdateError {
             Self::Refused(refusal) => refusal.severity,
             Self::Locked | Self::Stopped(_) => Severity::Defer,
             Self::Install(error) if error.code() == "stopped" => Severity::Defer,
+            Self::Health(error) if error.code() == "stopped" => Severity::Defer,
             Self::Source(error) if error.code() == "stopped" => Severity::Defer,
             Self::NoBootManager { .. } => Severity::Block,
             Self::Efi(error) => error.severity(),
@@ -111,6 +115,7 @@ impl Coded for UpdateError {
             Self::Boot(error) => error.code(),
             Self::Esp(error) => error.code(),
             Self::Source(error) => error.code(),
+            Self::Health(error) => error.code(),
             Self::Image(error) => error.code(),
             Self::Install(error) => error.code(),
             Self::Stopped(_) => "stopped",

@@ -86,7 +86,10 @@ impl FailedDigests {
             },
         };
         let is_new = trial.arming != arming || trial.attempts == 0;
-        if is_new {
+        if trial.failed {
+            // At once, by a health check or the deadline, which said more than this can.
+            trial.arming = arming.to_owned();
+        } else if is_new {
             trial.attempts = trial.attempts.saturating_add(1);
             trial.arming = arming.to_owned();
             trial.failed |= trial.attempts >= limit;
@@ -100,6 +103,35 @@ impl FailedDigests {
             self.trials.remove(0);
         }
         is_new
+    }
+
+    /// Lets `digest` count as failed from now on, whatever the number of its trials. Returns
+    /// whether anything changed.
+    pub fn fail(&mut self, digest: Digest, version: &str, reason: &str) -> bool {
+        if self.has_failed(&digest) {
+            return false;
+        }
+        // No arming: the old slot has yet to tell that it was fallen back to.
+        self.count(digest, version, "", 1);
+        if let Some(trial) = self.trials.last_mut() {
+            (trial.failed, trial.reason) = (true, reason.to_owned());
+        }
+        true
+    }
+
+    /// Every digest that failed, and the one that is held.
+    pub fn refused(&self) -> impl Iterator<Item = Digest> {
+        let failed = self.trials.iter().map(|trial| trial.digest);
+        let held = self.held.filter(|held| self.trial(held).is_none());
+        failed.chain(held)
+    }
+
+    /// Forgets every digest that failed, and the one that is held. Returns them.
+    pub fn release_all(&mut self) -> Vec<Digest> {
+        let released = self.refused().collect();
+        self.trials.clear();
+        self.held = None;
+        released
     }
 
     /// Forgets `digest`, as failed and as held. Returns whether there was anything to forget.
@@ -138,6 +170,32 @@ mod tests {
         assert!(failed.count(digest, "2", "", 2));
         assert!(!failed.count(digest, "2", "", 2));
         assert!(!failed.has_failed(&digest));
+    }
+
+    #[test]
+    fn p7_a_digest_that_failed_at_once_keeps_its_reason() {
+        let digest = Digest::of(b"v2");
+        let mut failed = FailedDigests::default();
+        failed.count(digest, "2", "boot 1", 3);
+        assert!(failed.fail(digest, "2", "the deadline passed"));
+        assert!(!failed.fail(digest, "2", "another reason"));
+        // The old slot comes to see it as a trial that fell back, once.
+        assert!(failed.count(digest, "2", "boot 2", 3));
+        assert!(!failed.count(digest, "2", "boot 2", 3));
+        let trial = failed.trial(&digest).unwrap();
+        assert_eq!((trial.attempts, trial.reason.as_str()), (2, "the deadline passed"));
+        assert!(trial.failed);
+    }
+
+    #[test]
+    fn everything_is_released_at_once() {
+        let (one, two, held) = (Digest::of(b"1"), Digest::of(b"2"), Digest::of(b"3"));
+        let mut failed = FailedDigests { held: Some(held), ..FailedDigests::default() };
+        failed.count(one, "1", "x", 1);
+        failed.count(two, "2", "x", 2);
+        assert_eq!(failed.release_all(), [one, two, held]);
+        assert_eq!(failed, FailedDigests::default());
+        assert_eq!(failed.release_all(), []);
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //! - `follow`: a run of `flipside check` and `flipside update`, from tag to armed slot
 //! - `transaction`: an install, step by step
 //! - `promote`, `rollback`, `release`: after boot success; back; and pardon
+//! - `health`, `deadline`, `fail_trial`: what runs is judged, and has failed (P7)
 //! - `journal` and `failed`: what is remembered, as record and as authority
 //! - `announce`: what the system's journal is told
 
@@ -23,9 +24,12 @@ use crate::stop::Stop;
 
 mod announce;
 pub mod course;
+mod deadline;
 mod error;
+mod fail_trial;
 pub mod failed;
 mod follow;
+mod health;
 pub mod journal;
 mod lock;
 mod machine;
@@ -38,10 +42,13 @@ mod transaction;
 mod verify;
 
 pub use course::{Course, Refusal};
+pub use deadline::{TrialBoot, has_boot_success, trial_by_firmware};
 pub use error::UpdateError;
+pub use fail_trial::{FailedRun, fail_trial, is_trial};
 pub use follow::{Check, HooksAsked, Outcome, ask_hooks_about_offer, check, update};
+pub use health::health;
 pub use promote::{Promotion, promote};
-pub use release::release;
+pub use release::{release, release_all};
 pub use rollback::{Rollback, rollback};
 pub use status::{finish, finish_check, last_status, status};
 pub use verify::{Verdict, verify};

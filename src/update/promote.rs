@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use super::announce;
+use super::deadline::note_boot_success;
 use super::journal::State;
 use super::lock::Lock;
 use super::machine::Machine;
@@ -51,7 +52,15 @@ const PATIENCE: Duration = Duration::from_secs(300);
 /// # Errors
 /// [`UpdateError`]; what was done before it stays.
 pub fn promote(run: &Run) -> Result<Promotion, UpdateError> {
-    if Machine::open(run)?.is_none() {
+    let promotion = promote_quietly(run)?;
+    if promotion != Promotion::NotAHost {
+        note_boot_success(&run.root);
+    }
+    Ok(promotion)
+}
+
+fn promote_quietly(run: &Run) -> Result<Promotion, UpdateError> {
+    if run.config.track.image.is_none() || Machine::open(run)?.is_none() {
         return Ok(Promotion::NotAHost);
     }
     let _lock = Lock::wait(&run.root, PATIENCE, &run.stop)?;

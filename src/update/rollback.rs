@@ -29,9 +29,12 @@ pub struct Rollback {
 /// (`slot-damaged`), or cannot be verified (`slot-unverifiable`, unless `unverified` is
 /// accepted); any other [`UpdateError`].
 pub fn rollback(run: &Run, unverified: bool) -> Result<Rollback, UpdateError> {
-    let machine = Machine::open(run)?
-        .ok_or_else(|| Refusal::block("not-a-host", "this host has no slots to roll back to"))?;
+    let no_host = || Refusal::block("not-a-host", "this host has no slots to roll back to");
+    // A machine that is no host of ours gets no lock file.
+    Machine::open(run)?.ok_or_else(no_host)?;
     let _lock = Lock::take(&run.root)?;
+    // Whoever held it may have changed the disk.
+    let machine = Machine::open(run)?.ok_or_else(no_host)?;
     let situation = machine.situation()?;
     let target = situation.target();
     let slot = situation.target_slot();

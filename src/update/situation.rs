@@ -160,9 +160,11 @@ impl Situation {
             Some(_) => return Aftermath::Nothing,
             // A proven slot needs the journal's word to have failed.
             None if target.is_proven() => return Aftermath::Nothing,
+            // It was dealt with, in which boot nobody knows.
+            None if self.failed.has_failed(&digest) => return Aftermath::Nothing,
             None => self.boot_id.clone(),
         };
-        if self.failed.trial(&digest).is_some_and(|t| t.failed || t.arming == arming) {
+        if self.failed.trial(&digest).is_some_and(|t| t.arming == arming) {
             return Aftermath::Nothing;
         }
         Aftermath::FellBack { digest, version: target.version().to_owned(), arming }
@@ -184,6 +186,17 @@ impl Situation {
     pub fn is_rollback_pending(&self) -> bool {
         let target = self.target_slot();
         self.is_armed() && target.is_proven() && self.failed.wanted == target.digest()
+    }
+
+    /// Whether this boot is a trial that firmware would end by going back: what runs is to
+    /// prove itself, and the other slot has.
+    pub fn is_trial_with_a_way_back(&self) -> bool {
+        let target = self.target_slot();
+        self.aftermath() == Aftermath::Trial
+            && !self.by_kexec
+            && !self.is_rollback_pending()
+            && target.is_installed()
+            && target.is_proven()
     }
 
     /// Whether the target holds a digest that failed and could still boot.
@@ -342,6 +355,35 @@ mod tests {
         facts.boot_id = "later".to_owned();
         assert!(counts(&facts));
         assert!(!counts(&situation(Is::Proven("1"), Is::Proven("2"))));
+    }
+
+    #[test]
+    fn p7_a_trial_that_failed_at_once_is_told_once_by_the_old_slot() {
+        let mut facts = situation(Is::Proven("1"), Is::Installed("2"));
+        facts.failed.fail(digest("2"), "2", "health check x failed");
+        assert!(!counts(&facts), "without a journal there is nothing to tell");
+        facts.journal = Some(entry(State::Armed, "2", "before"));
+        let Aftermath::FellBack { arming, .. } = facts.aftermath() else { panic!() };
+        facts.failed.count(digest("2"), "2", &arming, 2);
+        assert!(!counts(&facts));
+    }
+
+    #[test]
+    fn a_trial_can_be_failed_where_there_is_something_to_go_back_to() {
+        for (a, b, expected) in [
+            (Is::Installed("2"), Is::Proven("1"), true),
+            (Is::Proven("2"), Is::Proven("1"), false),
+            (Is::Installed("2"), Is::Installed("1"), false),
+            (Is::Installed("2"), Is::Empty, false),
+        ] {
+            let mut facts = situation(a, b);
+            assert_eq!(facts.is_trial_with_a_way_back(), expected, "{a:?} {b:?}");
+            facts.by_kexec = true;
+            assert!(!facts.is_trial_with_a_way_back(), "{a:?} {b:?}");
+        }
+        let mut facts = situation(Is::Installed("2"), Is::Proven("1"));
+        (facts.next, facts.failed.wanted) = (Next::Slot(Slot::B), Some(digest("1")));
+        assert!(!facts.is_trial_with_a_way_back(), "a person goes back");
     }
 
     #[test]

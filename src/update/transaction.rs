@@ -225,6 +225,8 @@ impl<'a> Disarmed<'a> {
     /// Step 5: partitions written, synced, read back (P3 is the pipeline's).
     fn write_partitions(self) -> Result<Written<'a>, UpdateError> {
         let job = self.0.job;
+        let (version, slot) = (job.image.version().to_owned(), job.situation.target());
+        job.run.progress.event(Event::Installing { version, slot });
         job.run.durable.phase("write")?;
         for (layer, partition) in &self.0.partitions {
             let mut partition = (*partition).clone();

@@ -49,7 +49,15 @@ fn machines_without_slots_are_left_alone() {
     ];
     for machine in &machines {
         machine.has_nothing_to_do();
-        for command in ["check", "status", "promote", "verify", "update --automatic"] {
+        for command in [
+            "check",
+            "status",
+            "promote",
+            "verify",
+            "update --automatic",
+            "health",
+            "trial-deadline",
+        ] {
             let output = machine.program(command.split(' '));
             assert!(output.status.success() && output.stderr.is_empty(), "{command}: {output:?}");
         }
@@ -77,9 +85,25 @@ fn where_the_settings_say_where_things_are_their_absence_is_an_error() {
 }
 
 #[test]
+fn a_host_that_follows_nothing_is_left_alone() {
+    let host = ProgramHost(crate::support::host::TestHost::unproven(
+        &crate::support::images::ImageBuilder::new("1"),
+    ));
+    host.write("etc/flipside/flipside.toml", "");
+    host.has_nothing_to_do();
+    let before = host.snapshot();
+    for command in ["promote", "health", "trial-deadline", "check", "update --automatic"] {
+        let output = host.program(command.split(' '));
+        assert!(output.status.success() && output.stderr.is_empty(), "{command}: {output:?}");
+    }
+    host.assert_unchanged_since(&before, "nothing tracked");
+}
+
+#[test]
 fn commands_that_a_person_gives_say_why_they_do_nothing() {
     let host = changed(remove_disk);
     refusal(&host.program(["rollback"]), 1, "not-a-host");
     let digest = format!("sha256:{}", "0".repeat(64));
     refusal(&host.program(["release", &digest]), 1, "not-a-host");
+    refusal(&host.program(["release", "--all"]), 1, "not-a-host");
 }

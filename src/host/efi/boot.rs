@@ -176,14 +176,7 @@ impl Backend for UefiBoot {
     }
 
     fn first(&self) -> Result<Option<Slot>, BootError> {
-        let entries = self.read()?;
-        Ok(entries.order.numbers().iter().find_map(|number| {
-            let entry = entries.entries.get(number)?;
-            match entry.kind {
-                EntryKind::Slot(slot) if entry.is_bootable() => Some(slot),
-                _ => None,
-            }
-        }))
+        Ok(self.read()?.first())
     }
 
     fn secure(&self, running: Slot) -> Result<(), BootError> {

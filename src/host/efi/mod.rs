@@ -14,12 +14,14 @@ mod error;
 pub mod evidence;
 pub mod load_option;
 mod text;
+mod trial;
 mod variables;
 
 pub use boot::{EspIdentity, UefiBoot};
 pub use boot_order::{BootNumber, BootOrder};
 pub use error::EfiError;
 pub use evidence::{esp_hint, evidence};
+pub use trial::{BootFacts, boot_facts};
 pub use variables::{GLOBAL_VARIABLE, LOADER_VARIABLE, Room, Variable, Variables};
 
 /// The boot file of `slot` as the firmware writes paths.

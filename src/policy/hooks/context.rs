@@ -65,11 +65,8 @@ impl Context {
             Initiative::Automatic => "automatic",
             Initiative::Manual => "manual",
         };
-        let variables = [
-            ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned()),
-            ("LANG", "C.UTF-8".to_owned()),
+        let own = [
             ("FLIPSIDE_HOOK", KIND.to_owned()),
-            ("FLIPSIDE_ROOT", root.directory().to_string_lossy().into_owned()),
             ("FLIPSIDE_IMAGE", self.image.clone()),
             ("FLIPSIDE_INITIATIVE", initiative.to_owned()),
             ("FLIPSIDE_RUNNING_SLOT", self.running.slot.letter().to_string()),
@@ -79,10 +76,24 @@ impl Context {
             ("FLIPSIDE_NEW_VERSION", text(&self.new.version)),
             ("FLIPSIDE_NEW_DIGEST", digest(&self.new.digest)),
         ];
-        // A version is an image's to choose; a zero byte in it must not keep hooks from running.
-        let clean = |value: String| value.chars().filter(|c| !c.is_control()).collect();
-        variables.into_iter().map(|(name, value)| (name, clean(value))).collect()
+        environment(root, own)
     }
+}
+
+/// The whole environment of a program of the host's that is asked something: `own`, and where
+/// things are.
+pub(crate) fn environment(
+    root: &Root,
+    own: impl IntoIterator<Item = (&'static str, String)>,
+) -> Vec<(&'static str, String)> {
+    let always = [
+        ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned()),
+        ("LANG", "C.UTF-8".to_owned()),
+        ("FLIPSIDE_ROOT", root.directory().to_string_lossy().into_owned()),
+    ];
+    // A version is an image's to choose; a zero byte in it must not keep hooks from running.
+    let clean = |value: String| value.chars().filter(|c| !c.is_control()).collect();
+    always.into_iter().chain(own).map(|(name, value)| (name, clean(value))).collect()
 }
 
 #[cfg(test)]

@@ -34,7 +34,15 @@ pub struct Hook {
 /// # Errors
 /// A directory that cannot be read, or a link that leads nowhere.
 pub fn discover(root: &Root) -> Result<Vec<Hook>, Unreadable> {
-    let files = overlay::scan(root, &LEVELS, DIRECTORY, is_hook_name)?;
+    discover_in(root, DIRECTORY)
+}
+
+/// The same, of another kind of program, in `directory` below `/etc` and `/usr/lib`.
+///
+/// # Errors
+/// As [`discover`].
+pub fn discover_in(root: &Root, directory: &str) -> Result<Vec<Hook>, Unreadable> {
+    let files = overlay::scan(root, &LEVELS, directory, is_hook_name)?;
     let hook = |path: PathBuf| Hook {
         name: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
         ignored: why_ignored(&path),

@@ -10,7 +10,7 @@ use crate::policy::Decision;
 
 /// How a hook ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Ended {
+pub(crate) enum Ended {
     /// By itself.
     Itself(ExitStatus),
     /// We ended it: it took too long.
@@ -22,6 +22,24 @@ pub(super) enum Ended {
 }
 
 impl Ended {
+    /// Why a health check that ended so has failed, to stand behind its name; `None` where it has
+    /// not. `said` is the check's own reason, or empty.
+    pub(crate) fn failure(&self, said: &str, timeout: Duration) -> Option<String> {
+        use std::os::unix::process::ExitStatusExt as _;
+        let limit = || jiff::SignedDuration::try_from(timeout).unwrap_or_default();
+        Some(match self {
+            Self::Itself(status) if status.success() => return None,
+            Self::Itself(status) => match (status.code(), said) {
+                (Some(code), "") => format!("failed with exit status {code}"),
+                (Some(_), said) => format!("failed: {said}"),
+                (None, _) => format!("was ended by signal {}", status.signal().unwrap_or(0)),
+            },
+            Self::TimedOut => format!("did not end within {:#}", limit()),
+            Self::Stopped => "was ended: the run was asked to stop".to_owned(),
+            Self::NotRun(why) => format!("cannot be run: {why}"),
+        })
+    }
+
     /// What it means; `said` is the hook's own reason, or empty.
     pub(super) fn decision(&self, hook: &str, said: &str, timeout: Duration) -> Decision {
         use std::os::unix::process::ExitStatusExt as _;

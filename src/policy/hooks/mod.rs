@@ -17,12 +17,11 @@ mod context;
 mod discover;
 mod ended;
 mod lines;
-mod process;
+pub(crate) mod process;
 
+pub(crate) use context::environment;
 pub use context::{Context, System};
-pub use discover::{DIRECTORY, Hook, discover};
-
-use ended::Ended;
+pub use discover::{DIRECTORY, Hook, discover, discover_in};
 
 /// `EX_TEMPFAIL` of `sysexits.h`: the exit status that defers.
 pub const DEFER_STATUS: i32 = 75;
@@ -45,7 +44,10 @@ pub struct Answer {
     pub took: Duration,
 }
 
-fn milliseconds<S: serde::Serializer>(took: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn milliseconds<S: serde::Serializer>(
+    took: &Duration,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     serializer.serialize_u64(u64::try_from(took.as_millis()).unwrap_or(u64::MAX))
 }
 
@@ -103,18 +105,14 @@ pub fn decide(answers: &[Answer]) -> Decision {
 fn ask_one(root: &Root, hook: &Hook, timeout: Duration, context: &Context, stop: &Stop) -> Answer {
     tracing::debug!("asking hook {}", hook.path.display());
     let begun = std::time::Instant::now();
-    let outcome = process::run(
-        &hook.path,
-        root.directory(),
-        &context.environment(root),
-        &context.document(),
-        timeout,
-        stop,
-    );
-    let (ended, said) = match outcome {
-        Ok(outcome) => outcome.into_parts(),
-        Err(error) => (Ended::NotRun(error.to_string()), String::new()),
+    let program = process::Program {
+        kind: "hook",
+        path: &hook.path,
+        directory: root.directory(),
+        environment: &context.environment(root),
+        input: &context.document(),
     };
+    let (ended, said) = program.run(timeout, stop);
     Answer {
         hook: hook.name.clone(),
         path: hook.path.clone(),

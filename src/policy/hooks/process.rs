@@ -32,8 +32,8 @@ const LOGGED_LINES: usize = 50;
 const BUSY_ATTEMPTS: u32 = 10;
 
 /// What became of a program.
-pub(super) struct Outcome {
-    pub(super) ended: Ended,
+struct Outcome {
+    ended: Ended,
     stdout: String,
     stderr: String,
 }
@@ -41,34 +41,50 @@ pub(super) struct Outcome {
 impl Outcome {
     /// How it ended, and its reason: the last line of stdout. Where a program failed
     /// without one, the last line of stderr is what tells most.
-    pub(super) fn into_parts(self) -> (Ended, String) {
+    fn into_parts(self) -> (Ended, String) {
         let has_failed = matches!(self.ended, Ended::Itself(status) if !status.success());
         let is_silent = self.stdout.is_empty();
         (self.ended, if has_failed && is_silent { self.stderr } else { self.stdout })
     }
 }
 
-/// Runs `program` in `directory` with this environment only and `input` on stdin.
-pub(super) fn run(
-    program: &Path,
-    directory: &Path,
-    environment: &[(&'static str, String)],
-    input: &[u8],
-    timeout: Duration,
-    stop: &Stop,
-) -> io::Result<Outcome> {
-    let mut command = Command::new(program);
-    command
-        .env_clear()
-        .envs(environment.iter().map(|(name, value)| (name, value)))
-        .current_dir(directory)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        // Its own group, so that a time-out ends its children as well.
-        .process_group(0);
-    let child = spawn(&mut command)?;
-    Conversation::new(program, child, input)?.hold(timeout, stop)
+/// A program, and what it is given.
+pub(crate) struct Program<'a> {
+    /// What it is, for the log.
+    pub kind: &'static str,
+    /// Where it stands.
+    pub path: &'a Path,
+    /// Its working directory.
+    pub directory: &'a Path,
+    /// Its environment, and nothing else.
+    pub environment: &'a [(&'static str, String)],
+    /// What it finds on stdin.
+    pub input: &'a [u8],
+}
+
+impl Program<'_> {
+    /// Runs it. Returns how it ended, and its reason.
+    pub(crate) fn run(&self, timeout: Duration, stop: &Stop) -> (Ended, String) {
+        match self.converse(timeout, stop) {
+            Ok(outcome) => outcome.into_parts(),
+            Err(error) => (Ended::NotRun(error.to_string()), String::new()),
+        }
+    }
+
+    fn converse(&self, timeout: Duration, stop: &Stop) -> io::Result<Outcome> {
+        let mut command = Command::new(self.path);
+        command
+            .env_clear()
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .current_dir(self.directory)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            // Its own group, so that a time-out ends its children as well.
+            .process_group(0);
+        let child = spawn(&mut command)?;
+        Conversation::new(self, child)?.hold(timeout, stop)
+    }
 }
 
 /// A hook that an installer has open for writing is there in a moment.
@@ -89,6 +105,7 @@ fn spawn(command: &mut Command) -> io::Result<Child> {
 
 /// A program and our ends of its pipes, each until it is closed.
 struct Conversation<'a> {
+    /// Kind and name.
     name: String,
     child: Child,
     pid: Pid,
@@ -104,7 +121,7 @@ struct Conversation<'a> {
 }
 
 impl<'a> Conversation<'a> {
-    fn new(program: &Path, mut child: Child, input: &'a [u8]) -> io::Result<Self> {
+    fn new(program: &Program<'a>, mut child: Child) -> io::Result<Self> {
         let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
         let pid = pid.ok_or(io::ErrorKind::InvalidData)?;
         let (stdin, stdout, stderr) =
@@ -118,12 +135,16 @@ impl<'a> Conversation<'a> {
             rustix::fs::fcntl_setfl(end, OFlags::NONBLOCK)?;
         }
         Ok(Self {
-            name: program.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            name: format!(
+                "{} {}",
+                program.kind,
+                program.path.file_name().unwrap_or_default().to_string_lossy()
+            ),
             child,
             pid,
             pidfd: rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok(),
             stdin,
-            unsaid: input,
+            unsaid: program.input,
             stdout,
             stderr,
             said: Lines::default(),
@@ -178,7 +199,7 @@ impl<'a> Conversation<'a> {
             }
             std::thread::sleep(TICK / 10);
         }
-        tracing::warn!("hook {} does not end, even by SIGKILL", self.name);
+        tracing::warn!("{} does not end, even by SIGKILL", self.name);
     }
 
     /// Until a pipe is ready, the program ended, or a tick passed.
@@ -255,8 +276,8 @@ fn is_not_ready(error: &io::Error) -> bool {
 
 fn log(name: &str, logged: &mut usize, line: &str) {
     match *logged {
-        count if count < LOGGED_LINES => tracing::info!("hook {name}: {line}"),
-        LOGGED_LINES => tracing::info!("hook {name}: (more lines, not shown)"),
+        count if count < LOGGED_LINES => tracing::info!("{name}: {line}"),
+        LOGGED_LINES => tracing::info!("{name}: (more lines, not shown)"),
         _ => return,
     }
     *logged += 1;

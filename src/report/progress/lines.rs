@@ -32,6 +32,7 @@ impl<W: Write + Send> Progress for Lines<W> {
         state.tally.take(&event);
         match event {
             Event::Phase(phase) => state.begin(phase),
+            Event::Installing { .. } => {}
             Event::Payload { name, size, kept, fetch } => {
                 state.tenth = 0;
                 let mut line = format!("payload {name}: {}", bytes(size));

@@ -4,6 +4,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::host::Slot;
+
 mod json;
 mod lines;
 mod tally;
@@ -54,6 +56,13 @@ impl Phase {
 pub enum Event {
     /// A new phase began.
     Phase(Phase),
+    /// What is written, and where; said before the phase of writing.
+    Installing {
+        /// The version.
+        version: String,
+        /// The slot.
+        slot: Slot,
+    },
     /// A payload begins: its name, its size, and how many of its bytes are kept.
     Payload {
         /// Its name.

@@ -21,6 +21,7 @@ impl Tally {
         let progress = self.progress.get_or_insert_with(|| RunProgress::at(Phase::Checking));
         match event {
             Event::Phase(phase) => progress.phase = *phase,
+            Event::Installing { .. } => {}
             Event::Payload { name, size, kept, fetch } => {
                 progress.payload = Some(name.clone());
                 progress.fetch_total = progress.fetch_total.saturating_add(*fetch);

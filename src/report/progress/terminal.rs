@@ -50,6 +50,7 @@ impl Progress for Terminal {
         state.tally.take(&event);
         match event {
             Event::Phase(phase) => state.begin(phase),
+            Event::Installing { .. } => {}
             Event::Payload { .. } => {
                 if let Some(phase) = state.tally.phase() {
                     state.begin(phase);

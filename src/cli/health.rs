@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! `flipside health`.
+
+use std::process::ExitCode;
+
+use serde_json::json;
+
+use super::{Failure, Global, print, print_json, session};
+use crate::health::{Answer, Importance};
+use crate::host::power::{self, Request};
+use crate::update::{self, FailedRun, Run};
+
+/// Ask the health checks whether the system that has booted is well.
+///
+/// The required ones in `health.d/required` decide: where one fails, the boot is no success. In a
+/// trial the image is then recorded as failed, and the machine reboots into the other slot at
+/// once. Wanted ones in `health.d/wanted` only warn. A host without required checks is well
+/// once it has reached multi-user.target.
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+
+/// Asks the checks; in a failed trial, goes back.
+///
+/// # Errors
+/// `health-failed` where a required check fails, and whatever kept them from being asked.
+pub fn run(_: Args, global: &Global) -> super::Result {
+    let run = session::open(global, false)?;
+    let Some(answers) = update::health(&run)? else {
+        match global.json {
+            true => print_json(&json!({"health": null, "answers": []}))?,
+            false => print("nothing to do: no slots here, or track.image is not set")?,
+        }
+        return Ok(ExitCode::SUCCESS);
+    };
+    let failed = answers
+        .iter()
+        .find(|answer| answer.importance == Importance::Required && answer.failure.is_some());
+    let reason = failed.map(sentence);
+    let went_back = match &reason {
+        Some(reason) => fail(&run, reason)?,
+        None => None,
+    };
+    if global.json {
+        let health = if reason.is_some() { "failed" } else { "good" };
+        let failed_slot = went_back.as_ref().map(|trial| trial.slot);
+        let document = json!({"health": health, "failed_trial": failed_slot, "answers": answers});
+        print_json(&document)?;
+    } else {
+        answers.iter().try_for_each(|answer| print(line(answer)))?;
+    }
+    match (reason, went_back) {
+        (None, _) => Ok(ExitCode::SUCCESS),
+        (Some(reason), None) => Err(Failure::error("health-failed", reason)),
+        (Some(reason), Some(FailedRun { slot, version, back_to, .. })) => {
+            let more = format!("{version} in slot {slot} has failed its trial");
+            power::ask_for_reboot(&run.root, Request::Orderly).map_err(|error| {
+                Failure::error("reboot-failed", format!("{reason}; cannot reboot: {error}"))
+            })?;
+            let sentence = format!("{reason}: {more}, slot {back_to} boots next");
+            Err(Failure::error("health-failed", sentence))
+        }
+    }
+}
+
+/// Records a trial as failed. The deadline still ends one that cannot be recorded.
+fn fail(run: &Run, reason: &str) -> super::Result<Option<FailedRun>> {
+    let failed = update::fail_trial(run, reason);
+    update::finish(run, failed.as_ref().err());
+    Ok(failed?)
+}
+
+fn sentence(answer: &Answer) -> String {
+    let why = answer.failure.as_deref().unwrap_or_default();
+    match answer.path {
+        Some(_) => format!("required health check {} {why}", answer.check),
+        None => why.to_owned(),
+    }
+}
+
+fn line(answer: &Answer) -> String {
+    let (importance, check) = (answer.importance.name(), &answer.check);
+    match &answer.failure {
+        Some(why) => format!("{importance}  {check}  failed: {why}"),
+        None if answer.said.is_empty() => format!("{importance}  {check}  good"),
+        None => format!("{importance}  {check}  good: {}", answer.said),
+    }
+}

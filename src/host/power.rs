@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Reboots of a system that nobody asks any more: of a trial that has failed. The machine itself
+//! only; a host in a directory has no power switch.
+
+use std::io;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use rustix::system::{RebootCommand, reboot};
+
+use super::Root;
+
+/// What PID 1 is asked for, by the signals that it documents (systemd(1), "Signals"): they need
+/// no bus and no socket, so they reach it in emergency mode too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Request {
+    /// `SIGRTMIN+5`: services are stopped in their order.
+    Orderly,
+    /// `SIGRTMIN+15`: all processes are ended, file systems unmounted.
+    Immediate,
+}
+
+/// How long the kernel may take to write out what it has, before the reboot does not wait for it.
+const SYNC_PATIENCE: Duration = Duration::from_secs(15);
+
+/// Asks PID 1 to reboot. Returns whether it was asked: only where `root` is the machine itself and
+/// PID 1 is systemd.
+///
+/// # Errors
+/// The signal cannot be sent.
+pub fn ask_for_reboot(root: &Root, how: Request) -> io::Result<bool> {
+    if !root.is_live() || !sd_notify::booted()? {
+        return Ok(false);
+    }
+    let number = match how {
+        Request::Orderly => 5,
+        Request::Immediate => 15,
+    };
+    kill_process(Pid::INIT, real_time_signal(number))?;
+    Ok(true)
+}
+
+/// `SIGRTMIN+number`, as the C library counts, which keeps the first two for itself.
+#[allow(unsafe_code)]
+fn real_time_signal(number: i32) -> Signal {
+    // SAFETY: it lies between SIGRTMIN and SIGRTMAX and is sent to another process only, which
+    // is what from_raw_unchecked asks for. rustix has no safe way to name such a signal.
+    unsafe { Signal::from_raw_unchecked(libc::SIGRTMIN().saturating_add(number)) }
+}
+
+/// Reboots through the kernel, without PID 1: the last resort. Returns only where that is not
+/// possible, or where `root` is not the machine itself.
+///
+/// # Errors
+/// The kernel's.
+pub fn reboot_by_kernel(root: &Root) -> io::Result<()> {
+    if !root.is_live() {
+        return Ok(());
+    }
+    // A disk that is gone would keep sync(2) for ever.
+    within(SYNC_PATIENCE, rustix::fs::sync);
+    Ok(reboot(RebootCommand::Restart)?)
+}
+
+/// What `work` returns, unless it takes longer than `patience`; it then goes on by itself.
+pub fn within<T: Send + 'static>(
+    patience: Duration,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
+    let (done, wait) = mpsc::channel();
+    std::thread::Builder::new().spawn(move || done.send(work())).ok()?;
+    wait.recv_timeout(patience).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_in_a_directory_reboots_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = Root::new(directory.path());
+        for how in [Request::Orderly, Request::Immediate] {
+            assert!(!ask_for_reboot(&root, how).unwrap());
+        }
+        reboot_by_kernel(&root).unwrap();
+    }
+
+    #[test]
+    fn what_takes_too_long_is_not_waited_for() {
+        assert_eq!(within(Duration::from_secs(60), || 1), Some(1));
+        let endless = || std::thread::sleep(Duration::from_secs(600));
+        assert_eq!(within(Duration::from_millis(10), endless), None);
+    }
+}

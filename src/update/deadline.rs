@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Whether this boot is a trial that has to end, told without anything that a broken OS may lack:
+//! no disk, no ESP, no settings (P8).
+
+use crate::config;
+use crate::host::cmdline::CommandLine;
+use crate::host::durable::Durable;
+use crate::host::efi::{self, Variables};
+use crate::host::{Root, Slot};
+
+use super::{UpdateError, machine};
+
+/// A boot of a slot that is not the one that comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TrialBoot {
+    /// The slot that runs.
+    pub running: Slot,
+    /// The slot that comes first, and boots next.
+    pub back_to: Slot,
+}
+
+/// Where it stands that this boot has got to its success.
+const BOOT_SUCCESS: &str = "/run/flipside/boot-success";
+
+/// Whether this boot is a trial, as the boot manager's own facts have it: by an entry of
+/// systemd-boot's with a count, or of the slot that is not the first of flipside's in `BootOrder`.
+/// `None` where it is not, and where they do not tell.
+///
+/// # Errors
+/// What cannot be read.
+pub fn trial_by_firmware(
+    root: &Root,
+    backend: config::Backend,
+    durable: &Durable,
+) -> Result<Option<TrialBoot>, UpdateError> {
+    let Ok(variables) = Variables::open(root, durable) else { return Ok(None) };
+    let facts = efi::boot_facts(&variables, machine::architecture()?)?;
+    // Loader variables survive kexec and name the slot before it.
+    let command_line = CommandLine::read(root)?;
+    let by_kexec: Option<Option<Slot>> =
+        command_line.last("flipside.slot").map(|slot| slot.parse().ok());
+    let running = by_kexec.unwrap_or(facts.running);
+    let back_to = match (facts.counted, backend) {
+        // Only a trial has an entry with a count.
+        (Some(trial), _) if Some(trial) == running => Some(trial.other()),
+        (_, config::Backend::Uefi) => facts.first,
+        // What BootOrder says of the slots counts only where flipside writes it.
+        (_, config::Backend::SystemdBoot) => None,
+    };
+    Ok(match (running, back_to) {
+        (Some(running), Some(back_to)) if running != back_to => {
+            Some(TrialBoot { running, back_to })
+        }
+        _ => None,
+    })
+}
+
+/// Says to [`has_boot_success`] that this boot needs no deadline any more. Kept in `/run` for the
+/// boots that are right where they are though the other slot comes first: by kexec, by the
+/// firmware's menu, and by a firmware that undid a promotion.
+pub(super) fn note_boot_success(root: &Root) {
+    let path = root.path(BOOT_SUCCESS);
+    if path.exists() {
+        return;
+    }
+    let made = path.parent().map_or(Ok(()), std::fs::create_dir_all);
+    if let Err(error) = made.and_then(|()| std::fs::write(&path, "")) {
+        tracing::warn!("the deadline of a trial may not see that this is none: {error}");
+    }
+}
+
+/// Whether a promotion went through in this boot, whatever it came to.
+pub fn has_boot_success(root: &Root) -> bool {
+    root.path(BOOT_SUCCESS).exists()
+}

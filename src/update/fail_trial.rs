@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The trial that runs has failed: a health check or the deadline says so. P7: its digest is
+//! not tried again by itself, from now on.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::announce;
+use super::journal;
+use super::lock::Lock;
+use super::machine::Machine;
+use super::situation::Situation;
+use super::{Run, UpdateError};
+use crate::host::Slot;
+use crate::image::Digest;
+use crate::report::history::{self, Happening, HistoryFile};
+
+/// A trial that was recorded as failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FailedRun {
+    /// The slot that runs.
+    pub slot: Slot,
+    /// What it holds, where that is known.
+    pub digest: Option<Digest>,
+    /// Its version.
+    pub version: String,
+    /// The slot that boots next.
+    pub back_to: Slot,
+}
+
+/// How long another run is waited for. The deadline does not wait for ever.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Whether the system that runs is a trial that can end by going back to the other slot.
+///
+/// # Errors
+/// [`UpdateError`].
+pub fn is_trial(run: &Run) -> Result<bool, UpdateError> {
+    let Some(machine) = Machine::open(run)? else { return Ok(false) };
+    Ok(machine.situation()?.is_trial_with_a_way_back())
+}
+
+/// Records on the ESP that what runs, unproven, has failed, because of `reason` (a sentence
+/// without its full stop), and sees to it that the other slot boots next. Does not reboot. `None`,
+/// with nothing changed, where this is no trial, or where there is nothing to go back to.
+///
+/// # Errors
+/// [`UpdateError`].
+pub fn fail_trial(run: &Run, reason: &str) -> Result<Option<FailedRun>, UpdateError> {
+    let _lock = Lock::wait(&run.root, PATIENCE, &run.stop)?;
+    let Some(machine) = Machine::open(run)? else { return Ok(None) };
+    let situation = machine.situation()?;
+    if !situation.is_trial_with_a_way_back() {
+        return Ok(None);
+    }
+    run.durable.phase("fail")?;
+    record(run, &machine, &situation, reason)?;
+    let (running, target) = (situation.running, situation.target());
+    let backend = machine.boot()?;
+    // Firmware that does not consume BootNext, or that moved what it booted to the front.
+    backend.disarm(running)?;
+    backend.secure(target)?;
+    let slot = situation.running_slot();
+    Ok(Some(FailedRun {
+        slot: running,
+        digest: slot.digest(),
+        version: slot.version().to_owned(),
+        back_to: target,
+    }))
+}
+
+/// The history is written here, where the reason is known; the journal keeps saying that the
+/// slot was armed, by which the old slot sees that it was fallen back to.
+fn record(
+    run: &Run,
+    machine: &Machine,
+    situation: &Situation,
+    reason: &str,
+) -> Result<(), UpdateError> {
+    let slot = situation.running_slot();
+    let (digest, version) = (slot.digest(), slot.version());
+    let mut failed = situation.failed.clone();
+    // What has no digest cannot come back by itself.
+    let Some(digest) = digest.filter(|digest| failed.fail(*digest, version, reason)) else {
+        return Ok(());
+    };
+    machine.write_failed(&failed)?;
+    announce::digest_failed(situation.running, digest, version);
+    let entry = history::Entry {
+        time: Timestamp::now(),
+        boot_id: Some(journal::boot_id(&run.root)),
+        event: Happening::Failed,
+        slot: Some(situation.running),
+        version: Some(version.to_owned()),
+        digest: Some(digest),
+        code: None,
+        message: format!("{version} in slot {} failed its trial: {reason}", situation.running),
+    };
+    if let Err(error) = HistoryFile::of(&run.root).append(&run.durable, &entry) {
+        tracing::warn!("{error}");
+    }
+    Ok(())
+}

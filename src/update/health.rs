@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The health of the system that runs, as its checks see it.
+
+use super::machine::Machine;
+use super::{Run, UpdateError};
+use crate::health::{self, Answer, Context, Importance};
+
+/// Asks the required checks, then the wanted ones. In a trial nothing is asked any more once a
+/// required one failed. `None` where no slots are recognised or `track.image` is not set.
+///
+/// # Errors
+/// [`UpdateError`]; a check that fails is an answer.
+pub fn health(run: &Run) -> Result<Option<Vec<Answer>>, UpdateError> {
+    if run.config.track.image.is_none() {
+        return Ok(None);
+    }
+    let Some(machine) = Machine::open(run)? else { return Ok(None) };
+    let situation = machine.situation()?;
+    let slot = situation.running_slot();
+    let context = Context {
+        slot: situation.running,
+        version: slot.record.as_ref().map(|record| record.version.clone()),
+        digest: slot.digest(),
+        is_trial: !slot.is_proven(),
+    };
+    // The ESP may be an automount, and the checks may take their time.
+    drop(machine);
+    let timeout = run.config.health.timeout;
+    let ask = |importance| {
+        health::ask(&run.root, importance, &context, timeout, context.is_trial, &run.stop)
+    };
+    let mut answers = ask(Importance::Required)?;
+    if answers.is_empty() {
+        answers.push(health::multi_user(&run.root));
+    }
+    if context.is_trial && answers.iter().any(|answer| answer.failure.is_some()) {
+        return Ok(Some(answers));
+    }
+    let wanted = health::ask(&run.root, Importance::Wanted, &context, timeout, false, &run.stop)?;
+    for answer in &wanted {
+        if let Some(why) = &answer.failure {
+            tracing::warn!("wanted health check {} {why}", answer.check);
+        }
+    }
+    answers.extend(wanted);
+    Ok(Some(answers))
+}

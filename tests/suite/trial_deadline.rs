@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! `flipside trial-deadline`: which boots are late trials, by firmware variables alone (P8).
+
+use std::fs;
+
+use crate::support::program_host::ProgramHost;
+
+const NONE: &str = "nothing to do: this boot is no trial\n";
+const LATE: &str = "slot B was not promoted in time: back to slot A\n";
+
+fn deadline(host: &ProgramHost) -> String {
+    let output = host.program(["trial-deadline"]);
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn on_trial() -> ProgramHost {
+    let host = ProgramHost::new();
+    host.updates();
+    assert_eq!(host.0.boot_and_fail(), "B 2 trial");
+    host
+}
+
+#[test]
+fn p7_a_trial_that_is_late_fails_at_once() {
+    let host = on_trial();
+    assert_eq!(deadline(&host), LATE);
+    let failed = fs::read_to_string(host.file("efi/EFI/flipside/failed.json")).unwrap();
+    assert!(failed.contains("it was not promoted before its deadline"), "{failed}");
+    assert_eq!(host.0.boot(), "A 1 fell back");
+    assert_eq!(host.0.refusal(), "digest-failed");
+}
+
+#[test]
+fn p8_neither_esp_nor_disk_nor_settings_are_needed() {
+    for broken in ["efi", "disk.img", "etc", "proc", "var"] {
+        let host = on_trial();
+        let away = host.file("away");
+        fs::rename(host.file(broken), &away).unwrap();
+        assert_eq!(deadline(&host), LATE, "without {broken}");
+        // What was recorded there meanwhile is lost with it.
+        let _ = fs::remove_dir_all(host.file(broken));
+        fs::rename(away, host.file(broken)).unwrap();
+        // Where it could not be recorded, it counts as a trial that was started.
+        assert_eq!(host.0.boot(), "A 1 fell back", "without {broken}");
+    }
+    let host = on_trial();
+    host.write("etc/flipside/flipside.toml", "[nonsense");
+    assert_eq!(deadline(&host), LATE);
+}
+
+#[test]
+fn what_is_promoted_has_no_deadline() {
+    let host = ProgramHost::new();
+    assert_eq!(deadline(&host), NONE);
+    host.updates();
+    // Armed, but this boot is the old slot's.
+    assert_eq!(deadline(&host), NONE);
+    assert_eq!(host.0.boot(), "B 2 promoted");
+    assert_eq!(deadline(&host), NONE);
+    // After an update into the other slot as well.
+    host.0.publish(&crate::support::images::ImageBuilder::new("3"));
+    host.0.arm();
+    assert_eq!(deadline(&host), NONE);
+}
+
+/// Where the other slot comes first for another reason than a trial, boot success is enough.
+#[test]
+fn a_boot_that_got_to_its_success_has_no_deadline() {
+    let host = on_trial();
+    // As systemd's kexec leaves it: the loader's variables name the slot before.
+    let path = host.file("proc/cmdline");
+    let line = fs::read_to_string(&path).unwrap();
+    for (slot, before) in [("a", NONE), ("b", LATE)] {
+        fs::write(&path, format!("{} flipside.slot={slot}\n", line.trim())).unwrap();
+        assert_eq!(deadline(&host), before, "{slot}");
+    }
+    let failed = host.file("efi/EFI/flipside/failed.json");
+    assert!(!failed.exists(), "a kexec proves nothing, and fails nothing");
+    assert_eq!(host.0.promote(), flipside::update::Promotion::ByKexec);
+    assert_eq!(deadline(&host), NONE);
+    // The mark is this boot's.
+    assert!(host.file("run/flipside/boot-success").exists());
+    assert_eq!(host.0.boot_and_fail(), "A 1 fell back");
+    assert!(!host.file("run/flipside/boot-success").exists());
+}
+
+#[test]
+fn where_the_variables_do_not_tell_nothing_is_rebooted() {
+    let variables = "sys/firmware/efi/efivars";
+    let remove = |host: &ProgramHost, names: &[&str]| {
+        for entry in fs::read_dir(host.file(variables)).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+            if names.iter().any(|n| name.starts_with(n)) {
+                fs::remove_file(path).unwrap();
+            }
+        }
+    };
+    for (names, expected) in [
+        (&["BootOrder"][..], NONE),
+        (&["BootCurrent", "Loader", "Stub"], NONE),
+        // Any of those that name the slot is enough.
+        (&["BootCurrent"], LATE),
+        (&["Loader", "Stub"], LATE),
+    ] {
+        let host = on_trial();
+        remove(&host, names);
+        assert_eq!(deadline(&host), expected, "without {names:?}");
+    }
+    let host = on_trial();
+    fs::remove_dir_all(host.file("sys")).unwrap();
+    assert_eq!(deadline(&host), NONE);
+}

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The systemd units: loaded together by systemd's own code, and as closed as their work allows.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+fn units() -> Vec<PathBuf> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("units");
+    let mut units: Vec<_> =
+        fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+    units.sort();
+    assert!(units.len() >= 10);
+    units
+}
+
+fn name(unit: &Path) -> &str {
+    unit.file_name().unwrap().to_str().unwrap()
+}
+
+/// The program's output, or `None` and a message where systemd is not there.
+fn run(program: &str, arguments: &[&str]) -> Option<Output> {
+    let mut command = Command::new(program);
+    match command.args(arguments).env("SYSTEMD_LOG_LEVEL", "info").output() {
+        Ok(output) => Some(output),
+        Err(error) => {
+            println!("skipped: {program}: {error}");
+            None
+        }
+    }
+}
+
+/// A root with systemd's own targets and every unit of ours, enabled.
+struct Host(tempfile::TempDir);
+
+impl Host {
+    fn new(change: impl Fn(&str, String) -> String) -> Self {
+        let host = Self(tempfile::tempdir().unwrap());
+        let own = host.0.path().join("usr/lib/systemd/system");
+        fs::create_dir_all(&own).unwrap();
+        fs::create_dir_all(host.0.path().join("usr/bin")).unwrap();
+        let program = host.0.path().join("usr/bin/flipside");
+        fs::copy(env!("CARGO_BIN_EXE_flipside"), program).unwrap();
+        for entry in fs::read_dir("/usr/lib/systemd/system").into_iter().flatten() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|end| end == "target") && path.is_file() {
+                fs::copy(&path, own.join(name(&path))).unwrap();
+            }
+        }
+        for unit in units() {
+            let text = change(name(&unit), fs::read_to_string(&unit).unwrap());
+            enable(host.0.path(), name(&unit), &text);
+            fs::write(own.join(name(&unit)), text).unwrap();
+        }
+        host
+    }
+
+    /// What systemd says when it loads all of them and starts a boot.
+    fn verified(&self) -> Option<(bool, String)> {
+        let root = format!("--root={}", self.0.path().display());
+        let units = units();
+        let mut arguments = vec!["verify", "--man=no", &root];
+        arguments.extend(["multi-user.target", "boot-complete.target"]);
+        arguments.extend(["rescue.target", "emergency.target", "shutdown.target"]);
+        arguments.extend(units.iter().map(|unit| name(unit)));
+        let output = run("systemd-analyze", &arguments)?;
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        // Parts of systemd that are no targets are not copied.
+        let ours = |line: &&str| line.contains("flipside") || line.contains("cycle");
+        let lines: Vec<&str> = text.lines().filter(ours).collect();
+        Some((output.status.success(), lines.join("\n")))
+    }
+}
+
+/// As `systemctl enable` does.
+fn enable(root: &Path, name: &str, text: &str) {
+    for (key, kind) in [("WantedBy=", "wants"), ("RequiredBy=", "requires")] {
+        let lines = text.lines().filter_map(|line| line.strip_prefix(key));
+        for target in lines.flat_map(str::split_whitespace) {
+            let directory = root.join(format!("etc/systemd/system/{target}.{kind}"));
+            fs::create_dir_all(&directory).unwrap();
+            let to = format!("/usr/lib/systemd/system/{name}");
+            std::os::unix::fs::symlink(to, directory.join(name)).unwrap();
+        }
+    }
+}
+
+#[test]
+fn all_units_load_together_without_a_warning_or_a_cycle() {
+    let Some((_, said)) = Host::new(|_, text| text).verified() else { return };
+    assert_eq!(said, "");
+}
+
+/// Otherwise the test above would show nothing.
+#[test]
+fn the_obvious_ordering_makes_a_cycle_that_is_seen() {
+    let obvious = |name: &str, text: String| match name {
+        "flipside-promote.service" => text
+            .replace("DefaultDependencies=no\n", "")
+            .replace("WantedBy=basic.target", "WantedBy=multi-user.target"),
+        _ => text,
+    };
+    let Some((_, said)) = Host::new(obvious).verified() else { return };
+    assert!(said.contains("ordering cycle"), "{said}");
+}
+
+#[test]
+fn the_services_are_as_closed_as_their_work_allows() {
+    for unit in units() {
+        let most = match name(&unit) {
+            "flipside-update.service" | "flipside-promote.service" => 25,
+            "flipside-update-now.service" | "flipside-check.service" => 25,
+            "flipside-rollback.service" | "flipside-release.service" => 25,
+            "flipside-dbus.service" => 8,
+            _ => continue,
+        };
+        let threshold = format!("--threshold={most}");
+        let path = unit.to_str().unwrap();
+        let arguments = ["security", "--offline=yes", "--no-pager", &threshold, path];
+        let Some(output) = run("systemd-analyze", &arguments) else { return };
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let last = text.lines().last().unwrap_or_default();
+        println!("{last}");
+        assert!(output.status.success(), "{last}\n{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+/// What a sandbox takes away without a word until a host is in the field.
+#[test]
+fn the_sandboxes_leave_what_the_work_needs() {
+    for unit in units() {
+        let name = name(&unit).to_owned();
+        let text = fs::read_to_string(&unit).unwrap();
+        let sets = |line: &str| text.lines().any(|l| l == line);
+        let of = |key: &str| -> BTreeSet<String> {
+            let lines = text.lines().filter_map(|line| line.strip_prefix(key));
+            lines.flat_map(str::split_whitespace).map(str::to_owned).collect()
+        };
+        assert!(text.starts_with("# SPDX-License-Identifier: MIT OR Apache-2.0\n"), "{name}");
+        assert!(!sets("PrivateDevices=yes") || name == "flipside-dbus.service", "{name}");
+        if sets("ProtectKernelTunables=yes") && name != "flipside-dbus.service" {
+            assert!(of("ReadWritePaths=").contains("-/sys/firmware/efi/efivars"), "{name}");
+        }
+        let writes_variables = ["update", "update-now", "rollback", "promote", "health"];
+        let writes = writes_variables.iter().any(|w| name == format!("flipside-{w}.service"));
+        let capabilities = of("CapabilityBoundingSet=");
+        if writes && !capabilities.is_empty() {
+            // efivarfs makes its files immutable.
+            assert!(capabilities.contains("CAP_LINUX_IMMUTABLE"), "{name}");
+        }
+        if name == "flipside-trial-deadline.service" {
+            assert!(capabilities.contains("CAP_SYS_BOOT"));
+            assert!(sets("IgnoreOnIsolate=yes") && sets("DefaultDependencies=no"));
+            assert!(!text.contains("Protect"), "emergency mode may lack what a name space needs");
+        }
+    }
+}
