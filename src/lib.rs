@@ -22,6 +22,7 @@ pub mod policy;
 pub mod printable;
 #[cfg(feature = "publish")]
 pub mod publish;
+pub mod reboot;
 pub mod report;
 #[cfg(feature = "sim")]
 pub mod sim;

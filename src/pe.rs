@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
 //! EFI programs: what a PE file says about itself in its first bytes (Microsoft PE format,
-//! sections 3.1 to 3.3; UEFI 2.10, section 2.1.1).
+//! sections 3.1 to 3.3; UEFI 2.10, section 2.1.1), and where its sections are (section 4).
 
 use std::io;
+use std::ops::Range;
 
 use crate::image::Architecture;
 
@@ -54,6 +55,65 @@ pub fn machine_of(bytes: &[u8]) -> Option<Machine> {
     machine(read).ok().flatten()
 }
 
+/// The most sections that are read: loaders take no more.
+const SECTION_LIMIT: u16 = 96;
+
+/// A section: its name, without padding, and where its content is in the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Section {
+    /// Such as `.linux`; at most 8 bytes.
+    pub name: String,
+    /// In bytes from the start of the file; it may lie beyond its end.
+    pub range: Range<u64>,
+}
+
+/// The sections of the program whose bytes `read` gives, in their order. `None` for what is no
+/// program, or one with more sections than loaders take.
+///
+/// # Errors
+/// Those of `read`.
+pub fn sections(
+    read: impl Fn(&mut [u8], u64) -> io::Result<()>,
+) -> io::Result<Option<Vec<Section>>> {
+    if machine(&read)?.is_none() {
+        return Ok(None);
+    }
+    match read_sections(&read) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+        other => other,
+    }
+}
+
+fn read_sections(
+    read: &impl Fn(&mut [u8], u64) -> io::Result<()>,
+) -> io::Result<Option<Vec<Section>>> {
+    let field = |at: u64| {
+        let mut bytes = [0; 4];
+        read(&mut bytes, at).map(|()| u32::from_le_bytes(bytes))
+    };
+    // Behind the signature: machine, number of sections, ..., size of the optional header.
+    let header = u64::from(field(0x3c)?) + 4;
+    let [_, _, low, high] = field(header)?.to_le_bytes();
+    let count = u16::from_le_bytes([low, high]);
+    if count > SECTION_LIMIT {
+        return Ok(None);
+    }
+    let [low, high, _, _] = field(header + 16)?.to_le_bytes();
+    let table = header + 20 + u64::from(u16::from_le_bytes([low, high]));
+    let mut sections = Vec::new();
+    for at in (0..u64::from(count)).map(|number| table + 40 * number) {
+        let mut name = [0; 8];
+        read(&mut name, at)?;
+        let end = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
+        let name = String::from_utf8_lossy(name.get(..end).unwrap_or_default()).into_owned();
+        // The size in memory is exact; the one in the file is rounded up, and may be cut.
+        let size = u64::from(field(at + 8)?.min(field(at + 16)?));
+        let start = u64::from(field(at + 20)?);
+        sections.push(Section { name, range: start..start + size });
+    }
+    Ok(Some(sections))
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -95,6 +155,48 @@ mod tests {
         assert!(machine(|_, _| Err(io::ErrorKind::PermissionDenied.into())).is_err());
     }
 
+    fn copy(bytes: &[u8], to: &mut [u8], at: u64) -> io::Result<()> {
+        let from = usize::try_from(at).ok().and_then(|at| bytes.get(at..)?.get(..to.len()));
+        from.map(|from| to.copy_from_slice(from)).ok_or(io::ErrorKind::UnexpectedEof.into())
+    }
+
+    /// A program with `count` sections, as its header says, and these bytes for their table.
+    fn with_sections(count: u16, optional: u16, table: &[u8]) -> Vec<u8> {
+        let mut bytes = program([0x64, 0x86]);
+        bytes.extend(count.to_le_bytes());
+        bytes.extend([0; 12]);
+        bytes.extend(optional.to_le_bytes());
+        bytes.extend([0; 2]);
+        bytes.extend(std::iter::repeat_n(0, optional.into()));
+        bytes.extend(table);
+        bytes
+    }
+
+    fn row(name: &[u8; 8], in_memory: u32, in_file: u32, start: u32) -> Vec<u8> {
+        let numbers = [in_memory, 0, in_file, start, 0, 0, 0, 0];
+        let numbers = numbers.iter().flat_map(|number| number.to_le_bytes());
+        name.iter().copied().chain(numbers).collect()
+    }
+
+    #[test]
+    fn sections_have_names_and_places() {
+        let table =
+            [row(b".linux\0\0", 5, 512, 1024), row(b"12345678", 900, 512, u32::MAX)].concat();
+        let bytes = with_sections(2, 16, &table);
+        let found = sections(|to, at| copy(&bytes, to, at)).unwrap().unwrap();
+        let far = u64::from(u32::MAX);
+        let expected = [(".linux", 1024..1029), ("12345678", far..far + 512)];
+        assert_eq!(found.len(), 2);
+        for (section, (name, range)) in found.iter().zip(expected) {
+            assert_eq!((section.name.as_str(), &section.range), (name, &range));
+        }
+        for length in 0..bytes.len() {
+            assert_eq!(sections(|to, at| copy(&bytes[..length], to, at)).unwrap(), None);
+        }
+        let many = with_sections(97, 0, &row(b".linux\0\0", 5, 5, 0).repeat(97));
+        assert_eq!(sections(|to, at| copy(&many, to, at)).unwrap(), None);
+    }
+
     proptest! {
         #[test]
         fn any_bytes_are_looked_at_without_panic(mut bytes in prop::collection::vec(any::<u8>(), 0..200)) {
@@ -102,6 +204,16 @@ mod tests {
                 start.copy_from_slice(b"MZ");
             }
             machine_of(&bytes);
+        }
+
+        #[test]
+        fn any_table_of_sections_is_read_without_panic(
+            table in prop::collection::vec(any::<u8>(), 0..300),
+            count in any::<u16>(),
+            optional in 0_u16..80,
+        ) {
+            let bytes = with_sections(count, optional, &table);
+            let _ = sections(|to, at| copy(&bytes, to, at));
         }
     }
 }

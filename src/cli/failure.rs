@@ -100,6 +100,8 @@ fn code_of(error: &(dyn Error + 'static)) -> Option<&'static str> {
         crate::publish::PublishError,
         #[cfg(feature = "publish")]
         crate::publish::disk::DiskBuildError,
+        crate::reboot::RebootError,
+        crate::reboot::kexec::KexecError,
         crate::report::ReportError,
         #[cfg(feature = "dbus")]
         crate::report::dbus::ServiceError,

@@ -29,6 +29,7 @@ mod hooks;
 mod image;
 mod labels;
 mod promote;
+mod reboot;
 mod release;
 mod rollback;
 mod session;
@@ -78,6 +79,7 @@ enum Command {
     History(history::Args),
     Promote(promote::Args),
     Rollback(rollback::Args),
+    Reboot(reboot::Args),
     Release(release::Args),
     Verify(verify::Args),
     Health(health::Args),
@@ -107,6 +109,7 @@ fn run(command: Command, global: &Global) -> Result {
         Command::Status(args) => status::run(args, global),
         Command::History(args) => history::run(args, global),
         Command::Rollback(args) => rollback::run(args, global),
+        Command::Reboot(args) => reboot::run(args, global),
         Command::Promote(args) => promote::run(args, global),
         Command::Verify(args) => verify::run(args, global),
         Command::Health(args) => health::run(args, global),

@@ -80,6 +80,10 @@ pub(super) fn full() -> Status {
         ],
         boot_next: Some("0002".into()),
         reboot_required: true,
+        next_reboot: Some(NextReboot {
+            time: before(-3),
+            window: Some("Sat 22:00–24:00 Europe/Berlin".into()),
+        }),
         progress: Some(RunProgress {
             payload: Some("system".into()),
             ..RunProgress::at(Phase::Writing)

@@ -51,6 +51,8 @@ pub struct Status {
     pub boot_next: Option<String>,
     /// Whether a reboot is needed for what is installed to run.
     pub reboot_required: bool,
+    /// When flipside or somebody else reboots, where that is known.
+    pub next_reboot: Option<NextReboot>,
     /// How far the present run is; `None` while none runs.
     pub progress: Option<RunProgress>,
 }
@@ -186,6 +188,16 @@ pub struct Blocked {
     pub message: String,
     /// Since when.
     pub since: Option<Timestamp>,
+}
+
+/// A reboot to come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NextReboot {
+    /// When this host's turn is.
+    pub time: Timestamp,
+    /// The window that it lies in, such as `Sat 22:00–24:00 Europe/Berlin`; `None` for a
+    /// reboot that only waits for people who are logged in.
+    pub window: Option<String>,
 }
 
 /// A look at the source.
@@ -331,6 +343,7 @@ impl Status {
             boot_order: Vec::new(),
             boot_next: None,
             reboot_required: false,
+            next_reboot: None,
             progress: None,
         }
     }

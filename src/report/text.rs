@@ -172,7 +172,15 @@ impl Page<'_> {
             State::FellBack => "nothing: the last trial fell back",
             State::Armed => {
                 let slot = other.map(|slot| format!(" into slot {slot}")).unwrap_or_default();
-                return self.said("next", Tone::Waiting, &format!("reboot{slot}"));
+                let when = self.status.next_reboot.as_ref().map(|next| {
+                    let until = until(next.time, self.now);
+                    match &next.window {
+                        Some(window) => format!(" in the window {window} ({until})"),
+                        None => format!("{slot} {until}"),
+                    }
+                });
+                let text = format!("reboot{}", when.unwrap_or(slot));
+                return self.said("next", Tone::Waiting, &text);
             }
             _ if self.status.reboot_required => "reboot",
             _ => return,
@@ -292,7 +300,7 @@ fn run_text(progress: &RunProgress) -> String {
 mod tests {
     use super::*;
     use crate::report::example::{NOW, before, full};
-    use crate::report::status::{Running, VERSION};
+    use crate::report::status::{NextReboot, Running, VERSION};
 
     fn text(status: &Status) -> String {
         let now = Timestamp::from_second(NOW).unwrap();
@@ -318,7 +326,7 @@ mod tests {
 follows   registry.example.com/acme/edge:stable
 slot A    2026.11.1   running, proven 3 weeks ago                        sha256:1
 slot B    2026.11.2   installed 2 h ago, boots once at the next reboot   sha256:2
-next      reboot into slot B
+next      reboot in the window Sat 22:00–24:00 Europe/Berlin (in 3 h)
 checked   2 h ago, again in 19 h
 boots     slot B once, then slot A, slot B, UiApp";
         let mut shown = text(&calm());
@@ -327,6 +335,21 @@ boots     slot B once, then slot A, slot B, UiApp";
             shown = shown.replace(&short, &format!("sha256:{slot}"));
         }
         assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn the_next_reboot_is_said_as_far_as_it_is_planned() {
+        let mut status = calm();
+        let mut next = |next| {
+            status.next_reboot = next;
+            let shown = text(&status);
+            let line = shown.lines().find_map(|line| line.strip_prefix("next      ")).unwrap();
+            line.to_owned()
+        };
+        assert_eq!(next(None), "reboot into slot B");
+        let time = Timestamp::from_second(NOW + 600).unwrap();
+        let soon = next(Some(NextReboot { time, window: None }));
+        assert_eq!(soon, "reboot into slot B in 10 min");
     }
 
     #[test]

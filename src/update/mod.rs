@@ -23,6 +23,7 @@ use crate::source::{self, Source};
 use crate::stop::Stop;
 
 mod announce;
+mod armed;
 pub mod course;
 mod deadline;
 mod error;
@@ -41,6 +42,7 @@ mod status;
 mod transaction;
 mod verify;
 
+pub use armed::{Armed, armed};
 pub use course::{Course, Refusal};
 pub use deadline::{TrialBoot, has_boot_success, trial_by_firmware};
 pub use error::UpdateError;

@@ -15,6 +15,7 @@ use crate::host::boot::{self, EntryKind, EntryName};
 use crate::host::esp::BootFileState;
 use crate::host::{Root, Slot};
 use crate::image::{Architecture, Digest};
+use crate::reboot::required;
 use crate::report::status::{
     Available, Blocked, BootEntry, BootFile, BootTarget, Check, CheckResult, Failed, Failure,
     Problem, SlotState, SlotStatus, State, Status,
@@ -43,6 +44,7 @@ pub fn finish(run: &Run, error: Option<&UpdateError>) {
         }
         refresh(run, status);
     });
+    required::tell(&run.root, run.follow.status().reboot_required);
 }
 
 /// Ends a check: what an update would be refused for stands in the status, as after an update.
@@ -146,6 +148,7 @@ fn describe(status: &mut Status, machine: &Machine, situation: &Situation) {
         })
         .collect();
     status.reboot_required = situation.is_armed();
+    status.next_reboot.take_if(|_| !situation.is_armed());
     let is_installed = |digest: &Digest| {
         let holds = |slot| situation.slot(slot).record.as_ref().is_some_and(|r| r.is_of(digest));
         Slot::BOTH.into_iter().any(holds)

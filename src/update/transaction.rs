@@ -12,6 +12,7 @@ use super::{Run, UpdateError};
 use crate::host::boot::Standing;
 use crate::host::{Partition, Record, Slot};
 use crate::image::{Digest, Image, Layer, PartitionIdentity};
+use crate::reboot::{Inhibitor, kexec};
 use crate::report::progress::{Event, Phase};
 use crate::source::Source;
 
@@ -59,7 +60,11 @@ struct Listed<'a>(Checked<'a>);
 /// # Errors
 /// Whatever stopped it. The running slot boots as before, and the next run goes on.
 pub fn install(job: &Job<'_>) -> Result<(), UpdateError> {
-    check(job)?
+    let checked = check(job)?;
+    let _inhibitor = job.hold_off_shutdown();
+    // A kernel that was loaded for kexec would start with what is overwritten now.
+    kexec::forget(&job.run.root);
+    checked
         .secure_running_slot()?
         .disarm_target()?
         .write_partitions()?
@@ -305,6 +310,11 @@ impl Job<'_> {
             config_digest: Some(self.image.manifest.config.digest),
             repository: Some(self.source.repository()),
         }
+    }
+
+    fn hold_off_shutdown(&self) -> Inhibitor {
+        let (version, target) = (self.image.version(), self.situation.target());
+        Inhibitor::take(&self.run.root, &format!("writing {version} into slot {target}"))
     }
 
     fn write(

@@ -44,6 +44,8 @@ mod local_sources;
 mod not_a_host;
 mod notify;
 mod nvram;
+#[cfg(feature = "dbus")]
+mod reboot;
 mod registry;
 mod registry_faults;
 mod registry_logins;

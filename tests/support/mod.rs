@@ -10,6 +10,8 @@ pub mod host;
 pub mod images;
 pub mod initrd;
 pub mod journald;
+#[cfg(feature = "dbus")]
+pub mod logind;
 pub mod loop_device;
 pub mod medium;
 pub mod nvram;

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! `flipside reboot`.
+
+use std::process::ExitCode;
+
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::{Failure, Global, exit, print, print_json, session};
+use crate::code::{Coded as _, Severity};
+use crate::reboot::{self, Asked, Outcome, RebootError};
+use crate::report::ago::until;
+use crate::update::Run;
+
+/// Reboot into the update that waits for it.
+///
+/// Does nothing where none waits. Goes through logind: whoever blocks shutdowns is respected, and others who are
+/// logged in at a terminal or a screen are told, and get the time of `reboot.notice` first.
+///
+/// Exit status: 0 where the machine reboots, will reboot, or has nothing to reboot into; 75 where
+/// somebody holds it off.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Do as the timer does: obey `reboot.strategy` and `reboot.windows`, and exit with 0 where
+    /// the reboot is held off.
+    #[arg(long, conflicts_with = "now")]
+    automatic: bool,
+    /// Do not wait for others who are logged in.
+    #[arg(long)]
+    now: bool,
+    /// Start the new kernel from the running one, past the firmware. The next boot by the firmware
+    /// is the trial all the same.
+    #[arg(long)]
+    kexec: bool,
+}
+
+/// Reboots, now or later.
+///
+/// # Errors
+/// Whatever stands against it; what is armed stays armed.
+pub fn run(args: Args, global: &Global) -> super::Result {
+    let run = session::open(global, false)?;
+    let asked = match args.automatic {
+        true => Asked::ByItself,
+        false => Asked::ByHand { without_notice: args.now },
+    };
+    let outcome = match reboot::reboot(&run, asked, args.kexec) {
+        Ok(outcome) => outcome,
+        Err(error) if args.automatic => return told(error),
+        Err(error) => return Err(failure(error)),
+    };
+    match global.json {
+        true => print_json(&document(&outcome))?,
+        false => print(sentence(&outcome))?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The end of a run by the timer: reboots into what that run or an earlier one armed, as far as
+/// `reboot.strategy` goes.
+///
+/// # Errors
+/// As [`run`].
+pub(super) fn after_update(run: &Run) -> super::Result {
+    match reboot::reboot(run, Asked::ByItself, false) {
+        Ok(Outcome::NothingToDo(why)) => tracing::debug!("no reboot: {why}"),
+        Ok(outcome) => tracing::info!("{}", sentence(&outcome)),
+        Err(error) => return told(error),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Run by a timer, what only defers is status, not failure.
+fn told(error: RebootError) -> super::Result {
+    match error.severity() {
+        Severity::Error => Err(failure(error)),
+        _ => {
+            tracing::warn!("{error} [{}]", error.code());
+            Ok(ExitCode::from(exit::DONE))
+        }
+    }
+}
+
+fn failure(error: RebootError) -> Failure {
+    let severity = error.severity();
+    Failure::from(error).with_severity(severity)
+}
+
+fn sentence(outcome: &Outcome) -> String {
+    let way = |by_kexec: &bool| if *by_kexec { " by kexec" } else { "" };
+    match outcome {
+        Outcome::NothingToDo(why) => format!("nothing to do: {why}"),
+        Outcome::Now { slot, version, by_kexec } => {
+            format!("reboots{} into {version} in slot {slot}", way(by_kexec))
+        }
+        Outcome::At { slot, version, time, by_kexec } => format!(
+            "reboots{} into {version} in slot {slot} {}: somebody is logged in",
+            way(by_kexec),
+            until(*time, Timestamp::now())
+        ),
+        Outcome::Scheduled { kind, time } => {
+            format!("a {kind} is scheduled already, {}", until(*time, Timestamp::now()))
+        }
+        Outcome::InWindow { window, time } => {
+            format!("reboots in the window {window}, {}", until(*time, Timestamp::now()))
+        }
+    }
+}
+
+fn document(outcome: &Outcome) -> serde_json::Value {
+    match outcome {
+        Outcome::NothingToDo(why) => json!({"reboot": "nothing-to-do", "reason": why}),
+        Outcome::Now { slot, version, by_kexec } => {
+            json!({"reboot": "now", "slot": slot, "version": version, "kexec": by_kexec})
+        }
+        Outcome::At { slot, version, time, by_kexec } => json!({
+            "reboot": "notice", "slot": slot, "version": version, "time": time, "kexec": by_kexec,
+        }),
+        Outcome::Scheduled { kind, time } => {
+            json!({"reboot": "scheduled", "kind": kind, "time": time})
+        }
+        Outcome::InWindow { window, time } => {
+            json!({"reboot": "window", "window": window, "time": time})
+        }
+    }
+}

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Why a reboot did not come about.
+
+use crate::code::{Coded, Severity};
+use crate::update::UpdateError;
+
+/// Somebody holds a lock that blocks shutdowns.
+pub(super) const INHIBITED: &str = "reboot-inhibited";
+
+/// Why a reboot did not come about. What is armed stays armed: the next reboot tries it, whoever
+/// asks for it.
+#[derive(Debug, thiserror::Error)]
+pub enum RebootError {
+    /// Nobody to ask for a reboot.
+    #[error("cannot reach logind: {why}")]
+    NoLogind {
+        /// Why not.
+        why: String,
+    },
+    /// Somebody holds a lock that blocks shutdowns.
+    #[error("{who} holds off reboots: {why}")]
+    Inhibited {
+        /// Who.
+        who: String,
+        /// The reason that they gave.
+        why: String,
+    },
+    /// systemd or logind answered with an error.
+    #[error("cannot {action}: {why}")]
+    Refused {
+        /// What it was asked for.
+        action: &'static str,
+        /// Its answer.
+        why: String,
+    },
+    /// What is armed is not known.
+    #[error(transparent)]
+    Update(#[from] UpdateError),
+}
+
+impl RebootError {
+    /// Whether to come back by itself.
+    pub fn severity(&self) -> Severity {
+        match self {
+            Self::Inhibited { .. } => Severity::Defer,
+            Self::NoLogind { .. } | Self::Refused { .. } => Severity::Error,
+            Self::Update(error) => error.severity(),
+        }
+    }
+}
+
+impl Coded for RebootError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::NoLogind { .. } => "logind-unavailable",
+            Self::Inhibited { .. } => "reboot-inhibited",
+            Self::Refused { .. } => "reboot-refused",
+            Self::Update(error) => error.code(),
+        }
+    }
+}

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! systemd-logind, which reboots machines: org.freedesktop.login1(5).
+
+use std::collections::HashMap;
+
+use jiff::Timestamp;
+use zbus::{OwnedFd, OwnedObjectPath, OwnedVariant};
+
+use super::RebootError;
+use super::bus::{Bus, CallError, Object};
+use super::sessions::Session;
+
+const SERVICE: &str = "org.freedesktop.login1";
+const MANAGER: Object<'static> = Object {
+    service: SERVICE,
+    path: "/org/freedesktop/login1",
+    interface: "org.freedesktop.login1.Manager",
+};
+const SESSION: &str = "org.freedesktop.login1.Session";
+
+/// Flags of `RebootWithFlags`: inhibitors count for root as well, and kexec where a kernel is loaded.
+const CHECK_INHIBITORS: u64 = 1 << 0;
+const BY_KEXEC: u64 = 1 << 1;
+
+/// Names of the error that an inhibitor causes: before systemd 257, and since.
+const INHIBITED: [&str; 2] =
+    ["org.freedesktop.login1.OperationInProgress", "org.freedesktop.login1.BlockedByInhibitorLock"];
+
+/// logind on a bus.
+pub struct Logind<'a>(pub &'a Bus);
+
+impl Logind<'_> {
+    /// Takes a lock that blocks shutdowns for as long as the descriptor is open.
+    ///
+    /// # Errors
+    /// logind's.
+    pub fn block_shutdown(&self, why: &str) -> Result<OwnedFd, CallError> {
+        self.0.call(MANAGER, "Inhibit", &("shutdown", "flipside", why, "block"))
+    }
+
+    /// Refuses while somebody holds such a lock.
+    ///
+    /// # Errors
+    /// [`RebootError::Inhibited`], and logind's.
+    pub fn check_inhibitors(&self) -> Result<(), RebootError> {
+        type Inhibitor = (String, String, String, String, u32, u32);
+        let inhibitors: Vec<Inhibitor> = self
+            .0
+            .call(MANAGER, "ListInhibitors", &())
+            .map_err(|error| error.refuses("ask who holds off reboots"))?;
+        for (what, who, why, mode, _, _) in inhibitors {
+            // "block", and "block-weak" since systemd 257.
+            if mode.starts_with("block") && what.split(':').any(|what| what == "shutdown") {
+                return Err(RebootError::Inhibited { who, why });
+            }
+        }
+        Ok(())
+    }
+
+    /// Everybody's sessions but the one that this process belongs to.
+    ///
+    /// # Errors
+    /// logind's.
+    pub fn other_sessions(&self) -> Result<Vec<Session>, RebootError> {
+        let refused = |error: CallError| error.refuses("ask who is logged in");
+        type Row = (String, u32, String, String, OwnedObjectPath);
+        let rows: Vec<Row> = self.0.call(MANAGER, "ListSessions", &()).map_err(refused)?;
+        // A service has none.
+        let own: Option<OwnedObjectPath> =
+            self.0.call(MANAGER, "GetSessionByPID", &std::process::id()).ok();
+        let mut sessions = Vec::new();
+        for (_, _, user, _, path) in rows {
+            if Some(&path) == own.as_ref() {
+                continue;
+            }
+            let object = Object {
+                service: SERVICE,
+                path: path.as_str(),
+                interface: "org.freedesktop.DBus.Properties",
+            };
+            // One that ended meanwhile is nobody's.
+            let Ok(mut properties) =
+                self.0.call::<_, HashMap<String, OwnedVariant>>(object, "GetAll", &SESSION)
+            else {
+                continue;
+            };
+            let mut text = |name: &str| {
+                let value = properties.remove(name).and_then(|value| String::try_from(value).ok());
+                value.unwrap_or_default()
+            };
+            sessions.push(Session {
+                user,
+                terminal: text("TTY"),
+                class: text("Class"),
+                kind: text("Type"),
+                state: text("State"),
+            });
+        }
+        Ok(sessions)
+    }
+
+    /// When a shutdown of any kind is scheduled for, and which.
+    ///
+    /// # Errors
+    /// logind's.
+    pub fn scheduled(&self) -> Result<Option<(String, Timestamp)>, RebootError> {
+        let (kind, microseconds): (String, u64) = self
+            .0
+            .property(MANAGER, "ScheduledShutdown")
+            .map_err(|error| error.refuses("ask whether a shutdown is scheduled"))?;
+        let time = i64::try_from(microseconds).ok().map(Timestamp::from_microsecond);
+        Ok(match time {
+            Some(Ok(time)) if !kind.is_empty() => Some((kind, time)),
+            _ => None,
+        })
+    }
+
+    /// Reboots; everybody who is logged in reads `message`.
+    ///
+    /// # Errors
+    /// [`RebootError::Inhibited`], and logind's.
+    pub fn reboot(&self, by_kexec: bool, message: &str) -> Result<(), RebootError> {
+        self.set_message(message);
+        let flags = CHECK_INHIBITORS | if by_kexec { BY_KEXEC } else { 0 };
+        match self.0.call(MANAGER, "RebootWithFlags", &flags) {
+            Ok(()) => Ok(()),
+            Err(error) if INHIBITED.iter().any(|name| error.is(name)) => {
+                Err(RebootError::Inhibited { who: "somebody".to_owned(), why: error.message })
+            }
+            Err(error) => Err(error.refuses("reboot")),
+        }
+    }
+
+    /// Reboots at `time`; everybody who is logged in is told `message` until then.
+    ///
+    /// # Errors
+    /// logind's.
+    pub fn schedule(
+        &self,
+        time: Timestamp,
+        by_kexec: bool,
+        message: &str,
+    ) -> Result<(), RebootError> {
+        self.set_message(message);
+        let microseconds = u64::try_from(time.as_microsecond()).unwrap_or(0);
+        let kind = if by_kexec { "kexec" } else { "reboot" };
+        self.0
+            .call(MANAGER, "ScheduleShutdown", &(kind, microseconds))
+            .map_err(|error| error.refuses("schedule the reboot"))
+    }
+
+    /// A reboot without a message is better than none.
+    fn set_message(&self, message: &str) {
+        if let Err(error) = self.0.call::<_, ()>(MANAGER, "SetWallMessage", &(message, true)) {
+            tracing::debug!("logind takes no message for who is logged in: {}", error.message);
+        }
+    }
+}

@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! How and when to reboot into what is armed.
+//!
+//! - `plan`: when, one pure decision; `spread`: a host's own place in a window
+//! - `logind`, `sessions`: who reboots the machine, and who has to be told before
+//! - `timer`: asks again in the next window
+//! - `inhibitor`: holds off shutdowns while a slot is written
+//! - `kexec`: past the firmware; `required`: the mark for other tools
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use crate::config::RebootStrategy;
+use crate::host::{Root, Slot};
+use crate::report::status::{Blocked, Failure, NextReboot, Status};
+use crate::update::{self, Armed, Run};
+use crate::window::Windows;
+
+#[cfg(feature = "dbus")]
+mod bus;
+mod error;
+mod inhibitor;
+pub mod kexec;
+#[cfg(feature = "dbus")]
+mod logind;
+#[cfg(not(feature = "dbus"))]
+mod no_bus;
+pub mod plan;
+pub mod required;
+mod sessions;
+pub mod spread;
+#[cfg(feature = "dbus")]
+mod timer;
+
+use error::INHIBITED;
+pub use error::RebootError;
+pub use inhibitor::Inhibitor;
+#[cfg(not(feature = "dbus"))]
+use no_bus::{Bus, Logind, Timer};
+#[cfg(feature = "dbus")]
+use {bus::Bus, logind::Logind, timer::Timer};
+
+use crate::code::{Coded as _, Severity};
+use plan::{Circumstances, Plan};
+use spread::Share;
+
+/// Who asks for a reboot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// A timer or a run of the timer's: `reboot.strategy` decides.
+    ByItself,
+    /// A person, now.
+    ByHand {
+        /// Whether nobody is to be told before.
+        without_notice: bool,
+    },
+}
+
+/// What came of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// Nothing is to be done, and why.
+    NothingToDo(&'static str),
+    /// The machine reboots.
+    Now {
+        /// The slot that boots.
+        slot: Slot,
+        /// The version in it.
+        version: String,
+        /// Whether the running kernel starts it.
+        by_kexec: bool,
+    },
+    /// It reboots a little later: somebody is logged in.
+    At {
+        /// The slot that boots.
+        slot: Slot,
+        /// The version in it.
+        version: String,
+        /// When.
+        time: Timestamp,
+        /// Whether the running kernel starts it.
+        by_kexec: bool,
+    },
+    /// A shutdown was scheduled before.
+    Scheduled {
+        /// `reboot`, `poweroff`, ...
+        kind: String,
+        /// When.
+        time: Timestamp,
+    },
+    /// It reboots in the next window.
+    InWindow {
+        /// The window.
+        window: String,
+        /// When this host's turn is.
+        time: Timestamp,
+    },
+}
+
+/// Reboots into what is armed, now or later, and says in the status what comes next.
+///
+/// # Errors
+/// [`RebootError`]; what is armed stays armed.
+pub fn reboot(run: &Run, asked: Asked, by_kexec: bool) -> Result<Outcome, RebootError> {
+    let result = consider(run, asked, by_kexec);
+    let next = match &result {
+        Ok(Outcome::Now { .. }) => Some(NextReboot { time: Timestamp::now(), window: None }),
+        Ok(Outcome::At { time, .. } | Outcome::Scheduled { time, .. }) => {
+            Some(NextReboot { time: *time, window: None })
+        }
+        Ok(Outcome::InWindow { time, window }) => {
+            Some(NextReboot { time: *time, window: Some(window.clone()) })
+        }
+        Ok(Outcome::NothingToDo(_)) | Err(_) => None,
+    };
+    run.follow.change(|status| {
+        status.next_reboot = next;
+        match &result {
+            Ok(_) => drop(status.blocked.take_if(|blocked| blocked.code == INHIBITED)),
+            Err(error) => note_error(status, error),
+        }
+    });
+    result
+}
+
+fn note_error(status: &mut Status, error: &RebootError) {
+    let (code, message) = (error.code().to_owned(), error.to_string());
+    let time = Timestamp::now();
+    match error.severity() {
+        Severity::Error => status.last_error = Some(Failure { code, message, time }),
+        severity => {
+            let before = status.blocked.as_ref().filter(|blocked| blocked.code == code);
+            let since = before.and_then(|blocked| blocked.since).or(Some(time));
+            status.blocked = Some(Blocked { severity, code, message, since });
+        }
+    }
+}
+
+fn consider(run: &Run, asked: Asked, by_kexec: bool) -> Result<Outcome, RebootError> {
+    let settings = &run.config.reboot;
+    let is_by_itself = asked == Asked::ByItself;
+    if is_by_itself && settings.strategy == RebootStrategy::None {
+        return Ok(Outcome::NothingToDo("reboot.strategy is \"none\""));
+    }
+    let Some(armed) = update::armed(run)? else {
+        if is_by_itself && let Ok(bus) = Bus::of(&run.root) {
+            Timer(&bus).remove()?;
+        }
+        return Ok(Outcome::NothingToDo("no update waits for a reboot"));
+    };
+    let bus = Bus::of(&run.root)?;
+    let logind = Logind(&bus);
+    let people = logind.other_sessions()?.into_iter().filter(|s| s.is_a_person()).count();
+    let zone = zone_of(&run.root);
+    let given = Circumstances {
+        now: Timestamp::now(),
+        windows: Windows { windows: &settings.windows, host: &zone },
+        share: Share::of(&run.root),
+        notice: settings.notice,
+        somebody_is_here: people > 0,
+    };
+    let plan = match asked {
+        Asked::ByItself => plan::decide(settings.strategy, &given),
+        Asked::ByHand { without_notice: true } => Plan::Now,
+        Asked::ByHand { without_notice: false } => plan::soon(&given),
+    };
+    let way = Way { run, bus: &bus, armed: &armed, by_kexec: by_kexec || settings.kexec };
+    let done = way.go(plan, asked);
+    if is_by_itself && let Err(RebootError::Inhibited { .. }) = done {
+        match plan::again(settings.strategy, &given) {
+            Plan::At(time) | Plan::InWindow { at: time, .. } => Timer(&bus).set(time)?,
+            Plan::Now | Plan::Not => {}
+        }
+    }
+    done
+}
+
+/// How a plan is carried out.
+struct Way<'a> {
+    run: &'a Run,
+    bus: &'a Bus,
+    armed: &'a Armed,
+    by_kexec: bool,
+}
+
+impl Way<'_> {
+    fn go(&self, plan: Plan, asked: Asked) -> Result<Outcome, RebootError> {
+        let logind = Logind(self.bus);
+        let Armed { slot, version, .. } = self.armed;
+        let message = format!("flipside reboots this machine into {version} (slot {slot})");
+        match plan {
+            Plan::Not => Ok(Outcome::NothingToDo("no window is ahead")),
+            Plan::InWindow { at, window } => {
+                Timer(self.bus).set(at)?;
+                Ok(Outcome::InWindow { window, time: at })
+            }
+            Plan::Now | Plan::At(_) => {
+                // What somebody scheduled before counts, unless a person does not want to wait.
+                if asked != (Asked::ByHand { without_notice: true })
+                    && let Some((kind, time)) = logind.scheduled()?
+                {
+                    return Ok(Outcome::Scheduled { kind, time });
+                }
+                logind.check_inhibitors()?;
+                let by_kexec = self.by_kexec && self.load_kernel();
+                let (slot, version) = (*slot, version.clone());
+                if let Plan::At(time) = plan {
+                    logind.schedule(time, by_kexec, &message)?;
+                    Ok(Outcome::At { slot, version, time, by_kexec })
+                } else {
+                    logind.reboot(by_kexec, &message)?;
+                    Ok(Outcome::Now { slot, version, by_kexec })
+                }
+            }
+        }
+    }
+
+    /// Whether the target's kernel is loaded now. Where it is not, the firmware starts it.
+    fn load_kernel(&self) -> bool {
+        let Some(boot_file) = &self.armed.boot_file else { return false };
+        match kexec::load(&self.run.root, boot_file, self.armed.slot) {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::warn!("{error} [{}]; the firmware starts it instead", error.code());
+                false
+            }
+        }
+    }
+}
+
+/// The zone of the host below `root`, as `/etc/localtime` links to it; UTC without one.
+pub fn zone_of(root: &Root) -> TimeZone {
+    let name = std::fs::read_link(root.path("etc/localtime")).ok().and_then(|target| {
+        let target = target.into_os_string().into_string().ok()?;
+        target.split_once("zoneinfo/").map(|(_, name)| name.to_owned())
+    });
+    name.and_then(|name| TimeZone::get(&name).ok()).unwrap_or(TimeZone::UTC)
+}

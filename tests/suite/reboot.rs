@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Reboots, and the lock against them, on a bus with logind and systemd played.
+
+use std::process::Output;
+use std::sync::{Arc, Mutex};
+
+use flipside::host::durable::{Durable, Observer, Step};
+use flipside::update;
+use jiff::{Timestamp, ToSpan as _};
+
+use crate::support::host::TestHost;
+use crate::support::images::ImageBuilder;
+use crate::support::logind::PlayedLogind;
+use crate::support::program_host::ProgramHost;
+
+const WALL: &str = "SetWallMessage true: flipside reboots this machine into 2 (slot B)";
+const PERSON: [&str; 4] = ["pts/0", "user", "tty", "active"];
+const TIMER: &str = "flipside-reboot-window.timer replace";
+
+/// A host with 2 armed in slot B, and logind played.
+fn armed(settings: &str) -> (ProgramHost, PlayedLogind) {
+    let host = ProgramHost::new();
+    host.updates();
+    let logind = PlayedLogind::of(&host.0.path());
+    host.set(&format!("[reboot]\n{settings}"));
+    (host, logind)
+}
+
+fn succeeds(host: &ProgramHost, arguments: &[&str]) -> String {
+    let output = host.program(arguments);
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+}
+
+fn fails(output: &Output, status: i32, code: &str) {
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(status), "{stderr}");
+    assert!(stderr.contains(&format!("[{code}]")), "{stderr}");
+}
+
+/// A window of two hours that opens in `hours`, on whole hours.
+fn window_in(hours: i64) -> String {
+    let start = (Timestamp::now() + hours.hours()).strftime("%a %H:00 2h UTC");
+    format!("strategy = \"window\"\nwindows = [\"{start}\"]\n")
+}
+
+#[test]
+fn shutdowns_are_held_off_while_a_slot_is_written_and_no_longer() {
+    struct Watch {
+        logind: Arc<PlayedLogind>,
+        phases: Mutex<Vec<(&'static str, usize)>>,
+    }
+    impl Observer for Watch {
+        fn before(&self, step: &Step<'_>) -> std::io::Result<()> {
+            if let Step::Phase(name) = step {
+                let held = self.logind.with(|world| world.held_locks());
+                self.phases.lock().unwrap().push((name, held));
+            }
+            Ok(())
+        }
+    }
+    let host = TestHost::running(&ImageBuilder::new("1"));
+    host.publish(&ImageBuilder::new("2"));
+    let logind = Arc::new(PlayedLogind::of(&host.path()));
+    let watch = Arc::new(Watch { logind: logind.clone(), phases: Mutex::default() });
+    let run = host.run_with(Durable::observed(watch.clone()), |_| {});
+    update::update(&run, flipside::policy::Initiative::Manual).unwrap();
+    let phases = std::mem::take(&mut *watch.phases.lock().unwrap());
+    let held = ["secure", "disarm", "write", "boot-file", "list", "arm"].map(|name| (name, 1));
+    assert_eq!(phases, [&[("check", 0)][..], &held[..]].concat());
+    assert_eq!(logind.calls(), ["Inhibit shutdown flipside block: writing 2 into slot B"]);
+    assert_eq!(logind.with(|world| world.held_locks()), 0);
+}
+
+#[test]
+fn nothing_reboots_where_nothing_is_armed() {
+    let host = ProgramHost::new();
+    let logind = PlayedLogind::of(&host.0.path());
+    assert_eq!(succeeds(&host, &["reboot"]), "nothing to do: no update waits for a reboot");
+    host.set("[reboot]\nstrategy = \"immediate\"");
+    succeeds(&host, &["reboot", "--automatic"]);
+    assert_eq!(logind.calls(), [""; 0]);
+}
+
+#[test]
+fn who_is_alone_on_a_host_does_not_wait() {
+    let (host, logind) = armed("");
+    logind.logs_in(["own", "user", "tty", "active"]);
+    logind.logs_in(["tty1", "greeter", "wayland", "active"]);
+    logind.logs_in(["pts/3", "user", "tty", "closing"]);
+    assert_eq!(succeeds(&host, &["reboot"]), "reboots into 2 in slot B");
+    assert_eq!(logind.calls(), [WALL, "RebootWithFlags 1"]);
+}
+
+#[test]
+fn people_get_ten_minutes_and_the_reboot_is_asked_for_once() {
+    let (host, logind) = armed("strategy = \"immediate\"");
+    logind.logs_in(PERSON);
+    let before = Timestamp::now();
+    let said = succeeds(&host, &["reboot", "--automatic", "--json"]);
+    let said: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!((&said["reboot"], &said["kexec"]), (&"notice".into(), &false.into()));
+    let time: Timestamp = said["time"].as_str().unwrap().parse().unwrap();
+    let wait = time.duration_since(before).as_secs();
+    assert!((600..660).contains(&wait), "{wait}");
+    assert_eq!(logind.calls(), [WALL, "ScheduleShutdown reboot"]);
+    let status = succeeds(&host, &["status"]);
+    assert!(status.contains("next      reboot into slot B in "), "{status}");
+    // The next run of the timer does not give them ten minutes more.
+    let said = succeeds(&host, &["reboot", "--automatic"]);
+    assert!(said.starts_with("a reboot is scheduled already, in "), "{said}");
+    assert_eq!(logind.calls(), [""; 0]);
+    // A person need not wait.
+    assert_eq!(succeeds(&host, &["reboot", "--now"]), "reboots into 2 in slot B");
+    assert_eq!(logind.calls(), [WALL, "RebootWithFlags 1"]);
+}
+
+#[test]
+fn whoever_blocks_shutdowns_is_respected_and_asked_again_soon() {
+    let (host, logind) = armed("strategy = \"immediate\"");
+    for mode in ["block", "block-weak"] {
+        let inhibitors = vec![
+            ["sleep", "music", "playing", "block"],
+            ["shutdown", "editor", "unsaved", "delay"],
+            ["idle:shutdown", "backup", "a backup runs", mode],
+        ];
+        logind.with(|world| world.inhibitors = inhibitors);
+        let output = host.program(["reboot", "--now"]);
+        fails(&output, 75, "reboot-inhibited");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(stderr.contains("backup holds off reboots: a backup runs"), "{stderr}");
+        assert_eq!(logind.calls(), [""; 0]);
+    }
+    let before = Timestamp::now();
+    succeeds(&host, &["reboot", "--automatic"]);
+    assert_eq!(host.codes_in_status(), ["reboot-inhibited"]);
+    assert_eq!(logind.calls(), [format!("StartTransientUnit {TIMER}")]);
+    let timer = logind.with(|world| world.timer).unwrap();
+    let wait = i64::try_from(timer).unwrap() / 1_000_000 - before.as_second();
+    assert!((15 * 60..16 * 60).contains(&wait), "{wait}");
+    // It came to logind's mind only when it was asked.
+    logind.with(|world| {
+        world.inhibitors.clear();
+        world.refuses = true;
+    });
+    fails(&host.program(["reboot"]), 75, "reboot-inhibited");
+    // And what held it off is over.
+    logind.with(|world| world.refuses = false);
+    logind.calls();
+    succeeds(&host, &["reboot", "--automatic"]);
+    assert_eq!(logind.calls(), [WALL, "RebootWithFlags 1"]);
+    assert_eq!(host.codes_in_status(), [""; 0]);
+}
+
+#[test]
+fn outside_its_window_a_host_sets_a_timer_for_it_and_keeps_it_right() {
+    let (host, logind) = armed(&window_in(30));
+    let begin = Timestamp::now();
+    let said = succeeds(&host, &["reboot", "--automatic"]);
+    assert!(said.starts_with("reboots in the window ") && said.contains(" UTC, in "), "{said}");
+    assert_eq!(logind.calls(), [format!("StartTransientUnit {TIMER}")]);
+    let timer = logind.with(|world| world.timer).unwrap();
+    let ahead = i64::try_from(timer).unwrap() / 1_000_000 - begin.as_second();
+    assert!((29 * 3600..32 * 3600).contains(&ahead), "{ahead}");
+    let status = succeeds(&host, &["status"]);
+    assert!(status.contains("next      reboot in the window "), "{status}");
+    assert!(status.contains(" UTC (in "), "{status}");
+    // The same again changes nothing.
+    succeeds(&host, &["update", "--automatic"]);
+    assert_eq!(logind.calls(), [""; 0]);
+    assert_eq!(logind.with(|world| world.timer), Some(timer));
+    // Another window is another time.
+    host.set(&format!("[reboot]\n{}", window_in(50)));
+    succeeds(&host, &["update", "--automatic"]);
+    let replaced = [format!("StopUnit {TIMER}"), format!("StartTransientUnit {TIMER}")];
+    assert_eq!(logind.calls(), replaced);
+    assert!(logind.with(|world| world.timer) > Some(timer + 10 * 3_600_000_000));
+    // With nothing armed there is nothing to come back for.
+    std::fs::remove_file(host.file("sys/firmware/efi/efivars").join(BOOT_NEXT)).unwrap();
+    let said = succeeds(&host, &["reboot", "--automatic"]);
+    assert_eq!(said, "nothing to do: no update waits for a reboot");
+    assert_eq!(logind.calls(), [format!("StopUnit {TIMER}")]);
+    assert!(!succeeds(&host, &["status"]).contains("window"));
+}
+
+const BOOT_NEXT: &str = "BootNext-8be4df61-93ca-11d2-aa0d-00e098032b8c";
+
+#[test]
+fn inside_its_window_a_host_reboots() {
+    let always = "strategy = \"window\"\nwindows = [\"Mon..Sun 00:00 1d\"]";
+    let (host, logind) = armed(always);
+    assert_eq!(succeeds(&host, &["reboot", "--automatic"]), "reboots into 2 in slot B");
+    assert_eq!(logind.calls(), [WALL, "RebootWithFlags 1"]);
+    // A person does not wait for a window.
+    host.set(&format!("[reboot]\n{}", window_in(30)));
+    assert_eq!(succeeds(&host, &["reboot"]), "reboots into 2 in slot B");
+    assert_eq!(logind.calls(), [WALL, "RebootWithFlags 1"]);
+}
+
+#[test]
+fn a_run_of_the_timer_ends_with_the_reboot_that_is_due() {
+    let host = ProgramHost::new();
+    let logind = PlayedLogind::of(&host.0.path());
+    host.set("[reboot]\nstrategy = \"immediate\"");
+    let reboots = [WALL, "RebootWithFlags 1"];
+    let said = succeeds(&host, &["update", "--automatic"]);
+    assert_eq!(said, "2 is installed in slot B and boots once at the next reboot");
+    let written = "Inhibit shutdown flipside block: writing 2 into slot B";
+    assert_eq!(logind.calls(), [&[written][..], &reboots[..]].concat());
+    // Armed by an earlier run, and whatever keeps this one from its work.
+    for settings in ["automatic = \"off\"", "automatic = \"check\"", ""] {
+        host.set(&format!("[reboot]\nstrategy = \"immediate\"\n[update]\n{settings}"));
+        succeeds(&host, &["update", "--automatic"]);
+        assert_eq!(logind.calls(), reboots, "{settings}");
+    }
+    std::fs::rename(&host.0.track, host.0.track.with_extension("gone")).unwrap();
+    assert_eq!(host.program(["update", "--automatic"]).status.code(), Some(1));
+    assert_eq!(logind.calls(), reboots);
+    // By hand, and with the strategy to leave it to others.
+    succeeds(&host, &["status"]);
+    host.set("[reboot]\nstrategy = \"none\"");
+    succeeds(&host, &["reboot", "--automatic"]);
+    assert_eq!(logind.calls(), [""; 0]);
+}
+
+#[test]
+fn a_host_without_logind_says_so() {
+    let (host, logind) = armed("strategy = \"immediate\"");
+    logind.ends();
+    fails(&host.program(["reboot"]), 1, "logind-unavailable");
+    fails(&host.program(["update", "--automatic"]), 1, "logind-unavailable");
+    assert_eq!(host.boot(), "booted slot B: 2 (promoted)");
+}
+
+#[test]
+fn a_kernel_that_is_not_taken_is_started_by_the_firmware() {
+    let (host, logind) = armed("kexec = true");
+    let output = host.program(["reboot"]);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(logind.calls(), [WALL, "RebootWithFlags 1"]);
+}
+
+#[test]
+fn tools_that_watch_for_a_reboot_see_that_one_is_due() {
+    let host = ProgramHost::new();
+    let seen = || host.file("run/reboot-required").exists();
+    host.updates();
+    assert!(seen());
+    let packages = std::fs::read_to_string(host.file("run/reboot-required.pkgs")).unwrap();
+    assert_eq!(packages, "flipside\n");
+    // The tag goes back.
+    host.0.publish(&ImageBuilder::new("1"));
+    succeeds(&host, &["update"]);
+    assert!(!seen() && !host.file("run/reboot-required.pkgs").exists());
+}
