@@ -39,6 +39,7 @@ mod status;
 mod trial_deadline;
 mod update;
 mod verify;
+mod watch;
 
 pub use failure::Failure;
 pub use global::{Global, ProgressMode};

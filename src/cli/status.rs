@@ -4,22 +4,30 @@
 
 use std::process::ExitCode;
 
-use super::{Global, print, print_json, session};
+use super::{Global, print, print_json, session, watch};
 use crate::report::{Status, StatusFile, status_text};
 use crate::update;
 
 /// Show what this host runs, what it follows and what it waits for.
 ///
 /// The slots and the boot order are read afresh; the last check and the last error are those of
-/// the last run.
+/// the last run. With --watch everything is as the last run said it, live while one goes on; --json
+/// then prints one line for each change.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// Show it again whenever it changes, as the status file has it, until Ctrl-C
+    #[arg(long)]
+    watch: bool,
+}
 
 /// Shows what this host runs, follows and waits for.
 ///
 /// # Errors
 /// Whatever keeps it from being known.
-pub fn run(_: Args, global: &Global) -> super::Result {
+pub fn run(args: Args, global: &Global) -> super::Result {
+    if args.watch {
+        return watch::run(global, || find(global));
+    }
     let status = find(global)?;
     match global.json {
         true => print_json(&status)?,

@@ -248,3 +248,31 @@ fn without_a_bus_it_fails_and_with_its_end_it_ends() {
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     assert!(String::from_utf8_lossy(&output.stderr).contains("[dbus-unavailable]"), "{output:?}");
 }
+
+/// Whoever listens sees the run of another process from its beginning to its end.
+#[test]
+fn a_real_update_is_seen_live() {
+    let version = |v: &str| ImageBuilder::new(v).chunk_size(16 << 10).system_size(800_000);
+    let host = TestHost::running(&version("1"));
+    host.publish(&version("2"));
+    let bus = Bus::start();
+    let _service = Updater::start(&bus, &host.path(), 60);
+    runtime().block_on(async {
+        let mut changes = Client::on(&bus).await.listen().await;
+        let mut update = std::process::Command::new(env!("CARGO_BIN_EXE_flipside"));
+        update.arg("--quiet").arg("--root").arg(host.path()).arg("update");
+        let mut update = update.stdout(std::process::Stdio::null()).spawn().unwrap();
+        let (mut phases, mut state) = (BTreeSet::new(), String::new());
+        while state != "\"armed\"" {
+            let (changed, _) = changes.next(PATIENCE).await.unwrap();
+            if let Some(progress) = changed.get("Progress") {
+                phases.insert(text(progress).split('"').nth(1).unwrap().to_owned());
+            }
+            if let Some(changed) = changed.get("State") {
+                state = text(changed);
+            }
+        }
+        assert!(phases.len() > 1 && phases.contains(""), "{phases:?}");
+        assert!(update.wait().unwrap().success());
+    });
+}

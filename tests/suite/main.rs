@@ -56,6 +56,7 @@ mod returns;
 mod sim;
 mod sim_quirks;
 mod status;
+mod status_watch;
 mod systemd_boot;
 mod transaction;
 mod trial_deadline;

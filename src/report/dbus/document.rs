@@ -4,7 +4,7 @@
 
 use jiff::Timestamp;
 
-use crate::code::Coded as _;
+use crate::code::{Coded as _, sentence};
 use crate::report::status::Problem;
 use crate::report::{Status, StatusFile};
 
@@ -26,9 +26,7 @@ impl Document {
             Ok(Some((status, text))) => Self { status, text: Some(text) },
             Ok(None) => Self { status: unknown(), text: None },
             Err(error) => {
-                let cause = std::error::Error::source(&error).map(ToString::to_string);
-                let message = [Some(error.to_string()), cause].into_iter().flatten();
-                let message = message.collect::<Vec<_>>().join(": ");
+                let message = sentence(&error);
                 tracing::warn!("{message}");
                 let mut status = unknown();
                 status.running.problem = Some(Problem { code: error.code().to_owned(), message });
