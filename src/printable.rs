@@ -6,10 +6,6 @@
 /// a reader could be fooled with: control characters, and Unicode's invisible
 /// ones that reorder text. White space between words stays.
 pub fn line(text: &str, limit: usize) -> String {
-    let is_shown = |c: char| {
-        !c.is_control()
-            && !matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
     let spaced = text.chars().map(|c| if matches!(c, '\t' | '\n') { ' ' } else { c });
     let clean: String = spaced.filter(|c| is_shown(*c)).collect();
     let clean = clean.trim();
@@ -19,6 +15,17 @@ pub fn line(text: &str, limit: usize) -> String {
     let mut short: String = clean.chars().take(limit.saturating_sub(1)).collect();
     short.push('…');
     short
+}
+
+/// The same for `text` of several lines, which stay as they are otherwise.
+pub fn text(text: &str) -> String {
+    let spaced = text.chars().map(|c| if c == '\t' { ' ' } else { c });
+    spaced.filter(|c| *c == '\n' || is_shown(*c)).collect()
+}
+
+fn is_shown(c: char) -> bool {
+    !c.is_control()
+        && !matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]

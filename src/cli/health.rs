@@ -9,6 +9,7 @@ use serde_json::json;
 use super::{Failure, Global, print, print_json, session};
 use crate::health::{Answer, Importance};
 use crate::host::power::{self, Request};
+use crate::report::journal::{Entry, Kind};
 use crate::update::{self, FailedRun, Run};
 
 /// Ask the health checks whether the system that has booted is well.
@@ -67,7 +68,13 @@ pub fn run(_: Args, global: &Global) -> super::Result {
 fn fail(run: &Run, reason: &str) -> super::Result<Option<FailedRun>> {
     let failed = update::fail_trial(run, reason);
     update::finish(run, failed.as_ref().err());
-    Ok(failed?)
+    let failed = failed?;
+    if let Some(FailedRun { slot, digest, version, .. }) = &failed {
+        let message = format!("{reason}: the trial of {version} in slot {slot} has failed");
+        let entry = Entry::new(Kind::HealthCheckFailed, message).slot(*slot);
+        entry.version(version).digest(*digest).code("health-failed").send();
+    }
+    Ok(failed)
 }
 
 fn sentence(answer: &Answer) -> String {

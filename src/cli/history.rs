@@ -4,17 +4,34 @@
 
 use std::process::ExitCode;
 
+use serde::Serialize;
+use serde_json::json;
+
 use super::{Global, print, print_json};
 use crate::printable;
+use crate::report::ReportError;
 use crate::report::ago::date;
-use crate::report::history::{Entry, HistoryFile};
+use crate::report::history::{Entry, History, HistoryFile};
+use crate::report::trial_log::{Kept, KeptLogs};
 
 /// Show what happened on this host, the newest last.
+///
+/// With --log it shows what a failed trial left instead: the end of its journal, and the
+/// kernel's last words where it died. Four of them are kept, in /var/lib/flipside/trials.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Show the last N lines.
     #[arg(short = 'n', long = "lines", value_name = "N", default_value_t = 20)]
     lines: usize,
+    /// Show what the newest failed trial left, or that of VERSION or DIGEST
+    #[arg(
+        long,
+        value_name = "VERSION|DIGEST",
+        num_args = 0..=1,
+        default_missing_value = "",
+        conflicts_with = "lines"
+    )]
+    log: Option<String>,
 }
 
 /// Shows what happened on this host.
@@ -22,17 +39,70 @@ pub struct Args {
 /// # Errors
 /// A history that cannot be read.
 pub fn run(args: Args, global: &Global) -> super::Result {
+    if let Some(which) = &args.log {
+        return show_log(which, global);
+    }
     let history = HistoryFile::of(&global.root).last(args.lines)?;
+    // They are not for everybody to read; who may not, sees the history alone.
+    let logs = KeptLogs::of(&global.root).all().unwrap_or_default();
     if global.json {
-        print_json(&history)?;
-    } else if !history.entries.is_empty() {
-        let lines: Vec<String> = history.entries.iter().map(line).collect();
-        print(lines.join("\n"))?;
+        let logs = logs.iter().map(described).collect();
+        print_json(&Document { history: &history, logs })?;
+    } else {
+        let entries = history.entries.iter().map(line);
+        let lines: Vec<String> = entries.chain(logs.iter().map(hint)).collect();
+        if !lines.is_empty() {
+            print(lines.join("\n"))?;
+        }
     }
     if history.damaged > 0 {
         tracing::warn!("{} damaged lines of the history are left out", history.damaged);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    #[serde(flatten)]
+    history: &'a History,
+    logs: Vec<serde_json::Value>,
+}
+
+/// Where the newest of several has the same version, it is the one that is shown.
+fn show_log(which: &str, global: &Global) -> super::Result {
+    let logs = KeptLogs::of(&global.root);
+    let log = if which.is_empty() { logs.all()?.pop() } else { logs.find(which)? };
+    let what = if which.is_empty() { "a failed trial" } else { which };
+    let log = log.ok_or_else(|| ReportError::NoTrialLog { what: printable::line(what, 100) })?;
+    if global.json {
+        print_json(&log)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let slot = log.slot.map(|slot| format!(" in slot {slot}")).unwrap_or_default();
+    let reason = if log.reason.is_empty() { "not promoted" } else { &log.reason };
+    let boot = log.boot_id.as_ref().map(|id| format!(", boot {id}")).unwrap_or_default();
+    print(format!(
+        "-- {} ({}){slot}: {reason}; kept {}{boot}\n{}",
+        log.version,
+        log.digest.short(),
+        date(log.kept),
+        log.text.trim_end()
+    ))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Without its text.
+fn described(log: &Kept) -> serde_json::Value {
+    json!({
+        "version": log.version, "digest": log.digest, "slot": log.slot, "reason": log.reason,
+        "boot_id": log.boot_id, "kept": log.kept, "size": log.text.len(),
+    })
+}
+
+fn hint(log: &Kept) -> String {
+    let (time, digest) = (date(log.kept), log.digest.short());
+    let version = printable::line(&log.version, 40);
+    format!("{time}  what the trial of {version} left: `flipside history --log {digest}`")
 }
 
 /// `2026-11-21 14:03  armed       B  2026.11.2  sha256:98cd76ef  message [code]`.

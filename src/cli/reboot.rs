@@ -7,10 +7,12 @@ use std::process::ExitCode;
 use jiff::Timestamp;
 use serde_json::json;
 
+use super::output::complain_of;
 use super::{Failure, Global, exit, print, print_json, session};
-use crate::code::{Coded as _, Severity};
+use crate::code::Severity;
 use crate::reboot::{self, Asked, Outcome, RebootError};
 use crate::report::ago::until;
+use crate::report::journal::{Entry, Kind};
 use crate::update::Run;
 
 /// Reboot into the update that waits for it.
@@ -76,7 +78,7 @@ fn told(error: RebootError) -> super::Result {
     match error.severity() {
         Severity::Error => Err(failure(error)),
         _ => {
-            tracing::warn!("{error} [{}]", error.code());
+            complain_of(&failure(error));
             Ok(ExitCode::from(exit::DONE))
         }
     }
@@ -84,7 +86,9 @@ fn told(error: RebootError) -> super::Result {
 
 fn failure(error: RebootError) -> Failure {
     let severity = error.severity();
-    Failure::from(error).with_severity(severity)
+    let failure = Failure::from(error).with_severity(severity);
+    Entry::new(Kind::of(severity), &failure.message).code(failure.code).send();
+    failure
 }
 
 fn sentence(outcome: &Outcome) -> String {

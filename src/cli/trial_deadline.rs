@@ -11,6 +11,7 @@ use super::{Global, exit, print, print_json, session};
 use crate::config::Config;
 use crate::host::durable::Durable;
 use crate::host::power::{self, Request};
+use crate::report::journal::{Entry, Kind};
 use crate::stop::Stop;
 use crate::update::{self, TrialBoot};
 
@@ -37,16 +38,17 @@ pub fn run(_: Args, global: &Global) -> super::Result {
     let stop = Stop::new();
     stop.on_signals().map_err(session::no_signals)?;
     let Some(trial) = trial_now(global)? else { return done(global, "nothing-to-do", None) };
+    let message = format!("slot {} is on trial, and has to prove itself", trial.running);
+    Entry::new(Kind::TrialStarted, message).slot(trial.running).send();
     if global.root.is_live() && !wait(global, &trial, &stop) {
         return done(global, "stopped", Some(trial));
     }
     // Whatever was promoted meanwhile.
     let Some(trial) = trial_now(global)? else { return done(global, "promoted", None) };
-    tracing::error!(
-        "the trial of slot {} was not promoted in time: back to slot {}",
-        trial.running,
-        trial.back_to
-    );
+    let TrialBoot { running, back_to } = trial;
+    let message =
+        format!("the trial of slot {running} was not promoted in time: back to slot {back_to}");
+    Entry::new(Kind::DeadlineReached, message).slot(running).send();
     record(global);
     done(global, "rebooting", Some(trial))?;
     reboot(global, &stop)

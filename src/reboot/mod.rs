@@ -13,7 +13,8 @@ use jiff::tz::TimeZone;
 
 use crate::config::RebootStrategy;
 use crate::host::{Root, Slot};
-use crate::report::status::{Blocked, Failure, NextReboot, Status};
+use crate::report::journal::{Entry, Kind};
+use crate::report::status::{NextReboot, Status};
 use crate::update::{self, Armed, Run};
 use crate::window::Windows;
 
@@ -41,7 +42,7 @@ use no_bus::{Bus, Logind, Timer};
 #[cfg(feature = "dbus")]
 use {bus::Bus, logind::Logind, timer::Timer};
 
-use crate::code::{Coded as _, Severity};
+use crate::code::Coded as _;
 use plan::{Circumstances, Plan};
 use spread::Share;
 
@@ -127,14 +128,7 @@ pub fn reboot(run: &Run, asked: Asked, by_kexec: bool) -> Result<Outcome, Reboot
 fn note_error(status: &mut Status, error: &RebootError) {
     let (code, message) = (error.code().to_owned(), error.to_string());
     let time = Timestamp::now();
-    match error.severity() {
-        Severity::Error => status.last_error = Some(Failure { code, message, time }),
-        severity => {
-            let before = status.blocked.as_ref().filter(|blocked| blocked.code == code);
-            let since = before.and_then(|blocked| blocked.since).or(Some(time));
-            status.blocked = Some(Blocked { severity, code, message, since });
-        }
-    }
+    status.note(error.severity(), code, message, time);
 }
 
 fn consider(run: &Run, asked: Asked, by_kexec: bool) -> Result<Outcome, RebootError> {
@@ -193,6 +187,7 @@ impl Way<'_> {
             Plan::Not => Ok(Outcome::NothingToDo("no window is ahead")),
             Plan::InWindow { at, window } => {
                 Timer(self.bus).set(at)?;
+                self.announce(&at.to_string());
                 Ok(Outcome::InWindow { window, time: at })
             }
             Plan::Now | Plan::At(_) => {
@@ -207,13 +202,21 @@ impl Way<'_> {
                 let (slot, version) = (*slot, version.clone());
                 if let Plan::At(time) = plan {
                     logind.schedule(time, by_kexec, &message)?;
+                    self.announce(&time.to_string());
                     Ok(Outcome::At { slot, version, time, by_kexec })
                 } else {
                     logind.reboot(by_kexec, &message)?;
+                    self.announce("now");
                     Ok(Outcome::Now { slot, version, by_kexec })
                 }
             }
         }
+    }
+
+    fn announce(&self, when: &str) {
+        let Armed { slot, version, .. } = self.armed;
+        let message = format!("this host reboots into {version} in slot {slot}: {when}");
+        Entry::new(Kind::RebootScheduled, message).slot(*slot).version(version).send();
     }
 
     /// Whether the target's kernel is loaded now. Where it is not, the firmware starts it.

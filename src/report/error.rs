@@ -37,6 +37,12 @@ pub enum ReportError {
         #[source]
         source: io::Error,
     },
+    /// A log of a failed trial that is not there.
+    #[error("no journal of {what} is kept here")]
+    NoTrialLog {
+        /// Of which.
+        what: String,
+    },
     /// A status file that is none.
     #[error("{} is not a status document", path.display())]
     NotAStatus {
@@ -62,6 +68,7 @@ impl Coded for ReportError {
             Self::Read { .. } => "report-unreadable",
             Self::Write { .. } => "report-unwritable",
             Self::Watch { .. } => "report-unwatchable",
+            Self::NoTrialLog { .. } => "trial-log-absent",
             Self::NotAStatus { .. } | Self::StatusVersion { .. } => "status-malformed",
         }
     }

@@ -65,6 +65,7 @@ pub(super) fn full() -> Status {
             code: "not-found".into(),
             message: "the tag does not exist".into(),
             time: before(26),
+            since: Some(before(50)),
         }),
         failed: vec![Failed {
             digest: Digest::of(b"bad"),

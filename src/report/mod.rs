@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! What flipside says: status, progress, history.
+//! What flipside says: status, progress, history, the system's journal, the login message.
 
 pub mod ago;
 #[cfg(feature = "dbus")]
@@ -12,10 +12,12 @@ pub mod file;
 mod follow;
 pub mod history;
 pub mod journal;
+pub mod motd;
 mod notify;
 pub mod progress;
 pub mod status;
 mod text;
+pub mod trial_log;
 pub mod watch;
 
 pub use error::ReportError;

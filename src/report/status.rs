@@ -230,6 +230,9 @@ pub struct Failure {
     pub message: String,
     /// When.
     pub time: Timestamp,
+    /// Since when it is the same one.
+    #[serde(default)]
+    pub since: Option<Timestamp>,
 }
 
 /// A digest that failed (P7).
@@ -345,6 +348,19 @@ impl Status {
             reboot_required: false,
             next_reboot: None,
             progress: None,
+        }
+    }
+
+    /// A run ended with a refusal or an error; the same one as before keeps its beginning.
+    pub fn note(&mut self, severity: Severity, code: String, message: String, time: Timestamp) {
+        if severity == Severity::Error {
+            let before = self.last_error.as_ref().filter(|before| before.code == code);
+            let since = before.and_then(|before| before.since).or(Some(time));
+            self.last_error = Some(Failure { code, message, time, since });
+        } else {
+            let before = self.blocked.as_ref().filter(|before| before.code == code);
+            let since = before.and_then(|before| before.since).or(Some(time));
+            self.blocked = Some(Blocked { severity, code, message, since });
         }
     }
 

@@ -12,7 +12,7 @@ use super::journal;
 use super::lock::Lock;
 use super::machine::Machine;
 use super::situation::Situation;
-use super::{Run, UpdateError};
+use super::{Run, UpdateError, trial_log};
 use crate::host::Slot;
 use crate::image::Digest;
 use crate::report::history::{self, Happening, HistoryFile};
@@ -62,6 +62,7 @@ pub fn fail_trial(run: &Run, reason: &str) -> Result<Option<FailedRun>, UpdateEr
     // Firmware that does not consume BootNext, or that moved what it booted to the front.
     backend.disarm(running)?;
     backend.secure(target)?;
+    trial_log::keep_own(run, &situation, reason);
     let slot = situation.running_slot();
     Ok(Some(FailedRun {
         slot: running,

@@ -10,7 +10,7 @@
 //! - `promote`, `rollback`, `release`: after boot success; back; and pardon
 //! - `health`, `deadline`, `fail_trial`: what runs is judged, and has failed (P7)
 //! - `journal` and `failed`: what is remembered, as record and as authority
-//! - `announce`: what the system's journal is told
+//! - `announce`: what the system's journal is told; `trial_log`: what a trial left
 
 use std::sync::Arc;
 
@@ -40,6 +40,7 @@ mod rollback;
 pub mod situation;
 mod status;
 mod transaction;
+mod trial_log;
 mod verify;
 
 pub use armed::{Armed, armed};

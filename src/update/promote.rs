@@ -12,7 +12,7 @@ use super::lock::Lock;
 use super::machine::Machine;
 use super::situation::{Aftermath, Situation};
 use super::transaction::put_first_in_loader;
-use super::{Run, UpdateError};
+use super::{Run, UpdateError, trial_log};
 use crate::host::esp::Proof;
 use crate::host::{Record, Slot};
 
@@ -118,6 +118,9 @@ pub(super) fn settle(
     if let Aftermath::FellBack { digest, version, .. } = &aftermath {
         let noted = machine.note_of(State::FellBack, situation.target(), Some(*digest), version);
         without_journal(noted);
+        let failed = machine.situation()?.failed;
+        let reason = failed.trial(digest).map_or("", |trial| &trial.reason);
+        trial_log::keep(run, situation, *digest, version, reason);
     }
     Ok(aftermath)
 }

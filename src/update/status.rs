@@ -10,15 +10,17 @@ use super::journal::State as Noted;
 use super::machine::Machine;
 use super::situation::{Aftermath, Situation, SlotFacts};
 use super::{Run, UpdateError};
-use crate::code::{Coded as _, Severity, sentence};
+use crate::code::{Coded as _, sentence};
+use crate::config::RebootStrategy;
 use crate::host::boot::{self, EntryKind, EntryName};
 use crate::host::esp::BootFileState;
 use crate::host::{Root, Slot};
 use crate::image::{Architecture, Digest};
 use crate::reboot::required;
+use crate::report::motd::{self, Motd};
 use crate::report::status::{
-    Available, Blocked, BootEntry, BootFile, BootTarget, Check, CheckResult, Failed, Failure,
-    Problem, SlotState, SlotStatus, State, Status,
+    Available, BootEntry, BootFile, BootTarget, Check, CheckResult, Failed, Problem, SlotState,
+    SlotStatus, State, Status,
 };
 
 /// The status now: the facts are read, what only a run knows is taken from the last one.
@@ -28,7 +30,8 @@ pub fn status(run: &Run) -> Status {
     status
 }
 
-/// Ends a run: what it came to, and the facts as they are now, go to the status file.
+/// Ends a run: what it came to, and the facts as they are now, go to the status file, and to
+/// who logs in where that needs a person.
 pub fn finish(run: &Run, error: Option<&UpdateError>) {
     run.follow.change(|status| {
         status.progress = None;
@@ -45,6 +48,9 @@ pub fn finish(run: &Run, error: Option<&UpdateError>) {
         refresh(run, status);
     });
     required::tell(&run.root, run.follow.status().reboot_required);
+    let reboots_by_itself = run.config.reboot.strategy != RebootStrategy::None;
+    let message = motd::message(&run.follow.status(), reboots_by_itself, Timestamp::now());
+    Motd::of(&run.root).show(message.as_deref());
 }
 
 /// Ends a check: what an update would be refused for stands in the status, as after an update.
@@ -83,14 +89,7 @@ fn note_error(status: &mut Status, error: &UpdateError) {
     if let UpdateError::Source(_) = error {
         status.last_check = Some(Check { time, result: CheckResult::Failed });
     }
-    match error.severity() {
-        Severity::Error => status.last_error = Some(Failure { code, message, time }),
-        severity => {
-            let before = status.blocked.as_ref().filter(|b| b.code == code);
-            let since = before.and_then(|b| b.since).or(Some(time));
-            status.blocked = Some(Blocked { severity, code, message, since });
-        }
-    }
+    status.note(error.severity(), code, message, time);
 }
 
 fn refresh(run: &Run, status: &mut Status) {

@@ -121,6 +121,7 @@ fn a_change_is_told_once_and_alone() {
             code: "not-found".into(),
             message: "no\0such tag".into(),
             time: Timestamp::from_second(7).unwrap(),
+            since: None,
         });
         stage.says(&status);
         let (changed, mut invalidated) = changes.next(PATIENCE).await.unwrap();

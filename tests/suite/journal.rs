@@ -81,7 +81,7 @@ fn each_transition_is_told_once_with_slot_version_and_digest() {
     let journald = Journald::of(&host.0.path());
     assert!(host.program(["rollback"]).status.success());
     assert_eq!(told(&journald), ["rollback-armed a 1"]);
-    assert_eq!(told_after_boot(&host, "A 1 trial"), ["rolled-back a 1"]);
+    assert_eq!(told_after_boot(&host, "A 1 promoted"), ["rolled-back a 1"]);
     let journald = Journald::of(&host.0.path());
     assert!(host.program(["promote"]).status.success());
     assert_eq!(told(&journald), [""; 0]);

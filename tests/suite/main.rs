@@ -60,6 +60,7 @@ mod status_watch;
 mod systemd_boot;
 mod transaction;
 mod trial_deadline;
+mod trial_log;
 mod units;
 mod update_faults;
 mod update_processes;

@@ -60,7 +60,7 @@ fn the_history_is_shown_from_its_end() {
     assert_eq!(host.stdout(&["history"]), "");
     assert_eq!(
         host.stdout(&["history", "--json"]).replace(char::is_whitespace, ""),
-        "{\"entries\":[],\"damaged\":0}"
+        "{\"entries\":[],\"damaged\":0,\"logs\":[]}"
     );
     host.happened(Happening::Armed, "1");
     host.happened(Happening::FellBack, "2");
