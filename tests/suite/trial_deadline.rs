@@ -113,3 +113,25 @@ fn where_the_variables_do_not_tell_nothing_is_rebooted() {
     fs::remove_dir_all(host.file("sys")).unwrap();
     assert_eq!(deadline(&host), NONE);
 }
+
+#[test]
+fn by_systemd_boot_a_counted_entry_is_a_trial() {
+    use crate::support::host::TestHost;
+    use crate::support::images::ImageBuilder;
+    let backend = flipside::sim::Backend::SystemdBoot;
+    let host = ProgramHost(TestHost::running_by(backend, &ImageBuilder::new("1")));
+    assert_eq!(deadline(&host), NONE);
+    host.0.publish(&ImageBuilder::new("2"));
+    host.0.arm();
+    assert_eq!(deadline(&host), NONE);
+    assert_eq!(host.0.boot_and_fail(), "B 2 trial");
+    // The settings are not needed to tell.
+    let settings = host.file("etc/flipside");
+    fs::rename(&settings, host.file("away")).unwrap();
+    assert_eq!(deadline(&host), LATE);
+    fs::rename(host.file("away"), settings).unwrap();
+    assert_eq!(deadline(&host), LATE);
+    assert_eq!(host.0.boot(), "A 1 fell back");
+    assert_eq!(deadline(&host), NONE);
+    assert_eq!(host.0.refusal(), "digest-failed");
+}
