@@ -123,7 +123,7 @@ impl Esp {
         };
         let text = String::from_utf8_lossy(&text);
         let keys = text.lines().filter_map(|line| line.trim().split_once([' ', '\t']));
-        Ok(keys.filter(|(key, _)| *key == "default").last().map(|(_, v)| v.trim().to_owned()))
+        Ok(keys.filter(|(key, _)| *key == "default").next_back().map(|(_, v)| v.trim().to_owned()))
     }
 }
 
