@@ -190,7 +190,8 @@ mod tests {
         for (section, (name, range)) in found.iter().zip(expected) {
             assert_eq!((section.name.as_str(), &section.range), (name, &range));
         }
-        for length in 0..bytes.len() {
+        // The last 16 bytes of a row are not looked at.
+        for length in 0..bytes.len() - 16 {
             assert_eq!(sections(|to, at| copy(&bytes[..length], to, at)).unwrap(), None);
         }
         let many = with_sections(97, 0, &row(b".linux\0\0", 5, 5, 0).repeat(97));
