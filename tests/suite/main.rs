@@ -46,6 +46,7 @@ mod notify;
 mod nvram;
 #[cfg(feature = "dbus")]
 mod reboot;
+mod packages;
 mod registry;
 mod registry_faults;
 mod registry_logins;
