@@ -37,11 +37,16 @@ const SHUTDOWN: Duration = Duration::from_secs(120);
 pub fn run(_: Args, global: &Global) -> super::Result {
     let stop = Stop::new();
     stop.on_signals().map_err(session::no_signals)?;
-    let Some(trial) = trial_now(global)? else { return done(global, "nothing-to-do", None) };
-    let message = format!("slot {} is on trial, and has to prove itself", trial.running);
-    Entry::new(Kind::TrialStarted, message).slot(trial.running).send();
-    if global.root.is_live() && !wait(global, &trial, &stop) {
-        return done(global, "stopped", Some(trial));
+    let trial = trial_now(global)?;
+    if trial.is_none() && !(global.root.is_live() && is_firmware_silent(global)) {
+        return done(global, "nothing-to-do", None);
+    }
+    if let Some(TrialBoot { running, .. }) = trial {
+        let message = format!("slot {running} is on trial, and has to prove itself");
+        Entry::new(Kind::TrialStarted, message).slot(running).send();
+    }
+    if global.root.is_live() && !wait(global, trial.as_ref(), &stop) {
+        return done(global, "stopped", trial);
     }
     // Whatever was promoted meanwhile.
     let Some(trial) = trial_now(global)? else { return done(global, "promoted", None) };
@@ -58,8 +63,19 @@ fn trial_now(global: &Global) -> super::Result<Option<TrialBoot>> {
     if update::has_boot_success(&global.root) {
         return Ok(None);
     }
+    if is_firmware_silent(global) {
+        let found = session::open(global, false).and_then(|run| Ok(update::trial_by_esp(&run)?));
+        return Ok(found.unwrap_or_else(|error| {
+            tracing::warn!("nothing tells whether this boot is a trial: {error}");
+            None
+        }));
+    }
     let backend = settings(global).boot.backend;
     Ok(update::trial_by_firmware(&global.root, backend, &Durable::new())?)
+}
+
+fn is_firmware_silent(global: &Global) -> bool {
+    update::is_firmware_silent(&global.root, settings(global).boot.backend, &Durable::new())
 }
 
 /// A broken OS may have broken settings: the defaults have to do.
@@ -71,7 +87,7 @@ fn settings(global: &Global) -> Config {
 }
 
 /// Until the deadline. `false` where the wait was ended: by SIGTERM, or by a promotion.
-fn wait(global: &Global, trial: &TrialBoot, stop: &Stop) -> bool {
+fn wait(global: &Global, trial: Option<&TrialBoot>, stop: &Stop) -> bool {
     let mut told = None;
     loop {
         // Read again: `/etc` may have been mounted meanwhile.
@@ -79,10 +95,13 @@ fn wait(global: &Global, trial: &TrialBoot, stop: &Stop) -> bool {
         if told != Some(deadline) {
             told = Some(deadline);
             let limit = jiff::SignedDuration::try_from(deadline).unwrap_or_default();
-            let status = format!(
-                "slot {} is on trial: back to slot {} unless it is promoted within {limit:#}",
-                trial.running, trial.back_to
-            );
+            let status = match trial {
+                Some(TrialBoot { running, back_to }) => format!(
+                    "slot {running} is on trial: back to slot {back_to} unless it is promoted \
+                     within {limit:#}"
+                ),
+                None => "the firmware does not tell whether this boot is a trial".to_owned(),
+            };
             let _ = sd_notify::notify(&[sd_notify::NotifyState::Status(&status)]);
         }
         if stop.is_requested() || update::has_boot_success(&global.root) {

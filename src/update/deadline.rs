@@ -9,7 +9,8 @@ use crate::host::durable::Durable;
 use crate::host::efi::{self, Variables};
 use crate::host::{Root, Slot};
 
-use super::{UpdateError, machine};
+use super::machine::Machine;
+use super::{Run, UpdateError, machine};
 
 /// A boot of a slot that is not the one that comes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +55,23 @@ pub fn trial_by_firmware(
         }
         _ => None,
     })
+}
+
+/// Whether the firmware gives no variables to a running system, and the settings say that flipside
+/// needs none: then only the ESP tells, once it is mounted.
+pub fn is_firmware_silent(root: &Root, backend: config::Backend, durable: &Durable) -> bool {
+    backend == config::Backend::SystemdBoot && Variables::open(root, durable).is_err()
+}
+
+/// The same as [`trial_by_firmware`], by the records and proofs on the ESP.
+///
+/// # Errors
+/// [`UpdateError`]; also where the ESP is not mounted.
+pub fn trial_by_esp(run: &Run) -> Result<Option<TrialBoot>, UpdateError> {
+    let Some(machine) = Machine::open(run)? else { return Ok(None) };
+    let situation = machine.situation()?;
+    let trial = TrialBoot { running: situation.running, back_to: situation.target() };
+    Ok(Some(trial).filter(|_| situation.is_trial_with_a_way_back()))
 }
 
 /// Says to [`has_boot_success`] that this boot needs no deadline any more. Kept in `/run` for the

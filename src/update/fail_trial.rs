@@ -33,15 +33,6 @@ pub struct FailedRun {
 /// How long another run is waited for. The deadline does not wait for ever.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Whether the system that runs is a trial that can end by going back to the other slot.
-///
-/// # Errors
-/// [`UpdateError`].
-pub fn is_trial(run: &Run) -> Result<bool, UpdateError> {
-    let Some(machine) = Machine::open(run)? else { return Ok(false) };
-    Ok(machine.situation()?.is_trial_with_a_way_back())
-}
-
 /// Records on the ESP that what runs, unproven, has failed, because of `reason` (a sentence
 /// without its full stop), and sees to it that the other slot boots next. Does not reboot. `None`,
 /// with nothing changed, where this is no trial, or where there is nothing to go back to.

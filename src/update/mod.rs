@@ -45,9 +45,11 @@ mod verify;
 
 pub use armed::{Armed, armed};
 pub use course::{Course, Refusal};
-pub use deadline::{TrialBoot, has_boot_success, trial_by_firmware};
+pub use deadline::{
+    TrialBoot, has_boot_success, is_firmware_silent, trial_by_esp, trial_by_firmware,
+};
 pub use error::UpdateError;
-pub use fail_trial::{FailedRun, fail_trial, is_trial};
+pub use fail_trial::{FailedRun, fail_trial};
 pub use follow::{Check, HooksAsked, Outcome, ask_hooks_about_offer, check, update};
 pub use health::health;
 pub use promote::{Promotion, promote};

@@ -135,3 +135,25 @@ fn by_systemd_boot_a_counted_entry_is_a_trial() {
     assert_eq!(deadline(&host), NONE);
     assert_eq!(host.0.refusal(), "digest-failed");
 }
+
+#[test]
+fn by_systemd_boot_the_esp_tells_where_the_firmware_gives_no_variables() {
+    use crate::support::host::TestHost;
+    use crate::support::images::ImageBuilder;
+    let backend = flipside::sim::Backend::SystemdBoot;
+    let host = ProgramHost(TestHost::running_by(backend, &ImageBuilder::new("1")));
+    host.0.publish(&ImageBuilder::new("2"));
+    host.0.arm();
+    let power = flipside::sim::Power {
+        wipe_nvram: false,
+        quirks: vec![flipside::sim::Quirk::NoRuntimeVariables],
+    };
+    assert_eq!(host.0.boot_with(true, power.clone()), "B 2 trial");
+    let esp = host.file("efi");
+    fs::rename(&esp, host.file("away")).unwrap();
+    assert_eq!(deadline(&host), NONE);
+    fs::rename(host.file("away"), esp).unwrap();
+    assert_eq!(deadline(&host), LATE);
+    assert_eq!(host.0.boot_with(false, power), "A 1 fell back");
+    assert_eq!(deadline(&host), NONE);
+}
