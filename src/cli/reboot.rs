@@ -13,7 +13,6 @@ use crate::code::Severity;
 use crate::reboot::{self, Asked, Outcome, RebootError};
 use crate::report::ago::until;
 use crate::report::journal::{Entry, Kind};
-use crate::update::Run;
 
 /// Reboot into the update that waits for it.
 ///
@@ -55,20 +54,6 @@ pub fn run(args: Args, global: &Global) -> super::Result {
     match global.json {
         true => print_json(&document(&outcome))?,
         false => print(sentence(&outcome))?,
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
-/// The end of a run by the timer: reboots into what that run or an earlier one armed, as far as
-/// `reboot.strategy` goes.
-///
-/// # Errors
-/// As [`run`].
-pub(super) fn after_update(run: &Run) -> super::Result {
-    match reboot::reboot(run, Asked::ByItself, false) {
-        Ok(Outcome::NothingToDo(why)) => tracing::debug!("no reboot: {why}"),
-        Ok(outcome) => tracing::info!("{}", sentence(&outcome)),
-        Err(error) => return told(error),
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -10,7 +10,7 @@ use super::output::{complain_of, print_done};
 use super::{Failure, Global, exit, print, print_json, session};
 use crate::code::Severity;
 use crate::config::Automatic;
-use crate::update::{self, Outcome, Run};
+use crate::update::{self, Outcome};
 
 /// Install what the tag names into the slot that is not running, and arm it.
 ///
@@ -22,8 +22,8 @@ use crate::update::{self, Outcome, Run};
 /// it is blocked or fails.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Do as the timer does: obey `update.automatic`, exit with 0 where the update is deferred or
-    /// blocked, and then reboot as `reboot.strategy` says.
+    /// Do as the timer does: obey `update.automatic`, and exit with 0 where the update is deferred
+    /// or blocked.
     #[arg(long)]
     automatic: bool,
     /// Speak HTTP without TLS to any registry.
@@ -37,17 +37,6 @@ pub struct Args {
 /// Whatever stopped it; the running slot boots as before.
 pub fn run(args: Args, global: &Global) -> super::Result {
     let run = session::open(global, args.plain_http)?;
-    let automatic = args.automatic;
-    let result = update(args, &run, global);
-    if !automatic {
-        return result;
-    }
-    // Whatever became of this run: what an earlier one armed waits for its reboot.
-    let reboot = super::reboot::after_update(&run);
-    result.and_then(|status| reboot.map(|_| status))
-}
-
-fn update(args: Args, run: &Run, global: &Global) -> super::Result {
     if args.automatic {
         match run.config.update.automatic {
             Automatic::Off => {
@@ -65,8 +54,8 @@ fn update(args: Args, run: &Run, global: &Global) -> super::Result {
         true => crate::policy::Initiative::Automatic,
         false => crate::policy::Initiative::Manual,
     };
-    let result = update::update(run, initiative);
-    update::finish(run, result.as_ref().err());
+    let result = update::update(&run, initiative);
+    update::finish(&run, result.as_ref().err());
     let outcome = match result {
         Ok(outcome) => outcome,
         Err(error) => {

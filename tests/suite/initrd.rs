@@ -30,6 +30,9 @@ fn initrd(cmdline: &str, told: Told<'_>) -> Initrd {
 const A: &str = "\\EFI\\flipside\\boot-a.efi";
 const B: &str = "\\EFI\\flipside\\boot-b.efi";
 
+/// What is tried, the command line, what is told, and the slot with its source.
+type Case<'a> = (&'a str, &'a str, Told<'a>, Option<(&'a str, &'a str)>);
+
 #[test]
 fn the_first_source_that_names_a_slot_tells_it() {
     let esp = ESP.uuid.to_string().to_uppercase();
@@ -49,7 +52,7 @@ fn the_first_source_that_names_a_slot_tells_it() {
     selected_a[2].1 = "flipside-a.conf";
     let mut loader_a = all_but;
     loader_a[3].1 = A;
-    let cases: &[(&str, &str, Told<'_>, Option<(&str, &str)>)] = &[
+    let cases: &[Case<'_>] = &[
         ("nothing", "", &[], None),
         ("kexec", "flipside.slot=a", &all_but, Some(("a", "flipside.slot"))),
         ("kexec, in capitals", "flipside.slot=A", &all_but, Some(("a", "flipside.slot"))),

@@ -44,9 +44,9 @@ mod local_sources;
 mod not_a_host;
 mod notify;
 mod nvram;
+mod packages;
 #[cfg(feature = "dbus")]
 mod reboot;
-mod packages;
 mod registry;
 mod registry_faults;
 mod registry_logins;

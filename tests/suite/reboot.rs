@@ -167,12 +167,12 @@ fn outside_its_window_a_host_sets_a_timer_for_it_and_keeps_it_right() {
     assert!(status.contains("next      reboot in the window "), "{status}");
     assert!(status.contains(" UTC (in "), "{status}");
     // The same again changes nothing.
-    succeeds(&host, &["update", "--automatic"]);
+    succeeds(&host, &["reboot", "--automatic"]);
     assert_eq!(logind.calls(), [""; 0]);
     assert_eq!(logind.with(|world| world.timer), Some(timer));
     // Another window is another time.
     host.set(&format!("[reboot]\n{}", window_in(50)));
-    succeeds(&host, &["update", "--automatic"]);
+    succeeds(&host, &["reboot", "--automatic"]);
     let replaced = [format!("StopUnit {TIMER}"), format!("StartTransientUnit {TIMER}")];
     assert_eq!(logind.calls(), replaced);
     assert!(logind.with(|world| world.timer) > Some(timer + 10 * 3_600_000_000));
@@ -199,26 +199,17 @@ fn inside_its_window_a_host_reboots() {
 }
 
 #[test]
-fn a_run_of_the_timer_ends_with_the_reboot_that_is_due() {
+fn an_update_leaves_the_reboot_to_the_unit_behind_it() {
     let host = ProgramHost::new();
     let logind = PlayedLogind::of(&host.0.path());
     host.set("[reboot]\nstrategy = \"immediate\"");
-    let reboots = [WALL, "RebootWithFlags 1"];
     let said = succeeds(&host, &["update", "--automatic"]);
     assert_eq!(said, "2 is installed in slot B and boots once at the next reboot");
     let written = "Inhibit shutdown flipside block: writing 2 into slot B";
-    assert_eq!(logind.calls(), [&[written][..], &reboots[..]].concat());
-    // Armed by an earlier run, and whatever keeps this one from its work.
-    for settings in ["automatic = \"off\"", "automatic = \"check\"", ""] {
-        host.set(&format!("[reboot]\nstrategy = \"immediate\"\n[update]\n{settings}"));
-        succeeds(&host, &["update", "--automatic"]);
-        assert_eq!(logind.calls(), reboots, "{settings}");
-    }
-    std::fs::rename(&host.0.track, host.0.track.with_extension("gone")).unwrap();
-    assert_eq!(host.program(["update", "--automatic"]).status.code(), Some(1));
-    assert_eq!(logind.calls(), reboots);
-    // By hand, and with the strategy to leave it to others.
-    succeeds(&host, &["status"]);
+    assert_eq!(logind.calls(), [written]);
+    succeeds(&host, &["reboot", "--automatic"]);
+    assert_eq!(logind.calls(), [WALL, "RebootWithFlags 1"]);
+    // With the strategy to leave it to others.
     host.set("[reboot]\nstrategy = \"none\"");
     succeeds(&host, &["reboot", "--automatic"]);
     assert_eq!(logind.calls(), [""; 0]);
@@ -229,7 +220,7 @@ fn a_host_without_logind_says_so() {
     let (host, logind) = armed("strategy = \"immediate\"");
     logind.ends();
     fails(&host.program(["reboot"]), 1, "logind-unavailable");
-    fails(&host.program(["update", "--automatic"]), 1, "logind-unavailable");
+    fails(&host.program(["reboot", "--automatic"]), 1, "logind-unavailable");
     assert_eq!(host.boot(), "booted slot B: 2 (promoted)");
 }
 

@@ -111,6 +111,15 @@ fn the_obvious_ordering_makes_a_cycle_that_is_seen() {
 }
 
 #[test]
+fn the_reboot_that_is_due_follows_every_run_of_the_timer() {
+    let path = units().into_iter().find(|unit| name(unit) == "flipside-update.service").unwrap();
+    let text = std::fs::read_to_string(path).unwrap();
+    for when in ["OnSuccess", "OnFailure"] {
+        assert!(text.contains(&format!("\n{when}=flipside-reboot-window.service\n")), "{when}");
+    }
+}
+
+#[test]
 fn the_services_are_as_closed_as_their_work_allows() {
     for unit in units() {
         let most = match name(&unit) {

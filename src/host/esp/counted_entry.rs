@@ -122,8 +122,8 @@ impl Esp {
             return Ok(None);
         };
         let text = String::from_utf8_lossy(&text);
-        let keys = text.lines().filter_map(|line| line.trim().split_once([' ', '\t']));
-        Ok(keys.filter(|(key, _)| *key == "default").next_back().map(|(_, v)| v.trim().to_owned()))
+        let mut keys = text.lines().filter_map(|line| line.trim().split_once([' ', '\t']));
+        Ok(keys.rfind(|(key, _)| *key == "default").map(|(_, v)| v.trim().to_owned()))
     }
 }
 
