@@ -114,6 +114,26 @@ fn read_sections(
     Ok(Some(sections))
 }
 
+/// Whether a program carries a signature for Secure Boot: its certificate table is not empty
+/// (PE format, "Optional Header Data Directories", the fifth).
+pub fn is_signed(bytes: &[u8]) -> bool {
+    let number = |at: usize| -> Option<u32> {
+        bytes.get(at..)?.first_chunk().copied().map(u32::from_le_bytes)
+    };
+    let size = || {
+        let optional = usize::try_from(number(0x3c)?).ok()?.checked_add(24)?;
+        let directories = match bytes.get(optional..)?.first_chunk()? {
+            [0x0b, 0x01] => 96,
+            [0x0b, 0x02] => 112,
+            _ => return None,
+        };
+        let directories = optional.checked_add(directories)?;
+        let count = number(directories.checked_sub(4)?)?;
+        if count > 4 { number(directories.checked_add(4 * 8 + 4)?) } else { None }
+    };
+    machine_of(bytes).is_some() && size().is_some_and(|size| size > 0)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -147,6 +167,27 @@ mod tests {
             let mut damaged = whole.clone();
             damaged[at] ^= 0x81;
             assert_eq!(machine_of(&damaged), None, "{at}");
+        }
+    }
+
+    #[test]
+    fn a_certificate_table_is_a_signature() {
+        for (magic, directories, count, size, expected) in [
+            (0x20b_u16, 112, 16_u32, 1_u32, true),
+            (0x10b, 96, 16, 1, true),
+            (0x20b, 112, 16, 0, false),
+            (0x20b, 112, 4, 1, false),
+            (0x107, 112, 16, 1, false),
+        ] {
+            let mut bytes = program([0x64, 0x86]);
+            bytes.resize(0x200, 0);
+            let optional = 0x40 + 24;
+            bytes[optional..optional + 2].copy_from_slice(&magic.to_le_bytes());
+            let at = optional + directories;
+            bytes[at - 4..at].copy_from_slice(&count.to_le_bytes());
+            bytes[at + 36..at + 40].copy_from_slice(&size.to_le_bytes());
+            assert_eq!(is_signed(&bytes), expected, "{magic:x} {count} {size}");
+            assert!(!is_signed(&bytes[..at]), "{magic:x}");
         }
     }
 
@@ -205,6 +246,7 @@ mod tests {
                 start.copy_from_slice(b"MZ");
             }
             machine_of(&bytes);
+            is_signed(&bytes);
         }
 
         #[test]

@@ -177,6 +177,13 @@ pub trait Backend: Send + Sync {
     /// What cannot be read or changed.
     fn prefer(&self, slot: Slot, other: Standing) -> Result<(), BootError>;
 
+    /// Whether the running slot boots by itself, as it did this time, also while the
+    /// removable-media loader cannot: only then may that be replaced.
+    ///
+    /// # Errors
+    /// What cannot be read.
+    fn boots_without_loader(&self, running: Slot) -> Result<bool, BootError>;
+
     /// All entries in their order, then those of flipside's that the order does not list.
     ///
     /// # Errors

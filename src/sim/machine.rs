@@ -25,7 +25,7 @@ pub(super) struct Machine<'a> {
     pub(super) disk: Disk,
     pub(super) images: &'a [KnownImage],
     pub(super) architecture: Architecture,
-    loader: Digest,
+    loaders: Vec<Digest>,
 }
 
 /// What a file on the ESP is when the firmware or the loader starts it.
@@ -52,7 +52,7 @@ impl<'a> Machine<'a> {
             disk,
             images: &state.images,
             architecture: state.architecture(),
-            loader: state.loader,
+            loaders: loaders(directory, state),
         })
     }
 
@@ -88,7 +88,7 @@ impl<'a> Machine<'a> {
             return Program::Hangs(format!("{path} is no boot file of this machine"));
         }
         match hash_file(&file) {
-            Ok(digest) if digest == self.loader => Program::Loader,
+            Ok(digest) if self.loaders.contains(&digest) => Program::Loader,
             _ => Program::Hangs(format!("the loader {path} is damaged")),
         }
     }
@@ -116,6 +116,14 @@ impl<'a> Machine<'a> {
         }
         Ok(Some(hasher.finish()))
     }
+}
+
+/// What is whole as a loader: the one that the disk was built with, and what the OS brings.
+fn loaders(directory: &Path, state: &State) -> Vec<Digest> {
+    let files = std::fs::read_dir(directory.join("usr/lib/systemd/boot/efi"));
+    let files = files.into_iter().flatten().filter_map(Result::ok);
+    let of_os = files.filter_map(|file| hash_file(&file.path()).ok());
+    of_os.chain([state.loader]).collect()
 }
 
 /// The hash of a whole file.

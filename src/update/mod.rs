@@ -9,6 +9,7 @@
 //! - `transaction`: an install, step by step
 //! - `promote`, `rollback`, `release`: after boot success; back; and pardon
 //! - `health`, `deadline`, `fail_trial`: what runs is judged, and has failed (P7)
+//! - `loader`: the removable-media loader, kept up to date
 //! - `journal` and `failed`: what is remembered, as record and as authority
 //! - `announce`: what the system's journal is told; `trial_log`: what a trial left
 
@@ -32,6 +33,7 @@ pub mod failed;
 mod follow;
 mod health;
 pub mod journal;
+mod loader;
 mod lock;
 mod machine;
 mod promote;

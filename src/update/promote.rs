@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::announce;
 use super::deadline::note_boot_success;
 use super::journal::State;
+use super::loader;
 use super::lock::Lock;
 use super::machine::Machine;
 use super::situation::{Aftermath, Situation};
@@ -71,6 +72,12 @@ fn promote_quietly(run: &Run) -> Result<Promotion, UpdateError> {
     let situation = machine.situation()?;
     let promotion = decide(run, &machine, &situation, aftermath)?;
     announce::promotion(&machine.situation()?, &promotion);
+    // Boots nothing today: where it fails, the promotion stands all the same.
+    if !matches!(promotion, Promotion::FellBack { .. } | Promotion::Restored(_))
+        && let Err(error) = loader::keep_up_to_date(&run.root, &machine)
+    {
+        tracing::warn!("the removable-media loader stays as it is: {error}");
+    }
     Ok(promotion)
 }
 
@@ -136,10 +143,10 @@ fn without_journal(noted: Result<(), UpdateError>) {
 /// entry and takes the next one it finds. The partitions and the record stay.
 fn condemn(machine: &Machine, target: Slot) -> Result<(), UpdateError> {
     machine.durable.phase("condemn")?;
+    machine.esp.remove_loader_entry(target)?;
     if let Ok(backend) = machine.boot() {
         backend.disarm(target)?;
     }
-    machine.esp.remove_loader_entry(target)?;
     machine.esp.make_unbootable(target)?;
     Ok(())
 }
@@ -196,7 +203,7 @@ fn forgive(machine: &Machine, situation: &Situation, record: &Record) -> Result<
 fn prefer(machine: &Machine, situation: &Situation) -> Result<(), UpdateError> {
     let running = situation.running;
     machine.durable.phase("prefer")?;
-    put_first_in_loader(machine, situation)?;
+    put_first_in_loader(machine, running)?;
     let backend = machine.boot()?;
     backend.prefer(running, situation.target_slot().standing())?;
     // Firmware that does not consume BootNext would boot by it for ever.

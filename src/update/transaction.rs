@@ -108,22 +108,12 @@ pub(super) fn secure(machine: &Machine, situation: &Situation) -> Result<(), Upd
     machine.durable.phase("secure")?;
     let backend = machine.boot()?;
     backend.secure(running)?;
-    put_first_in_loader(machine, situation)
+    put_first_in_loader(machine, running)
 }
 
 /// The running slot's entry sorts first in the removable-media loader, the other's does not.
-pub(super) fn put_first_in_loader(
-    machine: &Machine,
-    situation: &Situation,
-) -> Result<(), UpdateError> {
-    let (running, target) = (situation.running, situation.target());
-    if situation.running_slot().loader_entry != Some(true) {
-        machine.esp.write_loader_entry(running, &machine.title(running), true)?;
-    }
-    if situation.target_slot().loader_entry == Some(true) {
-        machine.esp.write_loader_entry(target, &machine.title(target), false)?;
-    }
-    Ok(())
+pub(super) fn put_first_in_loader(machine: &Machine, running: Slot) -> Result<(), UpdateError> {
+    Ok(machine.esp.put_loader_entry_first(running, &machine.title(running))?)
 }
 
 /// Step 2: everything that can be known beforehand. Changes nothing.
@@ -217,11 +207,11 @@ impl<'a> Secured<'a> {
     }
 }
 
-/// The loader entry goes before the boot file: an entry whose file is no PE ends
-/// systemd-boot.
+/// The loader's entries, whichever backend wrote them, and `BootNext` go before the boot file: an
+/// entry whose file is no PE ends systemd-boot.
 fn disarm(machine: &Machine, target: Slot) -> Result<(), UpdateError> {
-    machine.boot()?.disarm(target)?;
     machine.esp.remove_loader_entry(target)?;
+    machine.boot()?.disarm(target)?;
     machine.esp.remove_slot_files(target)?;
     Ok(())
 }

@@ -12,6 +12,7 @@
 mod host;
 #[path = "../support/images.rs"]
 mod images;
+mod loader_rules;
 mod model;
 mod mutate;
 mod recorder;
@@ -24,6 +25,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
+use flipside::sim::Backend;
 use model::{Coin, Every, Fate};
 use scenario::Scenario;
 
@@ -32,8 +34,14 @@ type Test = fn(&[Scenario]) -> Result<String, String>;
 
 /// Fewer states than this would be no test.
 const ENOUGH: usize = 10_000;
-/// Random fates per prefix, besides "all pending is lost" and "all of it is there".
-const FATES: u64 = 24;
+/// Random fates per prefix, besides "all pending is lost" and "all of it is there". What the
+/// backends share is tried with the first.
+const fn fates(backend: Backend) -> u64 {
+    match backend {
+        Backend::Uefi => 24,
+        Backend::SystemdBoot => 8,
+    }
+}
 /// Of the states, one in so many is recovered; each is judged.
 const RECOVERED: usize = 6;
 
@@ -54,8 +62,12 @@ fn main() {
         ("a recovery that is cut again recovers", recover::again),
         ("strace sees no write outside the log", |_| traced::test()),
     ];
+    // A part of a name chooses tests, as with other test programs.
+    let wanted: Vec<_> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
+    let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|part| name.contains(part));
+    let chosen: Vec<_> = tests.iter().filter(|(name, _)| is_wanted(name)).collect();
     let mut failed = 0;
-    for (name, test) in &tests {
+    for (name, test) in &chosen {
         match test(&scenarios) {
             Ok(said) => println!("test {name} ... ok ({said})"),
             Err(why) => {
@@ -65,7 +77,7 @@ fn main() {
         }
     }
     println!("crash: {:.0} s", begun.elapsed().as_secs_f64());
-    println!("test result: {} passed; {failed} failed", tests.len() - failed);
+    println!("test result: {} passed; {failed} failed", chosen.len() - failed);
     drop(scenarios);
     std::process::exit(i32::from(failed > 0));
 }
@@ -109,7 +121,7 @@ fn crash(scenarios: &[Scenario]) -> Result<String, String> {
     let mut cuts = Vec::new();
     for (index, scenario) in scenarios.iter().enumerate() {
         for ops in 0..=scenario.model.len() {
-            cuts.extend((0..FATES + 2).map(|fate| (index, ops, fate)));
+            cuts.extend((0..fates(scenario.backend) + 2).map(|fate| (index, ops, fate)));
         }
     }
     let (next, judged, recovered) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
@@ -128,7 +140,7 @@ fn crash(scenarios: &[Scenario]) -> Result<String, String> {
             rules::check(scenario, &tree, ops, &place).map_err(shown)?;
             judged.fetch_add(1, Ordering::Relaxed);
             if at % RECOVERED == 0 {
-                let circumstances = recover::circumstances(at / RECOVERED);
+                let circumstances = recover::circumstances(scenario.backend, at / RECOVERED);
                 recover::recover(scenario, &tree, &place, circumstances).map_err(shown)?;
                 recovered.fetch_add(1, Ordering::Relaxed);
             }

@@ -6,11 +6,12 @@ use std::path::Path;
 
 use flipside::code::Coded as _;
 use flipside::host::durable::Durable;
-use flipside::sim::{Power, Quirk};
+use flipside::sim::{Backend, Power, Quirk};
 use flipside::update::Outcome;
 
 use crate::host::{boot, run_on, update_and_finish};
 use crate::model::{Coin, Every, Model, Tree};
+use crate::rules;
 use crate::scenario::{Action, Scenario, is_volatile, record_run};
 
 /// How the firmware behaves at the first boot after the cut.
@@ -39,12 +40,29 @@ const FAULTS: [Quirk; 14] = [
     Quirk::CutDescriptions,
 ];
 
+/// Faults that a machine survives whose loader counts the tries.
+const LOADER_FAULTS: [Quirk; 9] = [
+    Quirk::RenameLost,
+    Quirk::RenameTorn,
+    Quirk::RenameDoubled,
+    Quirk::NewLoader,
+    Quirk::NoRuntimeVariables,
+    Quirk::IgnoreBootNext,
+    Quirk::FirmwareEntry,
+    Quirk::MissingBootOrder,
+    Quirk::OldStub,
+];
+
 /// Kept NVRAM, wiped NVRAM, and each fault, in turn.
-pub fn circumstances(number: usize) -> Circumstances {
+pub fn circumstances(backend: Backend, number: usize) -> Circumstances {
+    let faults = match backend {
+        Backend::Uefi => FAULTS.as_slice(),
+        Backend::SystemdBoot => &LOADER_FAULTS,
+    };
     let power = match number % 4 {
         0 | 1 => Power::default(),
         2 => Power { wipe_nvram: true, quirks: Vec::new() },
-        _ => Power { wipe_nvram: false, quirks: vec![FAULTS[number / 4 % FAULTS.len()]] },
+        _ => Power { wipe_nvram: false, quirks: vec![faults[number / 4 % faults.len()]] },
     };
     let must_arrive = power.quirks.is_empty();
     Circumstances { power, must_arrive }
@@ -58,7 +76,8 @@ pub fn recover(
     circumstances: Circumstances,
 ) -> Result<(), String> {
     tree.write(place);
-    let Circumstances { power, must_arrive } = circumstances;
+    let Circumstances { mut power, must_arrive } = circumstances;
+    power.wipe_nvram &= !rules::loader_is_replaced(scenario, tree)?;
     let quirks = power.quirks.clone();
     let first = boot(place, false, power);
     let version = first.split(' ').nth(1).unwrap_or_default();
@@ -100,7 +119,8 @@ pub fn again(scenarios: &[Scenario]) -> Result<String, String> {
     let mut tried = 0;
     let mut coin = Coin(0x5eed);
     for scenario in scenarios.iter().filter(|s| s.action == Action::Update) {
-        for _ in 0..6 {
+        let times = if scenario.backend == Backend::Uefi { 6 } else { 3 };
+        for _ in 0..times {
             let ops = coin.next() as usize % scenario.model.len();
             let tree = scenario.model.cut(ops, &mut coin);
             tree.write(&place);
@@ -118,7 +138,7 @@ pub fn again(scenarios: &[Scenario]) -> Result<String, String> {
             for _ in 0..12 {
                 let ops = coin.next() as usize % (model.len() + 1);
                 let tree = model.cut(ops, &mut coin);
-                recover(scenario, &tree, &place, circumstances(tried))
+                recover(scenario, &tree, &place, circumstances(scenario.backend, tried))
                     .map_err(|why| format!("{}: cut twice: {why}", scenario.name))?;
                 tried += 1;
             }

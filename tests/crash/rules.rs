@@ -3,15 +3,18 @@
 //! What has to hold in every crash state, told from the bytes and by `sim`, never by
 //! flipside's own reading of them.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use flipside::sim::Power;
+use flipside::sim::{Backend, Power};
 
+use crate::loader_rules;
 use crate::model::Tree;
 use crate::recorder::Op;
 use crate::scenario::{Action, Scenario};
 
-const VARIABLES: &str = "sys/firmware/efi/efivars";
+/// Where systemd-boot has its entries.
+pub const ENTRIES: &str = "efi/loader/entries";
+pub const VARIABLES: &str = "sys/firmware/efi/efivars";
 const GLOBAL: &str = "8be4df61-93ca-11d2-aa0d-00e098032b8c";
 
 /// Checks a crash state behind the first `ops` ops; `scratch` is a directory for it.
@@ -43,11 +46,18 @@ pub fn check_with(
     loader_entries(tree)?;
     failed_document(scenario, tree)?;
     let target = if scenario.running == 'a' { 'b' } else { 'a' };
-    boot_variables(scenario, tree, disarms, lists, target)?;
+    match scenario.backend {
+        Backend::Uefi => boot_variables(scenario, tree, disarms, lists, target)?,
+        Backend::SystemdBoot => loader_rules::check(scenario, tree, disarms, lists, target)?,
+    }
 
     // P2, P9: whatever happens at the next power-on, the old or the new OS boots, whole.
     tree.write(scratch);
+    let loader_is_replaced = loader_is_replaced(scenario, tree)?;
     for wipe_nvram in [false, true] {
+        if wipe_nvram && loader_is_replaced {
+            continue;
+        }
         let verdict = scenario.judge.judge(scratch, &Power { wipe_nvram, quirks: Vec::new() });
         match verdict.booted {
             Ok(booted) if scenario.may_boot.contains(&booted.version.as_str()) => {}
@@ -74,11 +84,8 @@ pub fn check_with(
         return Err("the target could boot and has no record".into());
     }
     // P2: nor does it boot anything damaged where a person picks the target in the menu.
-    if let Some(number) = entry_of(tree, target) {
-        let next = scratch.join(VARIABLES).join(format!("BootNext-{GLOBAL}"));
-        let mut bytes = vec![7, 0, 0, 0];
-        bytes.extend(number.to_le_bytes());
-        std::fs::write(&next, bytes).unwrap();
+    if let Some((path, bytes)) = picked(scenario, tree, target) {
+        std::fs::write(scratch.join(path), bytes).unwrap();
         let verdict = scenario.judge.judge(scratch, &Power::default());
         tree.write(scratch);
         if let Err(why) = verdict.booted {
@@ -86,6 +93,53 @@ pub fn check_with(
         }
     }
     Ok(())
+}
+
+/// The variable with which a person picks the target, in the firmware's menu or the loader's.
+fn picked(scenario: &Scenario, tree: &Tree, target: char) -> Option<(PathBuf, Vec<u8>)> {
+    match scenario.backend {
+        Backend::Uefi => {
+            let mut bytes = vec![7, 0, 0, 0];
+            bytes.extend(entry_of(tree, target)?.to_le_bytes());
+            Some((PathBuf::from(format!("{VARIABLES}/BootNext-{GLOBAL}")), bytes))
+        }
+        Backend::SystemdBoot => {
+            tree.file(format!("{ENTRIES}/flipside-{target}.conf"))?;
+            Some(one_shot(&target.to_string()))
+        }
+    }
+}
+
+/// `LoaderEntryOneShot` for the entry of a slot.
+pub fn one_shot(slot: &str) -> (PathBuf, Vec<u8>) {
+    let name = format!("{VARIABLES}/LoaderEntryOneShot-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f");
+    let entry = format!("flipside-{}.conf\0", slot.to_lowercase());
+    let text = entry.encode_utf16().flat_map(u16::to_le_bytes);
+    (PathBuf::from(name), [7, 0, 0, 0].into_iter().chain(text).collect())
+}
+
+/// Whether the removable-media loader is being rewritten, and cannot boot meanwhile: the one case
+/// in which NVRAM may not be lost at the same time. The copy then has to be whole.
+pub fn loader_is_replaced(scenario: &Scenario, tree: &Tree) -> Result<bool, String> {
+    let loader = |tree: &Tree| tree.file("efi/EFI/BOOT/BOOTX64.EFI").map(<[u8]>::to_vec);
+    let copy = tree.file("efi/EFI/flipside/loader.efi").map(<[u8]>::to_vec);
+    let could_start = |program: &Option<Vec<u8>>| {
+        program.as_ref().is_some_and(|program| program.starts_with(b"MZ"))
+    };
+    if could_start(&copy) && copy != loader(&scenario.end) {
+        return Err("the copy of the loader could start and is not whole".into());
+    }
+    let now = loader(tree);
+    if now == loader(&scenario.base) || now == loader(&scenario.end) {
+        return Ok(false);
+    }
+    if could_start(&now) {
+        return Err("the removable-media loader could start and is not whole".into());
+    }
+    match copy == loader(&scenario.end) {
+        true => Ok(true),
+        false => Err("the removable-media loader is damaged, and its copy is not whole".into()),
+    }
 }
 
 /// P7: the failed digests are the old ones or the new ones, never forgotten.
@@ -115,14 +169,15 @@ fn state_file(tree: &Tree) -> Result<(), String> {
 
 /// An entry whose file is no PE ends systemd-boot: none may be there.
 fn loader_entries(tree: &Tree) -> Result<(), String> {
-    for slot in ['a', 'b'] {
-        let Some(entry) = tree.file(format!("efi/loader/entries/flipside-{slot}.conf")) else {
-            continue;
-        };
-        let is_whole = entry.windows(4).any(|w| w == b"efi ");
-        let boot_file = tree.file(format!("efi/EFI/flipside/boot-{slot}.efi"));
-        if is_whole && !boot_file.is_some_and(|bytes| bytes.starts_with(b"MZ")) {
-            return Err(format!("slot {slot} has a loader entry and no boot file"));
+    for name in tree.below(ENTRIES) {
+        for slot in ['a', 'b'] {
+            let started = format!("/EFI/flipside/boot-{slot}.efi");
+            let entry = tree.file(name).unwrap_or_default();
+            let starts_slot = entry.windows(started.len()).any(|w| w == started.as_bytes());
+            let boot_file = tree.file(format!("efi{started}"));
+            if starts_slot && !boot_file.is_some_and(|bytes| bytes.starts_with(b"MZ")) {
+                return Err(format!("{} starts a boot file that is not there", name.display()));
+            }
         }
     }
     Ok(())
@@ -152,14 +207,18 @@ fn boot_variables(
     if other.is_none() {
         return Err("BootNext names an entry that BootOrder does not list".into());
     }
-    // P4: the journal says so first.
+    let was_armed = variable(&scenario.base, "BootNext").is_some();
+    journal_says_armed(tree, lists, was_armed)
+}
+
+/// P4: the journal says so before the next boot is reserved.
+pub fn journal_says_armed(tree: &Tree, lists: bool, was_armed: bool) -> Result<(), String> {
     let journal = tree.file("var/lib/flipside/state.json").unwrap_or_default();
     let journal: serde_json::Value = serde_json::from_slice(journal).unwrap_or_default();
-    let was_armed = variable(&scenario.base, "BootNext").is_some();
     let says_so =
         ["arming", "armed", "returning", "rolling-back"].iter().any(|s| journal["state"] == *s);
     if !says_so && (lists || !was_armed) {
-        return Err(format!("P4: BootNext is set and the journal says {}", journal["state"]));
+        return Err(format!("P4: the target is armed and the journal says {}", journal["state"]));
     }
     Ok(())
 }

@@ -10,13 +10,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use flipside::host::durable::{Durable, Observer, Step};
 use flipside::policy::Initiative;
-use flipside::sim::{self, BootOptions, Judge};
+use flipside::sim::{self, Backend, BootOptions, Judge};
 use flipside::update;
 
 use crate::host::{TestHost, run_on};
 use crate::images::ImageBuilder;
 use crate::model::{Model, Tree};
 use crate::recorder::{Op, Recorder};
+use crate::rules;
 
 /// What is run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,7 +42,8 @@ impl Action {
 
 /// A recorded run.
 pub struct Scenario {
-    pub name: &'static str,
+    pub name: String,
+    pub backend: Backend,
     pub action: Action,
     /// Keeps the images in place.
     pub _host: TestHost,
@@ -101,10 +103,23 @@ impl Observer for CutAt {
 
 /// Makes all scenarios.
 pub fn all() -> Vec<Scenario> {
-    let fresh = || TestHost::running(&version("1"));
+    let mut all = by(Backend::Uefi);
+    all.extend(by(Backend::SystemdBoot));
+    all
+}
+
+/// The scenarios of hosts that boot their slots so.
+fn by(backend: Backend) -> Vec<Scenario> {
+    let fresh = || TestHost::running_by(backend, &version("1"));
     let mut all = Vec::new();
-    let mut add = |name, host: TestHost, action, running, may_boot, goal| {
-        all.push(record(name, host, action, running, may_boot, goal));
+    let mut add = |name: &str, host: TestHost, action, running, may_boot, goal| {
+        let name = match backend {
+            Backend::Uefi => name.to_owned(),
+            Backend::SystemdBoot => format!("systemd-boot: {name}"),
+        };
+        let mut scenario = record(name, host, action, running, may_boot, goal);
+        scenario.backend = backend;
+        all.push(scenario);
     };
 
     let host = fresh();
@@ -133,23 +148,25 @@ pub fn all() -> Vec<Scenario> {
     host.publish(&version("3"));
     add("update, a failed digest on file", host, Action::Update, 'a', &["1", "3"][..], "3");
 
-    let host = fresh();
-    updated(&host, "2");
-    turn_boot_order(&host);
-    boot_only(&host);
-    host.publish(&version("3"));
-    add(
-        "update, order undone by the firmware",
-        host,
-        Action::Update,
-        'a',
-        &["1", "2", "3"][..],
-        "3",
-    );
+    if backend == Backend::Uefi {
+        let host = fresh();
+        updated(&host, "2");
+        turn_boot_order(&host);
+        boot_only(&host);
+        host.publish(&version("3"));
+        add(
+            "update, order undone by the firmware",
+            host,
+            Action::Update,
+            'a',
+            &["1", "2", "3"][..],
+            "3",
+        );
+    }
 
     let host = fresh();
     updated(&host, "2");
-    choose(&host, "A");
+    choose(&host, backend, "A");
     boot_only(&host);
     host.publish(&version("3"));
     add("update, the other slot comes first", host, Action::Update, 'a', &["1", "2", "3"][..], "3");
@@ -166,7 +183,7 @@ pub fn all() -> Vec<Scenario> {
     boot_only(&host);
     add("promote", host, Action::Promote, 'b', &["1", "2"][..], "2");
 
-    let host = TestHost::unproven(&version("1"));
+    let host = TestHost::unproven_by(backend, &version("1"));
     boot_only(&host);
     add("promote, first boot", host, Action::Promote, 'a', &["1"][..], "1");
 
@@ -188,11 +205,19 @@ pub fn all() -> Vec<Scenario> {
     boot_only(&host);
     add("promote after the last fall-back", host, Action::Promote, 'a', &["1", "2"][..], "1");
 
-    let host = fresh();
-    updated(&host, "2");
-    turn_boot_order(&host);
-    boot_only(&host);
-    add("promote, promotion lost", host, Action::Promote, 'a', &["1", "2"][..], "2");
+    if backend == Backend::Uefi {
+        let host = fresh();
+        updated(&host, "2");
+        turn_boot_order(&host);
+        boot_only(&host);
+        add("promote, promotion lost", host, Action::Promote, 'a', &["1", "2"][..], "2");
+    }
+
+    if backend == Backend::Uefi {
+        let host = fresh();
+        newer_loader(&host);
+        add("promote, a newer loader", host, Action::Promote, 'a', &["1"][..], "1");
+    }
 
     let host = fresh();
     fails(&host, "9");
@@ -207,8 +232,20 @@ pub fn all() -> Vec<Scenario> {
     all
 }
 
-/// A person picks a slot for the next boot in the firmware's menu.
-fn choose(host: &TestHost, slot: &str) {
+/// The OS brings a newer systemd-boot than the one on the ESP.
+fn newer_loader(host: &TestHost) {
+    let directory = host.file("usr/lib/systemd/boot/efi");
+    std::fs::create_dir_all(&directory).unwrap();
+    let program = crate::host::loader_program("258.1-1");
+    std::fs::write(directory.join("systemd-bootx64.efi"), program).unwrap();
+}
+
+/// A person picks a slot for the next boot in the firmware's menu, or in the loader's.
+fn choose(host: &TestHost, backend: Backend, slot: &str) {
+    if backend == Backend::SystemdBoot {
+        let (path, bytes) = rules::one_shot(slot);
+        return std::fs::write(host.file(path), bytes).unwrap();
+    }
     let status = host.status();
     let number = status.slots.iter().find(|s| s.slot.to_string() == slot).unwrap();
     let number = u16::from_str_radix(number.boot_entry.as_ref().unwrap(), 16).unwrap();
@@ -233,7 +270,7 @@ pub fn is_volatile(path: &Path) -> bool {
 }
 
 fn record(
-    name: &'static str,
+    name: String,
     host: TestHost,
     action: Action,
     running: char,
@@ -245,6 +282,7 @@ fn record(
     let running_region = region_of(&base, running);
     Scenario {
         name,
+        backend: Backend::Uefi,
         action,
         judge: Judge::of(&host.path()).unwrap(),
         model: Model::new(base.clone(), &log),

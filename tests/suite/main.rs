@@ -53,6 +53,7 @@ mod registry_logins;
 mod registry_proxies;
 mod registry_push;
 mod registry_tls;
+mod removable_loader;
 mod returns;
 mod sim;
 mod sim_quirks;

@@ -257,6 +257,15 @@ impl Backend for UefiBoot {
         Ok(())
     }
 
+    fn boots_without_loader(&self, running: Slot) -> Result<bool, BootError> {
+        let entries = self.read()?;
+        let of_running = entries.of_slot(running);
+        // By its own entry: this firmware keeps what it was told over a reset.
+        let booted_so = entries.current.is_some_and(|number| of_running.contains(&number));
+        let is_listed = |n: &BootNumber| entries.is_right(*n) && entries.order.contains(*n);
+        Ok(booted_so && of_running.iter().any(is_listed) && self.first()? == Some(running))
+    }
+
     fn order(&self) -> Result<Vec<BootEntry>, BootError> {
         let entries = self.read()?;
         let listed = entries.order.numbers().iter().copied();

@@ -113,7 +113,7 @@ impl Esp {
 }
 
 /// Zeroes the first sector, durably.
-fn make_unbootable(durable: &Durable, file: &DurableFile) -> io::Result<()> {
+pub(super) fn make_unbootable(durable: &Durable, file: &DurableFile) -> io::Result<()> {
     zero_first_sector(durable, file)?;
     // Zeroes that stand there may stem from a run that was killed before it synced them.
     durable.sync(file)

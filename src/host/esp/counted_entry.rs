@@ -94,23 +94,29 @@ impl Esp {
         self.write_small(&Self::trial_name(slot), contents(slot, title).as_bytes())
     }
 
-    /// Removes the entries with a count for `slot`, used up or not, and makes their absence
-    /// durable also where another run removed them.
+    /// Removes the entries with a count for `slot`, used up or not, durably. Before a boot file
+    /// becomes unbootable, [`Esp::remove_loader_entry`] makes sure of what a killed run removed.
     ///
     /// # Errors
     /// Any of [`EspError`]'s.
     pub fn remove_counted_entries(&self, slot: Slot) -> Result<(), EspError> {
-        let directory = Path::new(DIRECTORY);
-        for entry in self.counted_entries(slot)? {
-            let name = directory.join(&entry.name);
-            let failed = |error| self.write_error(&name, error);
-            self.durable.unlink(&self.path(&name)).map_err(failed)?;
+        let entries = self.counted_entries(slot)?;
+        for entry in &entries {
+            self.unlink_counted(entry)?;
         }
-        if !self.path(directory).is_dir() {
+        if entries.is_empty() {
             return Ok(());
         }
+        let directory = Path::new(DIRECTORY);
         let failed = |error| self.write_error(directory, error);
         self.durable.sync_directory(&self.path(directory)).map_err(failed)
+    }
+
+    /// Durable with the directory's sync.
+    pub(super) fn unlink_counted(&self, entry: &CountedEntry) -> Result<(), EspError> {
+        let name = Path::new(DIRECTORY).join(&entry.name);
+        let failed = |error| self.write_error(&name, error);
+        self.durable.unlink(&self.path(&name)).map_err(failed)
     }
 
     /// What `loader/loader.conf` sets as the entry that boots whatever the order says.

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! The removable-media loader: what it is, told by what stands in it.
+//! The removable-media loader: what it is, told by what stands in it, and its replacement.
 
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-use super::{Esp, EspError};
+use super::boot_file::{FIRST_SECTOR, drop_cached, make_unbootable};
+use super::{Esp, EspError, RESERVE};
 
 /// systemd-boot has 100 to 300 KiB; of what is longer the rest is not looked at.
 const MAX_SIZE: u64 = 4 << 20;
@@ -14,6 +15,7 @@ const MAX_SIZE: u64 = 4 << 20;
 /// What systemd-boot says of itself in its section `.sdmagic` (boot.c, "Magic string for
 /// recognizing our own binaries"); `bootctl` looks for it in the same way.
 const MAGIC: &[u8] = b"#### LoaderInfo: systemd-boot ";
+const COPY: &str = "loader.efi";
 const MAGIC_END: &[u8] = b" ####";
 
 /// The version of the systemd-boot that a program is; `None` where it is something else.
@@ -23,6 +25,60 @@ pub fn systemd_boot_version(program: &[u8]) -> Option<String> {
     let end = rest.windows(MAGIC_END.len()).take(100).position(|window| window == MAGIC_END)?;
     let version = std::str::from_utf8(rest.get(..end)?).ok()?;
     (!version.is_empty() && !version.contains(char::is_control)).then(|| version.to_owned())
+}
+
+/// Whether systemd-boot `new` is newer than `old`, by the UAPI version format specification.
+pub fn is_newer(new: &str, old: &str) -> bool {
+    parts(new) > parts(old)
+}
+
+/// A part of a version; the order of the variants is theirs.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Part<'a> {
+    /// `~`: what follows is older than nothing.
+    PreRelease,
+    End,
+    /// `-`
+    Release,
+    /// `^`
+    Patch,
+    Dot,
+    Letters(&'a str),
+    /// By its length without leading zeros, then by its digits.
+    Number(usize, &'a str),
+}
+
+fn parts(version: &str) -> Vec<Part<'_>> {
+    let mut parts = Vec::new();
+    let mut rest = version;
+    while let Some(first) = rest.chars().next() {
+        let end = |is_part: fn(char) -> bool| rest.find(|c| !is_part(c)).unwrap_or(rest.len());
+        let (part, after) = match first {
+            '0'..='9' => {
+                let (digits, after) = rest.split_at(end(|c| c.is_ascii_digit()));
+                let digits = digits.trim_start_matches('0');
+                (Some(Part::Number(digits.len(), digits)), after)
+            }
+            'a'..='z' | 'A'..='Z' => {
+                let (letters, after) = rest.split_at(end(|c| c.is_ascii_alphabetic()));
+                (Some(Part::Letters(letters)), after)
+            }
+            other => {
+                let part = match other {
+                    '~' => Some(Part::PreRelease),
+                    '-' => Some(Part::Release),
+                    '^' => Some(Part::Patch),
+                    '.' => Some(Part::Dot),
+                    _ => None,
+                };
+                (part, rest.split_at(other.len_utf8()).1)
+            }
+        };
+        parts.extend(part);
+        rest = after;
+    }
+    parts.push(Part::End);
+    parts
 }
 
 impl Esp {
@@ -40,8 +96,99 @@ impl Esp {
         Ok(bytes.and_then(|bytes| systemd_boot_version(&bytes)))
     }
 
+    /// The removable-media loader; `None` where there is none.
+    ///
+    /// # Errors
+    /// [`EspError::Read`], [`EspError::Damaged`].
+    pub fn removable_loader(&self) -> Result<Option<Vec<u8>>, EspError> {
+        self.read_program(&self.removable_loader_name())
+    }
+
+    /// The copy that a replacement of the loader makes first, and removes last.
+    ///
+    /// # Errors
+    /// [`EspError::Read`], [`EspError::Damaged`].
+    pub fn loader_copy(&self) -> Result<Option<Vec<u8>>, EspError> {
+        self.read_program(&Self::own(COPY))
+    }
+
+    /// Whether there is room for a copy of `new`, and for `new` in the place of `now`.
+    ///
+    /// # Errors
+    /// [`EspError::Full`], [`EspError::Read`].
+    pub fn check_loader_room(&self, now: &[u8], new: &[u8]) -> Result<(), EspError> {
+        let growth = new.len().saturating_sub(now.len());
+        let needed = (new.len().saturating_add(growth) as u64).saturating_add(RESERVE);
+        let free = self.free_bytes()?;
+        match free < needed {
+            true => Err(EspError::Full { file: self.removable_loader_name(), free, needed }),
+            false => Ok(()),
+        }
+    }
+
+    /// Makes a copy of the loader that is to come, beside the one that stands there: all of it is
+    /// durable and read back before that one is touched.
+    ///
+    /// # Errors
+    /// Any of [`EspError`]'s.
+    pub fn write_loader_copy(&self, program: &[u8]) -> Result<(), EspError> {
+        self.write_program(&Self::own(COPY), program)
+    }
+
+    /// Replaces the removable-media loader. It is no program from the first step of this to the
+    /// last, and what replaces it has to stand in the copy.
+    ///
+    /// # Errors
+    /// Any of [`EspError`]'s.
+    pub fn write_removable_loader(&self, program: &[u8]) -> Result<(), EspError> {
+        self.write_program(&self.removable_loader_name(), program)
+    }
+
+    /// Removes the copy, durably.
+    ///
+    /// # Errors
+    /// Any of [`EspError`]'s.
+    pub fn remove_loader_copy(&self) -> Result<(), EspError> {
+        self.remove_durably(&Self::own(COPY))
+    }
+
+    /// Writes a program as boot files are written: nothing of it could be started before all of it
+    /// is durable.
+    fn write_program(&self, name: &Path, program: &[u8]) -> Result<(), EspError> {
+        let failed = |error| self.sized_write_error(name, program.len() as u64, error);
+        let path = self.path(name);
+        let directory = path.parent().unwrap_or(&self.directory);
+        self.durable.make_directory(directory).map_err(failed)?;
+        let file = match self.durable.open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => self.durable.create(&path),
+            Err(error) => Err(error),
+            Ok(file) => make_unbootable(&self.durable, &file).map(|()| file),
+        };
+        let file = file.map_err(failed)?;
+        let (first, rest) = program.split_at(program.len().min(FIRST_SECTOR));
+        let written = self
+            .durable
+            .set_length(&file, program.len() as u64)
+            .and_then(|()| self.durable.write_at(&file, FIRST_SECTOR as u64, rest))
+            .and_then(|()| self.durable.sync(&file))
+            .and_then(|()| self.durable.sync_directory(directory));
+        written.map_err(failed)?;
+        drop_cached(file.file());
+        let now = self.read_program(name)?.unwrap_or_default();
+        if now.get(FIRST_SECTOR..) != Some(rest) {
+            return Err(EspError::ReadBack { file: name.to_owned() });
+        }
+        self.durable.write_at(&file, 0, first).map_err(failed)?;
+        self.durable.sync(&file).map_err(failed)?;
+        drop_cached(file.file());
+        match self.read_program(name)?.as_deref() == Some(program) {
+            true => Ok(()),
+            false => Err(EspError::ReadBack { file: name.to_owned() }),
+        }
+    }
+
     /// A program on the ESP; `None` where there is none.
-    pub(super) fn read_program(&self, name: &Path) -> Result<Option<Vec<u8>>, EspError> {
+    fn read_program(&self, name: &Path) -> Result<Option<Vec<u8>>, EspError> {
         let file = match File::open(self.path(name)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             file => file.map_err(|error| self.read_error(name, error))?,
@@ -73,6 +220,25 @@ mod tests {
         ] {
             let version = systemd_boot_version(program.as_bytes());
             assert_eq!(version.as_deref(), expected, "{program}");
+        }
+    }
+
+    #[test]
+    fn versions_are_ordered_as_systemd_orders_them() {
+        for (new, old, expected) in [
+            ("257", "252", true),
+            ("252.39-1~deb12u2", "252.38-1~deb12u1", true),
+            ("252.39-1", "252.39-1~deb12u2", true),
+            ("252.39-1~deb12u2", "252.39-1~deb12u2", false),
+            ("252.9", "252.39", false),
+            ("258~rc1-1", "257.9-1", true),
+            ("258~rc1-1", "258-1", false),
+            ("258.1", "258", true),
+            ("0257", "257", false),
+            ("", "252", false),
+            ("252", "", true),
+        ] {
+            assert_eq!(is_newer(new, old), expected, "{new} {old}");
         }
     }
 }

@@ -102,14 +102,32 @@ impl Esp {
         self.durable.sync(&file).map_err(failed)
     }
 
+    /// Makes the entry for `slot` sort before the other slot's, which it does without where it has
+    /// none. Each is written only where it is not so yet.
+    ///
+    /// # Errors
+    /// Any of [`EspError`]'s.
+    pub fn put_loader_entry_first(&self, slot: Slot, title: &str) -> Result<(), EspError> {
+        let is_preferred = |entry: &LoaderEntry| entry.is_preferred;
+        if !self.loader_entry(slot)?.as_present().is_some_and(is_preferred) {
+            self.write_loader_entry(slot, title, true)?;
+        }
+        match self.loader_entry(slot.other())? {
+            Stored::Present(other) if other.is_preferred => {
+                self.write_loader_entry(slot.other(), &other.title, false)
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Removes the entries for `slot`, durably, also one with a count that another boot backend
     /// left; before its boot file becomes unbootable.
     ///
     /// # Errors
     /// Any of [`EspError`]'s.
     pub fn remove_loader_entry(&self, slot: Slot) -> Result<(), EspError> {
-        if !self.counted_entries(slot)?.is_empty() {
-            self.remove_counted_entries(slot)?;
+        for counted in self.counted_entries(slot)? {
+            self.unlink_counted(&counted)?;
         }
         self.remove_durably(&Self::entry_name(slot))
     }

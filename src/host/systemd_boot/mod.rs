@@ -47,21 +47,9 @@ impl SystemdBoot {
         Ok(entry.as_present().map(|entry| entry.is_preferred))
     }
 
-    /// Makes the entry of `slot` itself sort first, or second.
-    fn rank(&self, slot: Slot, is_preferred: bool) -> Result<(), BootError> {
-        if self.is_preferred(slot)? == Some(is_preferred) {
-            return Ok(());
-        }
-        Ok(self.esp.write_loader_entry(slot, &self.title(slot), is_preferred)?)
-    }
-
     /// `slot` first, then the other one where it has an entry.
     fn put_first(&self, slot: Slot) -> Result<(), BootError> {
-        self.rank(slot, true)?;
-        match self.is_preferred(slot.other())? {
-            Some(true) => self.rank(slot.other(), false),
-            _ => Ok(()),
-        }
+        Ok(self.esp.put_loader_entry_first(slot, &self.title(slot))?)
     }
 
     fn is_bootable(&self, slot: Slot) -> Result<bool, BootError> {
@@ -137,7 +125,10 @@ impl Backend for SystemdBoot {
         if self.is_preferred(running)? != Some(true) || !self.is_bootable(running)? {
             return Err(LoaderError::EntryMissing { slot: running }.into());
         }
-        self.rank(target, false)
+        match self.is_preferred(target)? {
+            Some(false) => Ok(()),
+            _ => Ok(self.esp.write_loader_entry(target, &self.title(target), false)?),
+        }
     }
 
     fn arm(&self, target: Slot) -> Result<(), BootError> {
@@ -160,6 +151,10 @@ impl Backend for SystemdBoot {
 
     fn prefer(&self, slot: Slot, _other: Standing) -> Result<(), BootError> {
         self.put_first(slot)
+    }
+
+    fn boots_without_loader(&self, _running: Slot) -> Result<bool, BootError> {
+        Ok(false)
     }
 
     fn order(&self) -> Result<Vec<BootEntry>, BootError> {
