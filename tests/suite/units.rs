@@ -157,6 +157,8 @@ fn the_sandboxes_leave_what_the_work_needs() {
         if sets("ProtectKernelTunables=yes") && !only_reads {
             assert!(of("ReadWritePaths=").contains("-/sys/firmware/efi/efivars"), "{name}");
         }
+        // It makes /efi and /boot read-only for good: of two settings for a path the stricter counts.
+        assert!(!sets("ProtectSystem=full") && !sets("ProtectSystem=yes"), "{name}");
         let writes_variables = ["update", "update-now", "rollback", "promote", "health"];
         let writes = writes_variables.iter().any(|w| name == format!("flipside-{w}.service"));
         let capabilities = of("CapabilityBoundingSet=");
