@@ -68,7 +68,7 @@ pub enum Outcome {
 /// nothing to follow or no slot.
 pub fn check(run: &Run) -> Result<Option<Check>, UpdateError> {
     let Some(Look { situation, source, tag, course }) = look(run)? else { return Ok(None) };
-    note_check(run, &tag, None, course != Course::UpToDate);
+    note_check(run, &tag, None, &course);
     if course != Course::Install {
         let version = match course {
             Course::Waiting | Course::Arm => Some(situation.target_slot().version().to_owned()),
@@ -78,7 +78,7 @@ pub fn check(run: &Run) -> Result<Option<Check>, UpdateError> {
     }
     let image = fetch(source.as_ref(), &tag)?;
     let course = decide(&situation, &image.digest);
-    note_check(run, &tag, Some(image.version()), course != Course::UpToDate);
+    note_check(run, &tag, Some(image.version()), &course);
     Ok(Some(Check { tag, course, version: Some(image.version().to_owned()) }))
 }
 
@@ -158,7 +158,7 @@ pub fn update(run: &Run, initiative: Initiative) -> Result<Outcome, UpdateError>
 
     let anticipated = anticipate(run, facts.clone());
     let mut planned = decide(&anticipated, &tag);
-    note_check(run, &tag, None, planned == Course::Install);
+    note_check(run, &tag, None, &planned);
     // P10: the usual run ends here, and has written nothing.
     let nothing_happened = anticipated == facts;
     if nothing_happened && let Some(outcome) = without_lock(&facts, &tag, &planned)? {
@@ -172,7 +172,7 @@ pub fn update(run: &Run, initiative: Initiative) -> Result<Outcome, UpdateError>
     let digest = image.as_ref().map_or(tag, |image| image.digest);
     if let Some(image) = &image {
         planned = decide(&anticipated, &digest);
-        note_check(run, &tag, Some(image.version()), planned != Course::UpToDate);
+        note_check(run, &tag, Some(image.version()), &planned);
         if nothing_happened && let Some(outcome) = without_lock(&facts, &tag, &planned)? {
             return Ok(outcome);
         }

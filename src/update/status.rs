@@ -65,7 +65,8 @@ pub fn finish_check(run: &Run, checked: &Result<Option<super::Check>, UpdateErro
 }
 
 /// What a look at the source came to.
-pub(super) fn note_check(run: &Run, tag: &Digest, version: Option<&str>, is_new: bool) {
+pub(super) fn note_check(run: &Run, tag: &Digest, version: Option<&str>, course: &Course) {
+    let is_new = !matches!(course, Course::UpToDate | Course::Unarm);
     run.follow.change(|status| {
         let result = if is_new { CheckResult::Available } else { CheckResult::UpToDate };
         status.last_check = Some(Check { time: Timestamp::now(), result });

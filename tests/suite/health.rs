@@ -55,6 +55,11 @@ fn p7_a_required_check_that_fails_ends_a_trial_at_once() {
     assert_eq!(status.pointer("/failed/0/reason").unwrap(), reason);
     assert_eq!(status.pointer("/failed/0/attempts").unwrap(), 1);
     refusal(&host.program(["update"]), 1, "digest-failed");
+    // What is on offer and was refused is no "up to date"; whoever logs in is told.
+    let status = json(&host.program(["status", "--json"]));
+    assert_eq!(status.pointer("/last_check/result").unwrap(), "available");
+    let motd = fs::read_to_string(host.file("run/motd.d/flipside")).unwrap();
+    assert!(motd.starts_with("flipside: 2 failed on this host"), "{motd}");
     let history = String::from_utf8(host.program(["history", "--json"]).stdout).unwrap();
     assert!(history.contains(reason) && history.contains("fell-back"), "{history}");
     // An operator may have it tried again.
