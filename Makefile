@@ -2,6 +2,7 @@
 #
 #   make demo    a whole update, a failed one and a fall-back, on a host in a directory
 #   make test    every test that needs no virtual machine
+#   make test-vm  the same on real firmware with a real systemd, in QEMU; as root, up to an hour
 #   make package .deb and .rpm, in target/debian and target/generate-rpm
 #   make install the same files under DESTDIR and prefix
 #   make bench   the figures of docs/performance.md, side by side
@@ -9,12 +10,12 @@
 
 CARGO ?= cargo
 
-.PHONY: all demo test package install bench lint needs-test needs-demo needs-bench needs-package clean
+.PHONY: all demo test test-vm test-vm-small package install bench lint needs-test needs-vm needs-demo needs-bench needs-package clean
 
 all:
 	$(CARGO) build --release
 
-needs-demo needs-test needs-bench needs-package:
+needs-demo needs-test needs-vm needs-bench needs-package:
 	@tests/needs $(@:needs-%=%)
 
 demo: needs-demo
@@ -23,6 +24,15 @@ demo: needs-demo
 
 test: needs-test
 	$(CARGO) test
+
+# Guests have flipside from its package.
+test-vm: needs-vm needs-package
+	FORMATS=deb packaging/build
+	$(CARGO) test --test vm
+
+test-vm-small: needs-vm needs-package
+	FORMATS=deb packaging/build
+	$(CARGO) test --test vm -- --small
 
 package: needs-package
 	packaging/build

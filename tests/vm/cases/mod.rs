@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The cases, in the order in which they are started: long ones first.
+
+mod bus;
+mod expect;
+mod failing;
+mod kexec;
+mod killed;
+mod package;
+mod replayed;
+mod returns;
+mod update;
+
+use anyhow::Result;
+
+use crate::lab::Bench;
+
+/// One case.
+pub struct Case {
+    pub name: &'static str,
+    /// What it shows, in a line.
+    pub shows: &'static str,
+    pub run: fn(&Bench<'_>) -> Result<()>,
+}
+
+/// All of them.
+pub const ALL: &[Case] = &[
+    Case {
+        name: "update",
+        shows: "the timer's service takes 1.0 to 2.0 into B and, after a trial, to 3.0 into A",
+        run: update::uefi,
+    },
+    Case {
+        name: "broken-user-space",
+        shows: "a system that never gets to boot-complete: the deadline brings the old one back",
+        run: failing::broken_user_space,
+    },
+    Case {
+        name: "nvram-wiped",
+        shows: "without its variables the machine boots, is repaired, and takes the next update",
+        run: returns::nvram_wiped,
+    },
+    Case {
+        name: "power-cuts-killed",
+        shows: "QEMU killed at 20 moments of update, reboot and promote",
+        run: killed::uefi,
+    },
+    Case {
+        name: "power-cuts-few",
+        shows: "the same at 5 moments, for the smaller run",
+        run: killed::few,
+    },
+    Case {
+        name: "systemd-boot-broken",
+        shows: "systemd-boot counts the tries of a system that does not come up",
+        run: failing::broken_user_space_by_loader,
+    },
+    Case {
+        name: "systemd-boot-update",
+        shows: "an update with systemd-boot, and NVRAM that is never written",
+        run: update::by_loader,
+    },
+    Case {
+        name: "systemd-boot-killed",
+        shows: "QEMU killed at 6 moments, with systemd-boot",
+        run: killed::systemd_boot,
+    },
+    Case {
+        name: "systemd-boot-replayed",
+        shows: "recorded writes and flushes replayed, with systemd-boot",
+        run: replayed::systemd_boot,
+    },
+    Case {
+        name: "power-cuts-replayed",
+        shows: "recorded writes and flushes, replayed to more than 1,000 disks",
+        run: replayed::uefi,
+    },
+    Case {
+        name: "a-flush-removed",
+        shows: "an update without one of its flushes does not pass that test",
+        run: replayed::without_a_flush,
+    },
+    Case {
+        name: "hang",
+        shows: "a system that stands still: the watchdog brings the old one back",
+        run: failing::hang,
+    },
+    Case {
+        name: "panic",
+        shows: "a kernel that panics: panic= brings the old system back",
+        run: failing::panic,
+    },
+    Case {
+        name: "emergency",
+        shows: "a file system that is missing: the deadline brings the old system back",
+        run: failing::emergency,
+    },
+    Case {
+        name: "broken-kernel",
+        shows: "a UKI that does not start: the firmware comes back by itself",
+        run: failing::broken_kernel,
+    },
+    Case {
+        name: "kexec",
+        shows: "1.0 to 2.0 by kexec with the right root, then a trial by the firmware",
+        run: kexec::run,
+    },
+    Case {
+        name: "d-bus",
+        shows: "a person reads and is refused an update; an administrator updates, live",
+        run: bus::run,
+    },
+    Case {
+        name: "package",
+        shows: "install, remove and purge leave nothing behind and nothing running",
+        run: package::run,
+    },
+    Case {
+        name: "no-health",
+        shows: "without checks and their unit: promoted after multi-user.target, not before",
+        run: returns::no_health,
+    },
+];
+
+/// The smaller run, for every change.
+pub const SMALL: &[&str] = &["update", "broken-user-space", "nvram-wiped", "power-cuts-few"];

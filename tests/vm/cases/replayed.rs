@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Power cuts replayed: every write and flush of an update and of a promote is recorded, and the
+//! disk is built as a cut at each moment may leave it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use super::expect::{slot, text};
+use super::killed::is_whole;
+use crate::lab::Bench;
+use crate::machine::Machine;
+use crate::programs;
+use crate::random::Random;
+use crate::replay::esp;
+use crate::replay::judge::{Judge, Known, Places};
+use crate::replay::states::{Cut, Disks, cuts};
+use crate::replay::write_log::WriteLog;
+
+/// How much is replayed.
+struct Size {
+    /// States of each recording that are judged.
+    judged: usize,
+    /// How many of them are booted.
+    booted: usize,
+}
+
+pub fn uefi(bench: &Bench<'_>) -> Result<()> {
+    replay(bench, "uefi", &Size { judged: 600, booted: 10 })
+}
+
+pub fn systemd_boot(bench: &Bench<'_>) -> Result<()> {
+    replay(bench, "systemd-boot", &Size { judged: 200, booted: 2 })
+}
+
+/// Without one of its flushes an update must not pass: the test would see nothing at all.
+pub fn without_a_flush(bench: &Bench<'_>) -> Result<()> {
+    let (mut machine, judge) = ready(bench, "uefi")?;
+    let file = format!("/efi/EFI/flipside/boot-{}.efi", other(judge.running));
+    // The first fsync of the boot file, which is to make all but its first sector durable.
+    let update = format!(
+        "strace -f -qq -o /run/strace -P {file} -e trace=fsync -e inject=fsync:retval=0:when=1 \
+         flipside update && grep -q INJECTED /run/strace"
+    );
+    let recording =
+        Recording::of(&mut machine, "lost-flush", |machine| machine.run(&update).map(drop))?;
+    match recording.judge(bench, &judge, 400, &mut Random::of("without a flush")) {
+        Ok(_) => bail!("an update without a flush passes"),
+        Err(error) => {
+            machine.note(&format!("as it should: {error:#}"));
+            Ok(())
+        }
+    }
+}
+
+fn replay(bench: &Bench<'_>, backend: &str, size: &Size) -> Result<()> {
+    let seed = Random::seed();
+    println!("    replayed, {backend}: FLIPSIDE_VM_SEED={seed}");
+    let mut random = Random::of(&format!("replayed {backend} {seed}"));
+    let (mut machine, mut judge) = ready(bench, backend)?;
+    let update =
+        Recording::of(&mut machine, "update", |machine| machine.run("flipside update").map(drop))?;
+    let states = update.judge(bench, &judge, size.judged, &mut random)?;
+    update.boot(bench, &states, size.booted, &mut random)?;
+
+    // And the trial that follows, from power-on to its proof.
+    let promote = Recording::of(&mut machine, "promote", |machine| {
+        is_whole(machine)?;
+        machine.run("flipside promote").map(drop)
+    })?;
+    judge.running = other(judge.running);
+    judge.runs = "3.0".to_owned();
+    judge.loader_keeps = false;
+    judge.lasting = lasting(&promote.before, &judge)?;
+    let states = promote.judge(bench, &judge, size.judged, &mut random)?;
+    promote.boot(bench, &states, size.booted, &mut random)
+}
+
+fn other(slot: char) -> char {
+    if slot == 'a' { 'b' } else { 'a' }
+}
+
+/// A machine that is off: 2.0 runs from B and is proven, A holds 1.0, and 3.0 is on offer.
+fn ready(bench: &Bench<'_>, backend: &str) -> Result<(Machine, Judge)> {
+    let images = [bench.minimal("1.0")?, bench.minimal("2.0")?, bench.minimal("3.0")?];
+    let settings = bench.settings(&format!("[boot]\nbackend = \"{backend}\"\n"));
+    let mut machine = Machine::minimal(bench, &images[0], &settings)?;
+    bench.publish(&images[1])?;
+    machine.start()?;
+    machine.run("flipside promote && flipside update")?;
+    machine.send("sync; reboot -f")?;
+    machine.wait_boot()?;
+    machine.run("flipside promote")?;
+    let status = machine.status()?;
+    ensure!(slot(&status, "b", "state") == "proven", "2.0 is not proven: {status}");
+    machine.send("umount /efi; umount /var; sync; poweroff -f")?;
+    machine.wait_off()?;
+    bench.publish(&images[2])?;
+    let mut judge = Judge {
+        places: places(&machine.disk)?,
+        images: images.iter().map(|image| Known::of(image)).collect::<Result<_>>()?,
+        running: 'b',
+        runs: "2.0".to_owned(),
+        lasting: esp::Files::new(),
+        loader_keeps: true,
+    };
+    judge.lasting = lasting(&fs::read(&machine.disk)?, &judge)?;
+    Ok((machine, judge))
+}
+
+/// What no cut may take: the running slot's boot file, and the loader.
+fn lasting(disk: &[u8], judge: &Judge) -> Result<esp::Files> {
+    let (start, length) = judge.places.esp;
+    let mut files = esp::files(disk.get(start..start + length).context("no ESP")?.to_vec())?;
+    let boot_file = format!("efi/flipside/boot-{}.efi", judge.running);
+    files.retain(|path, _| *path == boot_file || path == "efi/boot/bootx64.efi");
+    ensure!(files.len() == 2, "the ESP lacks {boot_file}, or its loader");
+    Ok(files)
+}
+
+fn places(disk: &Path) -> Result<Places> {
+    let table = programs::output(
+        Command::new("partx").args(["-o", "START,SECTORS", "-g", "-n", "1:3"]).arg(disk),
+    )?;
+    let numbers: Vec<usize> = table.split_whitespace().map(str::parse).collect::<Result<_, _>>()?;
+    let [esp, sectors, a, _, b, _] = numbers.as_slice() else { bail!("partx says {table:?}") };
+    Ok(Places { esp: (esp * 512, sectors * 512), system_a: a * 512, system_b: b * 512 })
+}
+
+/// A disk before something was done to it, and what was written meanwhile.
+struct Recording {
+    name: &'static str,
+    before: Vec<u8>,
+    /// NVRAM before.
+    nvram: PathBuf,
+    log: WriteLog,
+}
+
+impl Recording {
+    /// Switches the machine on, does `what`, and switches it off.
+    fn of(
+        machine: &mut Machine,
+        name: &'static str,
+        what: impl FnOnce(&mut Machine) -> Result<()>,
+    ) -> Result<Self> {
+        let before = fs::read(&machine.disk)?;
+        let nvram = machine.nvram.with_extension(name);
+        fs::copy(&machine.nvram, &nvram)?;
+        let path = machine.disk.with_extension(format!("{name}-writes"));
+        fs::write(&path, [])?;
+        machine.write_log = Some(path.clone());
+        machine.start()?;
+        what(machine)?;
+        // The log's header counts up to the last flush.
+        machine.run("sync")?;
+        machine.kill();
+        machine.write_log = None;
+        let log = WriteLog::read(&path)?;
+        fs::remove_file(path)?;
+        Ok(Self { name, before, nvram, log })
+    }
+
+    /// Judges at least `wanted` states; gives all of them.
+    fn judge(
+        &self,
+        bench: &Bench<'_>,
+        judge: &Judge,
+        wanted: usize,
+        random: &mut Random,
+    ) -> Result<Vec<Cut>> {
+        let states = cuts(&self.log, wanted, random);
+        ensure!(states.len() >= wanted, "{} states only", states.len());
+        let memory = Path::new("/dev/shm");
+        let place = if memory.is_dir() { memory } else { &bench.directory };
+        let scratch = tempfile::NamedTempFile::new_in(place)?;
+        let mut disks = Disks::new(&self.log, self.before.clone());
+        let mut disk = Vec::new();
+        for cut in &states {
+            disks.build(cut, &mut disk);
+            judge.judge(&disk, scratch.path()).with_context(|| {
+                format!(
+                    "{}, {} of {} entries, {:?}",
+                    self.name,
+                    cut.after,
+                    self.log.entries.len(),
+                    cut.fate
+                )
+            })?;
+        }
+        println!(
+            "    {}: {} entries, {} states judged",
+            self.name,
+            self.log.entries.len(),
+            states.len()
+        );
+        Ok(states)
+    }
+
+    /// Boots some of the states, with NVRAM as it was and with none, and lets the next run
+    /// complete.
+    fn boot(
+        &self,
+        bench: &Bench<'_>,
+        states: &[Cut],
+        number: usize,
+        random: &mut Random,
+    ) -> Result<()> {
+        for turn in 0..number {
+            let index = random.below(states.len() as u64) as usize;
+            let Some(cut) = states.get(index) else { continue };
+            let mut disk = Vec::new();
+            Disks::new(&self.log, self.before.clone()).build(cut, &mut disk);
+            let mut machine = Machine::of_disk(bench, &format!("{}-{turn}", self.name), &disk)?;
+            if turn % 2 == 0 {
+                fs::copy(&self.nvram, &machine.nvram)?;
+            }
+            recovers(&mut machine).with_context(|| format!("{}, {cut:?} booted", self.name))?;
+            machine.kill();
+            machine.remove()?;
+        }
+        Ok(())
+    }
+}
+
+fn recovers(machine: &mut Machine) -> Result<()> {
+    machine.start()?;
+    is_whole(machine)?;
+    machine.run("flipside promote && flipside update")?;
+    let status = machine.status()?;
+    let state = text(&status, "/state");
+    ensure!(state == "armed" || state == "idle", "the next run ends in {state}: {status}");
+    Ok(())
+}

@@ -1,0 +1,287 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The Debian system that the guests run: made once, flipside installed into it, and varied from
+//! version to version.
+
+use std::collections::HashMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+
+use anyhow::{Context as _, Result, anyhow};
+use flipside::image::Digest;
+
+use crate::lab::Lab;
+use crate::os_image::OsImage;
+use crate::uki::{self, Parts};
+use crate::{flipside_files, programs};
+
+/// What every version's kernel is told. A panic ends in a reboot: the firmware's turn.
+const COMMAND_LINE: &str = "root=/dev/flipside/system ro console=ttyS0 quiet panic=5";
+/// What is in the running system only, or on the data partition.
+const LEFT_OUT: &str = "^(var|boot|dev|proc|sys|run|tmp)/.*";
+
+/// The system, and the versions made of it.
+pub struct Debian {
+    /// With flipside installed.
+    tree: PathBuf,
+    images: PathBuf,
+    packages: Vec<PathBuf>,
+    built: Mutex<HashMap<String, Arc<OsImage>>>,
+}
+
+/// How a version differs from the others.
+#[derive(Debug, Clone)]
+pub struct Recipe {
+    version: String,
+    /// What stands there; nothing where it is taken away.
+    files: Vec<(String, Option<String>)>,
+    /// In place of the kernel itself.
+    kernel: Option<String>,
+}
+
+impl Recipe {
+    /// One that is as it should be.
+    pub fn new(version: &str) -> Self {
+        Self { version: version.to_owned(), files: Vec::new(), kernel: None }
+    }
+
+    /// With this file; `-> TARGET` makes a symbolic link.
+    pub fn file(mut self, path: &str, content: &str) -> Self {
+        self.files.push((path.to_owned(), Some(content.to_owned())));
+        self
+    }
+
+    /// Without this file.
+    pub fn without(mut self, path: &str) -> Self {
+        self.files.push((path.to_owned(), None));
+        self
+    }
+
+    /// With a unit that `wanted_by` starts.
+    pub fn unit(self, name: &str, content: &str, wanted_by: &str) -> Self {
+        let path = format!("etc/systemd/system/{name}");
+        let link = format!("etc/systemd/system/{wanted_by}.wants/{name}");
+        self.file(&path, content).file(&link, &format!("-> /{path}"))
+    }
+
+    /// With this where the kernel should be.
+    pub fn kernel(mut self, bytes: &str) -> Self {
+        self.kernel = Some(bytes.to_owned());
+        self
+    }
+}
+
+impl Debian {
+    /// The system in `directory`, made anew where what it is made of has changed.
+    ///
+    /// # Errors
+    /// Those of the programs that make it.
+    pub fn new(directory: &Path, target: &Path) -> Result<Self> {
+        let packages = flipside_files::packages(target)?;
+        let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vm");
+        let source = here.join("debian");
+        let base_key = hash_of(std::slice::from_ref(&source), "")?;
+        let base = directory.join(format!("debian-{base_key}"));
+        let host_key = hash_of(&packages, &base_key)?;
+        let tree = directory.join(format!("host-{host_key}"));
+        // How images are made is in this very program, and in what it takes from here.
+        let this = std::env::current_exe()?;
+        let images_key = hash_of(&[here.join("minimal"), this], &host_key)?;
+        let images = directory.join(format!("images-{images_key}"));
+        remove_others(directory, &[&base, &tree, &images])?;
+        if !base.exists() {
+            println!("vm: making a Debian system, a few minutes");
+            make(&base, |new| programs::run(Command::new(source.join("make")).arg(new)))?;
+        }
+        if !tree.exists() {
+            println!("vm: installing flipside into it");
+            make(&tree, |new| {
+                programs::copy_tree(&base, new)?;
+                flipside_files::install(&packages, new)?;
+                let mut initrd = Command::new("chroot");
+                programs::run(initrd.arg(new).args(["update-initramfs", "-c", "-k", "all"]))
+            })?;
+        }
+        fs::create_dir_all(&images)?;
+        Ok(Self { tree, images, packages, built: Mutex::default() })
+    }
+
+    /// What a new host has in `/var`.
+    pub fn var(&self) -> PathBuf {
+        self.tree.join("var")
+    }
+
+    /// flipside's packages, which are in it.
+    pub fn packages(&self) -> &[PathBuf] {
+        &self.packages
+    }
+
+    /// The whole system, as it is installed.
+    pub fn tree(&self) -> &Path {
+        &self.tree
+    }
+
+    /// A file `prefix…` of its `/boot`: the kernel, the initrd.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn boot(&self, prefix: &str) -> Result<PathBuf> {
+        for entry in fs::read_dir(self.tree.join("boot"))? {
+            let entry = entry?;
+            if entry.file_name().to_string_lossy().starts_with(prefix) {
+                return Ok(entry.path());
+            }
+        }
+        Err(anyhow!("there is no {prefix} in {}", self.tree.display()))
+    }
+
+    /// The version that `recipe` describes.
+    ///
+    /// # Errors
+    /// Those of the programs that make it.
+    pub fn version(&self, lab: &Lab, recipe: &Recipe) -> Result<Arc<OsImage>> {
+        let key = short_hash(format!("{recipe:?}").as_bytes());
+        self.keep(lab, &key, &recipe.version, |new| self.make_version(new, recipe))
+    }
+
+    /// The image that is kept as `key`, or is made there: `payloads` makes its directory and
+    /// what [`OsImage::build`] asks for.
+    ///
+    /// # Errors
+    /// Those of the programs that make it.
+    pub fn keep(
+        &self,
+        lab: &Lab,
+        key: &str,
+        version: &str,
+        payloads: impl FnOnce(&Path) -> Result<()>,
+    ) -> Result<Arc<OsImage>> {
+        // Held while one is made: two at a time would not be done earlier.
+        let mut built = self.built.lock().map_err(|_| anyhow!("a version could not be made"))?;
+        if let Some(image) = built.get(key) {
+            return Ok(image.clone());
+        }
+        let directory = self.images.join(key);
+        if !directory.exists() {
+            make(&directory, |new| {
+                payloads(new)?;
+                OsImage::build(lab, new)
+            })
+            .with_context(|| format!("cannot make version {version}"))?;
+        }
+        let image = Arc::new(OsImage::open(&directory, version)?);
+        built.insert(key.to_owned(), image.clone());
+        Ok(image)
+    }
+
+    fn make_version(&self, directory: &Path, recipe: &Recipe) -> Result<()> {
+        fs::create_dir(directory)?;
+        let tree = directory.join("tree");
+        programs::link_tree(&self.tree, &tree)?;
+        let os_release = format!(
+            "ID=vm-os\nNAME=\"VM OS\"\nVERSION_ID={0}\nPRETTY_NAME=\"VM OS {0}\"\n",
+            recipe.version
+        );
+        put(&tree, "usr/lib/os-release", &os_release)?;
+        for (path, content) in &recipe.files {
+            match content {
+                Some(content) => put(&tree, path, content)?,
+                None => fs::remove_file(tree.join(path)).with_context(|| path.clone())?,
+            }
+        }
+        fs::write(directory.join("os-release"), os_release)?;
+        let system = directory.join("system.img");
+        let mut pack = Command::new("mkfs.erofs");
+        pack.args(["--quiet", "-zlz4", "-T0"]).arg(format!("--exclude-regex={LEFT_OUT}"));
+        programs::run(pack.arg(&system).arg(&tree))?;
+        remove_tree(&tree)?;
+
+        let kernel = match &recipe.kernel {
+            None => self.boot("vmlinuz")?,
+            Some(bytes) => {
+                let path = directory.join("kernel");
+                fs::write(&path, bytes)?;
+                path
+            }
+        };
+        let parts = Parts {
+            os_release: &directory.join("os-release"),
+            command_line: COMMAND_LINE,
+            kernel: &kernel,
+            initrd: &self.boot("initrd.img")?,
+        };
+        uki::build(&parts, &directory.join("kernel.efi"))
+    }
+}
+
+/// Puts a file into a tree that shares its files with another one.
+fn put(tree: &Path, path: &str, content: &str) -> Result<()> {
+    let path = tree.join(path.trim_start_matches('/'));
+    if let Some(directory) = path.parent() {
+        fs::create_dir_all(directory)?;
+    }
+    if path.symlink_metadata().is_ok() {
+        fs::remove_file(&path)?;
+    }
+    if let Some(target) = content.strip_prefix("-> ") {
+        return Ok(std::os::unix::fs::symlink(target, path)?);
+    }
+    fs::write(&path, content)?;
+    let mode = if content.starts_with("#!") { 0o755 } else { 0o644 };
+    Ok(fs::set_permissions(&path, fs::Permissions::from_mode(mode))?)
+}
+
+/// Makes `path` whole or not at all.
+fn make(path: &Path, how: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    let new = path.with_extension("new");
+    remove_tree(&new)?;
+    how(&new)?;
+    Ok(fs::rename(&new, path)?)
+}
+
+/// Removes a tree, and nothing that may be mounted in it.
+fn remove_tree(path: &Path) -> Result<()> {
+    programs::run(Command::new("rm").args(["-rf", "--one-file-system"]).arg(path))
+}
+
+/// What former runs have left and this one cannot use.
+fn remove_others(directory: &Path, wanted: &[&Path]) -> Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let is_ours = ["debian-", "host-", "images-"].iter().any(|p| name.starts_with(p));
+        if is_ours && !wanted.contains(&path.as_path()) {
+            remove_tree(&path)?;
+        }
+    }
+    Ok(())
+}
+
+/// Names and contents of files and trees, and a word besides.
+fn hash_of(paths: &[PathBuf], word: &str) -> Result<String> {
+    let mut pending: Vec<PathBuf> = paths.to_vec();
+    let mut seen = format!("{word}\n");
+    pending.sort();
+    while let Some(path) = pending.pop() {
+        let kind = path.symlink_metadata().with_context(|| path.display().to_string())?;
+        let inside = path.file_name().unwrap_or_default().to_string_lossy();
+        if kind.is_dir() {
+            let mut entries: Vec<PathBuf> =
+                fs::read_dir(&path)?.map(|e| Ok(e?.path())).collect::<std::io::Result<_>>()?;
+            entries.sort();
+            pending.extend(entries);
+        } else if kind.is_symlink() {
+            seen.push_str(&format!("{inside} -> {}\n", fs::read_link(&path)?.display()));
+        } else {
+            seen.push_str(&format!("{inside} {}\n", short_hash(&fs::read(&path)?)));
+        }
+    }
+    Ok(short_hash(seen.as_bytes()))
+}
+
+fn short_hash(bytes: &[u8]) -> String {
+    Digest::of(bytes).hex().chars().take(16).collect()
+}

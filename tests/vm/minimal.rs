@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The minimal system: a kernel and an initrd with flipside in it, up in ten seconds. For the
+//! power cuts, of which there are many.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+
+use anyhow::Result;
+use flipside::image::Digest;
+
+use crate::debian::Debian;
+use crate::lab::Lab;
+use crate::os_image::OsImage;
+use crate::programs;
+use crate::random::Random;
+use crate::uki::{self, Parts};
+
+/// What the system payload has: enough that an update takes its time.
+const SYSTEM_BYTES: usize = 4 << 20;
+/// Taken from Debian with the libraries that they need.
+const PROGRAMS: [&str; 3] = ["/usr/bin/flipside", "/usr/sbin/fsck.vfat", "/usr/bin/strace"];
+const MODULES: &str = "usr/lib/modules";
+
+/// A version of it.
+///
+/// # Errors
+/// Those of the programs that make it.
+pub fn version(lab: &Lab, version: &str) -> Result<Arc<OsImage>> {
+    let debian = lab.debian();
+    debian.keep(lab, &format!("minimal-{version}"), version, |new| {
+        fs::create_dir(new)?;
+        build(debian, new, version)
+    })
+}
+
+fn build(debian: &Debian, directory: &Path, version: &str) -> Result<()> {
+    let os_release = directory.join("os-release");
+    fs::write(&os_release, format!("ID=minimal\nNAME=\"Minimal\"\nVERSION_ID={version}\n"))?;
+    let mut system = vec![0; SYSTEM_BYTES];
+    Random::of(version).fill(&mut system);
+    fs::write(directory.join("system.img"), &system)?;
+
+    let root = directory.join("root");
+    fill_root(debian.tree(), &root)?;
+    fs::copy(&os_release, root.join("usr/lib/os-release"))?;
+    fs::write(root.join("etc/system"), format!("{} {SYSTEM_BYTES}\n", Digest::of(&system).hex()))?;
+    let initrd = directory.join("initrd");
+    let pack = "find . | LC_ALL=C sort | cpio --quiet -o -H newc -R 0:0 | zstd -q -3 -o \"$0\"";
+    programs::run(Command::new("sh").args(["-c", pack]).arg(&initrd).current_dir(&root))?;
+    fs::remove_dir_all(&root)?;
+
+    let parts = Parts {
+        os_release: &os_release,
+        command_line: "rdinit=/init console=ttyS0 quiet panic=5",
+        kernel: &debian.boot("vmlinuz")?,
+        initrd: &initrd,
+    };
+    uki::build(&parts, &directory.join("kernel.efi"))
+}
+
+fn fill_root(tree: &Path, root: &Path) -> Result<()> {
+    for directory in [
+        "usr/bin",
+        "usr/sbin",
+        "usr/lib/vm",
+        "usr/lib64",
+        "etc/flipside",
+        "proc",
+        "sys",
+        "dev",
+        "run",
+    ] {
+        fs::create_dir_all(root.join(directory))?;
+    }
+    for (link, target) in
+        [("bin", "usr/bin"), ("sbin", "usr/sbin"), ("lib", "usr/lib"), ("lib64", "usr/lib64")]
+    {
+        std::os::unix::fs::symlink(target, root.join(link))?;
+    }
+    let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vm");
+    programs::run(Command::new("cp").arg(here.join("minimal/init")).arg(root.join("init")))?;
+    let files = here.join("debian/files");
+    for file in ["usr/lib/vm/agent", "etc/flipside/flipside.toml", "etc/machine-id"] {
+        programs::run(Command::new("cp").arg("-a").arg(files.join(file)).arg(root.join(file)))?;
+    }
+    std::os::unix::fs::symlink("../usr/lib/os-release", root.join("etc/os-release"))?;
+    copy(tree, root, "/usr/bin/busybox")?;
+    for program in PROGRAMS {
+        for file in with_libraries(tree, program)? {
+            copy(tree, root, &file)?;
+        }
+    }
+    fs::create_dir_all(root.join(MODULES))?;
+    programs::copy_tree(&tree.join(MODULES), &root.join(MODULES))
+}
+
+/// A program and the libraries that its linker finds in `tree`.
+fn with_libraries(tree: &Path, program: &str) -> Result<Vec<String>> {
+    let found = programs::output(Command::new("chroot").arg(tree).args(["ldd", program]))?;
+    let libraries = found.split_whitespace().filter(|word| word.starts_with('/'));
+    Ok(libraries.map(str::to_owned).chain([program.to_owned()]).collect())
+}
+
+/// Copies what `path` leads to.
+fn copy(tree: &Path, root: &Path, path: &str) -> Result<()> {
+    let to: PathBuf = root.join(path.trim_start_matches('/'));
+    if let Some(directory) = to.parent() {
+        fs::create_dir_all(directory)?;
+    }
+    // Links in the tree are relative, or lead astray here.
+    let mut copy = Command::new("cp");
+    programs::run(copy.arg("-L").arg(tree.join(path.trim_start_matches('/'))).arg(to))
+}

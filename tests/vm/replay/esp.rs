@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The EFI system partition of a disk after a power cut: through fsck, as at each boot, and then
+//! every file of it.
+
+use std::collections::BTreeMap;
+use std::io::{Cursor, Read as _};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, Result, ensure};
+
+/// Files by their path in lower case, with `/` between.
+pub type Files = BTreeMap<String, Vec<u8>>;
+
+/// Lets fsck.vfat repair the file system in `bytes`, by way of the file `scratch`, and reads it.
+///
+/// # Errors
+/// fsck gives up, or what it leaves cannot be read.
+pub fn repaired(bytes: &[u8], scratch: &Path) -> Result<Files> {
+    std::fs::write(scratch, bytes)?;
+    let fsck = fsck(scratch)?;
+    let status = Command::new(fsck)
+        .arg("-a")
+        .arg(scratch)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()?;
+    // 1: there were errors, and they are repaired (fsck.fat(8)).
+    ensure!(matches!(status.code(), Some(0 | 1)), "fsck.vfat ends with {status}");
+    files(std::fs::read(scratch)?)
+}
+
+fn fsck(scratch: &Path) -> Result<PathBuf> {
+    let places = ["/usr/sbin/fsck.vfat", "/sbin/fsck.vfat"].map(PathBuf::from);
+    let found = places.into_iter().find(|path| path.exists());
+    found.with_context(|| format!("no fsck.vfat for {}", scratch.display()))
+}
+
+/// Every file of the file system in `bytes`.
+///
+/// # Errors
+/// It cannot be read.
+pub fn files(bytes: Vec<u8>) -> Result<Files> {
+    let fat = fatfs::FileSystem::new(Cursor::new(bytes), fatfs::FsOptions::new())?;
+    let mut files = Files::new();
+    let mut pending = vec![(String::new(), fat.root_dir())];
+    while let Some((path, directory)) = pending.pop() {
+        for entry in directory.iter() {
+            let entry = entry.with_context(|| format!("/{path}"))?;
+            let name = entry.file_name();
+            if name == "." || name == ".." {
+                continue;
+            }
+            let inside = format!("{path}{}", name.to_lowercase());
+            if entry.is_dir() {
+                pending.push((format!("{inside}/"), entry.to_dir()));
+            } else {
+                let mut content = Vec::new();
+                entry.to_file().read_to_end(&mut content).with_context(|| inside.clone())?;
+                files.insert(inside, content);
+            }
+        }
+    }
+    Ok(files)
+}
