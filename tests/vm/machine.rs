@@ -20,7 +20,7 @@ use crate::qemu::{Hardware, Qemu, VARIABLES};
 /// From power-on to the first command: more than ten times what an idle machine needs.
 pub const BOOT: Duration = Duration::from_secs(400);
 /// Any one command.
-pub const COMMAND: Duration = Duration::from_secs(300);
+pub const COMMAND: Duration = Duration::from_secs(600);
 
 /// A machine, on or off.
 pub struct Machine {

@@ -18,7 +18,7 @@ pub fn run(bench: &Bench<'_>) -> Result<()> {
     let mut machine = Machine::new(bench, &v1, &bench.settings(""))?;
     machine.start()?;
     machine.settle()?;
-    expect::promoted(&mut machine, "a", "1.0", 120)?;
+    expect::promoted(&mut machine, "a", "1.0", 300)?;
 
     let state = machine.run(&format!("{PERSON} busctl get-property {OBJECT} State"))?;
     ensure!(state.trim() == "s \"idle\"", "a person reads the state {state}");

@@ -77,5 +77,5 @@ pub fn trial_then_promoted(machine: &mut Machine, slot: &str, version: &str) -> 
     runs(machine, slot, version, "trial")?;
     let state = machine.settle()?;
     ensure!(state == "running", "after the boot of {version} the system is {state}");
-    promoted(machine, slot, version, 120)
+    promoted(machine, slot, version, 300)
 }

@@ -81,7 +81,7 @@ fn comes_back(bench: &Bench<'_>, backend: &str, bad: Recipe, because: &str) -> R
     let mut machine = Machine::new(bench, &v1, &bench.settings(&boot))?;
     bench.publish(&v1)?;
     machine.start()?;
-    expect::promoted(&mut machine, "a", "1.0", 120)?;
+    expect::promoted(&mut machine, "a", "1.0", 300)?;
     machine.settings(&bench.settings(&format!("{boot}{IMPATIENT}")))?;
 
     bench.publish(&v2)?;
@@ -90,7 +90,7 @@ fn comes_back(bench: &Bench<'_>, backend: &str, bad: Recipe, because: &str) -> R
     // The trial may come as far as the test's shell, or not.
     wait_for_old(&mut machine)?;
     machine.settle()?;
-    expect::promoted(&mut machine, "a", "1.0", 120)?;
+    expect::promoted(&mut machine, "a", "1.0", 300)?;
     is_passed_over(&mut machine, &v2, because)
 }
 

@@ -14,7 +14,7 @@ pub fn run(bench: &Bench<'_>) -> Result<()> {
     bench.publish(&v2)?;
     let mut machine = Machine::new(bench, &v1, &bench.settings("[reboot]\nkexec = true\n"))?;
     machine.start()?;
-    expect::promoted(&mut machine, "a", "1.0", 120)?;
+    expect::promoted(&mut machine, "a", "1.0", 300)?;
     machine.settle()?;
     expect::updates(&mut machine, "b", "2.0")?;
     let armed = text(&machine.status()?, "/boot_next").to_owned();

@@ -16,16 +16,16 @@ pub fn nvram_wiped(bench: &Bench<'_>) -> Result<()> {
     bench.publish(&v2)?;
     let mut machine = Machine::new(bench, &v1, &bench.settings(""))?;
     machine.start()?;
-    expect::promoted(&mut machine, "a", "1.0", 120)?;
+    expect::promoted(&mut machine, "a", "1.0", 300)?;
     expect::updates(&mut machine, "b", "2.0")?;
     machine.reboot()?;
-    expect::promoted(&mut machine, "b", "2.0", 120)?;
+    expect::promoted(&mut machine, "b", "2.0", 300)?;
 
     machine.power_off()?;
     machine.wipe_nvram()?;
     machine.start()?;
     machine.settle()?;
-    expect::promoted(&mut machine, "b", "2.0", 120)?;
+    expect::promoted(&mut machine, "b", "2.0", 300)?;
     let status = machine.status()?;
     let first = text(&status, "/boot_order/0/what");
     ensure!(first == "slot-b", "the firmware would boot {first} first: {}", status);
@@ -33,7 +33,7 @@ pub fn nvram_wiped(bench: &Bench<'_>) -> Result<()> {
     bench.publish(&v3)?;
     expect::updates(&mut machine, "a", "3.0")?;
     machine.reboot()?;
-    expect::promoted(&mut machine, "a", "3.0", 120)
+    expect::promoted(&mut machine, "a", "3.0", 300)
 }
 
 /// Without health checks and without the unit that runs them, a trial counts as good once
@@ -50,14 +50,14 @@ pub fn no_health(bench: &Bench<'_>) -> Result<()> {
     bench.publish(&v2)?;
     let mut machine = Machine::new(bench, &v1, &bench.settings(""))?;
     machine.start()?;
-    expect::promoted(&mut machine, "a", "1.0", 120)?;
+    expect::promoted(&mut machine, "a", "1.0", 300)?;
     expect::updates(&mut machine, "b", "2.0")?;
     machine.reboot()?;
     machine
         .run("while [ $(systemctl is-active slow.service) != activating ]; do sleep 0.3; done")?;
     expect::runs(&mut machine, "b", "2.0", "trial")?;
     machine.settle()?;
-    expect::promoted(&mut machine, "b", "2.0", 120)?;
+    expect::promoted(&mut machine, "b", "2.0", 300)?;
     let mut at = |unit: &str, what: &str| -> Result<u64> {
         let text = machine.run(&format!("systemctl show --value -p {what} {unit}"))?;
         text.trim().parse().with_context(|| format!("{what} of {unit}: {text:?}"))

@@ -23,7 +23,7 @@ fn run(bench: &Bench<'_>, backend: &str) -> Result<()> {
     let mut machine = Machine::new(bench, &v1, &settings)?;
     machine.start()?;
     machine.settle()?;
-    expect::promoted(&mut machine, "a", "1.0", 120)?;
+    expect::promoted(&mut machine, "a", "1.0", 300)?;
 
     bench.publish(&v2)?;
     expect::updates(&mut machine, "b", "2.0")?;
