@@ -13,7 +13,7 @@ const WRITABLE: &str = "for d in usr etc; do mkdir -p /run/over/$d /run/work/$d;
     systemctl daemon-reload";
 /// Of the package, not of the test.
 const LEFT: &str = "find /usr /etc /run /var/lib /var/cache -xdev -iname '*flipside*' \
-    ! -path '/var/lib/vm/*' ! -path '/etc/flipside*' ! -path '/run/over/*' ! -path '/run/work/*'; \
+    ! -path '/var/lib/vm/*' ! -path '/etc/flipside*' ! -path '/run/over/*' ! -path '/run/work/*' ! -path '/run/udev/*'; \
     systemctl list-units --all --plain --no-legend 'flipside*' | grep -v not-found; \
     busctl list --no-legend | grep -i flipside; true";
 

@@ -110,20 +110,16 @@ impl Judge {
         Ok(Some(known))
     }
 
-    /// A proof is of what is there.
+    /// A proof is of what boots there, or of what is being taken away.
     fn proof(&self, files: &Files, slot: char, found: Option<&Known>) -> Result<()> {
         let path = format!("efi/flipside/slot-{slot}.proven");
-        let Some(proof) = files.get(&path) else { return Ok(()) };
+        let (Some(proof), Some(found)) = (files.get(&path), found) else { return Ok(()) };
         let proof = String::from_utf8_lossy(proof);
         let named = self.images.iter().find(|known| proof.contains(&known.digest));
         if let Some(named) = named
-            && found.map(|found| &found.version) != Some(&named.version)
+            && found.version != named.version
         {
-            bail!(
-                "{path} is of {}, and the slot holds {:?}",
-                named.version,
-                found.map(|f| &f.version)
-            );
+            bail!("{path} is of {}, and {} boots from the slot", named.version, found.version);
         }
         Ok(())
     }
