@@ -24,6 +24,14 @@ pub fn open(global: &Global, plain_http: bool) -> Result<Run, Failure> {
         Entry::new(Kind::of(failure.severity), &failure.message).code(failure.code).send();
         failure
     })?;
+    with(global, config, plain_http)
+}
+
+/// The same, by settings that were read already.
+///
+/// # Errors
+/// Signals cannot be watched for.
+pub fn with(global: &Global, config: Config, plain_http: bool) -> Result<Run, Failure> {
     let stop = Stop::new();
     stop.on_signals().map_err(no_signals)?;
     let follow =

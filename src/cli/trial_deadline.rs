@@ -20,7 +20,8 @@ use crate::update::{self, TrialBoot};
 /// Ends at once unless this boot is a trial: unless the running slot is not the first of
 /// flipside's in the boot order. Otherwise it waits until `trial.deadline` has passed since the
 /// boot, records the image as failed where the EFI system partition can be reached, and reboots,
-/// also from emergency mode. With `--root` nothing is waited for and nothing rebooted.
+/// also from emergency mode; unless that partition shows that the running slot is proven after all,
+/// or that the other one cannot boot. With `--root` nothing is waited for and nothing rebooted.
 #[derive(Debug, clap::Args)]
 pub struct Args {}
 
@@ -48,8 +49,19 @@ pub fn run(_: Args, global: &Global) -> super::Result {
     if global.root.is_live() && !wait(global, trial.as_ref(), &stop) {
         return done(global, "stopped", trial);
     }
-    // Whatever was promoted meanwhile.
-    let Some(trial) = trial_now(global)? else { return done(global, "promoted", None) };
+    // Whatever was promoted meanwhile. What the firmware does not say any more, it has said.
+    let now = trial_now(global).or_else(|error| match trial {
+        None => Err(error),
+        known => {
+            tracing::warn!("{error}");
+            Ok(known)
+        }
+    })?;
+    let Some(trial) = now else { return done(global, "promoted", None) };
+    if has_nowhere_to_go(global) {
+        tracing::warn!("slot {} stays: a reboot leads back to it", trial.running);
+        return done(global, "stays", Some(trial));
+    }
     let TrialBoot { running, back_to } = trial;
     let message =
         format!("the trial of slot {running} was not promoted in time: back to slot {back_to}");
@@ -119,6 +131,16 @@ fn since_boot() -> Duration {
     Duration::from_secs(u64::try_from(rustix::system::sysinfo().uptime).unwrap_or(0))
 }
 
+/// As far as the ESP can be reached, also with broken settings.
+fn has_nowhere_to_go(global: &Global) -> bool {
+    let global = global.clone();
+    let asked = power::within(RECORDING, move || {
+        let run = session::with(&global, settings(&global), false)?;
+        Ok::<_, super::Failure>(update::has_nowhere_to_go(&run)?)
+    });
+    matches!(asked, Some(Ok(true)))
+}
+
 /// P7: at once, where the ESP is there.
 fn record(global: &Global) {
     let global = global.clone();
@@ -162,6 +184,9 @@ fn done(global: &Global, outcome: &str, trial: Option<TrialBoot>) -> super::Resu
     match (outcome, trial) {
         ("rebooting", Some(TrialBoot { running, back_to })) => {
             print(format!("slot {running} was not promoted in time: back to slot {back_to}"))?;
+        }
+        ("stays", Some(TrialBoot { running, .. })) => {
+            print(format!("slot {running} stays: a reboot leads back to it"))?;
         }
         ("nothing-to-do", _) => print("nothing to do: this boot is no trial")?,
         _ => print("the trial has ended before its deadline")?,

@@ -74,10 +74,20 @@ pub fn trial_by_esp(run: &Run) -> Result<Option<TrialBoot>, UpdateError> {
     Ok(Some(trial).filter(|_| situation.is_trial_with_a_way_back()))
 }
 
+/// Whether the ESP speaks against ending this boot at its deadline: it would come back.
+///
+/// # Errors
+/// [`UpdateError`]; also where the ESP is not mounted.
+pub fn has_nowhere_to_go(run: &Run) -> Result<bool, UpdateError> {
+    let Some(machine) = Machine::open(run)? else { return Ok(false) };
+    Ok(machine.situation()?.has_nowhere_to_go())
+}
+
 /// Says to [`has_boot_success`] that this boot needs no deadline any more. Kept in `/run` for the
 /// boots that are right where they are though the other slot comes first: by kexec, by the
-/// firmware's menu, and by a firmware that undid a promotion.
-pub(super) fn note_boot_success(root: &Root) {
+/// firmware's menu, and by a firmware that undid a promotion; and for a trial that failed before,
+/// runs, and cannot be left.
+pub(super) fn note_no_deadline(root: &Root) {
     let path = root.path(BOOT_SUCCESS);
     if path.exists() {
         return;
@@ -88,7 +98,8 @@ pub(super) fn note_boot_success(root: &Root) {
     }
 }
 
-/// Whether a promotion went through in this boot, whatever it came to.
+/// Whether this boot needs no deadline any more: a promotion went through, whatever it came to, or
+/// there is no way back from it.
 pub fn has_boot_success(root: &Root) -> bool {
     root.path(BOOT_SUCCESS).exists()
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::announce;
+use super::deadline::note_no_deadline;
 use super::journal;
 use super::lock::Lock;
 use super::machine::Machine;
@@ -34,8 +35,9 @@ pub struct FailedRun {
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Records on the ESP that what runs, unproven, has failed, because of `reason` (a sentence
-/// without its full stop), and sees to it that the other slot boots next. Does not reboot. `None`,
-/// with nothing changed, where this is no trial, or where there is nothing to go back to.
+/// without its full stop), and sees to it that the other slot boots next. Does not reboot. `None`
+/// where no reboot is to follow: this is no trial, there is nothing to go back to, or an earlier
+/// boot of it failed already and the machine came here again.
 ///
 /// # Errors
 /// [`UpdateError`].
@@ -53,6 +55,15 @@ pub fn fail_trial(run: &Run, reason: &str) -> Result<Option<FailedRun>, UpdateEr
     // Firmware that does not consume BootNext, or that moved what it booted to the front.
     backend.disarm(running)?;
     backend.secure(target)?;
+    if situation.had_failed() {
+        // The firmware cannot boot the other slot, or does not: it would come back for ever.
+        let (slot, version) = (running, situation.running_slot().version());
+        tracing::warn!(
+            "{version} in slot {slot} had failed before, and was booted again: it stays"
+        );
+        note_no_deadline(&run.root);
+        return Ok(None);
+    }
     trial_log::keep_own(run, &situation, reason);
     let slot = situation.running_slot();
     Ok(Some(FailedRun {
@@ -75,7 +86,9 @@ fn record(
     let (digest, version) = (slot.digest(), slot.version());
     let mut failed = situation.failed.clone();
     // What has no digest cannot come back by itself.
-    let Some(digest) = digest.filter(|digest| failed.fail(*digest, version, reason)) else {
+    let Some(digest) =
+        digest.filter(|digest| failed.fail(*digest, version, reason, &situation.boot_id))
+    else {
         return Ok(());
     };
     machine.write_failed(&failed)?;

@@ -105,14 +105,14 @@ impl FailedDigests {
         is_new
     }
 
-    /// Lets `digest` count as failed from now on, whatever the number of its trials. Returns
-    /// whether anything changed.
-    pub fn fail(&mut self, digest: Digest, version: &str, reason: &str) -> bool {
+    /// Lets `digest` count as failed from now on, whatever the number of its trials: in the boot
+    /// `boot_id`. Returns whether anything changed.
+    pub fn fail(&mut self, digest: Digest, version: &str, reason: &str, boot_id: &str) -> bool {
         if self.has_failed(&digest) {
             return false;
         }
-        // No arming: the old slot has yet to tell that it was fallen back to.
-        self.count(digest, version, "", 1);
+        // No arming's name: the old slot has yet to tell that it was fallen back to.
+        self.count(digest, version, boot_id, 1);
         if let Some(trial) = self.trials.last_mut() {
             (trial.failed, trial.reason) = (true, reason.to_owned());
         }
@@ -177,8 +177,8 @@ mod tests {
         let digest = Digest::of(b"v2");
         let mut failed = FailedDigests::default();
         failed.count(digest, "2", "boot 1", 3);
-        assert!(failed.fail(digest, "2", "the deadline passed"));
-        assert!(!failed.fail(digest, "2", "another reason"));
+        assert!(failed.fail(digest, "2", "the deadline passed", "boot 1b"));
+        assert!(!failed.fail(digest, "2", "another reason", "boot 1b"));
         // The old slot comes to see it as a trial that fell back, once.
         assert!(failed.count(digest, "2", "boot 2", 3));
         assert!(!failed.count(digest, "2", "boot 2", 3));

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::announce;
-use super::deadline::note_boot_success;
+use super::deadline::note_no_deadline;
 use super::journal::State;
 use super::loader;
 use super::lock::Lock;
@@ -55,7 +55,7 @@ const PATIENCE: Duration = Duration::from_secs(300);
 pub fn promote(run: &Run) -> Result<Promotion, UpdateError> {
     let promotion = promote_quietly(run)?;
     if promotion != Promotion::NotAHost {
-        note_boot_success(&run.root);
+        note_no_deadline(&run.root);
     }
     Ok(promotion)
 }

@@ -199,6 +199,20 @@ impl Situation {
             && target.is_proven()
     }
 
+    /// Whether a reboot at the trial's deadline would lead to nothing better, whatever the firmware's
+    /// order says: what runs is proven and nobody armed it, or the other slot cannot boot. A
+    /// machine that is rebooted all the same comes back here each time.
+    pub fn has_nowhere_to_go(&self) -> bool {
+        let belongs_here = self.running_slot().is_proven() && !self.has_returned();
+        belongs_here || self.target_slot().boot_file != BootFileState::Bootable
+    }
+
+    /// Whether what runs had failed before this boot: the reboot that was to leave it led here.
+    pub fn had_failed(&self) -> bool {
+        let trial = self.running_slot().digest().and_then(|d| self.failed.trial(&d).cloned());
+        trial.is_some_and(|trial| trial.failed && trial.arming != self.boot_id)
+    }
+
     /// Whether the target holds a digest that failed and could still boot.
     pub fn has_failed_target(&self) -> bool {
         let target = self.target_slot();
@@ -360,7 +374,7 @@ mod tests {
     #[test]
     fn p7_a_trial_that_failed_at_once_is_told_once_by_the_old_slot() {
         let mut facts = situation(Is::Proven("1"), Is::Installed("2"));
-        facts.failed.fail(digest("2"), "2", "health check x failed");
+        facts.failed.fail(digest("2"), "2", "health check x failed", "the trial's");
         assert!(!counts(&facts), "without a journal there is nothing to tell");
         facts.journal = Some(entry(State::Armed, "2", "before"));
         let Aftermath::FellBack { arming, .. } = facts.aftermath() else { panic!() };
@@ -384,6 +398,34 @@ mod tests {
         let mut facts = situation(Is::Installed("2"), Is::Proven("1"));
         (facts.next, facts.failed.wanted) = (Next::Slot(Slot::B), Some(digest("1")));
         assert!(!facts.is_trial_with_a_way_back(), "a person goes back");
+    }
+
+    #[test]
+    fn a_late_boot_is_ended_only_where_that_leads_elsewhere() {
+        for (a, b, returned, expected) in [
+            (Is::Installed("2"), Is::Proven("1"), false, false),
+            // It boots, and the firmware would take it.
+            (Is::Installed("2"), Is::Installed("1"), false, false),
+            (Is::Installed("2"), Is::Cut("1"), false, true),
+            (Is::Installed("2"), Is::Empty, false, true),
+            (Is::Proven("2"), Is::Proven("1"), false, true),
+            (Is::Proven("2"), Is::Proven("1"), true, false),
+            (Is::Proven("2"), Is::Empty, true, true),
+        ] {
+            let mut facts = situation(a, b);
+            facts.failed.wanted = returned.then(|| digest("2"));
+            assert_eq!(facts.has_nowhere_to_go(), expected, "{a:?} {b:?} {returned}");
+        }
+    }
+
+    #[test]
+    fn what_failed_in_another_boot_had_failed() {
+        let mut facts = situation(Is::Installed("2"), Is::Proven("1"));
+        assert!(!facts.had_failed());
+        facts.failed.fail(digest("2"), "2", "health check x failed", "now");
+        assert!(!facts.had_failed(), "in this boot");
+        facts.boot_id = "later".to_owned();
+        assert!(facts.had_failed());
     }
 
     #[test]

@@ -86,6 +86,30 @@ fn the_old_slot_boots_next_whatever_the_firmware_did_to_the_order() {
     assert_eq!(host.0.boot(), "A 1 fell back");
 }
 
+/// The old slot's boot file may be revoked by Secure Boot, or the firmware may not keep an order.
+#[test]
+fn a_failed_trial_that_boots_again_is_not_rebooted_for_ever() {
+    let host = on_trial();
+    put(&host, "etc", "required/10", &failing("broken"));
+    let variable = |name: &str| {
+        host.file(format!("sys/firmware/efi/efivars/{name}-8be4df61-93ca-11d2-aa0d-00e098032b8c"))
+    };
+    let next = [&[7, 0, 0, 0], &fs::read(variable("BootCurrent")).unwrap()[4..]].concat();
+    for expected in ["slot A boots next", "slot A boots next", "broken", "broken"] {
+        if expected == "broken" {
+            fs::write(variable("BootNext"), &next).unwrap();
+            assert_eq!(host.0.boot_and_fail(), "B 2 trial");
+        }
+        // Within one boot it may be asked again.
+        let sentence = refusal(&host.program(["health"]), 1, "health-failed");
+        assert!(sentence.ends_with(expected), "{sentence}");
+    }
+    let deadline = host.program(["trial-deadline"]).stdout;
+    assert_eq!(String::from_utf8(deadline).unwrap(), "nothing to do: this boot is no trial\n");
+    assert_eq!(host.0.boot(), "A 1 fell back");
+    refusal(&host.program(["update"]), 1, "digest-failed");
+}
+
 #[test]
 fn outside_of_a_trial_a_failure_is_only_told() {
     let host = ProgramHost::new();

@@ -86,6 +86,34 @@ fn a_boot_that_got_to_its_success_has_no_deadline() {
     assert!(!host.file("run/flipside/boot-success").exists());
 }
 
+/// The machine would be back each time, and down every ten minutes.
+#[test]
+fn a_slot_that_a_reboot_leads_back_to_stays() {
+    let stays = |slot| format!("slot {slot} stays: a reboot leads back to it\n");
+    // Proven, and not healthy enough for a promote; the other one, promoted last, does not start.
+    let host = ProgramHost::new();
+    host.updates();
+    assert_eq!(host.0.boot(), "B 2 promoted");
+    let boot_file = host.file("efi/EFI/flipside/boot-b.efi");
+    let whole = fs::read(&boot_file).unwrap();
+    fs::write(&boot_file, vec![0; whole.len()]).unwrap();
+    assert!(host.0.boot_and_fail().starts_with("A 1"));
+    fs::write(&boot_file, whole).unwrap();
+    let before = host.snapshot();
+    assert_eq!(deadline(&host), stays("A"));
+    host.write("etc/flipside/flipside.toml", "[nonsense");
+    assert_eq!(deadline(&host), stays("A"));
+    host.assert_unchanged_since(&before, "no trial");
+
+    // On trial, but the slot that comes first cannot boot.
+    let host = on_trial();
+    let boot_file = host.file("efi/EFI/flipside/boot-a.efi");
+    fs::write(&boot_file, vec![0; 4096]).unwrap();
+    assert_eq!(deadline(&host), stays("B"));
+    fs::remove_file(boot_file).unwrap();
+    assert_eq!(deadline(&host), stays("B"));
+}
+
 #[test]
 fn where_the_variables_do_not_tell_nothing_is_rebooted() {
     let variables = "sys/firmware/efi/efivars";
