@@ -69,9 +69,9 @@ pub(super) fn print_done(text: impl Display) -> Result<(), Failure> {
     if super::log::is_done_in_journal() { Ok(()) } else { print(text) }
 }
 
-/// Writes a line to stderr.
+/// Writes a line to stderr, without what a terminal would obey: others chose parts of it.
 pub(super) fn complain(line: &str) {
-    write_to_stderr(format!("{line}\n").as_bytes());
+    write_to_stderr(format!("{}\n", crate::printable::text(line)).as_bytes());
 }
 
 /// Nothing can be done about a stderr that takes nothing.

@@ -9,9 +9,13 @@ use serde::{Deserialize, Serialize};
 use super::payload::{Payload, RawPayload};
 use super::product_info::ProductInfo;
 use super::{Architecture, Compression, ImageError, Manifest, VERSION_ANNOTATION};
+use crate::printable;
 
 /// The most bytes that a config may have.
 pub const CONFIG_LIMIT: u64 = 50 << 20;
+
+/// The most characters of a name or a version.
+const TEXT_LIMIT: usize = 128;
 
 /// The only format version there is.
 const FORMAT_VERSION: &str = "1";
@@ -43,7 +47,7 @@ impl ImageConfig {
     /// Reads and checks a config.
     ///
     /// # Errors
-    /// [`ImageError::TooLarge`], [`ImageError::Json`],
+    /// [`ImageError::TooLarge`], [`ImageError::Json`], [`ImageError::Unprintable`],
     /// [`ImageError::FormatVersion`], [`ImageError::PayloadName`],
     /// [`ImageError::ChunkSize`] and [`ImageError::Inconsistent`].
     pub fn parse(bytes: &[u8]) -> Result<Self, ImageError> {
@@ -58,6 +62,14 @@ impl ImageConfig {
             return Err(ImageError::FormatVersion { version });
         }
         let raw: RawConfig = serde_json::from_slice(bytes).map_err(json)?;
+        // Journals, terminals and service managers are told these.
+        let info = &raw.product_info;
+        for (what, text) in [("name", &info.name), ("version", &info.version)] {
+            if printable::line(text, TEXT_LIMIT) != *text {
+                let text = text.chars().take(40).collect();
+                return Err(ImageError::Unprintable { what, text });
+            }
+        }
         let mut names = BTreeSet::new();
         let mut payloads = Vec::with_capacity(raw.payloads.len());
         for raw in raw.payloads {
@@ -198,6 +210,8 @@ mod tests {
         for (from, to, code) in [
             ("\"format_version\":\"1\"", "\"format_version\":\"2\"", "format-version-unknown"),
             ("\"format_version\":\"1\"", "\"format_version\":1", "image-malformed"),
+            ("\"version\":\"1.2\"", "\"version\":\"1.2\\nMAINPID=1\"", "image-malformed"),
+            ("\"version\":\"1.2\"", "\"version\":\"\\u001b[2J1.2\"", "image-malformed"),
             ("\"name\":\"empty\"", "\"name\":\"system\"", "image-inconsistent"),
             ("\"name\":\"empty\"", "\"name\":\"../x\"", "payload-name-invalid"),
             ("\"size\":6", "\"size\":9", "image-inconsistent"),

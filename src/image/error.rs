@@ -32,6 +32,14 @@ pub enum ImageError {
         /// The parser's reason.
         source: serde_json::Error,
     },
+    /// Text that is shown to people and cannot be.
+    #[error("the image's {what} {text:?} is not at most 128 printable characters")]
+    Unprintable {
+        /// Which text.
+        what: &'static str,
+        /// The text, shortened.
+        text: String,
+    },
     /// A document over its limit.
     #[error("the {object} has {size} bytes, more than the {limit} that are allowed")]
     TooLarge {
@@ -105,7 +113,7 @@ impl Coded for ImageError {
         match self {
             Self::DigestMismatch { .. } => "digest-mismatch",
             Self::MalformedDigest { .. } => "digest-malformed",
-            Self::Json { .. } => "image-malformed",
+            Self::Json { .. } | Self::Unprintable { .. } => "image-malformed",
             Self::TooLarge { .. } => "image-over-limit",
             Self::NotAnOsImage { .. } => "not-an-os-image",
             Self::FormatVersion { .. } => "format-version-unknown",

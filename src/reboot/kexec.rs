@@ -26,6 +26,8 @@ const COMMAND_LINE_LIMIT: u64 = 64 << 10;
 
 /// Says that flipside loaded a kernel in this boot.
 const LOADED: &str = "/run/flipside/kexec";
+/// Where the kernel says whether one is loaded, by whomever: `0` or `1`.
+const KERNEL_SAYS: &str = "/sys/kernel/kexec_loaded";
 
 /// Why no kernel was loaded. The machine reboots by its firmware instead.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +56,9 @@ pub enum KexecError {
         /// Why.
         source: io::Error,
     },
+    /// One that was loaded stays loaded. Its slot must not be written: it could boot meanwhile (P2).
+    #[error("a kernel is loaded for kexec and cannot be unloaded before its slot is written: {0}")]
+    Loaded(io::Error),
 }
 
 impl Coded for KexecError {
@@ -62,6 +67,7 @@ impl Coded for KexecError {
             Self::NoKernel { .. } => "kexec-no-kernel",
             Self::Read { .. } => "kexec-unreadable",
             Self::Refused { .. } => "kexec-refused",
+            Self::Loaded(_) => "kexec-loaded",
         }
     }
 }
@@ -139,15 +145,31 @@ pub fn load(root: &Root, boot_file: &dyn Medium, slot: Slot) -> Result<(), Kexec
     kernel.load(slot).map_err(refused)
 }
 
+/// Whether flipside loaded a kernel in this boot, which may be gone again.
+pub fn is_marked(root: &Root) -> bool {
+    root.path(LOADED).exists()
+}
+
 /// Forgets a kernel that flipside loaded, before the slot that it belongs to is written.
-pub fn forget(root: &Root) {
-    let mark = root.path(LOADED);
-    if root.is_live() && mark.exists() {
-        match load::unload().and_then(|()| std::fs::remove_file(&mark)) {
-            Ok(()) => tracing::debug!("the kernel that was loaded for kexec is forgotten"),
-            Err(error) => tracing::warn!("the kernel loaded for kexec is not forgotten: {error}"),
-        }
+///
+/// # Errors
+/// [`KexecError::Loaded`]: it is still there, and any reboot may start it.
+pub fn forget(root: &Root) -> Result<(), KexecError> {
+    if !is_marked(root) {
+        return Ok(());
     }
+    let says = std::fs::read_to_string(root.path(KERNEL_SAYS)).unwrap_or_default();
+    if says.trim() == "1" {
+        let unloaded = match root.is_live() {
+            true => load::unload(),
+            false => Err(io::Error::other("this host is a directory")),
+        };
+        unloaded.map_err(KexecError::Loaded)?;
+        tracing::debug!("the kernel that was loaded for kexec is forgotten");
+    }
+    // A mark that stays is looked at again.
+    let _ = std::fs::remove_file(root.path(LOADED));
+    Ok(())
 }
 
 /// `command_line` with `flipside.slot=` for `slot` and no other. What follows `--` is init's.

@@ -7,9 +7,10 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 use zbus::{OwnedFd, OwnedObjectPath, OwnedVariant};
 
-use super::RebootError;
 use super::bus::{Bus, CallError, Object};
 use super::sessions::Session;
+use super::{MESSAGE, RebootError};
+use crate::printable;
 
 const SERVICE: &str = "org.freedesktop.login1";
 const MANAGER: Object<'static> = Object {
@@ -52,6 +53,8 @@ impl Logind<'_> {
         for (what, who, why, mode, _, _) in inhibitors {
             // "block", and "block-weak" since systemd 257.
             if mode.starts_with("block") && what.split(':').any(|what| what == "shutdown") {
+                // Anybody who sits in front of the machine chooses these.
+                let (who, why) = (printable::line(&who, 60), printable::line(&why, 120));
                 return Err(RebootError::Inhibited { who, why });
             }
         }
@@ -148,6 +151,20 @@ impl Logind<'_> {
         self.0
             .call(MANAGER, "ScheduleShutdown", &(kind, microseconds))
             .map_err(|error| error.refuses("schedule the reboot"))
+    }
+
+    /// Takes back what [`Logind::schedule`] scheduled, if that is still what is scheduled: its
+    /// message tells.
+    ///
+    /// # Errors
+    /// logind's.
+    pub fn cancel_own(&self) -> Result<(), RebootError> {
+        let refused = |error: CallError| error.refuses("cancel the reboot");
+        let message: String = self.0.property(MANAGER, "WallMessage").map_err(refused)?;
+        if message.starts_with(MESSAGE) && self.scheduled()?.is_some() {
+            let _: bool = self.0.call(MANAGER, "CancelScheduledShutdown", &()).map_err(refused)?;
+        }
+        Ok(())
     }
 
     /// A reboot without a message is better than none.

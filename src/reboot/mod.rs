@@ -46,6 +46,9 @@ use crate::code::Coded as _;
 use plan::{Circumstances, Plan};
 use spread::Share;
 
+/// How what everybody reads begins; flipside knows its own reboots by it.
+const MESSAGE: &str = "flipside reboots this machine into ";
+
 /// Who asks for a reboot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Asked {
@@ -134,12 +137,21 @@ fn note_error(status: &mut Status, error: &RebootError) {
 fn consider(run: &Run, asked: Asked, by_kexec: bool) -> Result<Outcome, RebootError> {
     let settings = &run.config.reboot;
     let is_by_itself = asked == Asked::ByItself;
+    if is_by_itself
+        && kexec::is_marked(&run.root)
+        && let Ok(bus) = Bus::of(&run.root)
+    {
+        forget_kernel(&run.root, &Logind(&bus));
+    }
     if is_by_itself && settings.strategy == RebootStrategy::None {
         return Ok(Outcome::NothingToDo("reboot.strategy is \"none\""));
     }
     let Some(armed) = update::armed(run)? else {
         if is_by_itself && let Ok(bus) = Bus::of(&run.root) {
             Timer(&bus).remove()?;
+            // What somebody was told would boot has given way since.
+            Logind(&bus).cancel_own()?;
+            forget_kernel(&run.root, &Logind(&bus));
         }
         return Ok(Outcome::NothingToDo("no update waits for a reboot"));
     };
@@ -170,6 +182,15 @@ fn consider(run: &Run, asked: Asked, by_kexec: bool) -> Result<Outcome, RebootEr
     done
 }
 
+/// Unloads a kernel that no reboot is going to start: an update cannot, and would wait for it.
+fn forget_kernel(root: &Root, logind: &Logind<'_>) {
+    if matches!(logind.scheduled(), Ok(None))
+        && let Err(error) = kexec::forget(root)
+    {
+        tracing::warn!("{error} [{}]", error.code());
+    }
+}
+
 /// How a plan is carried out.
 struct Way<'a> {
     run: &'a Run,
@@ -182,7 +203,7 @@ impl Way<'_> {
     fn go(&self, plan: Plan, asked: Asked) -> Result<Outcome, RebootError> {
         let logind = Logind(self.bus);
         let Armed { slot, version, .. } = self.armed;
-        let message = format!("flipside reboots this machine into {version} (slot {slot})");
+        let message = format!("{MESSAGE}{version} (slot {slot})");
         match plan {
             Plan::Not => Ok(Outcome::NothingToDo("no window is ahead")),
             Plan::InWindow { at, window } => {
@@ -200,12 +221,18 @@ impl Way<'_> {
                 logind.check_inhibitors()?;
                 let by_kexec = self.by_kexec && self.load_kernel();
                 let (slot, version) = (*slot, version.clone());
+                let asked = match plan {
+                    Plan::At(time) => logind.schedule(time, by_kexec, &message),
+                    _ => logind.reboot(by_kexec, &message),
+                };
+                if asked.is_err() && by_kexec {
+                    forget_kernel(&self.run.root, &logind);
+                }
+                asked?;
                 if let Plan::At(time) = plan {
-                    logind.schedule(time, by_kexec, &message)?;
                     self.announce(&time.to_string());
                     Ok(Outcome::At { slot, version, time, by_kexec })
                 } else {
-                    logind.reboot(by_kexec, &message)?;
                     self.announce("now");
                     Ok(Outcome::Now { slot, version, by_kexec })
                 }

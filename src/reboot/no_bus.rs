@@ -33,6 +33,10 @@ impl Logind<'_> {
         match self.0.0 {}
     }
 
+    pub fn cancel_own(&self) -> Result<(), RebootError> {
+        match self.0.0 {}
+    }
+
     pub fn reboot(&self, _: bool, _: &str) -> Result<(), RebootError> {
         match self.0.0 {}
     }

@@ -70,6 +70,9 @@ pub enum UpdateError {
     /// The health checks.
     #[error(transparent)]
     Health(#[from] crate::health::HealthError),
+    /// A kernel that is loaded for kexec.
+    #[error(transparent)]
+    Kexec(#[from] crate::reboot::kexec::KexecError),
     /// The image.
     #[error(transparent)]
     Image(#[from] ImageError),
@@ -86,7 +89,7 @@ impl UpdateError {
     pub fn severity(&self) -> Severity {
         match self {
             Self::Refused(refusal) => refusal.severity,
-            Self::Locked | Self::Stopped(_) => Severity::Defer,
+            Self::Locked | Self::Stopped(_) | Self::Kexec(_) => Severity::Defer,
             Self::Install(error) if error.code() == "stopped" => Severity::Defer,
             Self::Health(error) if error.code() == "stopped" => Severity::Defer,
             Self::Source(error) if error.code() == "stopped" => Severity::Defer,
@@ -116,6 +119,7 @@ impl Coded for UpdateError {
             Self::Esp(error) => error.code(),
             Self::Source(error) => error.code(),
             Self::Health(error) => error.code(),
+            Self::Kexec(error) => error.code(),
             Self::Image(error) => error.code(),
             Self::Install(error) => error.code(),
             Self::Stopped(_) => "stopped",

@@ -63,7 +63,7 @@ pub fn install(job: &Job<'_>) -> Result<(), UpdateError> {
     let checked = check(job)?;
     let _inhibitor = job.hold_off_shutdown();
     // A kernel that was loaded for kexec would start with what is overwritten now.
-    kexec::forget(&job.run.root);
+    kexec::forget(&job.run.root)?;
     checked
         .secure_running_slot()?
         .disarm_target()?

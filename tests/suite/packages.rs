@@ -189,3 +189,48 @@ fn documentation_that_units_name_is_installed() {
         }
     }
 }
+
+/// What is mounted below is not flipside's, and nothing there leaves the package half removed.
+#[test]
+fn a_purge_takes_what_is_flipsides_and_ends_well_where_something_stays() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path();
+    for place in ["run/flipside", "run/motd.d", "var/lib/flipside/trials"] {
+        std::fs::create_dir_all(root.join(place)).unwrap();
+    }
+    for file in ["run/flipside/status.json", "run/motd.d/flipside", "run/motd.d/theirs"] {
+        std::fs::write(root.join(file), "").unwrap();
+    }
+    let bin = root.join("bin");
+    std::fs::create_dir(&bin).unwrap();
+    // Users of this machine are none of the test's business; `rm` says how it ended for a mounted place.
+    let programs = [
+        ("getent", "exit 2"),
+        ("deb-systemd-helper", "exit 0"),
+        ("rm", "command -p rm \"$@\"; echo \"$@\" >>\"$DPKG_ROOT/said\"; exit 1"),
+    ];
+    for (name, script) in programs {
+        let path = bin.join(name);
+        std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(&path, mode).unwrap();
+    }
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    for action in ["remove", "purge"] {
+        let status = Command::new("sh")
+            .arg(repository().join("packaging/debian/postrm"))
+            .arg(action)
+            .env("DPKG_ROOT", root)
+            .env("PATH", &path)
+            .status()
+            .unwrap();
+        assert!(status.success(), "{action}");
+    }
+    let left = |place: &str| root.join(place).exists();
+    assert!(!left("run/flipside") && !left("run/motd.d/flipside") && !left("var/lib/flipside"));
+    assert!(left("run/motd.d/theirs"));
+    let said = std::fs::read_to_string(root.join("said")).unwrap();
+    let recursive: Vec<&str> = said.lines().filter(|line| line.starts_with("-rf")).collect();
+    assert!(recursive.iter().all(|line| line.contains("--one-file-system")), "{said}");
+    assert!(!recursive.is_empty());
+}

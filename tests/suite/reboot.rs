@@ -245,3 +245,38 @@ fn tools_that_watch_for_a_reboot_see_that_one_is_due() {
     succeeds(&host, &["update"]);
     assert!(!seen() && !host.file("run/reboot-required.pkgs").exists());
 }
+
+#[test]
+fn a_reboot_that_people_were_told_of_is_called_off_with_its_update_and_no_others_is() {
+    for (wall, is_own) in [(None, true), (Some("the power goes away"), false)] {
+        let (host, logind) = armed("strategy = \"immediate\"");
+        logind.logs_in(PERSON);
+        succeeds(&host, &["reboot", "--automatic"]);
+        if let Some(wall) = wall {
+            logind.with(|world| world.wall = wall.to_owned());
+        }
+        logind.calls();
+        // The tag goes back.
+        host.0.publish(&ImageBuilder::new("1"));
+        succeeds(&host, &["update", "--automatic"]);
+        succeeds(&host, &["reboot", "--automatic"]);
+        let calls = if is_own { vec!["CancelScheduledShutdown".to_owned()] } else { Vec::new() };
+        assert_eq!(logind.calls(), calls);
+    }
+}
+
+#[test]
+fn p2_a_slot_whose_kernel_is_loaded_for_kexec_is_not_written() {
+    let (host, _logind) = armed("");
+    let write = |path: &str, text: &str| {
+        std::fs::create_dir_all(host.file(path).parent().unwrap()).unwrap();
+        std::fs::write(host.file(path), text).unwrap();
+    };
+    write("run/flipside/kexec", "");
+    write("sys/kernel/kexec_loaded", "1\n");
+    host.0.publish(&ImageBuilder::new("3"));
+    fails(&host.program(&["update"]), 75, "kexec-loaded");
+    write("sys/kernel/kexec_loaded", "0\n");
+    succeeds(&host, &["update"]);
+    assert_eq!(host.boot(), "booted slot B: 3 (promoted)");
+}

@@ -24,6 +24,8 @@ pub struct World {
     /// Answers `RebootWithFlags` with this error.
     pub refuses: bool,
     scheduled: (String, u64),
+    /// What everybody reads before a shutdown.
+    pub wall: String,
     /// The transient timer's time, in microseconds.
     pub timer: Option<u64>,
     /// How often a stopped unit is still there.
@@ -158,7 +160,9 @@ impl Logind {
     }
 
     fn set_wall_message(&self, message: &str, enable: bool) {
-        lock(&self.0).calls.push(format!("SetWallMessage {enable}: {message}"));
+        let mut world = lock(&self.0);
+        world.calls.push(format!("SetWallMessage {enable}: {message}"));
+        world.wall = message.to_owned();
     }
 
     fn reboot_with_flags(&self, flags: u64) -> Result<(), LoginError> {
@@ -174,6 +178,17 @@ impl Logind {
         let mut world = lock(&self.0);
         world.calls.push(format!("ScheduleShutdown {kind}"));
         world.scheduled = (kind.to_owned(), time);
+    }
+
+    fn cancel_scheduled_shutdown(&self) -> bool {
+        let mut world = lock(&self.0);
+        world.calls.push("CancelScheduledShutdown".to_owned());
+        !std::mem::take(&mut world.scheduled).0.is_empty()
+    }
+
+    #[zbus(property)]
+    fn wall_message(&self) -> String {
+        lock(&self.0).wall.clone()
     }
 
     #[zbus(property)]

@@ -134,7 +134,7 @@ fn run(arguments: Vec<OsString>, limit: usize) -> io::Result<Vec<u8>> {
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()?;
-    let read = read_end(&mut child, limit);
+    let read = read_end(&mut child, limit, Instant::now() + PATIENCE);
     // Where it printed everything it has ended, or does so at once.
     if read.is_err() {
         let _ = child.kill();
@@ -144,15 +144,15 @@ fn run(arguments: Vec<OsString>, limit: usize) -> io::Result<Vec<u8>> {
     if status.success() { Ok(text) } else { Err(io::Error::other(status.to_string())) }
 }
 
-fn read_end(child: &mut Child, limit: usize) -> io::Result<Vec<u8>> {
+fn read_end(child: &mut Child, limit: usize, deadline: Instant) -> io::Result<Vec<u8>> {
     let Some(mut stdout) = child.stdout.take() else { return Ok(Vec::new()) };
-    let deadline = Instant::now() + PATIENCE;
     let (mut kept, mut chunk) = (Vec::new(), vec![0; 64 << 10]);
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         let left = Timespec::try_from(left).map_err(io::Error::other)?;
         let mut news = [PollFd::new(&stdout, PollFlags::IN)];
-        if poll(&mut news, Some(&left))? == 0 {
+        // Also one that never stops printing.
+        if poll(&mut news, Some(&left))? == 0 || Instant::now() >= deadline {
             return Err(io::ErrorKind::TimedOut.into());
         }
         let length = stdout.read(&mut chunk)?;
@@ -204,6 +204,16 @@ mod tests {
             let found = trial(boots(journal), known.then_some(&arming), "f");
             assert_eq!(found.as_deref(), expected, "{journal}");
         }
+    }
+
+    #[test]
+    fn who_never_stops_printing_is_not_waited_for() {
+        let mut child = Command::new("yes").stdout(Stdio::piped()).spawn().unwrap();
+        let deadline = Instant::now() + Duration::from_millis(200);
+        let read = read_end(&mut child, 100, deadline);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(read.unwrap_err().kind(), io::ErrorKind::TimedOut);
     }
 
     #[test]
