@@ -25,6 +25,8 @@ const LEFT_OUT: &str = "^(var|boot|dev|proc|sys|run|tmp)/.*";
 
 /// The system, and the versions made of it.
 pub struct Debian {
+    /// Without flipside.
+    base: PathBuf,
     /// With flipside installed.
     tree: PathBuf,
     images: PathBuf,
@@ -40,12 +42,24 @@ pub struct Recipe {
     files: Vec<(String, Option<String>)>,
     /// In place of the kernel itself.
     kernel: Option<String>,
+    is_without_flipside: bool,
 }
 
 impl Recipe {
     /// One that is as it should be.
     pub fn new(version: &str) -> Self {
-        Self { version: version.to_owned(), files: Vec::new(), kernel: None }
+        Self {
+            version: version.to_owned(),
+            files: Vec::new(),
+            kernel: None,
+            is_without_flipside: false,
+        }
+    }
+
+    /// Without the packages; what they put into the initrd is there.
+    pub fn without_flipside(mut self) -> Self {
+        self.is_without_flipside = true;
+        self
     }
 
     /// With this file; `-> TARGET` makes a symbolic link.
@@ -106,7 +120,7 @@ impl Debian {
             })?;
         }
         fs::create_dir_all(&images)?;
-        Ok(Self { tree, images, packages, built: Mutex::default() })
+        Ok(Self { base, tree, images, packages, built: Mutex::default() })
     }
 
     /// What a new host has in `/var`.
@@ -117,6 +131,11 @@ impl Debian {
     /// flipside's packages, which are in it.
     pub fn packages(&self) -> &[PathBuf] {
         &self.packages
+    }
+
+    /// The whole system before flipside is installed.
+    pub fn base(&self) -> &Path {
+        &self.base
     }
 
     /// The whole system, as it is installed.
@@ -180,7 +199,8 @@ impl Debian {
     fn make_version(&self, directory: &Path, recipe: &Recipe) -> Result<()> {
         fs::create_dir(directory)?;
         let tree = directory.join("tree");
-        programs::link_tree(&self.tree, &tree)?;
+        let from = if recipe.is_without_flipside { &self.base } else { &self.tree };
+        programs::link_tree(from, &tree)?;
         let os_release = format!(
             "ID=vm-os\nNAME=\"VM OS\"\nVERSION_ID={0}\nPRETTY_NAME=\"VM OS {0}\"\n",
             recipe.version

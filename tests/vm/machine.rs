@@ -38,8 +38,21 @@ impl Machine {
     /// # Errors
     /// Those of the programs that make it.
     pub fn new(bench: &Bench<'_>, image: &OsImage, settings: &str) -> Result<Self> {
+        Self::with_var(bench, image, &bench.lab.debian().var(), settings)
+    }
+
+    /// The same with a copy of `from` in `/var`.
+    ///
+    /// # Errors
+    /// Those of the programs that make it.
+    pub fn with_var(
+        bench: &Bench<'_>,
+        image: &OsImage,
+        from: &Path,
+        settings: &str,
+    ) -> Result<Self> {
         let var = bench.directory.join("var");
-        programs::copy_tree(&bench.lab.debian().var(), &var)?;
+        programs::copy_tree(from, &var)?;
         fs::create_dir_all(var.join("log/journal"))?;
         let packages = var.join("lib/vm/packages");
         fs::create_dir_all(&packages)?;

@@ -1,46 +1,166 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! D-Bus, with the system's own bus, polkit and systemd.
+//! The system bus with the real dbus-daemon, polkit and systemd: who may look, who may act, and
+//! what those who look are told.
 
 use anyhow::{Result, ensure};
 
 use super::expect;
+use crate::debian::Recipe;
 use crate::lab::Bench;
 use crate::machine::Machine;
 
-const OBJECT: &str = "org.flipside.Updater1 /org/flipside/Updater1 org.flipside.Updater1";
-/// A user like any other.
-const PERSON: &str = "runuser -u person --";
+const UPDATER: &str = "org.flipside.Updater1 /org/flipside/Updater1 org.flipside.Updater1";
+/// As `docs/dbus.md` has it.
+const RULE: &str = r#"polkit.addRule(function(action, subject) {
+    var actions = ["org.flipside.updater1.update", "org.flipside.updater1.reboot"];
+    if (actions.indexOf(action.id) >= 0 && subject.isInGroup("operators")) {
+        return polkit.Result.YES;
+    }
+});
+"#;
 
+/// `person` reads the status and is refused everything else; `operator`, whom the host's own rule
+/// makes an administrator of updates, updates; `person` hears of it as it goes on.
 pub fn run(bench: &Bench<'_>) -> Result<()> {
-    let (v1, v2) = (bench.debian("1.0")?, bench.debian("2.0")?);
+    let etc =
+        |file: &str| std::fs::read_to_string(bench.lab.debian().tree().join("etc").join(file));
+    let v1 = bench.recipe(
+        &Recipe::new("1.0")
+            .file("etc/polkit-1/rules.d/40-operators.rules", RULE)
+            .file("etc/passwd", &(etc("passwd")? + "operator:x:1001:1001::/:/bin/sh\n"))
+            .file("etc/group", &(etc("group")? + "operator:x:1001:\noperators:x:1002:operator\n")),
+    )?;
+    let v2 = bench.debian("2.0")?;
     bench.publish(&v2)?;
     let mut machine = Machine::new(bench, &v1, &bench.settings(""))?;
     machine.start()?;
     machine.settle()?;
     expect::promoted(&mut machine, "a", "1.0", 300)?;
 
-    let state = machine.run(&format!("{PERSON} busctl get-property {OBJECT} State"))?;
-    ensure!(state.trim() == "s \"idle\"", "a person reads the state {state}");
-    let refused = machine.ask(&format!("{PERSON} busctl call {OBJECT} Update"))?;
-    ensure!(refused.status != 0, "a person may start an update: {}", refused.text);
-    let why = refused.text.to_lowercase();
-    ensure!(why.contains("denied") || why.contains("authori"), "refused for {why}");
-    let state = machine.run("systemctl show --value -p ActiveState flipside-update-now.service")?;
-    ensure!(state.trim() == "inactive", "the update that was refused is {state}");
+    reads(&mut machine)?;
+    is_refused(&mut machine)?;
+    hears_of_an_update(&mut machine)?;
+    ends_when_idle(&mut machine)
+}
 
-    machine.run("busctl monitor --json=short org.flipside.Updater1 >/run/seen 2>&1 & sleep 3")?;
-    machine.run(&format!("busctl call {OBJECT} Update"))?;
-    machine.run(&format!(
-        "for i in $(seq 200); do \
-           busctl get-property {OBJECT} State | grep -q armed && exit 0; sleep 1; \
-         done; journalctl -b -u 'flipside-*' --no-pager -n 20; exit 1"
-    ))?;
-    let seen = machine.run("sleep 1; grep PropertiesChanged /run/seen | tail -n 400")?;
-    for word in ["\"writing\"", "\"armed\"", "Progress"] {
-        ensure!(seen.contains(word), "no PropertiesChanged told of {word}");
+fn property(machine: &mut Machine, name: &str) -> Result<String> {
+    let text =
+        machine.run(&format!("runuser -u person -- busctl get-property {UPDATER} {name}"))?;
+    Ok(text.trim().to_owned())
+}
+
+/// The service is started by the question, as a user of its own.
+fn reads(machine: &mut Machine) -> Result<()> {
+    machine.run("systemctl stop flipside-dbus.service")?;
+    for (name, expected) in [
+        ("State", "s \"idle\""),
+        ("RunningSlot", "s \"a\""),
+        ("RebootRequired", "b false"),
+        ("Problem", "(ss) \"\" \"\""),
+    ] {
+        let found = property(machine, name)?;
+        ensure!(found == expected, "{name} is {found}, not {expected}");
     }
+    let slots = property(machine, "Slots")?;
+    ensure!(slots.contains("\"1.0\"") && slots.contains("\"proven\""), "Slots is {slots}");
+    let introspection = format!("runuser -u person -- busctl introspect --xml-interface {UPDATER}");
+    let xml = machine.run(introspection.trim_end_matches(" org.flipside.Updater1"))?;
+    ensure!(xml.contains("polkit action: org.flipside.updater1.update"), "undocumented: {xml}");
+    let user = machine
+        .run("stat -c %U /proc/$(systemctl show --value -p MainPID flipside-dbus.service)")?;
+    ensure!(user.trim() == "flipside", "the service runs as {user}");
+    Ok(())
+}
+
+/// `person` may start nothing, and the service's own user no unit but those of its methods.
+fn is_refused(machine: &mut Machine) -> Result<()> {
+    for method in ["Check", "Update", "Rollback", "Reboot", "Release"] {
+        for (asks, expected) in [("yes", "Access denied"), ("no", "authentication")] {
+            let call = format!(
+                "runuser -u person -- \
+                 busctl --allow-interactive-authorization={asks} call {UPDATER} {method}"
+            );
+            let answer = machine.ask(&call)?;
+            ensure!(
+                answer.status != 0 && answer.text.contains(expected),
+                "{method} should say {expected:?}: {} [{}]",
+                answer.text,
+                answer.status
+            );
+        }
+    }
+    let systemd =
+        "org.freedesktop.systemd1 /org/freedesktop/systemd1 org.freedesktop.systemd1.Manager";
+    for (user, unit) in [
+        ("person", "flipside-check.service"),
+        ("flipside", "flipside-update.service"),
+        ("flipside", "rescue.target"),
+    ] {
+        let call =
+            format!("runuser -u {user} -- busctl call {systemd} StartUnit ss {unit} replace");
+        ensure!(machine.ask(&call)?.status != 0, "{user} may start {unit}");
+    }
+    let call = format!(
+        "runuser -u flipside -- busctl call {systemd} StopUnit ss flipside-check.service replace"
+    );
+    ensure!(machine.ask(&call)?.status != 0, "the service's user may stop units");
+    for unit in ["check", "update-now", "rollback", "release", "reboot"] {
+        let show =
+            format!("systemctl show --value -p ExecMainStartTimestamp flipside-{unit}.service");
+        let started = machine.run(&show)?;
+        ensure!(started.trim().is_empty(), "flipside-{unit}.service was started: {started}");
+    }
+    Ok(())
+}
+
+/// An administrator updates, and whoever listens is told.
+fn hears_of_an_update(machine: &mut Machine) -> Result<()> {
+    machine.run(
+        "runuser -u person -- dbus-monitor --system \
+         \"type='signal',path='/org/flipside/Updater1'\" >/run/signals 2>&1 &\n\
+         for i in $(seq 60); do [ -s /run/signals ] && exit 0; sleep 0.5; done; exit 1",
+    )?;
+    let job = machine.run(&format!("runuser -u operator -- busctl call {UPDATER} Update"))?;
+    ensure!(job.starts_with("o \"/org/freedesktop/systemd1/job/"), "a job is returned: {job}");
+    // A job in the same unit is waited for.
+    machine.run("systemctl start flipside-update-now.service")?;
     let status = machine.status()?;
-    ensure!(expect::slot(&status, "b", "state") == "armed", "slot B is not armed: {status}");
+    let (version, state) =
+        (expect::slot(&status, "b", "version"), expect::slot(&status, "b", "state"));
+    ensure!((version, state) == ("2.0", "armed"), "slot B has {version}, {state}");
+    machine.run("sleep 1")?;
+    for (name, expected) in [
+        ("State", "s \"armed\""),
+        ("RebootRequired", "b true"),
+        ("Progress", "(sstt) \"\" \"\" 0 0"),
+    ] {
+        let found = property(machine, name)?;
+        ensure!(found == expected, "after the update {name} is {found}, not {expected}");
+    }
+    let signals = machine.run("cat /run/signals")?;
+    for told in ["PropertiesChanged", "\"Progress\"", "\"writing\"", "\"armed\"", "RebootRequired"]
+    {
+        ensure!(signals.contains(told), "nobody is told of {told}: {signals}");
+    }
+    Ok(())
+}
+
+/// After 60 s in general: here sooner. The next call starts it again.
+fn ends_when_idle(machine: &mut Machine) -> Result<()> {
+    machine.run(
+        "mkdir -p /run/systemd/system/flipside-dbus.service.d\n\
+         printf '[Service]\\nExecStart=\\nExecStart=/usr/bin/flipside dbus-service --idle 3\\n' \
+         >/run/systemd/system/flipside-dbus.service.d/idle.conf\n\
+         systemctl daemon-reload && systemctl restart flipside-dbus.service",
+    )?;
+    machine.run(
+        "for i in $(seq 60); do \
+         [ $(systemctl is-active flipside-dbus.service) = inactive ] && exit 0; sleep 1; done; exit 1",
+    )?;
+    let result = machine.run("systemctl show --value -p Result flipside-dbus.service")?;
+    ensure!(result.trim() == "success", "it ended with {result}");
+    let state = property(machine, "State")?;
+    ensure!(state == "s \"armed\"", "started again, State is {state}");
     Ok(())
 }
