@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
 #
-#   make demo    a whole update, a failed one and a fall-back, on a host in a directory
-#   make test    every test that needs no virtual machine
-#   make test-vm  the same on real firmware with a real systemd, in QEMU; as root, up to an hour
-#   make package .deb and .rpm, in target/debian and target/generate-rpm
-#   make install the same files under DESTDIR and prefix
-#   make bench   the figures of docs/performance.md, side by side
-#   make lint    formatting, clippy, licences
+#   make demo           a whole update, a failed one and a fall-back, on a host in a directory
+#   make test           every test that needs no virtual machine
+#   make test-vm        on real firmware with a real systemd, in QEMU; as root
+#   make test-vm-small  a few of these
+#   make package        .deb and .rpm, in target/debian and target/generate-rpm
+#   make install        the same files under DESTDIR and prefix
+#   make bench          the figures of docs/performance.md, side by side
+#   make lint           formatting, clippy, licences
 
 CARGO ?= cargo
 

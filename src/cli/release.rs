@@ -37,8 +37,9 @@ pub fn run(args: Args, global: &Global) -> super::Result {
 }
 
 fn one(run: &Run, digest: Digest, global: &Global) -> super::Result<()> {
-    let known = update::release(run, &digest)?;
-    update::finish(run, None);
+    let result = update::release(run, &digest);
+    update::finish(run, result.as_ref().err());
+    let known = result?;
     if global.json {
         print_json(&json!({"digest": digest, "released": known}))
     } else if known {
@@ -49,8 +50,9 @@ fn one(run: &Run, digest: Digest, global: &Global) -> super::Result<()> {
 }
 
 fn all(run: &Run, global: &Global) -> super::Result<()> {
-    let released = update::release_all(run)?;
-    update::finish(run, None);
+    let result = update::release_all(run);
+    update::finish(run, result.as_ref().err());
+    let released = result?;
     if global.json {
         return print_json(&json!({"released": released}));
     }

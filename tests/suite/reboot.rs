@@ -275,7 +275,7 @@ fn p2_a_slot_whose_kernel_is_loaded_for_kexec_is_not_written() {
     write("run/flipside/kexec", "");
     write("sys/kernel/kexec_loaded", "1\n");
     host.0.publish(&ImageBuilder::new("3"));
-    fails(&host.program(&["update"]), 75, "kexec-loaded");
+    fails(&host.program(["update"]), 75, "kexec-loaded");
     write("sys/kernel/kexec_loaded", "0\n");
     succeeds(&host, &["update"]);
     assert_eq!(host.boot(), "booted slot B: 3 (promoted)");

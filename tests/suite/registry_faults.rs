@@ -141,7 +141,8 @@ fn a_body_that_ends_early_but_properly_is_truncated_too() {
 #[test]
 fn a_stalled_body_is_given_up_and_continued() {
     let mut stage = Stage::new();
-    stage.options.timing.stall = Duration::from_millis(200);
+    // Long enough for a busy machine to answer in.
+    stage.options.timing.stall = Duration::from_millis(600);
     stage.proxy.fault("blobs", 1, Fault::Stall(1_000)).fault("blobs", 1, Fault::Silence);
     stage.check(3, 0).unwrap();
     stage.proxy.fault("blobs", 100, Fault::Silence);
