@@ -54,7 +54,7 @@ impl Page {
                     _ => self.man.push_str(&format!(".SS \"{heading}\"\n")),
                 }
             }
-            Event::Start(Tag::Paragraph) if self.depth == 0 => self.man.push_str(".PP\n"),
+            Event::Start(Tag::Paragraph) if self.depth == 0 => self.paragraph(),
             Event::End(TagEnd::Paragraph | TagEnd::Item) => self.flush(),
             Event::Start(Tag::List(_)) => {
                 self.flush();
@@ -64,7 +64,8 @@ impl Page {
             Event::Start(Tag::Item) => self.man.push_str(".IP \\(bu 3\n"),
             Event::Start(Tag::CodeBlock(_)) => {
                 self.in_code_block = true;
-                self.man.push_str(".PP\n.RS 4\n.nf\n");
+                self.paragraph();
+                self.man.push_str(".RS 4\n.nf\n");
             }
             Event::End(TagEnd::CodeBlock) => {
                 self.in_code_block = false;
@@ -90,6 +91,14 @@ impl Page {
         for (heading, cell) in self.headings.clone().iter().skip(1).zip(between) {
             self.man.push_str(".br\n");
             self.put(&format!("\\fI{heading}:\\fP {cell}"));
+        }
+    }
+
+    /// A heading begins one by itself.
+    fn paragraph(&mut self) {
+        let last = self.man.lines().last().unwrap_or_default();
+        if !last.starts_with(".SH") && !last.starts_with(".SS") {
+            self.man.push_str(".PP\n");
         }
     }
 
@@ -119,7 +128,7 @@ mod tests {
         for (markdown, man) in [
             ("# Title\n\ntext\nmore", ".PP\ntext\nmore\n"),
             ("## Two words", ".SH \"TWO WORDS\"\n"),
-            ("### Two words", ".SS \"Two words\"\n"),
+            ("### Two words\n\ntext", ".SS \"Two words\"\ntext\n"),
             ("a `--b` and *c*", ".PP\na \\fB\\-\\-b\\fP and \\fIc\\fP\n"),
             ("\\.a 'b' C:\\\\d", ".PP\n\\&.a \\(aqb\\(aq C:\\ed\n"),
             ("[text](elsewhere.md)", ".PP\ntext\n"),
