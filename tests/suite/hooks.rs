@@ -242,21 +242,6 @@ fn a_wish_to_stop_ends_the_hook_and_never_allows() {
 }
 
 #[test]
-fn the_example_defers_while_the_marker_exists() {
-    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("hooks/examples/maintenance-marker");
-    let host = Host::new(&[]);
-    host.put("50-maintenance", &std::fs::read(example).unwrap());
-    assert_eq!(decide(&host.ask()), Decision::Allow);
-    for (contents, reason) in
-        [("", "maintenance: /etc/maintenance exists"), ("until 18:00\n", "until 18:00")]
-    {
-        std::fs::write(host.root.path("etc/maintenance"), contents).unwrap();
-        let expected = defer("hook-deferred", &format!("hook 50-maintenance: {reason}"));
-        assert_eq!(decide(&host.ask()), expected);
-    }
-}
-
-#[test]
 fn hooks_are_listed_with_what_is_ignored() {
     let host = Host::new(&[("10-check", "#!/bin/sh\n")]);
     let plain = host.root.path("etc").join(DIRECTORY).join("20-plain");

@@ -30,6 +30,8 @@ mod esp_boot_file;
 mod esp_files;
 mod esp_mounted;
 mod health;
+mod hook_examples;
+mod hook_examples_services;
 mod hooks;
 mod hooks_run;
 mod image_build;

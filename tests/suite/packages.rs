@@ -55,9 +55,14 @@ fn installed(parts: &[&str]) -> (tempfile::TempDir, BTreeMap<String, Vec<u8>>) {
 fn every_unit_and_setting_is_installed_and_nothing_that_is_not_in_the_repository() {
     let (_directory, installed) = installed(&[]);
     let mut expected = BTreeSet::new();
-    for directory in
-        ["units", "config", "packaging/initrd", "packaging/initramfs-tools", "packaging/dracut"]
-    {
+    for directory in [
+        "units",
+        "config",
+        "hooks/examples",
+        "packaging/initrd",
+        "packaging/initramfs-tools",
+        "packaging/dracut",
+    ] {
         let files = files_below(&repository().join(directory));
         expected.extend(files.into_iter().filter(|file| !file.ends_with("README.md")));
     }
@@ -76,7 +81,9 @@ fn every_unit_and_setting_is_installed_and_nothing_that_is_not_in_the_repository
         assert!(is_known, "{path} comes from nowhere");
     }
     assert!(installed.contains_key("usr/share/doc/flipside/examples/flipside.toml"));
-    assert!(!installed.keys().any(|path| path.starts_with("etc/")), "nothing may be tracked");
+    assert!(installed.contains_key("usr/share/flipside/hooks/battery"));
+    let is_enabled = |path: &String| path.starts_with("etc/") || path.contains("pre-upgrade.d");
+    assert!(!installed.keys().any(is_enabled), "nothing may be tracked or asked");
 }
 
 #[test]

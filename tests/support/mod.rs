@@ -6,6 +6,7 @@
 pub mod bus;
 pub mod certificates;
 pub mod esp;
+pub mod example;
 pub mod host;
 pub mod images;
 pub mod initrd;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
 //! Hooks: programs on the host that answer allow, defer or block before an
-//! upgrade. `hooks/README.md` is their contract.
+//! upgrade. `docs/hooks.md` is their contract.
 
 use std::path::PathBuf;
 use std::time::Duration;
