@@ -10,15 +10,15 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::SourceError;
 use super::choice::Choice;
 use super::local::{self, Extent, Files, LocalError};
 use super::tar::{Member, members};
+use super::{Source, SourceError};
 use crate::image::Digest;
 
 /// One image of an OCI archive. The file is opened once and its members are found once, so
 /// nothing changes when another file takes its name.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct ArchiveSource {
     path: PathBuf,
     choice: Choice,
@@ -124,6 +124,10 @@ impl Files for ArchiveSource {
 
     fn blob_file(&self, digest: &Digest) -> Result<Option<Extent>, LocalError> {
         Ok(self.blobs.get(digest).cloned())
+    }
+
+    fn choosing(&self, choice: Choice) -> Box<dyn Source> {
+        Box::new(Self { choice, ..self.clone() })
     }
 }
 

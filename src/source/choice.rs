@@ -3,10 +3,16 @@
 //! Which image of an OCI layout is meant, and where its index lists it.
 
 use super::local::LocalError;
+use super::signatures::{BUNDLE_TYPE, EMPTY_TYPE, is_attachment_tag};
 use crate::image::{Descriptor, Digest, INDEX_TYPE, Index, MANIFEST_TYPE};
 
 /// The annotation of an index entry that holds its tag (OCI image spec, "Annotations").
 pub const TAG_ANNOTATION: &str = "org.opencontainers.image.ref.name";
+
+/// The annotation by which `cosign save` says what an entry is.
+pub(super) const KIND_ANNOTATION: &str = "kind";
+/// What it says of the image itself.
+const KIND_IMAGE: &str = "dev.cosignproject.cosign/image";
 
 /// Which of the images that an index lists.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +35,11 @@ impl Choice {
         }
     }
 
+    /// Whether an entry is the one that was asked for by its tag.
+    fn is_tag(&self, entry: &Descriptor) -> bool {
+        matches!(self, Self::Tag(tag) if entry.annotations.get(TAG_ANNOTATION) == Some(tag))
+    }
+
     /// What follows the path when people write the place.
     pub(super) fn suffix(&self) -> String {
         match self {
@@ -43,6 +54,7 @@ impl Choice {
             .manifests
             .iter()
             .filter(|entry| [MANIFEST_TYPE, INDEX_TYPE].contains(&entry.media_type.as_str()))
+            .filter(|entry| !is_attachment(entry) || self.is_tag(entry))
             .collect();
         let present = present(&images);
         let place = place.to_owned();
@@ -67,6 +79,19 @@ impl Choice {
             _ => Err(LocalError::TagAmbiguous { place, present }),
         }
     }
+}
+
+/// Whether an entry is a signature or the like, which belongs to an image and is none.
+fn is_attachment(entry: &Descriptor) -> bool {
+    entry.annotations.get(TAG_ANNOTATION).is_some_and(|tag| is_attachment_tag(tag))
+        || entry
+            .artifact_type
+            .as_deref()
+            .is_some_and(|kind| [BUNDLE_TYPE, EMPTY_TYPE].contains(&kind))
+        || entry
+            .annotations
+            .get(KIND_ANNOTATION)
+            .is_some_and(|kind| kind.starts_with("dev.cosignproject.cosign/") && kind != KIND_IMAGE)
 }
 
 fn present(images: &[&Descriptor]) -> String {

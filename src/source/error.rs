@@ -59,6 +59,14 @@ pub enum SourceError {
         /// The blob.
         digest: Digest,
     },
+    /// More signatures than anybody needs.
+    #[error("{place} has more signatures for {} than flipside looks at", subject.short())]
+    TooManySignatures {
+        /// The repository.
+        place: String,
+        /// What they are for.
+        subject: Digest,
+    },
     /// A host name without an address.
     #[error("cannot find the address of {host}: {reason}")]
     UnknownHost {
@@ -228,6 +236,7 @@ impl Coded for SourceError {
             Self::TagNotFound { .. } => "tag-not-found",
             Self::ManifestNotFound { .. } => "manifest-not-found",
             Self::BlobNotFound { .. } => "blob-not-found",
+            Self::TooManySignatures { .. } => "signatures-over-limit",
             Self::UnknownHost { .. } => "registry-unknown-host",
             Self::Unreachable { .. } => "registry-unreachable",
             Self::CertificateExpired { .. } => "tls-certificate-expired",

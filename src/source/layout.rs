@@ -7,15 +7,15 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::SourceError;
 use super::choice::Choice;
 use super::local::{self, Extent, Files, LocalError};
+use super::{Source, SourceError};
 use crate::image::Digest;
 
 /// One image of an OCI layout directory (OCI image spec v1.1, "Image Layout").
 ///
 /// The index is read anew for each [`super::Source::resolve`]: tags move.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct LayoutSource {
     directory: PathBuf,
     choice: Choice,
@@ -76,6 +76,10 @@ impl Files for LayoutSource {
 
     fn blob_file(&self, digest: &Digest) -> Result<Option<Extent>, LocalError> {
         self.file(&format!("blobs/sha256/{}", digest.hex()))
+    }
+
+    fn choosing(&self, choice: Choice) -> Box<dyn Source> {
+        Box::new(Self { directory: self.directory.clone(), choice })
     }
 }
 

@@ -14,9 +14,13 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use super::choice::Choice;
+use super::reference::check_tag;
+use super::signatures::Judge;
 use super::{Sink, Source, SourceError};
 use crate::code::Coded;
 use crate::image::{Descriptor, Digest, ImageError, Index, MANIFEST_LIMIT};
+
+mod signatures;
 
 /// How much is read at a time, in bytes.
 const PIECE: usize = 256 << 10;
@@ -179,6 +183,8 @@ pub(super) trait Files: Send + Sync {
     fn index_file(&self) -> Result<Extent, LocalError>;
     /// A blob's file; `None` where there is none of this name.
     fn blob_file(&self, digest: &Digest) -> Result<Option<Extent>, LocalError>;
+    /// The same files, with another of its images meant.
+    fn choosing(&self, choice: Choice) -> Box<dyn Source>;
 }
 
 impl<F: Files + fmt::Display> Source for F {
@@ -230,6 +236,17 @@ impl<F: Files + fmt::Display> Source for F {
 
     fn repository(&self) -> String {
         self.place()
+    }
+
+    fn sibling(&self, name: &str) -> Result<Box<dyn Source>, SourceError> {
+        if name.parse::<Digest>().is_err() {
+            check_tag(name)?;
+        }
+        Ok(self.choosing(Choice::new(Some(name))))
+    }
+
+    fn signatures(&self, subject: &Digest, judge: &mut Judge<'_>) -> Result<(), SourceError> {
+        signatures::find(self, subject, judge)
     }
 }
 

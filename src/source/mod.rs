@@ -30,6 +30,7 @@ mod rate;
 pub(crate) mod reference;
 pub(crate) mod registry;
 pub(crate) mod retry;
+pub mod signatures;
 pub mod tar;
 mod tls;
 mod transfer;
@@ -42,6 +43,7 @@ pub use local::LocalError;
 pub use location::Location;
 pub use options::{Options, Timing};
 pub use reference::Reference;
+pub use signatures::{Judge, Signature};
 
 /// Takes the next bytes of a blob; an error ends the transfer.
 pub type Sink<'a> = dyn FnMut(&[u8]) -> Result<(), Stopped> + 'a;
@@ -89,6 +91,23 @@ pub trait Source: Send + Sync + fmt::Display {
 
     /// The repository without tag or digest, as a slot's record keeps it.
     fn repository(&self) -> String;
+
+    /// Another tag or digest (`sha256:...`) of the same repository, by the same mirrors and
+    /// with the same credentials. Asks nobody yet.
+    ///
+    /// # Errors
+    /// [`SourceError::ReferenceInvalid`] for what is neither.
+    fn sibling(&self, name: &str) -> Result<Box<dyn Source>, SourceError>;
+
+    /// Hands over what stands as a signature of the manifest or index `subject`, unverified,
+    /// until `judge` has enough: at each mirror and then at the registry itself, whose silence
+    /// is the only one that counts; in both homes, the tag `sha256-<hex>.sig` and the referrers.
+    ///
+    /// # Errors
+    /// [`SourceError`] where not everybody who may have a signature answered, and where there
+    /// are more than are looked at ([`SourceError::TooManySignatures`]). That there is no
+    /// signature is no error.
+    fn signatures(&self, subject: &Digest, judge: &mut Judge<'_>) -> Result<(), SourceError>;
 }
 
 /// The source of what is at `location`. Asks nobody yet where that is a registry.

@@ -43,6 +43,24 @@ impl Reference {
         self.digest
     }
 
+    /// Another tag or digest (`sha256:...`) of the same repository.
+    ///
+    /// # Errors
+    /// [`SourceError::ReferenceInvalid`] for what is neither.
+    pub fn sibling(&self, name: &str) -> Result<Self, SourceError> {
+        let (host, repository) = (self.host.clone(), self.repository.clone());
+        if let Ok(digest) = name.parse() {
+            return Ok(Self {
+                host,
+                repository,
+                tag: DEFAULT_TAG.to_owned(),
+                digest: Some(digest),
+            });
+        }
+        check_tag(name)?;
+        Ok(Self { host, repository, tag: name.to_owned(), digest: None })
+    }
+
     /// Host and repository, without tag or digest.
     pub fn full_repository(&self) -> String {
         format!("{}/{}", self.host, self.repository)
@@ -119,6 +137,20 @@ pub(super) fn is_tag(text: &str) -> bool {
     first
         && text.len() <= 128
         && bytes.all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+}
+
+/// Refuses what is no tag.
+///
+/// # Errors
+/// [`SourceError::ReferenceInvalid`].
+pub(super) fn check_tag(text: &str) -> Result<(), SourceError> {
+    if is_tag(text) {
+        return Ok(());
+    }
+    Err(SourceError::ReferenceInvalid {
+        text: text.chars().take(200).collect(),
+        reason: "a tag has up to 128 letters, digits and . _ -",
+    })
 }
 
 /// Whether `text` is a repository name (same section): components of
@@ -206,6 +238,23 @@ mod tests {
         assert_eq!(pinned.digest(), Some(digest));
         assert_eq!(pinned.to_string(), format!("r.example/a@{digest}"));
         assert_eq!(pinned.full_repository(), "r.example/a");
+    }
+
+    #[test]
+    fn a_sibling_is_another_tag_or_digest_of_the_same_repository() {
+        let digest = Digest::of(b"x");
+        let tagged: Reference = "r.example:1/a/b:stable".parse().unwrap();
+        let pinned: Reference = format!("r.example:1/a/b@{digest}").parse().unwrap();
+        for reference in [&tagged, &pinned] {
+            assert_eq!(reference.sibling("x.sig").unwrap().to_string(), "r.example:1/a/b:x.sig");
+            assert_eq!(
+                reference.sibling(&digest.to_string()).unwrap(),
+                pinned.sibling(&digest.to_string()).unwrap()
+            );
+            for bad in ["", "a/b", "../x", ".x", "a b", "a?x", "sha256:00", &"x".repeat(129)] {
+                assert_eq!(reference.sibling(bad).unwrap_err().code(), "reference-invalid");
+            }
+        }
     }
 
     #[test]

@@ -57,6 +57,7 @@ mod registry_push;
 mod registry_tls;
 mod removable_loader;
 mod returns;
+mod signatures_found;
 mod sim;
 mod sim_quirks;
 mod status;

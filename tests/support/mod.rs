@@ -18,6 +18,8 @@ pub mod medium;
 pub mod nvram;
 pub mod program_host;
 pub mod proxy;
+pub mod put;
+pub mod referrers;
 pub mod registry;
 pub mod scratch;
 pub mod script;

@@ -6,7 +6,7 @@
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::service::service_fn;
@@ -14,6 +14,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 
+use super::referrers::Referrers;
 use super::script::{End, Script};
 use super::tokens::Tokens;
 
@@ -66,6 +67,7 @@ struct State {
     rules: Vec<(String, usize, Fault)>,
     seen: Vec<Seen>,
     tokens: Option<Tokens>,
+    referrers: Option<Referrers>,
 }
 
 /// A proxy, ended with this value.
@@ -141,6 +143,11 @@ impl Proxy {
         self.state.lock().unwrap().tokens = Some(tokens);
     }
 
+    /// From now on there is a referrers API, with so many on a page; 0 is all.
+    pub fn has_referrers(&self, page: usize) {
+        self.state.lock().unwrap().referrers = Some(Referrers { page, ..Referrers::default() });
+    }
+
     /// What was asked so far.
     pub fn seen(&self) -> Vec<Seen> {
         self.state.lock().unwrap().seen.clone()
@@ -197,6 +204,16 @@ async fn answer(
         {
             return refusal;
         }
+        if fault.is_none()
+            && let Some(referrers) = &mut state.referrers
+        {
+            if parts.method == Method::PUT && path.contains("/manifests/") {
+                referrers.note(&body);
+            }
+            if let Some(answer) = referrers.answer(&path) {
+                return answer;
+            }
+        }
         fault
     };
     if let Some(answer) = fault.as_ref().and_then(Fault::without_upstream) {
@@ -211,7 +228,7 @@ async fn answer(
         headers.remove(header::RANGE);
     }
     let head = parts.method == Method::HEAD;
-    let (mut parts, bytes) = ask(upstream, parts.method, &path, headers).await;
+    let (mut parts, bytes) = ask(upstream, parts.method, &path, headers, body).await;
     let mut script = Script::whole(bytes);
     if let Some(fault) = fault {
         fault.apply(&mut parts, &mut script);
@@ -227,12 +244,13 @@ async fn ask(
     method: Method,
     path: &str,
     headers: HeaderMap,
+    body: Bytes,
 ) -> (hyper::http::response::Parts, Bytes) {
     let stream = TcpStream::connect(upstream).await.unwrap();
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
     tokio::spawn(connection);
-    let mut request = Request::new(Empty::<Bytes>::new());
+    let mut request = Request::new(Full::new(body));
     *request.method_mut() = method;
     *request.uri_mut() = path.parse().unwrap();
     *request.headers_mut() = headers;

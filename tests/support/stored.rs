@@ -10,7 +10,7 @@ use std::sync::Mutex;
 use flipside::image::{
     ChunkSize, Compression, Descriptor, Digest, FrameTable, ImageError, Layer, Payload,
 };
-use flipside::source::{Sink, Source, SourceError};
+use flipside::source::{Judge, Sink, Source, SourceError};
 
 /// How a layer stores its payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -194,6 +194,14 @@ impl Source for BlobSource<'_> {
 
     fn repository(&self) -> String {
         "a blob".to_owned()
+    }
+
+    fn sibling(&self, _: &str) -> Result<Box<dyn Source>, SourceError> {
+        Err(broken())
+    }
+
+    fn signatures(&self, _: &Digest, _: &mut Judge<'_>) -> Result<(), SourceError> {
+        Err(broken())
     }
 
     fn stream(
