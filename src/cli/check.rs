@@ -6,15 +6,23 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
-use super::{Failure, Global, exit, print, print_json, session};
-use crate::update::{self, Course};
+use super::{Failure, Global, exit, explain, print, print_json, session};
+use crate::policy::Initiative;
+use crate::update::{self, Course, Depth};
 
 /// Say whether an update is on offer, and what would be done about it.
 ///
-/// Asks the source what the tag points to, and decides as `flipside update` does. Nothing is
-/// written but the time of the check, in /run.
+/// Asks the source what the tag points to, and decides as `flipside update` does, but for the
+/// hooks, which only --explain asks. Nothing is written but the time of the check, in /run.
 #[derive(Debug, clap::Args)]
 pub struct Args {
+    /// Print every rule in order: what it saw, and what it says. Hooks are asked as well, where all
+    /// else allows the update.
+    #[arg(long)]
+    explain: bool,
+    /// Ask as the timer does, which holds and update windows concern.
+    #[arg(long)]
+    automatic: bool,
     /// Exit with status 100 where an update is available.
     #[arg(long)]
     exit_code: bool,
@@ -26,7 +34,7 @@ pub struct Args {
 impl Args {
     /// What the timer asks for where it may only look.
     pub(super) fn of_the_timer(plain_http: bool) -> Self {
-        Self { exit_code: false, plain_http }
+        Self { explain: false, automatic: true, exit_code: false, plain_http }
     }
 }
 
@@ -36,7 +44,11 @@ impl Args {
 /// Whatever keeps it from being known.
 pub fn run(args: Args, global: &Global) -> super::Result {
     let run = session::open(global, args.plain_http)?;
-    let checked = update::check(&run);
+    let (initiative, depth) = (
+        if args.automatic { Initiative::Automatic } else { Initiative::Manual },
+        if args.explain { Depth::Explain } else { Depth::Check },
+    );
+    let checked = update::check(&run, initiative, depth);
     update::finish_check(&run, &checked);
     let Some(check) = checked? else {
         print_nothing(global)?;
@@ -68,8 +80,14 @@ pub fn run(args: Args, global: &Global) -> super::Result {
             fields.insert("code".to_owned(), json!(refusal.code));
             fields.insert("message".to_owned(), json!(refusal.message));
         }
+        if let (true, Some(fields)) = (args.explain, document.as_object_mut()) {
+            fields.insert("rules".to_owned(), explain::document(&check.explanation));
+        }
         print_json(&document)?;
     } else {
+        if args.explain {
+            print(explain::text(&check.explanation))?;
+        }
         print(text)?;
     }
     let available = matches!(check.course, Course::Install | Course::Arm);

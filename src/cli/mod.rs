@@ -22,6 +22,7 @@ mod check;
 mod dbus_service;
 #[cfg(feature = "publish")]
 mod disk;
+mod explain;
 mod health;
 mod history;
 mod hooks;

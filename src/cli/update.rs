@@ -10,6 +10,7 @@ use super::output::{complain_of, print_done};
 use super::{Failure, Global, exit, print, print_json, session};
 use crate::code::Severity;
 use crate::config::Automatic;
+use crate::policy::Initiative;
 use crate::update::{self, Outcome};
 
 /// Install what the tag names into the slot that is not running, and arm it.
@@ -37,6 +38,10 @@ pub struct Args {
 /// Whatever stopped it; the running slot boots as before.
 pub fn run(args: Args, global: &Global) -> super::Result {
     let run = session::open(global, args.plain_http)?;
+    let initiative = match args.automatic {
+        true => Initiative::Automatic,
+        false => Initiative::Manual,
+    };
     if args.automatic {
         match run.config.update.automatic {
             Automatic::Off => {
@@ -50,10 +55,6 @@ pub fn run(args: Args, global: &Global) -> super::Result {
             Automatic::Install => {}
         }
     }
-    let initiative = match args.automatic {
-        true => crate::policy::Initiative::Automatic,
-        false => crate::policy::Initiative::Manual,
-    };
     let result = update::update(&run, initiative);
     update::finish(&run, result.as_ref().err());
     let outcome = match result {

@@ -5,6 +5,7 @@
 
 pub mod boot;
 mod bytes;
+pub mod clock;
 pub mod cmdline;
 pub mod device;
 pub mod disk;
@@ -32,6 +33,7 @@ mod test_disk;
 #[cfg(test)]
 mod test_host;
 
+pub use clock::Clock;
 pub use disk::Disk;
 pub use error::HostError;
 pub use partition::Partition;

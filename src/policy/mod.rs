@@ -3,12 +3,17 @@
 //! May this host update now? Whatever is asked answers with a [`Decision`]; nothing
 //! here touches the host.
 //!
-//! Asked in the order in which the answers become known: signature, version
-//! rules, rollout and windows have their place here, before the [`hooks`].
+//! Each question is a [`Rule`], its answer a [`Ruling`], all answers about one update together
+//! an [`Explanation`]. They are asked in the order of [`Rule::ALL`], the cheap ones first, in
+//! `update::approve` and nowhere else. `docs/policy.md` describes every rule.
 
 use serde::{Deserialize, Serialize};
 
 pub mod hooks;
+mod rule;
+pub mod version;
+
+pub use rule::{Explanation, Rule, Ruling};
 
 /// An answer to the question whether to go on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -33,6 +38,16 @@ pub enum Decision {
 }
 
 impl Decision {
+    /// Not now; `reason` is one sentence.
+    pub fn defer(code: &'static str, reason: impl Into<String>) -> Self {
+        Self::Defer { code, reason: reason.into() }
+    }
+
+    /// Not until something changes; `reason` is one sentence.
+    pub fn block(code: &'static str, reason: impl Into<String>) -> Self {
+        Self::Block { code, reason: reason.into() }
+    }
+
     /// Whether to go on.
     pub fn is_allow(&self) -> bool {
         *self == Self::Allow

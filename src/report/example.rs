@@ -59,6 +59,16 @@ pub(super) fn full() -> Status {
             message: "hook 50-maintenance: until 18:00".into(),
             since: Some(before(1)),
         }),
+        policy: Some(PolicyStatus {
+            time: before(2),
+            rulings: vec![RulingStatus {
+                rule: "host-hooks".into(),
+                saw: "50-maintenance".into(),
+                decision: "defer".into(),
+                code: Some("hook-deferred".into()),
+                reason: Some("hook 50-maintenance: until 18:00".into()),
+            }],
+        }),
         last_check: Some(Check { time: before(2), result: CheckResult::Available }),
         next_check: Some(before(-19)),
         last_error: Some(Failure {

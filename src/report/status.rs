@@ -35,6 +35,9 @@ pub struct Status {
     pub available: Option<Available>,
     /// Why the update on offer is not made.
     pub blocked: Option<Blocked>,
+    /// What the rules said about it when they were asked last, in their order.
+    #[serde(default)]
+    pub policy: Option<PolicyStatus>,
     /// The last look at the source.
     pub last_check: Option<Check>,
     /// When the timer looks again.
@@ -190,6 +193,30 @@ pub struct Blocked {
     pub since: Option<Timestamp>,
 }
 
+/// What the rules said about the update on offer (`docs/policy.md`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyStatus {
+    /// When they were asked.
+    pub time: Timestamp,
+    /// What each said that was asked, in their order.
+    pub rulings: Vec<RulingStatus>,
+}
+
+/// What one rule saw and said.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RulingStatus {
+    /// Its name.
+    pub rule: String,
+    /// What it went by.
+    pub saw: String,
+    /// `allow`, `defer` or `block`.
+    pub decision: String,
+    /// The stable code, where it does not allow.
+    pub code: Option<String>,
+    /// One sentence, where it does not allow.
+    pub reason: Option<String>,
+}
+
 /// A reboot to come.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NextReboot {
@@ -338,6 +365,7 @@ impl Status {
             slots: Vec::new(),
             available: None,
             blocked: None,
+            policy: None,
             last_check: None,
             next_check: None,
             last_error: None,

@@ -22,7 +22,9 @@ pub(super) fn write(
     let root = root.map(|guid| format!("root=PARTUUID={guid} ")).unwrap_or_default();
     put(directory, "proc/cmdline", &format!("{root}ro quiet\n"))?;
     let boot_id = uuid::Uuid::new_v4();
-    put(directory, "proc/sys/kernel/random/boot_id", &format!("{boot_id}\n"))
+    put(directory, "proc/sys/kernel/random/boot_id", &format!("{boot_id}\n"))?;
+    // What systemd-timesyncd makes once it has set the clock.
+    put(directory, "run/systemd/timesync/synchronized", "")
 }
 
 /// Writes a file of the machine, and the directories above it.

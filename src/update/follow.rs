@@ -3,18 +3,18 @@
 //! A run of `flipside check` or `flipside update`: from the tag to an armed slot.
 
 use super::announce;
+use super::approve::{Approval, Depth, Offer, approve, hook_context};
 use super::course::{Course, Refusal, decide};
 use super::journal::State;
 use super::lock::Lock;
 use super::machine::Machine;
 use super::promote::settle;
 use super::situation::{Aftermath, Situation};
-use super::status::note_check;
 use super::transaction::{self, Job};
 use super::{Run, UpdateError};
 use crate::host::Slot;
 use crate::image::{Digest, Image};
-use crate::policy::{Decision, Initiative, hooks};
+use crate::policy::{Explanation, Initiative, Rule, hooks};
 use crate::report::progress::{Event, Phase};
 use crate::source::{self, Source};
 
@@ -27,6 +27,8 @@ pub struct Check {
     pub course: Course,
     /// The version on offer, where one is.
     pub version: Option<String>,
+    /// What each rule said that was asked.
+    pub explanation: Explanation,
 }
 
 /// What an update did.
@@ -61,33 +63,39 @@ pub enum Outcome {
     },
 }
 
-/// Says what an update would do. Writes nothing.
+/// Says what an update of this initiative would do. Writes nothing.
 ///
 /// # Errors
 /// [`UpdateError`]; a refusal is not an error here but a [`Course`]. `None` where there is
 /// nothing to follow or no slot.
-pub fn check(run: &Run) -> Result<Option<Check>, UpdateError> {
-    let Some(Look { situation, source, tag, course }) = look(run)? else { return Ok(None) };
-    note_check(run, &tag, None, &course);
-    if course != Course::Install {
-        let version = match course {
-            Course::Waiting | Course::Arm => Some(situation.target_slot().version().to_owned()),
-            _ => None,
-        };
-        return Ok(Some(Check { tag, course, version }));
-    }
-    let image = fetch(source.as_ref(), &tag)?;
-    let course = decide(&situation, &image.digest);
-    note_check(run, &tag, Some(image.version()), &course);
-    Ok(Some(Check { tag, course, version: Some(image.version().to_owned()) }))
+pub fn check(
+    run: &Run,
+    initiative: Initiative,
+    depth: Depth,
+) -> Result<Option<Check>, UpdateError> {
+    let Some(Look { situation, source, tag }) = look(run)? else { return Ok(None) };
+    let offer = Offer {
+        run,
+        initiative,
+        situation: &situation,
+        source: source.as_ref(),
+        tag,
+        is_only_asked: false,
+    };
+    let Approval { explanation, course, image, .. } = approve(&offer, depth)?;
+    let version = match (&image, &course) {
+        (Some(image), _) => Some(image.version().to_owned()),
+        (None, Course::Waiting | Course::Arm) => Some(situation.target_slot().version().to_owned()),
+        _ => None,
+    };
+    Ok(Some(Check { tag, course, version, explanation }))
 }
 
-/// What the tag points to, and what to do about it on this host as it is.
+/// What the tag points to, and this host as it is.
 struct Look {
     situation: Situation,
     source: Box<dyn Source>,
     tag: Digest,
-    course: Course,
 }
 
 /// `None` where there is nothing to follow or no slot.
@@ -100,9 +108,7 @@ fn look(run: &Run) -> Result<Option<Look>, UpdateError> {
     let source = run.source()?;
     run.progress.event(Event::Phase(Phase::Checking));
     let tag = source.resolve()?;
-    let situation = anticipate(run, situation);
-    let course = decide(&situation, &tag);
-    Ok(Some(Look { situation, source, tag, course }))
+    Ok(Some(Look { situation: anticipate(run, situation), source, tag }))
 }
 
 /// What the hooks said about the update on offer.
@@ -123,21 +129,24 @@ pub fn ask_hooks_about_offer(
     run: &Run,
     initiative: Initiative,
 ) -> Result<Option<HooksAsked>, UpdateError> {
-    let Some(Look { situation, source, tag, course }) = look(run)? else { return Ok(None) };
-    let image = match course {
-        Course::Install => Some(fetch(source.as_ref(), &tag)?),
-        _ => None,
+    let Some(Look { situation, source, tag }) = look(run)? else { return Ok(None) };
+    let offer = Offer {
+        run,
+        initiative,
+        situation: &situation,
+        source: source.as_ref(),
+        tag,
+        is_only_asked: true,
     };
-    match image.as_ref().map_or(course, |image| decide(&situation, &image.digest)) {
-        Course::UpToDate | Course::Waiting | Course::Unarm => return Ok(None),
-        Course::Refuse(refusal) => return Err(refusal.into()),
-        Course::Arm | Course::Install => {}
+    let Approval { course, image, answers, .. } = approve(&offer, Depth::Update)?;
+    match (answers, course) {
+        (Some(answers), _) => {
+            let new = hook_context(run, initiative, &situation, image.as_ref()).new;
+            Ok(Some(HooksAsked { new, answers }))
+        }
+        (None, Course::Refuse(refusal)) => Err(refusal.into()),
+        (None, _) => Ok(None),
     }
-    run.progress.event(Event::Phase(Phase::Hooks));
-    let context = hook_context(run, initiative, &situation, image.as_ref());
-    let answers = hooks::ask(&run.root, &run.config.policy.hooks, &context, &run.stop);
-    run.stop.check()?;
-    Ok(Some(HooksAsked { new: context.new, answers }))
 }
 
 /// Brings the host to what the tag names, as far as that goes before a reboot.
@@ -157,31 +166,28 @@ pub fn update(run: &Run, initiative: Initiative) -> Result<Outcome, UpdateError>
     let tag = source.resolve()?;
 
     let anticipated = anticipate(run, facts.clone());
-    let mut planned = decide(&anticipated, &tag);
-    note_check(run, &tag, None, &planned);
-    // P10: the usual run ends here, and has written nothing.
+    // Hooks may take their time: all rules are asked without the lock, and what they relied on
+    // is read again under it.
+    let offer = Offer {
+        run,
+        initiative,
+        situation: &anticipated,
+        source: source.as_ref(),
+        tag,
+        is_only_asked: false,
+    };
+    let Approval { course: planned, image, explanation, .. } = approve(&offer, Depth::Update)?;
+    // P10: the usual run ends here, and has written nothing. What became of a trial is noted
+    // first, unless a rule refuses what follows.
     let nothing_happened = anticipated == facts;
-    if nothing_happened && let Some(outcome) = without_lock(&facts, &tag, &planned)? {
+    let is_refused_by_rule = matches!(planned, Course::Refuse(_))
+        && explanation.of(Rule::Host).is_some_and(|ruling| ruling.decision.is_allow());
+    if (nothing_happened || is_refused_by_rule)
+        && let Some(outcome) = without_lock(&facts, &tag, &planned)?
+    {
         return Ok(outcome);
     }
-    let image = match planned {
-        Course::Install => Some(fetch(source.as_ref(), &tag)?),
-        _ => None,
-    };
-    // An index may come again with the same image for this host: the image counts.
     let digest = image.as_ref().map_or(tag, |image| image.digest);
-    if let Some(image) = &image {
-        planned = decide(&anticipated, &digest);
-        note_check(run, &tag, Some(image.version()), &planned);
-        if nothing_happened && let Some(outcome) = without_lock(&facts, &tag, &planned)? {
-            return Ok(outcome);
-        }
-    }
-    // Hooks may take their time: they run without the lock, and what they relied on is read
-    // again under it.
-    if matches!(planned, Course::Install | Course::Arm) {
-        ask_hooks(run, initiative, &facts, image.as_ref())?;
-    }
 
     let _lock = Lock::take(&run.root)?;
     let machine = Machine::open(run)?.ok_or_else(changed)?;
@@ -255,56 +261,11 @@ fn anticipate(run: &Run, mut situation: Situation) -> Situation {
 }
 
 /// Manifest and config, checked; no payload byte (P3).
-fn fetch(source: &dyn Source, tag: &Digest) -> Result<Image, UpdateError> {
+pub(super) fn fetch(source: &dyn Source, tag: &Digest) -> Result<Image, UpdateError> {
     let architecture = super::machine::architecture()?;
     let image = source::fetch_image(source, tag, architecture)?;
     image.config.check_architecture(architecture)?;
     Ok(image)
-}
-
-fn ask_hooks(
-    run: &Run,
-    initiative: Initiative,
-    situation: &Situation,
-    image: Option<&Image>,
-) -> Result<(), UpdateError> {
-    run.progress.event(Event::Phase(Phase::Hooks));
-    let context = hook_context(run, initiative, situation, image);
-    let answers = hooks::ask(&run.root, &run.config.policy.hooks, &context, &run.stop);
-    run.stop.check()?;
-    match hooks::decide(&answers) {
-        Decision::Allow => Ok(()),
-        Decision::Defer { code, reason } => Err(Refusal::defer(code, reason).into()),
-        Decision::Block { code, reason } => Err(Refusal::block(code, reason).into()),
-    }
-}
-
-/// What the hooks are told: an image that is to be installed, or the one that the target holds.
-fn hook_context(
-    run: &Run,
-    initiative: Initiative,
-    situation: &Situation,
-    image: Option<&Image>,
-) -> hooks::Context {
-    let system = |slot: Slot| {
-        let facts = situation.slot(slot);
-        let version = facts.record.as_ref().map(|record| record.version.clone());
-        hooks::System { slot, version, digest: facts.digest() }
-    };
-    let target = situation.target();
-    hooks::Context {
-        image: run.config.track.image.clone().unwrap_or_default(),
-        initiative,
-        running: system(situation.running),
-        new: match image {
-            Some(image) => hooks::System {
-                slot: target,
-                version: Some(image.version().to_owned()),
-                digest: Some(image.digest),
-            },
-            None => system(target),
-        },
-    }
 }
 
 /// The journal first: a slot that is no longer armed must not count as fallen back.

@@ -5,6 +5,7 @@
 //!
 //! - `situation`: the facts, read once, and what follows from them
 //! - `course`: what to do about the tag's digest, one pure decision
+//! - `approve`: an update on offer, put to every rule in order
 //! - `follow`: a run of `flipside check` and `flipside update`, from tag to armed slot
 //! - `transaction`: an install, step by step
 //! - `promote`, `rollback`, `release`: after boot success; back; and pardon
@@ -24,6 +25,7 @@ use crate::source::{self, Source};
 use crate::stop::Stop;
 
 mod announce;
+mod approve;
 mod armed;
 pub mod course;
 mod deadline;
@@ -45,6 +47,7 @@ mod transaction;
 mod trial_log;
 mod verify;
 
+pub use approve::Depth;
 pub use armed::{Armed, armed};
 pub use course::{Course, Refusal};
 pub use deadline::{

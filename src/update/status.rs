@@ -16,11 +16,12 @@ use crate::host::boot::{self, EntryKind, EntryName};
 use crate::host::esp::BootFileState;
 use crate::host::{Root, Slot};
 use crate::image::{Architecture, Digest};
+use crate::policy::{Decision, Explanation};
 use crate::reboot::required;
 use crate::report::motd::{self, Motd};
 use crate::report::status::{
-    Available, BootEntry, BootFile, BootTarget, Check, CheckResult, Failed, Problem, SlotState,
-    SlotStatus, State, Status,
+    Available, BootEntry, BootFile, BootTarget, Check, CheckResult, Failed, PolicyStatus, Problem,
+    RulingStatus, SlotState, SlotStatus, State, Status,
 };
 
 /// The status now: the facts are read, what only a run knows is taken from the last one.
@@ -82,6 +83,26 @@ pub(super) fn note_check(run: &Run, tag: &Digest, version: Option<&str>, course:
             announce::available(offer);
         }
     });
+}
+
+/// What the rules said.
+pub(super) fn note_rulings(run: &Run, explanation: &Explanation) {
+    let rulings = explanation.rulings().iter().map(|ruling| {
+        let (decision, code, reason) = match &ruling.decision {
+            Decision::Allow => ("allow", None, None),
+            Decision::Defer { code, reason } => ("defer", Some(*code), Some(reason.clone())),
+            Decision::Block { code, reason } => ("block", Some(*code), Some(reason.clone())),
+        };
+        RulingStatus {
+            rule: ruling.rule.to_string(),
+            saw: ruling.saw.clone(),
+            decision: decision.to_owned(),
+            code: code.map(str::to_owned),
+            reason,
+        }
+    });
+    let policy = PolicyStatus { time: Timestamp::now(), rulings: rulings.collect() };
+    run.follow.change(|status| status.policy = Some(policy));
 }
 
 fn note_error(status: &mut Status, error: &UpdateError) {

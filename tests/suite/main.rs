@@ -47,6 +47,7 @@ mod not_a_host;
 mod notify;
 mod nvram;
 mod packages;
+mod policy_explain;
 #[cfg(feature = "dbus")]
 mod reboot;
 mod registry;

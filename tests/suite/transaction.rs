@@ -4,8 +4,9 @@
 //! way back.
 
 use flipside::code::Coded as _;
+use flipside::policy::Initiative;
 use flipside::report::status::State;
-use flipside::update::{self, Outcome, Promotion};
+use flipside::update::{self, Depth, Outcome, Promotion};
 
 use crate::support::host::TestHost;
 use crate::support::images::ImageBuilder;
@@ -206,7 +207,7 @@ fn p10_a_run_that_finds_nothing_new_writes_nothing_outside_run() {
     for _ in 0..2 {
         host.update().unwrap();
         host.promote();
-        update::check(&host.run()).unwrap();
+        update::check(&host.run(), Initiative::Manual, Depth::Check).unwrap();
         host.status();
     }
     assert_eq!(tree(), before);
@@ -245,5 +246,5 @@ fn nothing_is_done_where_nothing_is_tracked() {
     });
     let outcome = update::update(&run, flipside::policy::Initiative::Automatic).unwrap();
     assert!(matches!(outcome, Outcome::NothingToDo(_)));
-    assert!(update::check(&run).unwrap().is_none());
+    assert!(update::check(&run, Initiative::Manual, Depth::Check).unwrap().is_none());
 }

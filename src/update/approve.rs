@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! May this host take what the tag names? The one place where an update on offer is put to
+//! every rule, in the order of [`Rule::ALL`]. What decides is pure, in [`crate::policy`]; what
+//! it goes by is fetched here, and no sooner than its turn comes (P3).
+
+use super::course::{Course, Refusal, decide};
+use super::follow::fetch;
+use super::situation::Situation;
+use super::status::{note_check, note_rulings};
+use super::{Run, UpdateError};
+use crate::code::Severity;
+use crate::host::Slot;
+use crate::image::{Digest, Image};
+use crate::policy::{Decision, Explanation, Initiative, Rule, Ruling, hooks};
+use crate::printable;
+use crate::report::progress::{Event, Phase};
+use crate::source::Source;
+
+/// The most characters that a ruling shows of what it went by.
+const SHOWN: usize = 200;
+
+/// An update on offer, and the host that it is offered to.
+pub(super) struct Offer<'a> {
+    pub run: &'a Run,
+    pub initiative: Initiative,
+    /// The facts, a trial that fell back counted.
+    pub situation: &'a Situation,
+    /// Where the tag is.
+    pub source: &'a dyn Source,
+    /// What the tag points to: the goal.
+    pub tag: Digest,
+    /// Whether the status that others see stays as it is.
+    pub is_only_asked: bool,
+}
+
+/// How much is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Depth {
+    /// Up to the first refusal, and no hooks: they may do as they please, and a check is no
+    /// reason to.
+    Check,
+    /// Everything, up to the first refusal.
+    Update,
+    /// Everything; after a refusal, what can be asked all the same.
+    Explain,
+}
+
+/// What the rules said, and what follows from it.
+pub(super) struct Approval {
+    /// The rulings.
+    pub explanation: Explanation,
+    /// What to do. Where that is an install or an arming, every rule that was asked allows it.
+    pub course: Course,
+    /// The image to install; `None` where nothing is to be fetched.
+    pub image: Option<Image>,
+    /// The answers of the hooks, where they were asked.
+    pub answers: Option<Vec<hooks::Answer>>,
+}
+
+/// Puts `offer` to every rule. The rulings go to the status, also where it ends with an error.
+///
+/// # Errors
+/// What keeps a rule from being asked; a refusal is a [`Course`].
+pub(super) fn approve(offer: &Offer<'_>, depth: Depth) -> Result<Approval, UpdateError> {
+    let mut asked = Asked { offer, depth, explanation: Explanation::default() };
+    let approved = asked.ask();
+    if !offer.is_only_asked {
+        note_rulings(offer.run, &asked.explanation);
+    }
+    let (course, image, answers) = approved?;
+    let refusal = asked.explanation.first_refusal().and_then(|r| Refusal::of(&r.decision));
+    let course = match (course, refusal) {
+        (Course::Install | Course::Arm, Some(refusal)) => Course::Refuse(refusal),
+        // Who has nothing to install is refused nothing.
+        (course, _) => course,
+    };
+    asked.note(image.as_ref().map(Image::version), &course);
+    Ok(Approval { explanation: asked.explanation, course, image, answers })
+}
+
+struct Asked<'a> {
+    offer: &'a Offer<'a>,
+    depth: Depth,
+    explanation: Explanation,
+}
+
+type Found = (Course, Option<Image>, Option<Vec<hooks::Answer>>);
+
+impl Asked<'_> {
+    /// The order of the rules, as it is read.
+    fn ask(&mut self) -> Result<Found, UpdateError> {
+        let Offer { situation, source, tag, .. } = self.offer;
+        let course = decide(situation, tag);
+        self.note(None, &course);
+        self.host(&course, tag);
+        if !matches!(course, Course::Install | Course::Arm) || !self.goes_on() {
+            return Ok((course, None, None));
+        }
+        let (course, image) = match course {
+            Course::Install => {
+                let image = fetch(*source, tag)?;
+                // An index may come again with the same image for this host: the image counts.
+                let course = decide(situation, &image.digest);
+                self.host(&course, &image.digest);
+                (course, Some(image))
+            }
+            course => (course, None),
+        };
+        if !matches!(course, Course::Install | Course::Arm) || !self.goes_on() {
+            return Ok((course, image, None));
+        }
+        // Whatever costs more than a look comes last, and only where all else allows it.
+        let may_ask_hooks =
+            self.depth != Depth::Check && self.explanation.first_refusal().is_none();
+        let answers = match may_ask_hooks {
+            true => Some(self.hooks(image.as_ref())?),
+            false => None,
+        };
+        Ok((course, image, answers))
+    }
+
+    fn note(&self, version: Option<&str>, course: &Course) {
+        if !self.offer.is_only_asked {
+            note_check(self.offer.run, &self.offer.tag, version, course);
+        }
+    }
+
+    /// Whether to ask further after what was said so far.
+    fn goes_on(&self) -> bool {
+        self.depth == Depth::Explain || self.explanation.first_refusal().is_none()
+    }
+
+    fn put(&mut self, rule: Rule, saw: &str, decision: Decision) {
+        let saw = printable::line(saw, SHOWN);
+        self.explanation.note(Ruling { rule, saw, decision });
+    }
+
+    fn host(&mut self, course: &Course, digest: &Digest) {
+        let running = self.offer.situation.running;
+        let saw = format!("slot {running} runs {}", self.offer.situation.running_slot().version());
+        let decision = match course {
+            Course::Refuse(refusal) => refusal.clone().into(),
+            _ => Decision::Allow,
+        };
+        self.put(Rule::Host, &format!("{saw}, the tag names {}", digest.short()), decision);
+    }
+
+    fn hooks(&mut self, image: Option<&Image>) -> Result<Vec<hooks::Answer>, UpdateError> {
+        let Offer { run, initiative, situation, .. } = self.offer;
+        run.progress.event(Event::Phase(Phase::Hooks));
+        let context = hook_context(run, *initiative, situation, image);
+        let answers = hooks::ask(&run.root, &run.config.policy.hooks, &context, &run.stop);
+        run.stop.check()?;
+        let names: Vec<&str> = answers.iter().map(|answer| answer.hook.as_str()).collect();
+        let saw = match names.is_empty() {
+            true => "this host has none".to_owned(),
+            false => names.join(", "),
+        };
+        self.put(Rule::HostHooks, &saw, hooks::decide(&answers));
+        Ok(answers)
+    }
+}
+
+impl Refusal {
+    /// What a decision comes to; `None` for one that allows.
+    pub(super) fn of(decision: &Decision) -> Option<Self> {
+        match decision {
+            Decision::Allow => None,
+            Decision::Defer { code, reason } => Some(Self::defer(code, reason)),
+            Decision::Block { code, reason } => Some(Self::block(code, reason)),
+        }
+    }
+}
+
+impl From<Refusal> for Decision {
+    fn from(refusal: Refusal) -> Self {
+        match refusal.severity {
+            Severity::Defer => Self::defer(refusal.code, refusal.message),
+            Severity::Block | Severity::Error => Self::block(refusal.code, refusal.message),
+        }
+    }
+}
+
+/// What the hooks are told: an image that is to be installed, or the one that the target holds.
+pub(super) fn hook_context(
+    run: &Run,
+    initiative: Initiative,
+    situation: &Situation,
+    image: Option<&Image>,
+) -> hooks::Context {
+    let system = |slot: Slot| {
+        let facts = situation.slot(slot);
+        let version = facts.record.as_ref().map(|record| record.version.clone());
+        hooks::System { slot, version, digest: facts.digest() }
+    };
+    let target = situation.target();
+    hooks::Context {
+        image: run.config.track.image.clone().unwrap_or_default(),
+        initiative,
+        running: system(situation.running),
+        new: match image {
+            Some(image) => hooks::System {
+                slot: target,
+                version: Some(image.version().to_owned()),
+                digest: Some(image.digest),
+            },
+            None => system(target),
+        },
+    }
+}

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! `flipside check --explain`: every rule in order, and the same in the status document.
+
+use std::os::unix::fs::PermissionsExt as _;
+
+use flipside::policy::Rule;
+use serde_json::Value;
+
+use crate::support::program_host::ProgramHost;
+
+fn hook(host: &ProgramHost, script: &str) {
+    let name = "etc/flipside/hooks/pre-upgrade.d/10-hook";
+    host.write(name, format!("#!/bin/sh\n{script}\n"));
+    std::fs::set_permissions(host.file(name), std::fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+fn explain(host: &ProgramHost, arguments: &[&str]) -> String {
+    let output = host.program([&["check", "--explain"], arguments].concat());
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn every_rule_is_listed_in_order_with_what_it_saw_and_said() {
+    let host = ProgramHost::new();
+    hook(&host, "echo busy; exit 75");
+    let before = host.snapshot();
+    let text = explain(&host, &[]);
+    let rules: Vec<&str> = text.lines().filter_map(|line| line.split(' ').next()).collect();
+    let all = Rule::ALL.map(Rule::name);
+    assert_eq!(rules[..all.len()], all, "{text}");
+    let line = |rule: Rule| text.lines().find(|line| line.starts_with(rule.name())).unwrap();
+    assert!(line(Rule::Host).contains("  allow  slot A runs 1, the tag names "), "{text}");
+    let said = "  defer  10-hook: hook 10-hook: busy [hook-deferred]";
+    assert!(line(Rule::HostHooks).ends_with(said), "{text}");
+    assert_eq!(
+        text.lines().last().unwrap(),
+        "2 is not installed: hook 10-hook: busy [hook-deferred]"
+    );
+    host.assert_unchanged_since(&before, "explain");
+
+    let document: Value = serde_json::from_str(&explain(&host, &["--json"])).unwrap();
+    let rules = document["rules"].as_array().unwrap();
+    assert_eq!(rules.len(), all.len());
+    let of = |name: &str| rules.iter().find(|rule| rule["rule"] == name).unwrap();
+    assert_eq!(of("host")["decision"], "allow");
+    assert_eq!(of("host-hooks")["code"], "hook-deferred");
+    assert_eq!(of("host-hooks")["reason"], "hook 10-hook: busy");
+    assert_eq!(of("container-hook")["decision"], "not-asked");
+    assert_eq!(document["code"], "hook-deferred");
+}
+
+#[test]
+fn the_status_tells_what_the_rules_said_last() {
+    let host = ProgramHost::new();
+    hook(&host, "exit 1");
+    host.refuses(1, "hook-blocked");
+    let status =
+        || -> Value { serde_json::from_slice(&host.program(["status", "--json"]).stdout).unwrap() };
+    let last =
+        |status: &Value| status["policy"]["rulings"].as_array().unwrap().last().unwrap().clone();
+    assert_eq!(last(&status())["rule"], "host-hooks");
+    assert_eq!(last(&status())["code"], "hook-blocked");
+    // A question is no reason to say something else.
+    host.program(["hooks", "run"]);
+    assert_eq!(last(&status())["code"], "hook-blocked");
+    // A check asks no hook.
+    host.program(["check"]);
+    assert_eq!(last(&status())["rule"], "host");
+}
+
+#[test]
+fn a_host_that_has_what_the_tag_names_is_asked_nothing_more() {
+    let host = ProgramHost::new();
+    hook(&host, "touch \"$FLIPSIDE_ROOT/asked\"");
+    host.updates();
+    std::fs::remove_file(host.file("asked")).unwrap();
+    let text = explain(&host, &[]);
+    assert!(text.ends_with("2 is installed and boots at the next reboot\n"), "{text}");
+    assert!(!host.file("asked").exists());
+}
