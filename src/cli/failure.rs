@@ -96,6 +96,7 @@ fn code_of(error: &(dyn Error + 'static)) -> Option<&'static str> {
         crate::image::ImageError,
         crate::install::InstallError,
         crate::overlay::Unreadable,
+        crate::policy::document::DocumentError,
         #[cfg(feature = "publish")]
         crate::publish::PublishError,
         #[cfg(feature = "publish")]

@@ -15,6 +15,7 @@ pub mod error;
 pub mod esp;
 pub mod fat;
 pub mod gpt;
+pub mod machine_id;
 pub mod medium;
 pub mod mounts;
 pub mod os_release;

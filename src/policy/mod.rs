@@ -9,7 +9,10 @@
 
 use serde::{Deserialize, Serialize};
 
+pub mod document;
 pub mod hooks;
+pub mod rollout;
+pub mod route;
 mod rule;
 pub mod version;
 

@@ -103,6 +103,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::host::machine_id::MachineId;
     use crate::window::Window;
 
     fn at(text: &str) -> Timestamp {
@@ -182,7 +183,7 @@ mod tests {
                     windows: std::slice::from_ref(&window),
                     host: &TimeZone::UTC,
                 },
-                share: Share::of_machine(uuid::Uuid::from_u128(machine)),
+                share: Share::of_machine(MachineId::new(uuid::Uuid::from_u128(machine))),
                 notice: Duration::from_secs(600),
                 somebody_is_here: true,
             };

@@ -5,10 +5,10 @@
 
 use std::time::Duration;
 
-use aws_lc_rs::hmac;
 use uuid::Uuid;
 
 use crate::host::Root;
+use crate::host::machine_id::MachineId;
 
 /// Names flipside's spread in hashes of a machine ID, as `sd_id128_get_machine_app_specific(3)`
 /// asks for: the machine ID itself is not to be shown to anybody.
@@ -21,14 +21,12 @@ pub struct Share(u64);
 impl Share {
     /// Of the host below `root`. One without a machine ID comes first.
     pub fn of(root: &Root) -> Self {
-        let text = std::fs::read_to_string(root.path("etc/machine-id")).unwrap_or_default();
-        Uuid::try_parse(text.trim()).map_or(Self(0), Self::of_machine)
+        MachineId::read(root).map_or(Self(0), Self::of_machine)
     }
 
-    pub(super) fn of_machine(id: Uuid) -> Self {
-        let key = hmac::Key::new(hmac::HMAC_SHA256, id.as_bytes());
-        let hash = hmac::sign(&key, APPLICATION.as_bytes());
-        Self(hash.as_ref().first_chunk().map_or(0, |first| u64::from_be_bytes(*first)))
+    pub(super) fn of_machine(id: MachineId) -> Self {
+        let hash = id.hash(APPLICATION);
+        Self(hash.first_chunk().map_or(0, |first| u64::from_be_bytes(*first)))
     }
 
     #[cfg(test)]
@@ -52,7 +50,7 @@ mod tests {
         let hour = Duration::from_secs(3600);
         let mut counts = [0; 6];
         for id in 1..=600_u128 {
-            let id = Uuid::from_u128(id << 64 | 0x77);
+            let id = MachineId::new(Uuid::from_u128(id << 64 | 0x77));
             let place = Share::of_machine(id).within(hour);
             assert_eq!(place, Share::of_machine(id).within(hour));
             assert!(place < hour);

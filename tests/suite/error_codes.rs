@@ -6,7 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// Calls whose first argument is a code, and the severity that they give it.
-const CONSTRUCTORS: [(&str, &str); 5] = [
+const CONSTRUCTORS: [(&str, &str); 7] = [
+    ("Decision::block(", "block"),
+    ("Decision::defer(", "defer"),
     ("Refusal::block(", "block"),
     ("Refusal::defer(", "defer"),
     ("Failure::block(", "block"),
