@@ -126,6 +126,11 @@ impl Windows<'_> {
 }
 
 impl Opening {
+    /// How long it is open.
+    pub fn length(&self) -> Duration {
+        self.end.duration_since(self.start).unsigned_abs()
+    }
+
     /// For people: `Sat 22:00–24:00 Europe/Berlin`, `Sat 22:00–Sun 02:00 Europe/Berlin`.
     pub fn text(&self) -> String {
         let (start, end) = (self.zone.to_datetime(self.start), self.zone.to_datetime(self.end));

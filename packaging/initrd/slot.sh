@@ -233,10 +233,17 @@ read_slot() {
         *) return 1 ;;
         esac
     fi
-    for told in StubImageIdentifier LoaderEntrySelected LoaderImageIdentifier; do
+    # The loader's variables and the 252 stub's stay where what they tell of did not start and the
+    # firmware went on: its own entry for a boot file comes before them.
+    for told in StubImageIdentifier BootCurrent LoaderEntrySelected LoaderImageIdentifier; do
         [ -z "$slot" ] || return 0
         case $told in
         Stub*) [ "${stub_esp:-$esp}" = "$esp" ] || continue ;;
+        BootCurrent)
+            slot=$current_slot
+            [ -z "$slot" ] || source=$told
+            continue
+            ;;
         esac
         loader_text "$told"
         case $told in
@@ -245,7 +252,4 @@ read_slot() {
         esac
         [ -z "$slot" ] || source=$told
     done
-    [ -z "$slot" ] || return 0
-    slot=$current_slot
-    [ -z "$slot" ] || source=BootCurrent
 }

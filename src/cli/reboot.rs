@@ -46,6 +46,10 @@ pub fn run(args: Args, global: &Global) -> super::Result {
         true => Asked::ByItself,
         false => Asked::ByHand { without_notice: args.now },
     };
+    if args.automatic && run_was_stopped() {
+        print("nothing to do: the run before this was stopped")?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let outcome = match reboot::reboot(&run, asked, args.kexec) {
         Ok(outcome) => outcome,
         Err(error) if args.automatic => return told(error),
@@ -56,6 +60,14 @@ pub fn run(args: Args, global: &Global) -> super::Result {
         false => print(sentence(&outcome))?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whether this runs behind a run of the timer that somebody stopped, as systemd tells since
+/// version 251 (systemd.exec(5), `$MONITOR_SERVICE_RESULT`).
+fn run_was_stopped() -> bool {
+    let is = |name: &str, value: &str| std::env::var_os(name).is_some_and(|found| found == value);
+    is("MONITOR_SERVICE_RESULT", "success")
+        && is("MONITOR_EXIT_STATUS", &exit::DEFERRED.to_string())
 }
 
 /// Run by a timer, what only defers is status, not failure.

@@ -3,6 +3,7 @@
 //! `flipside trial-deadline`.
 
 use std::process::ExitCode;
+use std::sync::mpsc;
 use std::time::Duration;
 
 use serde_json::json;
@@ -13,12 +14,13 @@ use crate::host::durable::Durable;
 use crate::host::power::{self, Request};
 use crate::report::journal::{Entry, Kind};
 use crate::stop::Stop;
-use crate::update::{self, TrialBoot};
+use crate::update::{self, ByFirmware, TrialBoot};
 
 /// Reboot a trial that is not promoted in time (started by systemd).
 ///
-/// Ends at once unless this boot is a trial: unless the running slot is not the first of
-/// flipside's in the boot order. Otherwise it waits until `trial.deadline` has passed since the
+/// Ends at once, or as soon as the EFI system partition is mounted, unless this boot is a trial: of
+/// a slot that is not the first of flipside's in the boot order, or is it only because the firmware
+/// moved there what it booted. Otherwise it waits until `trial.deadline` has passed since the
 /// boot, records the image as failed where the EFI system partition can be reached, and reboots,
 /// also from emergency mode; unless that partition shows that the running slot is proven after all,
 /// or that the other one cannot boot. With `--root` nothing is waited for and nothing rebooted.
@@ -31,6 +33,19 @@ const RECORDING: Duration = Duration::from_secs(60);
 /// How long PID 1 may take to end everything, before the kernel is asked.
 const SHUTDOWN: Duration = Duration::from_secs(120);
 
+/// How often to ask whether the ESP is there by now.
+const ASKS: Duration = Duration::from_secs(2);
+
+/// How the wait ended.
+enum Waited {
+    /// By the deadline.
+    Late(Option<TrialBoot>),
+    /// By SIGTERM, or by a promotion.
+    Stopped,
+    /// The ESP says that this boot is no trial.
+    NoTrial,
+}
+
 /// Ends a trial that is late.
 ///
 /// # Errors
@@ -38,18 +53,31 @@ const SHUTDOWN: Duration = Duration::from_secs(120);
 pub fn run(_: Args, global: &Global) -> super::Result {
     let stop = Stop::new();
     stop.on_signals().map_err(session::no_signals)?;
-    let trial = trial_now(global)?;
-    if trial.is_none() && !(global.root.is_live() && is_firmware_silent(global)) {
+    let by_firmware = by_firmware(global)?;
+    if by_firmware == ByFirmware::None {
         return done(global, "nothing-to-do", None);
     }
-    if let Some(TrialBoot { running, .. }) = trial {
-        let message = format!("slot {running} is on trial, and has to prove itself");
-        Entry::new(Kind::TrialStarted, message).slot(running).send();
+    let mut trial = match by_firmware {
+        ByFirmware::Trial(trial) => Some(trial),
+        _ => None,
+    };
+    if !global.root.is_live() {
+        let by_esp = by_esp(global);
+        if let Ok(Some(trial)) = &by_esp {
+            say_started(*trial);
+        }
+        trial = trial.or(by_esp.unwrap_or_else(not_told));
+        if trial.is_none() {
+            return done(global, "nothing-to-do", None);
+        }
+    } else {
+        match wait(global, trial, &stop) {
+            Waited::Late(found) => trial = found,
+            Waited::Stopped => return done(global, "stopped", trial),
+            Waited::NoTrial => return done(global, "nothing-to-do", None),
+        }
     }
-    if global.root.is_live() && !wait(global, trial.as_ref(), &stop) {
-        return done(global, "stopped", trial);
-    }
-    // Whatever was promoted meanwhile. What the firmware does not say any more, it has said.
+    // Whatever was promoted meanwhile. What is not said any more, was said.
     let now = trial_now(global).or_else(|error| match trial {
         None => Err(error),
         known => {
@@ -71,23 +99,58 @@ pub fn run(_: Args, global: &Global) -> super::Result {
     reboot(global, &stop)
 }
 
-fn trial_now(global: &Global) -> super::Result<Option<TrialBoot>> {
+fn by_firmware(global: &Global) -> Result<ByFirmware, super::Failure> {
     if update::has_boot_success(&global.root) {
-        return Ok(None);
-    }
-    if is_firmware_silent(global) {
-        let found = session::open(global, false).and_then(|run| Ok(update::trial_by_esp(&run)?));
-        return Ok(found.unwrap_or_else(|error| {
-            tracing::warn!("nothing tells whether this boot is a trial: {error}");
-            None
-        }));
+        return Ok(ByFirmware::None);
     }
     let backend = settings(global).boot.backend;
     Ok(update::trial_by_firmware(&global.root, backend, &Durable::new())?)
 }
 
-fn is_firmware_silent(global: &Global) -> bool {
-    update::is_firmware_silent(&global.root, settings(global).boot.backend, &Durable::new())
+/// Where the ESP is there.
+fn by_esp(global: &Global) -> Result<Option<TrialBoot>, super::Failure> {
+    Ok(update::trial_by_esp(&session::with(global, settings(global), false)?)?)
+}
+
+fn trial_now(global: &Global) -> Result<Option<TrialBoot>, super::Failure> {
+    Ok(match by_firmware(global)? {
+        ByFirmware::Trial(trial) => Some(trial),
+        ByFirmware::None => None,
+        ByFirmware::AskEsp => {
+            let global = global.clone();
+            power::within(RECORDING, move || by_esp(&global)).and_then(Result::ok).flatten()
+        }
+    })
+}
+
+fn not_told(error: super::Failure) -> Option<TrialBoot> {
+    tracing::warn!("nothing tells whether this boot is a trial: {error}");
+    None
+}
+
+/// As soon as the ESP confirms it: the firmware also takes a kexec for one.
+fn say_started(TrialBoot { running, .. }: TrialBoot) {
+    let message = format!("slot {running} is on trial, and has to prove itself");
+    Entry::new(Kind::TrialStarted, message).slot(running).send();
+}
+
+/// What the ESP says, once: as soon as it is mounted. Asked beside the wait, because a disk that is
+/// gone may keep whoever asks it.
+fn ask_esp(global: &Global) -> mpsc::Receiver<Option<TrialBoot>> {
+    let (answer, answers) = mpsc::channel();
+    let global = global.clone();
+    let asking = std::thread::Builder::new().spawn(move || {
+        loop {
+            if let Ok(found) = by_esp(&global) {
+                return answer.send(found);
+            }
+            std::thread::sleep(ASKS);
+        }
+    });
+    if let Err(error) = asking {
+        tracing::warn!("the EFI system partition is not asked: {error}");
+    }
+    answers
 }
 
 /// A broken OS may have broken settings: the defaults have to do.
@@ -98,14 +161,23 @@ fn settings(global: &Global) -> Config {
     })
 }
 
-/// Until the deadline. `false` where the wait was ended: by SIGTERM, or by a promotion.
-fn wait(global: &Global, trial: Option<&TrialBoot>, stop: &Stop) -> bool {
+/// Until the deadline of `trial`, or of what the ESP says is one.
+fn wait(global: &Global, mut trial: Option<TrialBoot>, stop: &Stop) -> Waited {
+    let answers = ask_esp(global);
     let mut told = None;
     loop {
+        match answers.try_recv() {
+            Ok(Some(found)) => {
+                say_started(found);
+                trial = trial.or(Some(found));
+            }
+            Ok(None) if trial.is_none() => return Waited::NoTrial,
+            _ => {}
+        }
         // Read again: `/etc` may have been mounted meanwhile.
         let deadline = settings(global).trial.deadline;
-        if told != Some(deadline) {
-            told = Some(deadline);
+        if told != Some((deadline, trial)) {
+            told = Some((deadline, trial));
             let limit = jiff::SignedDuration::try_from(deadline).unwrap_or_default();
             let status = match trial {
                 Some(TrialBoot { running, back_to }) => format!(
@@ -117,10 +189,10 @@ fn wait(global: &Global, trial: Option<&TrialBoot>, stop: &Stop) -> bool {
             let _ = sd_notify::notify(&[sd_notify::NotifyState::Status(&status)]);
         }
         if stop.is_requested() || update::has_boot_success(&global.root) {
-            return false;
+            return Waited::Stopped;
         }
         if since_boot() >= deadline {
-            return true;
+            return Waited::Late(trial);
         }
         std::thread::sleep(Duration::from_secs(1).min(deadline));
     }

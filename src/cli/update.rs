@@ -20,7 +20,7 @@ use crate::update::{self, Outcome};
 /// promoted. The running slot is never written.
 ///
 /// Exit status: 0 where it is armed or there is nothing to do, 75 where it is deferred, 1 where
-/// it is blocked or fails.
+/// it is blocked or fails; with `--automatic` 75 where it is stopped, and otherwise 0 unless it fails.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Do as the timer does: obey `update.automatic`, and exit with 0 where the update is deferred
@@ -57,6 +57,8 @@ pub fn run(args: Args, global: &Global) -> super::Result {
     }
     let result = update::update(&run, initiative);
     update::finish(&run, result.as_ref().err());
+    // The unit behind the timer's is not to reboot a host whose run somebody stopped.
+    let is_stopped = args.automatic && run.stop.is_requested();
     let outcome = match result {
         Ok(outcome) => outcome,
         Err(error) => {
@@ -64,7 +66,7 @@ pub fn run(args: Args, global: &Global) -> super::Result {
             let failure = Failure::from(error).with_severity(severity);
             if args.automatic && severity != Severity::Error {
                 complain_of(&failure);
-                return Ok(ExitCode::from(exit::DONE));
+                return Ok(ExitCode::from(if is_stopped { exit::DEFERRED } else { exit::DONE }));
             }
             return Err(failure);
         }
@@ -74,7 +76,7 @@ pub fn run(args: Args, global: &Global) -> super::Result {
     } else {
         print_done(sentence(&outcome))?;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(ExitCode::from(if is_stopped { exit::DEFERRED } else { exit::DONE }))
 }
 
 fn sentence(outcome: &Outcome) -> String {

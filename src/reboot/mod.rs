@@ -144,6 +144,13 @@ fn consider(run: &Run, asked: Asked, by_kexec: bool) -> Result<Outcome, RebootEr
         forget_kernel(&run.root, &Logind(&bus));
     }
     if is_by_itself && settings.strategy == RebootStrategy::None {
+        // What a person called for before is still to come.
+        if let Ok(bus) = Bus::of(&run.root)
+            && let Ok(Some((kind, time))) = Logind(&bus).scheduled()
+            && update::armed(run)?.is_some()
+        {
+            return Ok(Outcome::Scheduled { kind, time });
+        }
         return Ok(Outcome::NothingToDo("reboot.strategy is \"none\""));
     }
     let Some(armed) = update::armed(run)? else {

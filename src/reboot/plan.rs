@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::spread::Share;
 use crate::config::RebootStrategy;
-use crate::window::Windows;
+use crate::window::{Opening, Windows};
 
 /// What is left of a window for the reboot itself once notice was given.
 const MARGIN: Duration = Duration::from_secs(60);
@@ -54,10 +54,8 @@ pub fn decide(strategy: RebootStrategy, given: &Circumstances<'_>) -> Plan {
     match strategy {
         RebootStrategy::None => Plan::Not,
         RebootStrategy::Immediate => soon(given),
-        RebootStrategy::Window => match given.windows.open_until(given.now) {
-            Some(end) if given.reboots_at() < end => soon(given),
-            _ => next_window(given),
-        },
+        RebootStrategy::Window if given.is_time() => soon(given),
+        RebootStrategy::Window => next_window(given),
     }
 }
 
@@ -79,15 +77,41 @@ pub fn again(strategy: RebootStrategy, given: &Circumstances<'_>) -> Plan {
     }
 }
 
-/// The next opening, at this host's place in it: early enough for the notice to end inside it.
+/// The next opening, at this host's place in it: early enough for the notice to end inside it,
+/// and before it opens where it is too short for that.
 fn next_window(given: &Circumstances<'_>) -> Plan {
     let Some(opening) = given.windows.next(given.now) else { return Plan::Not };
-    let length = opening.end.duration_since(opening.start).unsigned_abs();
-    let room = length.saturating_sub(given.notice + MARGIN);
-    Plan::InWindow { at: after(opening.start, given.share.within(room)), window: opening.text() }
+    let early = opening.start.checked_sub(given.lacks(&opening)).unwrap_or(opening.start);
+    let at = match early < opening.start && given.now < early {
+        true => early,
+        false => {
+            let room = opening.length().saturating_sub(given.needed());
+            after(opening.start, given.share.within(room))
+        }
+    };
+    Plan::InWindow { at, window: opening.text() }
 }
 
 impl Circumstances<'_> {
+    /// Whether the machine would go down inside a window. Notice is given before it opens only
+    /// where it is too short: hosts are to keep their places in the others.
+    fn is_time(&self) -> bool {
+        let is_short = |next: Opening| !self.lacks(&next).is_zero();
+        self.windows.open_until(self.reboots_at()).is_some()
+            && (self.windows.open_until(self.now).is_some()
+                || self.windows.next(self.now).is_some_and(is_short))
+    }
+
+    /// What a window has to have for people to be told inside it.
+    fn needed(&self) -> Duration {
+        self.notice.saturating_add(MARGIN)
+    }
+
+    /// How much of that `opening` does not have.
+    fn lacks(&self, opening: &Opening) -> Duration {
+        self.needed().saturating_sub(opening.length())
+    }
+
     fn reboots_at(&self) -> Timestamp {
         if self.somebody_is_here { after(self.now, self.notice) } else { self.now }
     }
@@ -129,6 +153,7 @@ mod tests {
             (InWindow, "2026-11-21T23:50Z", true, in_window("2026-11-28T22:54:30Z")),
             (InWindow, "2026-11-22T00:00Z", false, in_window("2026-11-28T22:54:30Z")),
             (InWindow, "2026-11-21T21:59:59Z", false, in_window("2026-11-21T22:54:30Z")),
+            (InWindow, "2026-11-21T21:59:59Z", true, in_window("2026-11-21T22:54:30Z")),
         ] {
             let given = Circumstances {
                 now: at(now),
@@ -138,6 +163,31 @@ mod tests {
                 somebody_is_here,
             };
             assert_eq!(decide(strategy, &given), plan, "{strategy:?} at {now}, {somebody_is_here}");
+        }
+    }
+
+    /// One that is longer than the notice by less than a minute is met by telling people before.
+    #[test]
+    fn a_short_window_is_met_whoever_is_logged_in() {
+        let window: Window = "Sun 04:00 630s UTC".parse().unwrap();
+        let in_window =
+            |time| Plan::InWindow { at: at(time), window: "Sun 04:00–04:10 UTC".into() };
+        for (now, somebody_is_here, plan) in [
+            ("2026-11-22T03:00:00Z", true, in_window("2026-11-22T03:59:30Z")),
+            ("2026-11-22T03:59:30Z", true, Plan::At(at("2026-11-22T04:09:30Z"))),
+            ("2026-11-22T03:59:30Z", false, in_window("2026-11-22T04:00:00Z")),
+            ("2026-11-22T04:00:00Z", false, Plan::Now),
+            ("2026-11-22T04:00:31Z", true, in_window("2026-11-29T03:59:30Z")),
+        ] {
+            let given = Circumstances {
+                now: at(now),
+                windows: Windows { windows: std::slice::from_ref(&window), host: &TimeZone::UTC },
+                share: Share::half(),
+                notice: Duration::from_secs(600),
+                somebody_is_here,
+            };
+            let found = decide(RebootStrategy::Window, &given);
+            assert_eq!(found, plan, "{now}, {somebody_is_here}");
         }
     }
 
@@ -173,7 +223,7 @@ mod tests {
         fn a_window_is_met(
             now in 1_600_000_000_i64..2_200_000_000,
             machine in any::<u128>(),
-            minutes in 12_u64..600,
+            minutes in 1_u64..600,
             lateness in 0_u64..50,
         ) {
             let window: Window = format!("Tue,Sat 01:15 {minutes}min Europe/Berlin").parse().unwrap();

@@ -21,12 +21,24 @@ pub struct TrialBoot {
     pub back_to: Slot,
 }
 
+/// What the firmware says of this boot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ByFirmware {
+    /// It is a trial.
+    Trial(TrialBoot),
+    /// It is none; or what the firmware says does not tell.
+    None,
+    /// Only the ESP tells, once it is mounted: the slot that runs comes first, which firmware also
+    /// brings about that moves what it boots to the front; or the firmware gives no variables to
+    /// a running system, and the settings say that flipside needs none.
+    AskEsp,
+}
+
 /// Where it stands that this boot has got to its success.
 const BOOT_SUCCESS: &str = "/run/flipside/boot-success";
 
 /// Whether this boot is a trial, as the boot manager's own facts have it: by an entry of
 /// systemd-boot's with a count, or of the slot that is not the first of flipside's in `BootOrder`.
-/// `None` where it is not, and where they do not tell.
 ///
 /// # Errors
 /// What cannot be read.
@@ -34,8 +46,13 @@ pub fn trial_by_firmware(
     root: &Root,
     backend: config::Backend,
     durable: &Durable,
-) -> Result<Option<TrialBoot>, UpdateError> {
-    let Ok(variables) = Variables::open(root, durable) else { return Ok(None) };
+) -> Result<ByFirmware, UpdateError> {
+    let Ok(variables) = Variables::open(root, durable) else {
+        return Ok(match backend {
+            config::Backend::SystemdBoot => ByFirmware::AskEsp,
+            config::Backend::Uefi => ByFirmware::None,
+        });
+    };
     let facts = efi::boot_facts(&variables, machine::architecture()?)?;
     // Loader variables survive kexec and name the slot before it.
     let command_line = CommandLine::read(root)?;
@@ -50,20 +67,13 @@ pub fn trial_by_firmware(
         (_, config::Backend::SystemdBoot) => None,
     };
     Ok(match (running, back_to) {
-        (Some(running), Some(back_to)) if running != back_to => {
-            Some(TrialBoot { running, back_to })
-        }
-        _ => None,
+        (Some(running), Some(first)) if running == first => ByFirmware::AskEsp,
+        (Some(running), Some(back_to)) => ByFirmware::Trial(TrialBoot { running, back_to }),
+        _ => ByFirmware::None,
     })
 }
 
-/// Whether the firmware gives no variables to a running system, and the settings say that flipside
-/// needs none: then only the ESP tells, once it is mounted.
-pub fn is_firmware_silent(root: &Root, backend: config::Backend, durable: &Durable) -> bool {
-    backend == config::Backend::SystemdBoot && Variables::open(root, durable).is_err()
-}
-
-/// The same as [`trial_by_firmware`], by the records and proofs on the ESP.
+/// Whether this boot is a trial, by the records and proofs on the ESP.
 ///
 /// # Errors
 /// [`UpdateError`]; also where the ESP is not mounted.

@@ -42,6 +42,8 @@ pub(super) fn keep_up_to_date(root: &Root, machine: &Machine) -> Result<(), Upda
         return Ok(());
     }
     if esp.loader_copy()?.as_ref() != Some(&new) {
+        // One that was cut off must not take the room of the one that is to come.
+        remove_copy(machine)?;
         esp.check_loader_room(&now, &new)?;
         machine.durable.phase("loader-copy")?;
         esp.write_loader_copy(&new)?;

@@ -51,8 +51,7 @@ pub use approve::Depth;
 pub use armed::{Armed, armed};
 pub use course::{Course, Refusal};
 pub use deadline::{
-    TrialBoot, has_boot_success, has_nowhere_to_go, is_firmware_silent, trial_by_esp,
-    trial_by_firmware,
+    ByFirmware, TrialBoot, has_boot_success, has_nowhere_to_go, trial_by_esp, trial_by_firmware,
 };
 pub use error::UpdateError;
 pub use fail_trial::{FailedRun, fail_trial};

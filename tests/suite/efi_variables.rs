@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use flipside::code::Coded as _;
 use flipside::host::boot::{Backend as _, BootError, Standing};
 use flipside::host::durable::{Durable, Observer, Step};
-use flipside::host::efi::{EfiError, GLOBAL_VARIABLE, Variables, esp_hint, evidence};
+use flipside::host::efi::{EfiError, GLOBAL_VARIABLE, Variables, boot_facts, esp_hint, evidence};
 use flipside::host::{Root, Slot};
 
 use crate::support::nvram::{ESP, Nvram, OTHER_ESP, entry, path, slot};
@@ -170,6 +170,34 @@ fn facts_name_a_slot_only_where_they_speak_of_it() {
         assert_eq!(facts.len(), 1, "{variables:?}");
         assert_eq!(facts[0].1, expected, "{variables:?}: {}", facts[0].0);
     }
+}
+
+/// The stub of systemd 252 says which boot file it is, unless one said so before: of a kernel that
+/// did not start, after which the firmware booted the next entry.
+#[test]
+fn what_an_attempt_that_failed_has_left_names_no_slot() {
+    let (a, b) = ("\\EFI\\flipside\\boot-a.efi", "\\EFI\\flipside\\boot-b.efi");
+    let nvram = Nvram::empty();
+    nvram.set("BootCurrent", &[5, 0]);
+    nvram.set("Boot0005", &entry(1, "VM OS A", &path(ESP, Some(a)), &[]));
+    nvram.set_loader("LoaderDevicePartUUID", &ESP.uuid.to_string());
+    nvram.set_loader("LoaderImageIdentifier", b);
+    nvram.set_loader("LoaderEntrySelected", "flipside-b.conf");
+    let esp = loader_entries();
+    let variables = Variables::open(&nvram.root(), &Durable::new()).unwrap();
+    let slots = || {
+        let facts = evidence(&variables, ESP.uuid, esp.path()).unwrap();
+        facts.into_iter().map(|(_, slot)| slot).collect::<Vec<_>>()
+    };
+    let running = || boot_facts(&variables, flipside::image::Architecture::X86_64).unwrap().running;
+    assert_eq!(slots(), [None, None, Some(Slot::A)]);
+    assert_eq!(running(), Some(Slot::A));
+    // What is of this boot goes on counting, and so does what clashes with it.
+    nvram.set_loader("LoaderImageIdentifier", a);
+    assert_eq!(slots(), [None, Some(Slot::A), Some(Slot::A)]);
+    nvram.set_loader("StubImageIdentifier", b);
+    assert_eq!(slots(), [Some(Slot::B), None, Some(Slot::A), Some(Slot::A)]);
+    assert_eq!(running(), None);
 }
 
 #[test]

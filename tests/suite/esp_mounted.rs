@@ -100,6 +100,26 @@ fn a_file_system_that_becomes_full_is_told_and_recovers() {
     assert_eq!(esp.read_failed().unwrap().present().unwrap(), b"[1, 2]");
 }
 
+/// A power cut while a boot file is written, and fsck at the next boot.
+#[test]
+fn remnants_that_fsck_left_give_way_where_their_room_is_needed() {
+    let Some(mounted) = Mounted::new() else { return };
+    let esp = mounted.esp();
+    let remnant = mounted.mount_point().join("FSCK0000.REC");
+    let other = mounted.mount_point().join("FSCK0000.TXT");
+    std::fs::write(&remnant, vec![1; 15 << 20]).unwrap();
+    std::fs::write(&other, "kept").unwrap();
+    install(&esp, Slot::A, &program(15 << 20)).unwrap();
+    assert!(remnant.exists(), "there was room for both");
+    let error = install(&esp, Slot::B, &program(35 << 20)).unwrap_err();
+    assert_eq!(error.code(), "esp-full");
+    assert!(remnant.exists(), "its room would not have been enough");
+    esp.check_room(Slot::B, 15 << 20).unwrap();
+    assert!(remnant.exists(), "a question changes nothing");
+    install(&esp, Slot::B, &program(15 << 20)).unwrap();
+    assert!(!remnant.exists() && other.exists());
+}
+
 #[test]
 fn a_read_only_file_system_is_refused() {
     let Some(mounted) = Mounted::new() else { return };

@@ -58,12 +58,18 @@ fn the_first_source_that_names_a_slot_tells_it() {
         ("kexec, in capitals", "flipside.slot=A", &all_but, Some(("a", "flipside.slot"))),
         ("the last", "flipside.slot=b flipside.slot=a", &all_but, Some(("a", "flipside.slot"))),
         ("the stub before the entry", "", &told_a, Some(("a", "StubImageIdentifier"))),
-        ("the entry before the loader", "", &selected_a[2..], Some(("a", "LoaderEntrySelected"))),
+        ("the entry before the loader", "", &selected_a[2..4], Some(("a", "LoaderEntrySelected"))),
+        ("the loader", "", &loader_a[3..4], Some(("a", "LoaderImageIdentifier"))),
         (
-            "the loader before the firmware",
+            "the firmware, where what it tried before did not start",
             "",
-            &loader_a[3..],
-            Some(("a", "LoaderImageIdentifier")),
+            &[
+                ("LoaderDevicePartUUID", here),
+                ("LoaderEntrySelected", "flipside-b.conf"),
+                ("LoaderImageIdentifier", B),
+                ("Boot", A),
+            ],
+            Some(("a", "BootCurrent")),
         ),
         ("the firmware", "", &[("Boot", A)], Some(("a", "BootCurrent"))),
         (

@@ -216,6 +216,37 @@ fn an_update_leaves_the_reboot_to_the_unit_behind_it() {
 }
 
 #[test]
+fn a_run_of_the_timer_keeps_the_reboot_that_a_person_called_for() {
+    let (host, logind) = armed("");
+    logind.logs_in(PERSON);
+    succeeds(&host, &["reboot"]);
+    assert_eq!(logind.calls(), [WALL, "ScheduleShutdown reboot"]);
+    let is_ahead = |host: &ProgramHost| {
+        succeeds(host, &["status"]).contains("next      reboot into slot B in ")
+    };
+    assert!(is_ahead(&host));
+    let said = succeeds(&host, &["reboot", "--automatic"]);
+    assert!(said.starts_with("a reboot is scheduled already, in "), "{said}");
+    assert_eq!(logind.calls(), [""; 0]);
+    assert!(is_ahead(&host));
+}
+
+#[test]
+fn behind_a_run_that_somebody_stopped_nothing_reboots() {
+    let (host, logind) = armed("strategy = \"immediate\"");
+    let after = |result: &str, status: &str| {
+        let mut command = host.command(["reboot", "--automatic"]);
+        command.env("MONITOR_SERVICE_RESULT", result).env("MONITOR_EXIT_STATUS", status);
+        assert!(command.output().unwrap().status.success());
+        logind.calls()
+    };
+    assert_eq!(after("success", "75"), [""; 0]);
+    assert_eq!(after("success", "0"), [WALL, "RebootWithFlags 1"]);
+    // It took too long, and an update may wait from before.
+    assert_eq!(after("timeout", "75"), [WALL, "RebootWithFlags 1"]);
+}
+
+#[test]
 fn a_host_without_logind_says_so() {
     let (host, logind) = armed("strategy = \"immediate\"");
     logind.ends();

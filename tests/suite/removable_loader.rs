@@ -10,6 +10,7 @@ use flipside::update;
 
 use crate::support::host::{TestHost, loader_program};
 use crate::support::images::ImageBuilder;
+use crate::support::program_host::ProgramHost;
 
 const OURS: &str = "efi/EFI/BOOT/BOOTX64.EFI";
 const COPY: &str = "efi/EFI/flipside/loader.efi";
@@ -133,6 +134,21 @@ fn a_replacement_that_was_cut_off_is_finished_also_by_an_os_without_one() {
         assert_eq!(&std::fs::read(host.file(OURS)).unwrap(), expected, "{name}");
         assert!(!host.file(COPY).exists(), "{name}");
     }
+}
+
+#[test]
+fn a_copy_that_was_cut_off_does_not_take_the_room_of_the_next() {
+    let host = ProgramHost(host());
+    brings(&host.0, OF_OS, &loader_program("258"));
+    brings(&host.0, COPY, &vec![0; 1 << 20]);
+    // Room for a new copy, but not beside the old one.
+    let script = "mkdir full; mount -t tmpfs -o size=2560k tmpfs full; cp -a efi/. full; \
+                  mount --move full efi; \"$2\" -q --root \"$1\" promote; \
+                  cmp efi/EFI/BOOT/BOOTX64.EFI usr/lib/systemd/boot/efi/systemd-bootx64.efi; \
+                  test ! -e efi/EFI/flipside/loader.efi";
+    let Some(mut command) = host.with_mounts(script) else { return };
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
 }
 
 #[test]

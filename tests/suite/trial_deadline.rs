@@ -4,6 +4,9 @@
 
 use std::fs;
 
+use flipside::report::journal::Kind;
+
+use crate::support::journald::Journald;
 use crate::support::program_host::ProgramHost;
 
 const NONE: &str = "nothing to do: this boot is no trial\n";
@@ -65,11 +68,41 @@ fn what_is_promoted_has_no_deadline() {
     assert_eq!(deadline(&host), NONE);
 }
 
+/// Firmware that moves what it boots to the front.
+#[test]
+fn a_trial_that_comes_first_is_told_by_the_esp() {
+    let turned = || {
+        let host = on_trial();
+        let variable = |name: &str| {
+            let global = "8be4df61-93ca-11d2-aa0d-00e098032b8c";
+            host.file(format!("sys/firmware/efi/efivars/{name}-{global}"))
+        };
+        let booted = fs::read(variable("BootCurrent")).unwrap()[4..].to_vec();
+        let mut order = fs::read(variable("BootOrder")).unwrap();
+        let others: Vec<u8> =
+            order.split_off(4).chunks(2).filter(|n| **n != booted).flatten().copied().collect();
+        fs::write(variable("BootOrder"), [order, booted, others].concat()).unwrap();
+        host
+    };
+    let host = turned();
+    assert_eq!(deadline(&host), LATE);
+    assert_eq!(host.0.boot(), "A 1 fell back");
+    assert_eq!(deadline(&host), NONE);
+    let host = turned();
+    host.0.promote();
+    assert_eq!(deadline(&host), NONE);
+    // Without it nothing tells.
+    let host = turned();
+    fs::rename(host.file("efi"), host.file("away")).unwrap();
+    assert_eq!(deadline(&host), NONE);
+}
+
 /// Where the other slot comes first for another reason than a trial, boot success is enough.
 #[test]
 fn a_boot_that_got_to_its_success_has_no_deadline() {
     let host = on_trial();
     // As systemd's kexec leaves it: the loader's variables name the slot before.
+    let journald = Journald::of(&host.0.path());
     let path = host.file("proc/cmdline");
     let line = fs::read_to_string(&path).unwrap();
     for (slot, before) in [("a", NONE), ("b", LATE)] {
@@ -78,6 +111,9 @@ fn a_boot_that_got_to_its_success_has_no_deadline() {
     }
     let failed = host.file("efi/EFI/flipside/failed.json");
     assert!(!failed.exists(), "a kexec proves nothing, and fails nothing");
+    let told = journald.entries();
+    let started = told.iter().find(|e| e["MESSAGE_ID"] == Kind::TrialStarted.message_id());
+    assert_eq!(started, None, "a kexec begins no trial");
     assert_eq!(host.0.promote(), flipside::update::Promotion::ByKexec);
     assert_eq!(deadline(&host), NONE);
     // The mark is this boot's.

@@ -117,6 +117,8 @@ fn the_reboot_that_is_due_follows_every_run_of_the_timer() {
     for when in ["OnSuccess", "OnFailure"] {
         assert!(text.contains(&format!("\n{when}=flipside-reboot-window.service\n")), "{when}");
     }
+    // It tells that unit so that it was stopped.
+    assert!(text.contains("\nSuccessExitStatus=75\n"), "{text}");
 }
 
 #[test]

@@ -154,6 +154,22 @@ fn sigterm_stops_cleanly_says_what_is_left_and_the_next_run_goes_on() {
     }
 }
 
+/// The unit behind the timer's tells by it that somebody stopped the run.
+#[test]
+fn a_run_of_the_timer_that_is_stopped_ends_with_a_status_of_its_own() {
+    let stage = Stage::new("sigterm-automatic");
+    let mut child = stage.command().arg("--automatic").spawn().unwrap();
+    let mut events = BufReader::new(child.stdout.take().unwrap());
+    wait_until(&mut events, 50_000);
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    events.read_to_end(&mut Vec::new()).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(75));
+    // Deferred by itself it ends like any other.
+    let settings = stage.host.file("etc/flipside/flipside.toml.d/60-off.toml");
+    std::fs::write(settings, "[update]\nautomatic = \"off\"\n").unwrap();
+    assert!(stage.command().arg("--automatic").status().unwrap().success());
+}
+
 #[test]
 fn sigkill_leaves_what_the_next_run_goes_on_with() {
     for (n, enough) in [0, 500_000].into_iter().enumerate() {

@@ -119,6 +119,11 @@ impl ProgramHost {
     /// Runs `script` with a mount namespace of its own, in which any user may mount, and
     /// `flipside update` at its end. `None`, with a message, where the kernel allows none.
     pub fn update_with_mounts(&self, script: &str) -> Option<Command> {
+        self.with_mounts(&format!("{script}; exec \"$2\" -q --root \"$1\" update"))
+    }
+
+    /// Runs `script` alone: in this host's directory, `$1`, with the program as `$2`.
+    pub fn with_mounts(&self, script: &str) -> Option<Command> {
         let unshare = ["--user", "--map-root-user", "--mount"];
         let probe = Command::new("unshare").args(unshare).arg("true").output();
         if !probe.is_ok_and(|output| output.status.success()) {
@@ -126,7 +131,7 @@ impl ProgramHost {
             return None;
         }
         let mut command = Command::new("unshare");
-        let script = format!("set -e; cd \"$1\"; {script}; exec \"$2\" -q --root \"$1\" update");
+        let script = format!("set -e; cd \"$1\"; {script}");
         command.args(unshare).args(["sh", "-c", &script, "sh"]).arg(self.0.path());
         command.arg(env!("CARGO_BIN_EXE_flipside"));
         Some(command)

@@ -34,9 +34,10 @@ pub fn esp_hint(variables: &Variables) -> Result<Option<Uuid>, EfiError> {
     Ok(None)
 }
 
-/// The facts, in the order in which they count: `StubImageIdentifier`, `LoaderEntrySelected`,
-/// `LoaderImageIdentifier`, `BootCurrent`. What is said of another partition than `esp` names
-/// no slot. `esp_directory` is where the partition is mounted.
+/// The facts: `StubImageIdentifier`, `LoaderEntrySelected`, `LoaderImageIdentifier`,
+/// `BootCurrent`. What is said of another partition than `esp` names no slot; nor does what a
+/// loader, or the stub of systemd 252, has left of an attempt that failed, where the firmware then
+/// booted the other slot by itself. `esp_directory` is where the partition is mounted.
 ///
 /// # Errors
 /// [`EfiError::Read`].
@@ -46,6 +47,8 @@ pub fn evidence(
     esp_directory: &Path,
 ) -> Result<Vec<Fact>, EfiError> {
     let mut facts = Vec::new();
+    let booted = boot_current(variables, esp)?;
+    let booted_slot = booted.as_ref().and_then(|(_, slot)| *slot);
     for (name, partition_name) in [
         ("StubImageIdentifier", "StubDevicePartUUID"),
         ("LoaderEntrySelected", "LoaderDevicePartUUID"),
@@ -61,9 +64,13 @@ pub fn evidence(
         if !is_here {
             fact.push_str(" on another partition");
         }
-        facts.push((fact, slot.filter(|_| is_here)));
+        let is_left = name.starts_with("Loader") && booted_slot.is_some_and(|s| Some(s) != slot);
+        if is_left && slot.is_some() {
+            fact.push_str(", of an attempt before this boot");
+        }
+        facts.push((fact, slot.filter(|_| is_here && !is_left)));
     }
-    facts.extend(boot_current(variables, esp)?);
+    facts.extend(booted);
     Ok(facts)
 }
 

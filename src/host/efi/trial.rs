@@ -43,13 +43,20 @@ pub fn boot_facts(
         (None, Some((partition, _))) => *partition,
         (None, None) => return Ok(BootFacts { running: None, first: None, counted }),
     };
-    let mut named = Vec::new();
-    for name in ["StubImageIdentifier", "LoaderImageIdentifier"] {
-        named.extend(loader_text(variables, name)?.and_then(|path| slot_of(&FilePath::new(path))));
-    }
-    named.extend(loader_text(variables, "LoaderEntrySelected")?.and_then(|id| slot_of_entry(&id)));
     let is_here = |(partition, slot): (Uuid, Option<Slot>)| slot.filter(|_| partition == esp);
-    named.extend(current.and_then(is_here));
+    let by_firmware = current.and_then(is_here);
+    let by_file = |name: &str| -> Result<Option<Slot>, EfiError> {
+        Ok(loader_text(variables, name)?.and_then(|path| slot_of(&FilePath::new(path))))
+    };
+    let mut named = Vec::new();
+    named.extend(by_file("StubImageIdentifier")?);
+    named.extend(by_firmware);
+    // They stay where what they tell of did not start and the firmware went on to an entry of its own.
+    if by_firmware.is_none() {
+        named.extend(by_file("LoaderImageIdentifier")?);
+        let selected = loader_text(variables, "LoaderEntrySelected")?;
+        named.extend(selected.and_then(|id| slot_of_entry(&id)));
+    }
     let running = named.first().copied().filter(|slot| named.iter().all(|other| other == slot));
     // Of the node only the GUID tells one partition from another.
     let node = PartitionNode { number: 0, start_lba: 0, size_lba: 0, uuid: esp };

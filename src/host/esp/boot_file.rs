@@ -68,7 +68,7 @@ impl Esp {
         if self.boot_file(slot)? == BootFileState::Bootable {
             self.make_unbootable_and_remove(slot)?;
         }
-        self.check_room(slot, size)?;
+        self.make_room(slot, size)?;
         let path = self.path(&name);
         let directory = path.parent().unwrap_or(&self.directory);
         self.durable.make_directory(directory).map_err(failed)?;
@@ -96,19 +96,34 @@ impl Esp {
     }
 
     /// Whether a boot file of `size` bytes has room for `slot`, taking into account what its
-    /// present one occupies. For the preflight.
+    /// present one occupies, and remnants that would be removed for it. For the preflight.
     ///
     /// # Errors
     /// [`EspError::Full`], [`EspError::Read`].
     pub fn check_room(&self, slot: Slot, size: u64) -> Result<(), EspError> {
-        let name = Self::boot_file_name(slot);
-        let present = std::fs::metadata(self.path(&name)).map_or(0, |m| m.len());
-        let needed = size.saturating_sub(present).saturating_add(RESERVE);
+        let needed = self.needed(slot, size);
         let free = self.free_bytes()?;
-        if free < needed {
-            return Err(EspError::Full { file: name, free, needed });
+        match free < needed && free.saturating_add(self.salvaged_bytes()) < needed {
+            true => Err(EspError::Full { file: Self::boot_file_name(slot), free, needed }),
+            false => Ok(()),
+        }
+    }
+
+    /// The same, and removes those remnants where it takes that.
+    fn make_room(&self, slot: Slot, size: u64) -> Result<(), EspError> {
+        self.check_room(slot, size)?;
+        if self.free_bytes()? < self.needed(slot, size) {
+            self.remove_salvaged();
+            return self.check_room(slot, size);
         }
         Ok(())
+    }
+
+    /// What a boot file of `size` bytes takes besides what the one of `slot` has.
+    fn needed(&self, slot: Slot, size: u64) -> u64 {
+        let present = self.path(&Self::boot_file_name(slot));
+        let present = std::fs::metadata(present).map_or(0, |m| m.len());
+        size.saturating_sub(present).saturating_add(RESERVE)
     }
 }
 

@@ -15,6 +15,7 @@ mod installed;
 mod loader;
 mod loader_entry;
 mod program;
+mod salvaged;
 mod slot_files;
 mod small_file;
 

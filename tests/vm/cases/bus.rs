@@ -41,7 +41,8 @@ pub fn run(bench: &Bench<'_>) -> Result<()> {
     reads(&mut machine)?;
     is_refused(&mut machine)?;
     hears_of_an_update(&mut machine)?;
-    ends_when_idle(&mut machine)
+    ends_when_idle(&mut machine)?;
+    is_quiet_without_a_bus(&mut machine)
 }
 
 fn property(machine: &mut Machine, name: &str) -> Result<String> {
@@ -143,6 +144,18 @@ fn hears_of_an_update(machine: &mut Machine) -> Result<()> {
     {
         ensure!(signals.contains(told), "nobody is told of {told}: {signals}");
     }
+    Ok(())
+}
+
+/// What would tell the bus of changes is not even started, and so does not fail.
+fn is_quiet_without_a_bus(machine: &mut Machine) -> Result<()> {
+    machine.run(
+        "systemctl mask --runtime dbus.socket dbus.service\n\
+         systemctl stop dbus.socket dbus.service; rm -f /run/dbus/system_bus_socket\n\
+         systemctl restart flipside-dbus.path && touch /run/flipside/status.json && sleep 2",
+    )?;
+    let state = machine.ask("systemctl is-active flipside-dbus.path")?.text;
+    ensure!(state.trim() == "inactive", "without a bus flipside-dbus.path is {state}");
     Ok(())
 }
 

@@ -10,6 +10,9 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
 
+/// What a directory entry takes at least.
+const ENTRY: usize = 32;
+
 /// Files by their path in lower case, with `/` between.
 pub type Files = BTreeMap<String, Vec<u8>>;
 
@@ -41,8 +44,10 @@ fn fsck(scratch: &Path) -> Result<PathBuf> {
 /// Every file of the file system in `bytes`.
 ///
 /// # Errors
-/// It cannot be read.
+/// It cannot be read; it has more in it than it has room for, as where clusters or directories
+/// lead back to themselves.
 pub fn files(bytes: Vec<u8>) -> Result<Files> {
+    let mut room = bytes.len();
     let fat = fatfs::FileSystem::new(Cursor::new(bytes), fatfs::FsOptions::new())?;
     let mut files = Files::new();
     let mut pending = vec![(String::new(), fat.root_dir())];
@@ -54,11 +59,16 @@ pub fn files(bytes: Vec<u8>) -> Result<Files> {
                 continue;
             }
             let inside = format!("{path}{}", name.to_lowercase());
+            room = room.checked_sub(ENTRY).with_context(|| format!("no end at {inside}"))?;
             if entry.is_dir() {
                 pending.push((format!("{inside}/"), entry.to_dir()));
             } else {
                 let mut content = Vec::new();
-                entry.to_file().read_to_end(&mut content).with_context(|| inside.clone())?;
+                let limit = room as u64 + 1;
+                entry.to_file().take(limit).read_to_end(&mut content).context(inside.clone())?;
+                room = room
+                    .checked_sub(content.len())
+                    .with_context(|| format!("{inside} has more bytes than the partition"))?;
                 files.insert(inside, content);
             }
         }
