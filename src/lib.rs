@@ -15,6 +15,7 @@ pub mod health;
 pub mod host;
 pub mod image;
 pub mod install;
+pub mod moment;
 pub mod os_release;
 pub mod overlay;
 pub mod pe;

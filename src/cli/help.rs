@@ -8,7 +8,10 @@ use super::Cli;
 
 /// The groups, in the order in which people meet them.
 const GROUPS: [(&str, &[&str]); 5] = [
-    ("Follow the tag", &["check", "update", "reboot", "status", "history"]),
+    (
+        "Follow the tag",
+        &["check", "update", "reboot", "status", "history", "hold", "unhold", "switch"],
+    ),
     ("Look after the slots", &["promote", "rollback", "release", "verify"]),
     ("Ask before an update", &["hooks"]),
     ("Run by the system", &["health", "trial-deadline", "dbus-service"]),

@@ -25,6 +25,7 @@ mod disk;
 mod explain;
 mod health;
 mod history;
+mod hold;
 mod hooks;
 #[cfg(feature = "publish")]
 mod image;
@@ -37,6 +38,7 @@ mod session;
 #[cfg(feature = "sim")]
 mod sim;
 mod status;
+mod switch;
 mod trial_deadline;
 mod update;
 mod verify;
@@ -83,6 +85,9 @@ enum Command {
     Rollback(rollback::Args),
     Reboot(reboot::Args),
     Release(release::Args),
+    Hold(hold::Hold),
+    Unhold(hold::Unhold),
+    Switch(switch::Args),
     Verify(verify::Args),
     Health(health::Args),
     TrialDeadline(trial_deadline::Args),
@@ -117,6 +122,9 @@ fn run(command: Command, global: &Global) -> Result {
         Command::Health(args) => health::run(args, global),
         Command::TrialDeadline(args) => trial_deadline::run(args, global),
         Command::Release(args) => release::run(args, global),
+        Command::Hold(args) => hold::hold(args, global),
+        Command::Unhold(args) => hold::unhold(args, global),
+        Command::Switch(args) => switch::run(args, global),
         Command::Hooks(args) => hooks::run(args, global),
         Command::Labels(args) => labels::run(args, global),
         #[cfg(feature = "dbus")]

@@ -35,6 +35,15 @@ pub enum ConfigError {
         #[source]
         source: io::Error,
     },
+    /// A drop-in that cannot be written or removed.
+    #[error("cannot write the configuration in {}", path.display())]
+    Unwritable {
+        /// The drop-in.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// A file that is no TOML.
     #[error("{place}: {reason}")]
     Syntax {
@@ -89,6 +98,7 @@ impl Coded for ConfigError {
     fn code(&self) -> &'static str {
         match self {
             Self::Unreadable { .. } => "config-unreadable",
+            Self::Unwritable { .. } => "config-unwritable",
             Self::Syntax { .. } => "config-syntax",
             Self::UnknownKey { .. } => "config-unknown-key",
             Self::Invalid { .. } | Self::Malformed { .. } | Self::Contradiction { .. } => {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use toml::de::DeValue;
 
 use super::units;
+use crate::moment::{Moment, NoMoment};
 use crate::window::{Window, WindowError};
 
 /// What a key takes.
@@ -14,6 +15,8 @@ use crate::window::{Window, WindowError};
 pub(super) enum Kind {
     /// Text of one line.
     Text,
+    /// Text of one line; empty for none.
+    Line,
     /// Text of one line without white space, not empty.
     Word,
     /// An absolute path; empty for none.
@@ -34,6 +37,8 @@ pub(super) enum Kind {
     Wait,
     /// A list of windows of time.
     Windows,
+    /// A day, or a moment with its zone; empty for none.
+    Moment,
     /// A number of bytes above zero; empty for none.
     Size,
     /// One of these words.
@@ -50,6 +55,7 @@ pub(super) enum Value {
     Duration(Duration),
     Size(u64),
     Windows(Vec<Window>),
+    Moment(Moment),
 }
 
 /// Every key; `*` stands for any name.
@@ -65,8 +71,13 @@ pub(super) const KEYS: &[(&str, Kind)] = &[
     ("update.automatic", Kind::Choice(&["off", "check", "install"])),
     ("update.allow_downgrade", Kind::Flag),
     ("update.read_back", Kind::Flag),
+    ("update.windows", Kind::Windows),
+    ("update.hold", Kind::Flag),
+    ("update.hold_until", Kind::Moment),
+    ("update.hold_reason", Kind::Line),
     ("host.esp", Kind::PathOrAuto),
     ("host.disk", Kind::PathOrAuto),
+    ("host.compatible", Kind::Words),
     ("host.slots.a", Kind::Text),
     ("host.slots.b", Kind::Text),
     ("host.payloads.*.a", Kind::Text),
@@ -75,6 +86,7 @@ pub(super) const KEYS: &[(&str, Kind)] = &[
     ("trial.deadline", Kind::Duration),
     ("trial.attempts", Kind::Count),
     ("health.timeout", Kind::Duration),
+    ("policy.min_version", Kind::Line),
     ("policy.hooks.timeout", Kind::Duration),
     ("reboot.strategy", Kind::Choice(&["none", "immediate", "window"])),
     ("reboot.windows", Kind::Windows),
@@ -149,6 +161,7 @@ impl Kind {
     pub(super) fn expected(self) -> String {
         match self {
             Self::Text => "text that is not empty, on one line".to_owned(),
+            Self::Line => "text on one line, or \"\"".to_owned(),
             Self::Word => "text without white space that is not empty".to_owned(),
             Self::Path => "an absolute path, or \"\"".to_owned(),
             Self::PathOrAuto => "an absolute path, or \"auto\"".to_owned(),
@@ -161,6 +174,7 @@ impl Kind {
             Self::Windows => {
                 "a list of windows such as \"Sat,Sun 22:00 2h Europe/Berlin\"".to_owned()
             }
+            Self::Moment => format!("{NoMoment}, or \"\""),
             Self::Size => "a number of bytes above zero such as \"2MiB\", or \"\"".to_owned(),
             Self::Choice(words) => {
                 let quoted: Vec<String> = words.iter().map(|word| format!("{word:?}")).collect();
@@ -178,6 +192,7 @@ impl Kind {
         let text = value.as_str();
         match self {
             Self::Text => text.filter(|text| is_line(text)).map(own),
+            Self::Line => text.filter(|text| text.is_empty() || is_line(text)).map(own),
             Self::Word => text.filter(|text| is_word(text)).map(own),
             Self::Path => text.filter(|text| text.is_empty() || is_path(text)).map(own),
             Self::PathOrAuto => text.filter(|text| *text == "auto" || is_path(text)).map(own),
@@ -197,6 +212,8 @@ impl Kind {
             }
             Self::Wait => units::duration(text?).map(Value::Duration),
             Self::Windows => windows(value)?.ok().map(Value::Windows),
+            Self::Moment if text == Some("") => Some(Value::Text(String::new())),
+            Self::Moment => moment(value).map(Value::Moment),
             Self::Size if text == Some("") => Some(Value::Text(String::new())),
             Self::Size => units::size(text?).filter(|size| *size > 0).map(Value::Size),
             Self::Choice(words) => text.filter(|text| words.contains(text)).map(own),
@@ -217,6 +234,15 @@ fn windows(value: &DeValue<'_>) -> Option<Result<Vec<Window>, WindowError>> {
     let DeValue::Array(items) = value else { return None };
     let texts: Option<Vec<&str>> = items.iter().map(|item| item.get_ref().as_str()).collect();
     Some(texts?.into_iter().map(str::parse).collect())
+}
+
+/// Also TOML's own dates and times, as far as they have a zone.
+fn moment(value: &DeValue<'_>) -> Option<Moment> {
+    match value {
+        DeValue::String(text) => text.parse().ok(),
+        DeValue::Datetime(time) => time.to_string().parse().ok(),
+        _ => None,
+    }
 }
 
 fn own(text: &str) -> Value {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::fragment::Fragment;
 use super::merged::Merged;
-use super::{Config, ConfigError};
+use super::{Config, ConfigError, Place};
 use crate::host::Root;
 use crate::overlay::{self, LEVELS, Unreadable};
 
@@ -30,13 +30,15 @@ impl Config {
     /// # Errors
     /// [`ConfigError`]; a mistake anywhere refuses the whole configuration.
     pub fn load(root: &Root) -> Result<Self, ConfigError> {
-        let mut merged = Merged::default();
-        for file in Self::files(root)? {
-            let bytes = read(&file)
-                .map_err(|source| ConfigError::Unreadable { path: file.clone(), source })?;
-            merged.overlay(Fragment::parse(&file, &bytes)?);
-        }
-        merged.validate()
+        merge(root)?.validate()
+    }
+
+    /// Where `key` is set on the host below `root`, in the file that counts; `None` for a default.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn place_of(root: &Root, key: &str) -> Result<Option<Place>, ConfigError> {
+        Ok(merge(root)?.place(key))
     }
 
     /// The files that [`Config::load`] reads, in that order.
@@ -62,6 +64,16 @@ impl Config {
         merged.overlay(Fragment::parse(file, bytes)?);
         merged.validate()
     }
+}
+
+fn merge(root: &Root) -> Result<Merged, ConfigError> {
+    let mut merged = Merged::default();
+    for file in Config::files(root)? {
+        let bytes =
+            read(&file).map_err(|source| ConfigError::Unreadable { path: file.clone(), source })?;
+        merged.overlay(Fragment::parse(&file, &bytes)?);
+    }
+    Ok(merged)
 }
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {

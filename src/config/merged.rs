@@ -12,6 +12,8 @@ use super::{
     Automatic, Backend, Boot, Config, ConfigError, Health, Hooks, HostConfig, Place, Policy,
     Reboot, RebootStrategy, SlotLabels, Track, Trial, Update,
 };
+use crate::policy::hold::Hold;
+use crate::window::Window;
 
 /// Of each key the setting of the file that was taken last. Lists are replaced as a whole.
 #[derive(Debug, Default)]
@@ -75,6 +77,18 @@ impl Merged {
         }
     }
 
+    fn windows(&self, key: &str) -> Vec<Window> {
+        match self.value(key) {
+            Some(Value::Windows(windows)) => windows.clone(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Where `key` was set last.
+    pub(super) fn place(&self, key: &str) -> Option<Place> {
+        self.0.get(key).map(|setting| setting.place.clone())
+    }
+
     /// Checks what no single setting shows, and gives every other key its default.
     pub(super) fn validate(&self) -> Result<Config, ConfigError> {
         let config = Config {
@@ -90,6 +104,7 @@ impl Merged {
             trial: self.trial(),
             health: Health { timeout: self.duration("health.timeout", Health::default().timeout) },
             policy: Policy {
+                min_version: self.text("policy.min_version"),
                 hooks: Hooks {
                     timeout: self.duration("policy.hooks.timeout", Hooks::default().timeout),
                 },
@@ -130,6 +145,14 @@ impl Merged {
             },
             allow_downgrade: self.flag("update.allow_downgrade", default.allow_downgrade),
             read_back: self.flag("update.read_back", default.read_back),
+            windows: self.windows("update.windows"),
+            hold: self.flag("update.hold", false).then(|| Hold {
+                until: match self.value("update.hold_until") {
+                    Some(Value::Moment(until)) => Some(until.clone()),
+                    _ => None,
+                },
+                reason: self.text("update.hold_reason"),
+            }),
         }
     }
 
@@ -152,6 +175,7 @@ impl Merged {
         Ok(HostConfig {
             esp: self.path("host.esp"),
             disk: self.path("host.disk"),
+            compatible: self.texts("host.compatible"),
             slots: SlotLabels {
                 a: self.text("host.slots.a").unwrap_or(slots.a),
                 b: self.text("host.slots.b").unwrap_or(slots.b),
@@ -181,10 +205,7 @@ impl Merged {
                 Some("window") => RebootStrategy::Window,
                 _ => RebootStrategy::None,
             },
-            windows: match self.value("reboot.windows") {
-                Some(Value::Windows(windows)) => windows.clone(),
-                _ => default.windows,
-            },
+            windows: self.windows("reboot.windows"),
             notice: self.duration("reboot.notice", default.notice),
             kexec: self.flag("reboot.kexec", default.kexec),
         };

@@ -8,8 +8,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::host::Slot;
+use crate::policy::hold::Hold;
 use crate::window::Window;
 
+pub mod drop_in;
 mod error;
 mod fragment;
 mod keys;
@@ -84,11 +86,21 @@ pub struct Update {
     pub allow_downgrade: bool,
     /// `update.read_back`: read everything back from the medium before it may boot.
     pub read_back: bool,
+    /// `update.windows`: when the timer may install; empty is any time.
+    pub windows: Vec<Window>,
+    /// `update.hold`: no automatic updates for a while.
+    pub hold: Option<Hold>,
 }
 
 impl Default for Update {
     fn default() -> Self {
-        Self { automatic: Automatic::default(), allow_downgrade: false, read_back: true }
+        Self {
+            automatic: Automatic::default(),
+            allow_downgrade: false,
+            read_back: true,
+            windows: Vec::new(),
+            hold: None,
+        }
     }
 }
 
@@ -99,6 +111,8 @@ pub struct HostConfig {
     pub esp: Option<PathBuf>,
     /// `host.disk`: the disk with the slots; `None` is `"auto"`, the one that holds the ESP.
     pub disk: Option<PathBuf>,
+    /// `host.compatible`: what this host is, for images that are for some hosts only.
+    pub compatible: Vec<String>,
     /// `host.slots`: GPT labels of the `system` payload's partitions.
     pub slots: SlotLabels,
     /// `host.payloads`: further payloads and the labels of their partitions.
@@ -129,6 +143,7 @@ impl Default for HostConfig {
         Self {
             esp: None,
             disk: None,
+            compatible: Vec::new(),
             slots: SlotLabels { a: "system-a".to_owned(), b: "system-b".to_owned() },
             payloads: BTreeMap::new(),
         }
@@ -183,6 +198,8 @@ impl Default for Health {
 /// `[policy]`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Policy {
+    /// `policy.min_version`: nothing lower is installed.
+    pub min_version: Option<String>,
     /// `[policy.hooks]`.
     pub hooks: Hooks,
 }

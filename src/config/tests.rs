@@ -51,8 +51,15 @@ fn every_key_reaches_its_setting() {
         track.client_key = "/etc/key.pem"
         track.auth_file = "/etc/auth.json"
         track.max_rate = "2MiB"
-        update = { automatic = "check", allow_downgrade = true, read_back = false }
+        update.automatic = "check"
+        update.allow_downgrade = true
+        update.read_back = false
+        update.windows = ["Sat 01:00 2h"]
+        update.hold = true
+        update.hold_until = 2026-12-01
+        update.hold_reason = "a fair"
         boot.backend = "systemd-boot"
+        policy.min_version = "2026.11"
         policy.hooks.timeout = "1s"
         reboot.strategy = "window"
         reboot.windows = ["Sat,Sun 22:00 2h Europe/Berlin", "Mon..Fri 03:00 1h 30min"]
@@ -61,6 +68,7 @@ fn every_key_reaches_its_setting() {
         [host]
         esp = "/efi"
         disk = "/dev/sda"
+        compatible = ["acme-edge", "acme-edge-2"]
         slots.a = "one"
         slots.b = "two"
         payloads.verity = { a = "v1", b = "v2" }
@@ -85,10 +93,20 @@ fn every_key_reaches_its_setting() {
             auth_file: Some("/etc/auth.json".into()),
             max_rate: Some(2 << 20),
         },
-        update: Update { automatic: Automatic::Check, allow_downgrade: true, read_back: false },
+        update: Update {
+            automatic: Automatic::Check,
+            allow_downgrade: true,
+            read_back: false,
+            windows: vec!["Sat 01:00 2h".parse().unwrap()],
+            hold: Some(Hold {
+                until: Some("2026-12-01".parse().unwrap()),
+                reason: Some("a fair".into()),
+            }),
+        },
         host: HostConfig {
             esp: Some("/efi".into()),
             disk: Some("/dev/sda".into()),
+            compatible: vec!["acme-edge".into(), "acme-edge-2".into()],
             slots: labels("one", "two"),
             payloads: [
                 ("verity".to_owned(), labels("v1", "v2")),
@@ -99,7 +117,10 @@ fn every_key_reaches_its_setting() {
         boot: Boot { backend: Backend::SystemdBoot },
         trial: Trial { deadline: Duration::from_secs(93_600), attempts: 3 },
         health: Health { timeout: Duration::from_secs(300) },
-        policy: Policy { hooks: Hooks { timeout: Duration::from_secs(1) } },
+        policy: Policy {
+            min_version: Some("2026.11".into()),
+            hooks: Hooks { timeout: Duration::from_secs(1) },
+        },
         reboot: Reboot {
             strategy: RebootStrategy::Window,
             windows: vec![

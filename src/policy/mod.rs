@@ -10,10 +10,13 @@
 use serde::{Deserialize, Serialize};
 
 pub mod document;
+pub mod floor;
+pub mod hold;
 pub mod hooks;
 pub mod rollout;
 pub mod route;
 mod rule;
+pub mod update_window;
 pub mod version;
 
 pub use rule::{Explanation, Rule, Ruling};

@@ -84,6 +84,7 @@ pub(super) fn full() -> Status {
             attempts: 2,
         }],
         held: Some(Digest::of(b"held")),
+        hold: Some(HoldStatus { until: Some(before(-48)), reason: Some("a trade fair".into()) }),
         boot_order: vec![
             entry("0001", "Acme OS A", BootTarget::SlotA),
             entry("0002", "Acme OS B", BootTarget::SlotB),

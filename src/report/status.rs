@@ -48,6 +48,9 @@ pub struct Status {
     pub failed: Vec<Failed>,
     /// The digest that a rollback left: not installed again until the tag moves.
     pub held: Option<Digest>,
+    /// That automatic updates are paused, and until when.
+    #[serde(default)]
+    pub hold: Option<HoldStatus>,
     /// The firmware's boot order, first to last.
     pub boot_order: Vec<BootEntry>,
     /// The entry that boots once at the next boot (`BootNext`): four hex digits.
@@ -200,6 +203,15 @@ pub struct PolicyStatus {
     pub time: Timestamp,
     /// What each said that was asked, in their order.
     pub rulings: Vec<RulingStatus>,
+}
+
+/// A pause of automatic updates (`flipside hold`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HoldStatus {
+    /// Until when; `None`: until somebody lifts it.
+    pub until: Option<Timestamp>,
+    /// Why, for people.
+    pub reason: Option<String>,
 }
 
 /// What one rule saw and said.
@@ -371,6 +383,7 @@ impl Status {
             last_error: None,
             failed: Vec::new(),
             held: None,
+            hold: None,
             boot_order: Vec::new(),
             boot_next: None,
             reboot_required: false,

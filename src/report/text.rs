@@ -62,6 +62,7 @@ impl Page<'_> {
         self.next();
         self.run();
         self.checked();
+        self.hold();
         self.trouble();
         self.boots();
         self.lines.join("\n")
@@ -249,6 +250,15 @@ impl Page<'_> {
         }
     }
 
+    fn hold(&mut self) {
+        if let Some(hold) = &self.status.hold {
+            let until = hold.until.map(|time| format!(", over {}", until(time, self.now)));
+            let reason = hold.reason.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+            let text = format!("automatic updates are held{}{reason}", until.unwrap_or_default());
+            self.said("hold", Tone::Waiting, &text);
+        }
+    }
+
     fn boots(&mut self) {
         let status = self.status;
         let name = |number: &str| {
@@ -315,6 +325,7 @@ mod tests {
             last_error: None,
             failed: Vec::new(),
             held: None,
+            hold: None,
             progress: None,
             ..full()
         }
@@ -360,6 +371,7 @@ boots     slot B once, then slot A, slot B, UiApp";
             "deferred  hook 50-maintenance: until 18:00 [hook-deferred] (60 min ago)",
             "error     the tag does not exist [not-found] (26 h ago)",
             "now       writing",
+            "hold      automatic updates are held, over in 2 days: a trade fair",
         ] {
             assert!(shown.lines().any(|shown| shown == line), "{line}\n{shown}");
         }

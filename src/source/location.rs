@@ -68,6 +68,25 @@ fn path_and_tag(text: &str, rest: &str) -> Result<(PathBuf, Option<String>), Sou
     Ok((PathBuf::from(path), tag))
 }
 
+impl Location {
+    /// What `text` names for who follows this: another location, or a tag or digest alone, which
+    /// is another one of the same place.
+    ///
+    /// # Errors
+    /// [`SourceError::ReferenceInvalid`].
+    pub fn with_name(&self, text: &str) -> Result<Self, SourceError> {
+        if !is_tag(text) && text.parse::<Digest>().is_err() {
+            return text.parse();
+        }
+        let tag = Some(text.to_owned());
+        Ok(match self {
+            Self::Registry(reference) => Self::Registry(reference.sibling(text)?),
+            Self::Layout { directory, .. } => Self::Layout { directory: directory.clone(), tag },
+            Self::Archive { file, .. } => Self::Archive { file: file.clone(), tag },
+        })
+    }
+}
+
 impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (kind, path, tag) = match self {
@@ -86,6 +105,26 @@ impl fmt::Display for Location {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_tag_alone_is_another_one_of_the_same_place() {
+        let digest = Digest::of(b"x").to_string();
+        let pinned = format!("r.example/a/b@{digest}");
+        for (followed, text, expected) in [
+            ("r.example/a/b:x", "y", "r.example/a/b:y"),
+            ("r.example/a/b:x", &digest, &pinned),
+            ("r.example/a/b:x", "s.example/c:y", "s.example/c:y"),
+            ("oci:/srv/a:x", "y", "oci:/srv/a:y"),
+            ("oci-archive:/srv/a.tar", "y", "oci-archive:/srv/a.tar:y"),
+            ("oci:/srv/a:x", "oci:/srv/b:x", "oci:/srv/b:x"),
+        ] {
+            let location: Location = followed.parse().unwrap();
+            assert_eq!(location.with_name(text).unwrap().to_string(), expected, "{text}");
+        }
+        let location: Location = "r.example/a/b:x".parse().unwrap();
+        assert!(location.with_name("https://r.example/a").is_err());
+        assert!(location.with_name("").is_err());
+    }
 
     #[test]
     fn locations_are_read_and_written_alike() {

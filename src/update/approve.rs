@@ -10,12 +10,15 @@ use super::situation::Situation;
 use super::status::{note_check, note_rulings};
 use super::{Run, UpdateError};
 use crate::code::Severity;
-use crate::host::Slot;
+use crate::host::{Clock, Slot};
 use crate::image::{Digest, Image};
-use crate::policy::{Decision, Explanation, Initiative, Rule, Ruling, hooks};
+use crate::policy::floor::{self, Floor};
+use crate::policy::{Decision, Explanation, Initiative, Rule, Ruling, hold, hooks, update_window};
 use crate::printable;
+use crate::reboot::zone_of;
 use crate::report::progress::{Event, Phase};
 use crate::source::Source;
+use crate::window::Windows;
 
 /// The most characters that a ruling shows of what it went by.
 const SHOWN: usize = 200;
@@ -90,10 +93,13 @@ type Found = (Course, Option<Image>, Option<Vec<hooks::Answer>>);
 impl Asked<'_> {
     /// The order of the rules, as it is read.
     fn ask(&mut self) -> Result<Found, UpdateError> {
-        let Offer { situation, source, tag, .. } = self.offer;
+        let Offer { run, initiative, situation, source, tag, .. } = self.offer;
         let course = decide(situation, tag);
         self.note(None, &course);
         self.host(&course, tag);
+        for (rule, (saw, decision)) in ask_of_the_time(run, *initiative) {
+            self.put(rule, &saw, decision);
+        }
         if !matches!(course, Course::Install | Course::Arm) || !self.goes_on() {
             return Ok((course, None, None));
         }
@@ -110,6 +116,8 @@ impl Asked<'_> {
         if !matches!(course, Course::Install | Course::Arm) || !self.goes_on() {
             return Ok((course, image, None));
         }
+        let new = image.as_ref().map_or(situation.target_slot().version(), Image::version);
+        self.version(new);
         // Whatever costs more than a look comes last, and only where all else allows it.
         let may_ask_hooks =
             self.depth != Depth::Check && self.explanation.first_refusal().is_none();
@@ -146,6 +154,19 @@ impl Asked<'_> {
         self.put(Rule::Host, &format!("{saw}, the tag names {}", digest.short()), decision);
     }
 
+    /// What the other slot holds is no part of it: a version that fell back, or that a rollback
+    /// left, raises no floor.
+    fn version(&mut self, new: &str) {
+        let Offer { run, situation, .. } = self.offer;
+        let floor = Floor {
+            running: situation.running_slot().record.as_ref().map(|r| r.version.as_str()),
+            minimum: run.config.policy.min_version.as_deref(),
+            allow_downgrade: run.config.update.allow_downgrade,
+        };
+        let (saw, decision) = floor::decide(new, &floor);
+        self.put(Rule::Version, &saw, decision);
+    }
+
     fn hooks(&mut self, image: Option<&Image>) -> Result<Vec<hooks::Answer>, UpdateError> {
         let Offer { run, initiative, situation, .. } = self.offer;
         run.progress.event(Event::Phase(Phase::Hooks));
@@ -160,6 +181,26 @@ impl Asked<'_> {
         self.put(Rule::HostHooks, &saw, hooks::decide(&answers));
         Ok(answers)
     }
+}
+
+/// The rules that go by the clock alone: asked first, and under the lock again.
+fn ask_of_the_time(run: &Run, initiative: Initiative) -> [(Rule, (String, Decision)); 2] {
+    let (now, zone) = (Clock::of(&run.root).now(), zone_of(&run.root));
+    let settings = &run.config.update;
+    let windows = Windows { windows: &settings.windows, host: &zone };
+    [
+        (Rule::Hold, hold::decide(settings.hold.as_ref(), initiative, now, &zone)),
+        (Rule::UpdateWindow, update_window::decide(windows, initiative, now)),
+    ]
+}
+
+/// Whether the time still allows what it did when the rules were asked: hooks may take theirs.
+///
+/// # Errors
+/// The refusal.
+pub(super) fn time_allows(run: &Run, initiative: Initiative) -> Result<(), Refusal> {
+    let decisions = ask_of_the_time(run, initiative).map(|(_, (_, decision))| decision);
+    decisions.iter().find_map(Refusal::of).map_or(Ok(()), Err)
 }
 
 impl Refusal {

@@ -3,7 +3,7 @@
 //! A run of `flipside check` or `flipside update`: from the tag to an armed slot.
 
 use super::announce;
-use super::approve::{Approval, Depth, Offer, approve, hook_context};
+use super::approve::{Approval, Depth, Offer, approve, hook_context, time_allows};
 use super::course::{Course, Refusal, decide};
 use super::journal::State;
 use super::lock::Lock;
@@ -12,9 +12,10 @@ use super::promote::settle;
 use super::situation::{Aftermath, Situation};
 use super::transaction::{self, Job};
 use super::{Run, UpdateError};
-use crate::host::Slot;
+use crate::host::{Clock, Slot};
 use crate::image::{Digest, Image};
 use crate::policy::{Explanation, Initiative, Rule, hooks};
+use crate::reboot::zone_of;
 use crate::report::progress::{Event, Phase};
 use crate::source::{self, Source};
 
@@ -202,6 +203,10 @@ pub fn update(run: &Run, initiative: Initiative) -> Result<Outcome, UpdateError>
         return Err(changed().into());
     }
     run.stop.check()?;
+    if matches!(course, Course::Install | Course::Arm) {
+        time_allows(run, initiative)?;
+        say_hold(run);
+    }
     let target = situation.target();
     let armed = |version: &str| Outcome::Armed {
         slot: target,
@@ -223,6 +228,15 @@ pub fn update(run: &Run, initiative: Initiative) -> Result<Outcome, UpdateError>
         }
         (Course::Unarm, _) => unarm(&machine, &situation),
         _ => Err(changed().into()),
+    }
+}
+
+/// Only a person gets this far on a host that is held.
+fn say_hold(run: &Run) {
+    let zone = zone_of(&run.root);
+    let hold = run.config.update.hold.as_ref();
+    if let Some(hold) = hold.filter(|hold| hold.holds(Clock::of(&run.root).shows, &zone)) {
+        tracing::warn!("{}; this update goes on, because a person asked for it", hold.text(&zone));
     }
 }
 

@@ -60,7 +60,7 @@ pub use health::health;
 pub use promote::{Promotion, promote};
 pub use release::{release, release_all};
 pub use rollback::{Rollback, rollback};
-pub use status::{finish, finish_check, last_status, status};
+pub use status::{finish, finish_check, last_status, note_settings, status};
 pub use verify::{Verdict, verify};
 
 /// What every run of a command has: settings, the way to the disk, whom to tell, when to stop.

@@ -17,11 +17,11 @@ use crate::host::esp::BootFileState;
 use crate::host::{Root, Slot};
 use crate::image::{Architecture, Digest};
 use crate::policy::{Decision, Explanation};
-use crate::reboot::required;
+use crate::reboot::{required, zone_of};
 use crate::report::motd::{self, Motd};
 use crate::report::status::{
-    Available, BootEntry, BootFile, BootTarget, Check, CheckResult, Failed, PolicyStatus, Problem,
-    RulingStatus, SlotState, SlotStatus, State, Status,
+    Available, Blocked, BootEntry, BootFile, BootTarget, Check, CheckResult, Failed, HoldStatus,
+    PolicyStatus, Problem, RulingStatus, SlotState, SlotStatus, State, Status,
 };
 
 /// The status now: the facts are read, what only a run knows is taken from the last one.
@@ -114,9 +114,26 @@ fn note_error(status: &mut Status, error: &UpdateError) {
     status.note(error.severity(), code, message, time);
 }
 
+/// The settings were changed, by a command that updates nothing.
+pub fn note_settings(run: &Run) {
+    run.follow.change(|status| {
+        let held = |blocked: &mut Blocked| blocked.code == "updates-held";
+        if run.config.update.hold.is_none() {
+            status.blocked.take_if(held);
+        }
+        refresh(run, status);
+    });
+}
+
 fn refresh(run: &Run, status: &mut Status) {
     status.time = Timestamp::now();
     status.follows = run.config.track.image.clone();
+    let zone = zone_of(&run.root);
+    let hold = run.config.update.hold.as_ref().filter(|hold| hold.holds(status.time, &zone));
+    status.hold = hold.map(|hold| HoldStatus {
+        until: hold.until.as_ref().map(|until| until.time(&zone)),
+        reason: hold.reason.clone(),
+    });
     status.host.name = host_name(&run.root);
     status.host.architecture = Architecture::of_this_build().map(|a| a.to_string());
     status.running = Default::default();

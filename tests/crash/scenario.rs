@@ -172,6 +172,7 @@ fn by(backend: Backend) -> Vec<Scenario> {
     add("update, the other slot comes first", host, Action::Update, 'a', &["1", "2", "3"][..], "3");
 
     let host = fresh();
+    host.allow_downgrades();
     host.publish(&version("2"));
     host.arm();
     host.publish(&version("1"));

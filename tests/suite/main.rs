@@ -48,6 +48,8 @@ mod notify;
 mod nvram;
 mod packages;
 mod policy_explain;
+mod policy_time;
+mod policy_versions;
 #[cfg(feature = "dbus")]
 mod reboot;
 mod registry;
@@ -63,6 +65,7 @@ mod sim;
 mod sim_quirks;
 mod status;
 mod status_watch;
+mod switch;
 mod systemd_boot;
 mod transaction;
 mod trial_deadline;

@@ -34,6 +34,7 @@ fn an_update_is_written_armed_tried_and_promoted_and_the_next_goes_to_the_other_
 #[test]
 fn p7_a_digest_fails_after_two_trials_and_can_be_released() {
     let host = TestHost::running(&version("1"));
+    host.allow_downgrades();
     let bad = host.publish(&version("2"));
     for _ in 0..2 {
         assert_eq!(host.arm(), "B 2");

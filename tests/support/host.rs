@@ -84,6 +84,13 @@ impl TestHost {
         image.clone().tag("stable").write(&self.track)
     }
 
+    /// Lets the tag lead to lower versions as well.
+    pub fn allow_downgrades(&self) {
+        let directory = self.file("etc/flipside/flipside.toml.d");
+        std::fs::create_dir_all(&directory).unwrap();
+        std::fs::write(directory.join("20-down.toml"), "update.allow_downgrade = true\n").unwrap();
+    }
+
     /// A run of a command.
     pub fn run(&self) -> Run {
         self.run_with(Durable::new(), |_| {})

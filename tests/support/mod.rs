@@ -21,6 +21,7 @@ pub mod proxy;
 pub mod put;
 pub mod referrers;
 pub mod registry;
+pub mod registry_host;
 pub mod scratch;
 pub mod script;
 pub mod sim_machine;

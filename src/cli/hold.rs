@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! `flipside hold` and `flipside unhold`.
+
+use std::process::ExitCode;
+
+use serde_json::json;
+
+use super::output::print_done;
+use super::{Failure, Global, print, print_json, session};
+use crate::config::drop_in::{self, DropIn};
+use crate::config::{Config, Place};
+use crate::host::Clock;
+use crate::moment::Moment;
+use crate::policy::hold::Hold as Wish;
+use crate::printable;
+use crate::reboot::zone_of;
+use crate::update::{self, Run};
+
+/// The most characters that a reason may have.
+const REASON: usize = 200;
+
+/// Pause automatic updates of this host.
+///
+/// The timer installs nothing any more; `flipside update` by a person still does. What is installed
+/// and armed already boots at the next reboot as before. The hold is the drop-in
+/// /etc/flipside/flipside.toml.d/90-hold.toml.
+#[derive(Debug, clap::Args)]
+pub struct Hold {
+    /// Until that day begins (2026-12-01), or that time (2026-12-01T18:00+01:00); without it until
+    /// `flipside unhold`.
+    #[arg(long, value_name = "DATE")]
+    until: Option<Moment>,
+    /// Why, for people.
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+}
+
+/// Let automatic updates of this host go on.
+#[derive(Debug, clap::Args)]
+pub struct Unhold {}
+
+/// Pauses automatic updates.
+///
+/// # Errors
+/// A time that is over, a drop-in that cannot be written or that another file overrides.
+pub fn hold(args: Hold, global: &Global) -> super::Result {
+    let mut run = session::open(global, false)?;
+    let zone = zone_of(&run.root);
+    let reason = args.reason.map(|text| printable::line(&text, REASON));
+    let wish = Wish { until: args.until, reason: reason.filter(|text| !text.is_empty()) };
+    if !wish.holds(Clock::of(&run.root).shows, &zone) {
+        let until = wish.until.map(|until| until.text(&zone)).unwrap_or_default();
+        return Err(Failure::error("hold-over", format!("{until} is over already")));
+    }
+    refuse_overridden(DropIn::Hold, &run)?;
+    drop_in::hold(&run.root, &run.durable, &wish)?;
+    run.config = Config::load(&run.root)?;
+    update::note_settings(&run);
+    if global.json {
+        let until = wish.until.as_ref().map(|until| until.time(&zone));
+        print_json(&json!({"hold": {"until": until, "reason": wish.reason}}))?;
+    } else {
+        print_done(wish.text(&zone))?;
+        if update::armed(&run)?.is_some() {
+            print("what is installed already boots at the next reboot all the same")?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Lets automatic updates go on.
+///
+/// # Errors
+/// A drop-in that cannot be removed, or a hold that stands in another file.
+pub fn unhold(_: Unhold, global: &Global) -> super::Result {
+    let mut run = session::open(global, false)?;
+    let was_held = DropIn::Hold.remove(&run.root, &run.durable)?;
+    run.config = Config::load(&run.root)?;
+    update::note_settings(&run);
+    if run.config.update.hold.is_some()
+        && let Some(place) = Config::place_of(&run.root, DropIn::Hold.key())?
+    {
+        return Err(set_elsewhere(DropIn::Hold, &place));
+    }
+    match (global.json, was_held) {
+        (true, _) => print_json(&json!({"hold": null, "removed": was_held}))?,
+        (false, true) => print_done("automatic updates go on")?,
+        (false, false) => print("there was no hold")?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Refuses to write what would have no effect, because of a file that counts more.
+pub(super) fn refuse_overridden(drop_in: DropIn, run: &Run) -> Result<(), Failure> {
+    match drop_in.overridden(&run.root)? {
+        Some(place) => Err(set_elsewhere(drop_in, &place)),
+        None => Ok(()),
+    }
+}
+
+fn set_elsewhere(drop_in: DropIn, place: &Place) -> Failure {
+    let key = drop_in.key();
+    Failure::error("setting-overridden", format!("{key} is set in {place}: change it there"))
+}

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! `flipside switch`.
+
+use std::process::ExitCode;
+
+use serde_json::json;
+
+use super::output::print_done;
+use super::{Failure, Global, hold, print, print_json, session};
+use crate::config::Config;
+use crate::config::drop_in::{self, DropIn};
+use crate::source::Location;
+use crate::update;
+
+/// Follow another tag from now on.
+///
+/// Asks whether the tag exists, and writes the drop-in /etc/flipside/flipside.toml.d/90-switch.toml.
+/// Installs nothing: `flipside update` and the timer do.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// What to follow, as track.image has it; a tag alone stays in the same repository.
+    #[arg(value_name = "REF", required_unless_present = "back", conflicts_with = "back")]
+    image: Option<String>,
+    /// Remove the drop-in, and follow again what the other files say.
+    #[arg(long)]
+    back: bool,
+    /// Do not ask whether the tag exists.
+    #[arg(long)]
+    offline: bool,
+    /// Speak HTTP without TLS to any registry.
+    #[arg(long)]
+    plain_http: bool,
+}
+
+/// Lets this host follow something else.
+///
+/// # Errors
+/// What is no reference, a tag that does not exist, a drop-in that cannot be written or that
+/// another file overrides. Then everything is as before.
+pub fn run(args: Args, global: &Global) -> super::Result {
+    let mut run = session::open(global, args.plain_http)?;
+    let Some(named) = args.image else {
+        let was_there = DropIn::Switch.remove(&run.root, &run.durable)?;
+        return done(&mut run, was_there, global);
+    };
+    let image = match run.config.track.image.as_deref() {
+        Some(followed) => followed.parse::<Location>()?.with_name(&named)?,
+        None => named.parse()?,
+    };
+    hold::refuse_overridden(DropIn::Switch, &run)?;
+    run.config.track.image = Some(image.to_string());
+    if !args.offline {
+        run.source()?.resolve()?;
+    }
+    drop_in::switch(&run.root, &run.durable, &image.to_string())?;
+    done(&mut run, true, global)
+}
+
+fn done(run: &mut update::Run, has_changed: bool, global: &Global) -> super::Result {
+    run.config = Config::load(&run.root)?;
+    update::note_settings(run);
+    let image = run.config.track.image.as_deref();
+    let text = format!("follows {}", image.unwrap_or("nothing (track.image is not set)"));
+    match (global.json, has_changed) {
+        (true, _) => print_json(&json!({"follows": image, "changed": has_changed}))?,
+        (false, true) => print_done(text)?,
+        (false, false) => print(text)?,
+    }
+    Ok::<_, Failure>(ExitCode::SUCCESS)
+}

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! [`Rule::Version`](super::Rule::Version): no version below the floor.
+
+use super::{Decision, version};
+use crate::printable;
+
+/// The most characters of a version that are shown.
+const SHOWN: usize = 60;
+
+/// What a version must not be below. What was rolled back from, what fell back and what stands
+/// in the other slot are no part of it: only what runs raises it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Floor<'a> {
+    /// The version that runs; `None` where it counts for nothing: unknown, or withdrawn.
+    pub running: Option<&'a str>,
+    /// `policy.min_version`.
+    pub minimum: Option<&'a str>,
+    /// `update.allow_downgrade`: the running version does not count.
+    pub allow_downgrade: bool,
+}
+
+/// What the rule saw of an image with this version, and says.
+pub fn decide(new: &str, floor: &Floor<'_>) -> (String, Decision) {
+    let shown = |text: &str| printable::line(text, SHOWN);
+    let minimum =
+        floor.minimum.map(|minimum| format!(", policy.min_version is {}", shown(minimum)));
+    let saw = format!(
+        "{}, {} runs{}",
+        shown(new),
+        floor.running.map_or("what counts for nothing".to_owned(), shown),
+        minimum.unwrap_or_default()
+    );
+    if let Some(minimum) = floor.minimum.filter(|minimum| version::is_below(new, minimum)) {
+        let why = format!("{} is below policy.min_version, {}", shown(new), shown(minimum));
+        return (saw, Decision::block("version-too-old", why));
+    }
+    let is_downgrade = floor.running.is_some_and(|running| version::is_below(new, running));
+    if is_downgrade && !floor.allow_downgrade {
+        let why = format!(
+            "{} would be a downgrade from {}, and update.allow_downgrade is false",
+            shown(new),
+            shown(floor.running.unwrap_or_default())
+        );
+        return (saw, Decision::block("version-too-old", why));
+    }
+    (saw, Decision::Allow)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_floor_is_the_higher_of_what_runs_and_the_minimum() {
+        for (new, running, minimum, allow_downgrade, allowed) in [
+            ("2", Some("1"), None, false, true),
+            // Built again under the same version.
+            ("1", Some("1"), None, false, true),
+            ("1", Some("2"), None, false, false),
+            ("1", Some("2"), None, true, true),
+            ("2026.11.9", Some("2026.11.10"), None, false, false),
+            ("2~rc1", Some("2"), None, false, false),
+            ("2", Some("1"), Some("3"), false, false),
+            ("3", Some("1"), Some("3"), false, true),
+            // Downgrades are one thing, what is too old for this host another.
+            ("2", Some("4"), Some("3"), true, false),
+            ("3", Some("4"), Some("3"), true, true),
+            ("1", None, None, false, true),
+            ("1", None, Some("2"), false, false),
+        ] {
+            let floor = Floor { running, minimum, allow_downgrade };
+            let (_, decision) = decide(new, &floor);
+            assert_eq!(decision.is_allow(), allowed, "{new} {floor:?}: {decision:?}");
+            if let Decision::Block { code, reason } = decision {
+                assert_eq!(code, "version-too-old");
+                let names =
+                    if reason.contains("downgrade") { "allow_downgrade" } else { "min_version" };
+                assert!(reason.contains(names), "{reason}");
+            }
+        }
+    }
+}

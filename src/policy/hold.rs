@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! [`Rule::Hold`](super::Rule::Hold): a person wants no automatic updates for a while.
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use super::{Decision, Initiative};
+use crate::moment::Moment;
+use crate::printable;
+
+/// The most characters of a reason that are shown.
+const SHOWN: usize = 200;
+
+/// `update.hold`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Hold {
+    /// `update.hold_until`: `None` is until somebody lifts it.
+    pub until: Option<Moment>,
+    /// `update.hold_reason`.
+    pub reason: Option<String>,
+}
+
+impl Hold {
+    /// Whether it is in force at `now`, on a host in the zone `host`.
+    pub fn holds(&self, now: Timestamp, host: &TimeZone) -> bool {
+        self.until.as_ref().is_none_or(|until| now < until.time(host))
+    }
+
+    /// For people: `automatic updates are held until 2026-12-01: a trade fair`.
+    pub fn text(&self, host: &TimeZone) -> String {
+        let until = self.until.as_ref().map(|until| format!(" until {}", until.text(host)));
+        let reason = self.reason.as_ref().map(|why| format!(": {}", printable::line(why, SHOWN)));
+        format!(
+            "automatic updates are held{}{}",
+            until.unwrap_or_default(),
+            reason.unwrap_or_default()
+        )
+    }
+}
+
+/// What the rule saw and says. `now` is `None` where the clock is not synchronised.
+pub fn decide(
+    hold: Option<&Hold>,
+    initiative: Initiative,
+    now: Option<Timestamp>,
+    host: &TimeZone,
+) -> (String, Decision) {
+    let Some(hold) = hold else { return ("no hold".to_owned(), Decision::Allow) };
+    let text = hold.text(host);
+    let is_over = match (&hold.until, now) {
+        (None, _) => Some(false),
+        (Some(until), Some(now)) => Some(now >= until.time(host)),
+        (Some(_), None) => None,
+    };
+    match (is_over, initiative) {
+        (Some(true), _) => ("the hold is over".to_owned(), Decision::Allow),
+        (_, Initiative::Manual) => {
+            (format!("{text} (what a person asks for does not wait)"), Decision::Allow)
+        }
+        (Some(false), Initiative::Automatic) => {
+            ("a hold".to_owned(), Decision::defer("updates-held", text))
+        }
+        (None, Initiative::Automatic) => {
+            let why = "the clock is not synchronised: whether the hold is over cannot be told";
+            (text, Decision::defer("clock-unset", why))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn code(decision: &Decision) -> &'static str {
+        match decision {
+            Decision::Allow => "allow",
+            Decision::Defer { code, .. } | Decision::Block { code, .. } => code,
+        }
+    }
+
+    #[test]
+    fn a_hold_holds_the_timer_until_its_time_comes() {
+        use Initiative::{Automatic, Manual};
+        let now = Some("2026-11-30T22:59:59Z".parse::<Timestamp>().unwrap());
+        let later = Some("2026-11-30T23:00:00Z".parse::<Timestamp>().unwrap());
+        let berlin = TimeZone::get("Europe/Berlin").unwrap();
+        let for_good = Hold::default();
+        let a_while = Hold { until: Some("2026-12-01".parse().unwrap()), reason: None };
+        for (hold, initiative, now, expected) in [
+            (None, Automatic, None, "allow"),
+            (Some(&for_good), Automatic, now, "updates-held"),
+            (Some(&for_good), Automatic, None, "updates-held"),
+            (Some(&for_good), Manual, now, "allow"),
+            (Some(&a_while), Automatic, now, "updates-held"),
+            (Some(&a_while), Automatic, later, "allow"),
+            (Some(&a_while), Automatic, None, "clock-unset"),
+            (Some(&a_while), Manual, None, "allow"),
+        ] {
+            let (saw, decision) = decide(hold, initiative, now, &berlin);
+            assert_eq!(code(&decision), expected, "{hold:?} {initiative:?} {now:?}");
+            assert!(!saw.is_empty());
+        }
+    }
+
+    #[test]
+    fn until_when_and_why_are_said() {
+        let reason = Some("a fair\n\x1b[31m".to_owned());
+        let hold = Hold { until: Some("2026-12-01".parse().unwrap()), reason };
+        let text = hold.text(&TimeZone::UTC);
+        assert_eq!(text, "automatic updates are held until 2026-12-01: a fair [31m");
+        assert_eq!(Hold::default().text(&TimeZone::UTC), "automatic updates are held");
+    }
+}

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Holds and update windows: the timer waits, a person does not.
+
+use flipside::config::Config;
+use flipside::host::Root;
+use jiff::{Timestamp, ToSpan as _};
+
+use crate::support::images::ImageBuilder;
+use crate::support::program_host::refusal;
+use crate::support::registry_host::RegistryHost;
+
+const HOLD: &str = "etc/flipside/flipside.toml.d/90-hold.toml";
+
+/// A host with 2 on offer.
+fn offered() -> RegistryHost {
+    let host = RegistryHost::new();
+    host.publish(&ImageBuilder::new("2"));
+    host
+}
+
+#[test]
+fn a_hold_pauses_the_timer_and_a_person_is_only_told() {
+    let host = offered();
+    let said = host.says(&["hold", "--until", "2999-01-01", "--reason", "a \"trade\" fair"]);
+    assert_eq!(said, "automatic updates are held until 2999-01-01: a \"trade\" fair");
+    let text = std::fs::read_to_string(host.host.file(HOLD)).unwrap();
+    for line in ["[update]", "hold = true", "hold_until = \"2999-01-01\""] {
+        assert!(text.lines().any(|found| found == line), "{text}");
+    }
+    let sentence = host.waits("updates-held");
+    assert_eq!(sentence, said);
+    let status = host.status();
+    assert_eq!(status["hold"]["until"], "2999-01-01T00:00:00Z");
+    assert_eq!(status["hold"]["reason"], "a \"trade\" fair");
+    // What is on offer is known all the same.
+    assert!(status["available"]["digest"].is_string());
+    assert!(host.says(&["status"]).contains("hold      automatic updates are held, over in "));
+    assert!(host.says(&["check", "--automatic"]).ends_with("[updates-held]"));
+    assert!(host.says(&["check"]).starts_with("2 is available"));
+
+    let mut update = host.host.command(["update"]);
+    let arguments: Vec<_> = update.get_args().skip(1).map(ToOwned::to_owned).collect();
+    let output = std::process::Command::new(update.get_program()).args(arguments).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.contains("this update goes on, because a person asked for it"), "{stderr}");
+    drop(update.output());
+}
+
+#[test]
+fn unhold_lets_the_timer_go_on() {
+    let host = offered();
+    assert_eq!(host.says(&["unhold"]), "there was no hold");
+    host.says(&["hold"]);
+    host.waits("updates-held");
+    assert_eq!(host.says(&["unhold"]), "automatic updates go on");
+    assert!(!host.host.file(HOLD).exists());
+    let status = host.status();
+    assert!(status["hold"].is_null() && status["blocked"].is_null(), "{status}");
+    assert!(host.says(&["update", "--automatic"]).starts_with("2 is installed"));
+    let said = host.says(&["hold"]);
+    assert!(said.ends_with("boots at the next reboot all the same"), "{said}");
+}
+
+#[test]
+fn a_hold_that_is_over_holds_nothing() {
+    let host = offered();
+    host.host.set("[update]\nhold = true\nhold_until = 2020-01-01\n");
+    assert!(host.status()["hold"].is_null());
+    assert!(host.says(&["update", "--automatic"]).starts_with("2 is installed"));
+}
+
+#[test]
+fn what_cannot_be_held_is_refused_and_changes_nothing() {
+    let host = offered();
+    let before = Config::load(&Root::new(host.host.0.path())).unwrap();
+    let run = |arguments: &[&str]| host.host.program(arguments);
+    refusal(&run(&["hold", "--until", "2020-01-01T00:00Z"]), 1, "hold-over");
+    assert_eq!(run(&["hold", "--until", "2999-01-01T00:00"]).status.code(), Some(2));
+    assert_eq!(run(&["hold", "--until", "soon"]).status.code(), Some(2));
+    assert!(!host.host.file(HOLD).exists());
+    assert_eq!(Config::load(&Root::new(host.host.0.path())).unwrap(), before);
+    // Another file has the last word: said, with its name.
+    let later = "etc/flipside/flipside.toml.d/99-site.toml";
+    host.host.write(later, "update.hold = false\n");
+    let sentence = refusal(&run(&["hold"]), 1, "setting-overridden");
+    assert!(sentence.contains("99-site.toml, line 1"), "{sentence}");
+    host.host.write(later, "update.hold = true\n");
+    refusal(&run(&["unhold"]), 1, "setting-overridden");
+}
+
+/// A window that is open from `hours` from now on, for two.
+fn window(hours: i64) -> String {
+    let start = (Timestamp::now() + hours.hours()).strftime("%a %H:00 2h UTC");
+    format!("update.windows = [\"{start}\"]\n")
+}
+
+#[test]
+fn the_timer_installs_inside_a_window_and_a_person_at_any_time() {
+    let host = offered();
+    host.host.set(&window(5));
+    let sentence = host.waits("update-window-closed");
+    assert!(sentence.starts_with("no update window is open; the next is "), "{sentence}");
+    assert!(host.says(&["check", "--automatic"]).ends_with("[update-window-closed]"));
+    host.host.set(&window(0));
+    assert!(host.says(&["update", "--automatic"]).starts_with("2 is installed"));
+
+    let host = offered();
+    host.host.set(&window(5));
+    assert!(host.says(&["update"]).starts_with("2 is installed"));
+}
+
+#[test]
+fn what_goes_by_the_date_waits_for_a_clock_that_was_set() {
+    let host = offered();
+    std::fs::remove_file(host.host.file("run/systemd/timesync/synchronized")).unwrap();
+    host.host.set(&window(0));
+    host.waits("clock-unset");
+    host.host.set("update.hold = true\nupdate.hold_until = \"2020-01-01\"\n");
+    host.waits("clock-unset");
+    // Without a date there is nothing to be told.
+    host.host.set("update.hold = true\n");
+    host.waits("updates-held");
+    assert!(host.says(&["update"]).starts_with("2 is installed"));
+}
+
+#[test]
+fn a_host_that_has_nothing_to_install_waits_for_nothing() {
+    let host = RegistryHost::new();
+    host.host.set(&format!("{}update.hold = true\n", window(5)));
+    let before = host.host.snapshot();
+    assert_eq!(host.says(&["update", "--automatic"]), "up to date: 1");
+    assert_eq!(host.host.codes_in_status(), [""; 0]);
+    host.host.assert_unchanged_since(&before, "up to date");
+    // What is armed gives way to a tag that goes back, also while nothing new is installed.
+    host.publish(&ImageBuilder::new("2"));
+    host.says(&["update"]);
+    host.publish(&ImageBuilder::new("1"));
+    assert!(host.says(&["update", "--automatic"]).starts_with("the tag went back"));
+}
