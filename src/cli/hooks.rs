@@ -8,9 +8,9 @@ use clap::Subcommand;
 use serde_json::json;
 
 use super::{Global, exit, print, print_json, progress, session};
-use crate::policy::hooks::{self, Answer, Hook};
+use crate::policy::hooks::{self, Answer, Hook, Planned, RanAs};
 use crate::policy::{Decision, Initiative};
-use crate::update::{self, HooksAsked};
+use crate::update::{self, HooksAsked, Run as UpdateRun};
 
 /// List or ask the programs that may defer or block an update.
 #[derive(Debug, Subcommand)]
@@ -29,6 +29,9 @@ pub struct Run {
     /// Ask as the timer does, with FLIPSIDE_INITIATIVE=automatic.
     #[arg(long)]
     automatic: bool,
+    /// Run none: list the hooks that would be asked, in order, and as what each would run.
+    #[arg(long)]
+    dry_run: bool,
     /// Speak HTTP without TLS to any registry.
     #[arg(long)]
     plain_http: bool,
@@ -71,6 +74,9 @@ fn ask(args: &Run, global: &Global) -> super::Result {
         true => Initiative::Automatic,
         false => Initiative::Manual,
     };
+    if args.dry_run {
+        return plan(&run, initiative, global);
+    }
     let Some(asked) = update::ask_hooks_about_offer(&run, initiative)? else {
         match global.json {
             true => print_json(&json!({"new": null, "decision": "allow", "answers": []}))?,
@@ -79,6 +85,9 @@ fn ask(args: &Run, global: &Global) -> super::Result {
         return Ok(ExitCode::SUCCESS);
     };
     let decision = hooks::decide(&asked.answers);
+    if asked.answers.iter().any(|answer| answer.ran_as == Some(RanAs::ProcessGroup)) {
+        tracing::info!("the hooks ran as process groups, without a sandbox of systemd's");
+    }
     match global.json {
         true => print_json(&document(&asked, &decision))?,
         false => print(text(&asked))?,
@@ -88,6 +97,37 @@ fn ask(args: &Run, global: &Global) -> super::Result {
         Decision::Defer { .. } => exit::DEFERRED,
         Decision::Block { .. } => exit::FAILED,
     }))
+}
+
+fn plan(run: &UpdateRun, initiative: Initiative, global: &Global) -> super::Result {
+    let Some(planned) = update::plan_hooks(run, initiative)? else {
+        match global.json {
+            true => print_json(&json!({"new": null, "hooks": []}))?,
+            false => print("no update is on offer: no hook would be asked")?,
+        }
+        return Ok(ExitCode::SUCCESS);
+    };
+    if global.json {
+        print_json(&json!({"new": planned.new, "hooks": planned.hooks}))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let width = width(planned.hooks.iter().map(|hook| hook.hook.as_str()));
+    for Planned { hook, path, ignored, runs_as, .. } in &planned.hooks {
+        let how = match (ignored, runs_as) {
+            (Some(why), _) => format!("not asked: {why}"),
+            (None, RanAs::Unit) => "as a unit of systemd, in its sandbox".to_owned(),
+            (None, RanAs::ProcessGroup) => "as a process group, without a sandbox".to_owned(),
+        };
+        print(format_args!("{hook:<width$}  {}  {how}", path.display()))?;
+    }
+    if planned.hooks.is_empty() {
+        print("this host has no hooks: none would be asked")?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn width<'a>(names: impl Iterator<Item = &'a str>) -> usize {
+    names.map(|name| name.chars().count()).max().unwrap_or(0)
 }
 
 fn document(asked: &HooksAsked, decision: &Decision) -> serde_json::Value {
@@ -103,7 +143,7 @@ fn text(asked: &HooksAsked) -> String {
     if asked.answers.is_empty() {
         return "this host has no hooks: nothing speaks against the update".to_owned();
     }
-    let width = asked.answers.iter().map(|answer| answer.hook.chars().count()).max().unwrap_or(0);
+    let width = width(asked.answers.iter().map(|answer| answer.hook.as_str()));
     let line = |answer: &Answer| {
         let (decision, why) = match &answer.decision {
             Decision::Allow => ("allow", answer.said.clone()),

@@ -88,6 +88,7 @@ pub(super) const KEYS: &[(&str, Kind)] = &[
     ("health.timeout", Kind::Duration),
     ("policy.min_version", Kind::Line),
     ("policy.hooks.timeout", Kind::Duration),
+    ("policy.hooks.memory", Kind::Size),
     ("reboot.strategy", Kind::Choice(&["none", "immediate", "window"])),
     ("reboot.windows", Kind::Windows),
     ("reboot.notice", Kind::Wait),

@@ -107,6 +107,7 @@ impl Merged {
                 min_version: self.text("policy.min_version"),
                 hooks: Hooks {
                     timeout: self.duration("policy.hooks.timeout", Hooks::default().timeout),
+                    memory: self.size("policy.hooks.memory").unwrap_or(Hooks::default().memory),
                 },
             },
             reboot: self.reboot()?,

@@ -209,11 +209,13 @@ pub struct Policy {
 pub struct Hooks {
     /// `policy.hooks.timeout`: a hook that takes longer is ended, and defers.
     pub timeout: Duration,
+    /// `policy.hooks.memory`: bytes of memory that a hook may use.
+    pub memory: u64,
 }
 
 impl Default for Hooks {
     fn default() -> Self {
-        Self { timeout: Duration::from_secs(60) }
+        Self { timeout: Duration::from_secs(60), memory: 256 << 20 }
     }
 }
 

@@ -61,6 +61,7 @@ fn every_key_reaches_its_setting() {
         boot.backend = "systemd-boot"
         policy.min_version = "2026.11"
         policy.hooks.timeout = "1s"
+        policy.hooks.memory = "64MiB"
         reboot.strategy = "window"
         reboot.windows = ["Sat,Sun 22:00 2h Europe/Berlin", "Mon..Fri 03:00 1h 30min"]
         reboot.notice = "0s"
@@ -119,7 +120,7 @@ fn every_key_reaches_its_setting() {
         health: Health { timeout: Duration::from_secs(300) },
         policy: Policy {
             min_version: Some("2026.11".into()),
-            hooks: Hooks { timeout: Duration::from_secs(1) },
+            hooks: Hooks { timeout: Duration::from_secs(1), memory: 64 << 20 },
         },
         reboot: Reboot {
             strategy: RebootStrategy::Window,

@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::host::{Root, Slot};
 use crate::image::Digest;
 use crate::overlay::Unreadable;
-use crate::policy::hooks::{self, Hook, process};
+use crate::policy::hooks::{self, Hook};
 use crate::stop::{Stop, Stopped};
 
 mod multi_user;
@@ -126,14 +126,17 @@ fn ask_one(
 ) -> Answer {
     let begun = Instant::now();
     let environment = context.environment(root, importance);
-    let program = process::Program {
+    let program = hooks::Program {
         kind: "health check",
+        name: &check.name,
         path: &check.path,
+        arguments: Vec::new(),
         directory: root.directory(),
         environment: &environment,
         input: b"",
+        sandbox: hooks::Sandbox::Closed,
     };
-    let (ended, said) = program.run(timeout, stop);
+    let (ended, said) = hooks::run(&program, timeout, stop);
     Answer {
         check: check.name.clone(),
         importance,

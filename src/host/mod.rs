@@ -4,6 +4,8 @@
 //! anything.
 
 pub mod boot;
+#[cfg(feature = "dbus")]
+pub mod bus;
 mod bytes;
 pub mod clock;
 pub mod cmdline;

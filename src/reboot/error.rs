@@ -50,6 +50,14 @@ impl RebootError {
     }
 }
 
+#[cfg(feature = "dbus")]
+impl crate::host::bus::CallError {
+    /// The same as why `action` was not done.
+    pub(super) fn refuses(self, action: &'static str) -> RebootError {
+        RebootError::Refused { action, why: self.message }
+    }
+}
+
 impl Coded for RebootError {
     fn code(&self) -> &'static str {
         match self {

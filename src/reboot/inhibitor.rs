@@ -25,7 +25,7 @@ impl Inhibitor {
 
 #[cfg(feature = "dbus")]
 fn take(root: &Root, why: &str) -> Result<OwnedFd, String> {
-    let bus = super::bus::Bus::of(root).map_err(|error| error.to_string())?;
+    let bus = crate::host::bus::Bus::of(root)?;
     let lock = super::logind::Logind(&bus).block_shutdown(why).map_err(|error| error.message)?;
     Ok(lock.into())
 }

@@ -7,9 +7,9 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 use zbus::{OwnedFd, OwnedObjectPath, OwnedVariant};
 
-use super::bus::{Bus, CallError, Object};
 use super::sessions::Session;
 use super::{MESSAGE, RebootError};
+use crate::host::bus::{Bus, CallError, Object};
 use crate::printable;
 
 const SERVICE: &str = "org.freedesktop.login1";

@@ -18,8 +18,6 @@ use crate::report::status::{NextReboot, Status};
 use crate::update::{self, Armed, Run};
 use crate::window::Windows;
 
-#[cfg(feature = "dbus")]
-mod bus;
 mod error;
 mod inhibitor;
 pub mod kexec;
@@ -40,7 +38,7 @@ pub use inhibitor::Inhibitor;
 #[cfg(not(feature = "dbus"))]
 use no_bus::{Bus, Logind, Timer};
 #[cfg(feature = "dbus")]
-use {bus::Bus, logind::Logind, timer::Timer};
+use {crate::host::bus::Bus, logind::Logind, timer::Timer};
 
 use crate::code::Coded as _;
 use plan::{Circumstances, Plan};
@@ -162,7 +160,7 @@ fn consider(run: &Run, asked: Asked, by_kexec: bool) -> Result<Outcome, RebootEr
         }
         return Ok(Outcome::NothingToDo("no update waits for a reboot"));
     };
-    let bus = Bus::of(&run.root)?;
+    let bus = Bus::of(&run.root).map_err(|why| RebootError::NoLogind { why })?;
     let logind = Logind(&bus);
     let people = logind.other_sessions()?.into_iter().filter(|s| s.is_a_person()).count();
     let zone = zone_of(&run.root);

@@ -70,6 +70,9 @@ pub enum UpdateError {
     /// The health checks.
     #[error(transparent)]
     Health(#[from] crate::health::HealthError),
+    /// A directory of hooks.
+    #[error("{0}: {source}", source = .0.source)]
+    Hooks(#[from] crate::overlay::Unreadable),
     /// A kernel that is loaded for kexec.
     #[error(transparent)]
     Kexec(#[from] crate::reboot::kexec::KexecError),
@@ -119,6 +122,7 @@ impl Coded for UpdateError {
             Self::Esp(error) => error.code(),
             Self::Source(error) => error.code(),
             Self::Health(error) => error.code(),
+            Self::Hooks(error) => error.code(),
             Self::Kexec(error) => error.code(),
             Self::Image(error) => error.code(),
             Self::Install(error) => error.code(),

@@ -112,6 +112,41 @@ fn look(run: &Run) -> Result<Option<Look>, UpdateError> {
     Ok(Some(Look { situation: anticipate(run, situation), source, tag }))
 }
 
+/// What the hooks would be asked about the update on offer.
+#[derive(Debug, Clone)]
+pub struct HooksPlanned {
+    /// What an update would bring.
+    pub new: hooks::System,
+    /// The hooks, in the order in which they would be asked.
+    pub hooks: Vec<hooks::Planned>,
+}
+
+/// Says which hooks would be asked about what an update would install or arm, and runs none.
+/// `None` where nothing is on offer.
+///
+/// # Errors
+/// As [`ask_hooks_about_offer`].
+pub fn plan_hooks(run: &Run, initiative: Initiative) -> Result<Option<HooksPlanned>, UpdateError> {
+    let Some(Look { situation, source, tag }) = look(run)? else { return Ok(None) };
+    let offer = Offer {
+        run,
+        initiative,
+        situation: &situation,
+        source: source.as_ref(),
+        tag,
+        is_only_asked: true,
+    };
+    let Approval { course, image, .. } = approve(&offer, Depth::Check)?;
+    match course {
+        Course::Refuse(refusal) => Err(refusal.into()),
+        Course::Install | Course::Arm => {
+            let new = hook_context(run, initiative, &situation, image.as_ref()).new;
+            Ok(Some(HooksPlanned { new, hooks: hooks::plan(&run.root)? }))
+        }
+        Course::UpToDate | Course::Waiting | Course::Unarm => Ok(None),
+    }
+}
+
 /// What the hooks said about the update on offer.
 #[derive(Debug, Clone)]
 pub struct HooksAsked {

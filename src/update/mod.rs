@@ -55,7 +55,9 @@ pub use deadline::{
 };
 pub use error::UpdateError;
 pub use fail_trial::{FailedRun, fail_trial};
-pub use follow::{Check, HooksAsked, Outcome, ask_hooks_about_offer, check, update};
+pub use follow::{
+    Check, HooksAsked, HooksPlanned, Outcome, ask_hooks_about_offer, check, plan_hooks, update,
+};
 pub use health::health;
 pub use promote::{Promotion, promote};
 pub use release::{release, release_all};

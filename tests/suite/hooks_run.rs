@@ -63,6 +63,39 @@ fn the_answers_are_printed_and_the_exit_status_says_what_they_come_to() {
 }
 
 #[test]
+fn a_dry_run_lists_what_would_be_asked_and_runs_nothing() {
+    let host = TestHost::running(&ImageBuilder::new("1"));
+    let output = run(&host, &["--dry-run"]);
+    assert_eq!(text(&output), "no update is on offer: no hook would be asked\n");
+    host.publish(&ImageBuilder::new("2"));
+    let output = run(&host, &["--dry-run"]);
+    assert_eq!(text(&output), "this host has no hooks: none would be asked\n");
+    put(&host, "10-check", "> \"$FLIPSIDE_ROOT/asked\"; exit 1");
+    put(&host, "20-other", "exit 0");
+    let plain = Root::new(host.path()).path("etc").join(DIRECTORY).join("15-plain");
+    std::fs::write(&plain, "x").unwrap();
+
+    let output = run(&host, &["--dry-run"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let lines: Vec<&str> = text(&output).lines().collect();
+    let how = "as a process group, without a sandbox";
+    for (line, (name, how)) in lines.iter().zip([
+        ("10-check  ", how),
+        ("15-plain  ", "not asked: it is not executable"),
+        ("20-other  ", how),
+    ]) {
+        assert!(line.starts_with(name) && line.ends_with(how), "{line}");
+    }
+    assert_eq!(lines.len(), 3);
+    let output = run(&host, &["--dry-run", "--json"]);
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(document["new"]["version"], "2");
+    assert_eq!(document["hooks"][0]["runs_as"], "process-group");
+    assert_eq!(document["hooks"][0]["kind"], "host");
+    assert!(!host.path().join("asked").exists());
+}
+
+#[test]
 fn p10_asking_changes_nothing_on_the_host() {
     let host = TestHost::running(&ImageBuilder::new("1"));
     host.publish(&ImageBuilder::new("2"));

@@ -34,6 +34,8 @@ mod hook_examples;
 mod hook_examples_services;
 mod hooks;
 mod hooks_run;
+#[cfg(feature = "dbus")]
+mod hooks_units;
 mod image_build;
 mod image_format;
 mod image_move;

@@ -7,6 +7,7 @@ pub mod bus;
 pub mod certificates;
 pub mod esp;
 pub mod example;
+pub mod hooks;
 pub mod host;
 pub mod images;
 pub mod initrd;
@@ -27,6 +28,8 @@ pub mod script;
 pub mod sim_machine;
 pub mod steps;
 pub mod stored;
+#[cfg(feature = "dbus")]
+pub mod systemd;
 pub mod tokens;
 #[cfg(feature = "dbus")]
 pub mod updater;

@@ -17,6 +17,9 @@ pub(crate) enum Ended {
     TimedOut,
     /// We ended it: the run was asked to stop.
     Stopped,
+    /// Its memory was all used up, and it was ended.
+    #[cfg_attr(not(feature = "dbus"), allow(dead_code))]
+    OutOfMemory,
     /// It never ran; why.
     NotRun(String),
 }
@@ -34,6 +37,7 @@ impl Ended {
                 (Some(_), said) => format!("failed: {said}"),
                 (None, _) => format!("was ended by signal {}", status.signal().unwrap_or(0)),
             },
+            Self::OutOfMemory => "was ended: it used up the memory that it may have".to_owned(),
             Self::TimedOut => format!("did not end within {:#}", limit()),
             Self::Stopped => "was ended: the run was asked to stop".to_owned(),
             Self::NotRun(why) => format!("cannot be run: {why}"),
@@ -70,6 +74,10 @@ impl Ended {
                     reason: format!("hook {hook} did not answer within {limit:#}"),
                 }
             }
+            Self::OutOfMemory => Decision::Block {
+                code: "hook-failed",
+                reason: format!("hook {hook} was ended: it used up policy.hooks.memory"),
+            },
             Self::Stopped => Decision::Defer {
                 code: "stopped",
                 reason: format!("hook {hook} was not heard: the run was asked to stop"),

@@ -11,10 +11,9 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use tokio::runtime::{Builder as RuntimeBuilder, Runtime};
 use zbus::connection::{Builder, Connection};
-use zbus::{OwnedVariant, Type};
+use zbus::{DBusError as _, OwnedVariant, Type};
 
-use super::RebootError;
-use crate::host::Root;
+use super::Root;
 
 /// Where the bus listens, on the host (D-Bus specification, "Well-known Message Bus Instances").
 const SOCKET: &str = "/run/dbus/system_bus_socket";
@@ -54,12 +53,8 @@ impl Bus {
     /// the machine's.
     ///
     /// # Errors
-    /// [`RebootError::NoLogind`].
-    pub fn of(root: &Root) -> Result<Self, RebootError> {
-        Self::connect(root).map_err(|why| RebootError::NoLogind { why })
-    }
-
-    fn connect(root: &Root) -> Result<Self, String> {
+    /// Why it cannot be reached.
+    pub fn of(root: &Root) -> Result<Self, String> {
         let runtime = RuntimeBuilder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| error.to_string())?;
         let builder = if root.is_live() {
@@ -140,9 +135,15 @@ impl CallError {
         self.name.as_deref() == Some(name)
     }
 
-    /// The same as why `action` was not done.
-    pub fn refuses(self, action: &'static str) -> RebootError {
-        RebootError::Refused { action, why: self.message }
+    /// Whether the other side has answered, and so has not done what it was asked for. Otherwise
+    /// it may have.
+    pub fn is_refusal(&self) -> bool {
+        let silences = ["NoReply", "Timeout", "TimedOut", "Disconnected"];
+        let silence = |name: &str| {
+            name.strip_prefix("org.freedesktop.DBus.Error.")
+                .is_some_and(|name| silences.contains(&name))
+        };
+        self.name.as_deref().is_some_and(|name| !silence(name))
     }
 }
 
@@ -152,6 +153,11 @@ impl From<zbus::Error> for CallError {
             zbus::Error::MethodError(name, message, _) => Self {
                 message: message.unwrap_or_else(|| name.to_string()),
                 name: Some(name.to_string()),
+            },
+            // The names that the D-Bus specification itself has.
+            zbus::Error::FDO(error) => Self {
+                message: error.description().map_or_else(|| error.to_string(), str::to_owned),
+                name: Some(error.name().to_string()),
             },
             other => Self { name: None, message: other.to_string() },
         }

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! A host in a directory with hooks of its own.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::time::Duration;
+
+use flipside::config;
+use flipside::host::{Root, Slot};
+use flipside::image::Digest;
+use flipside::policy::hooks::{Answer, Context, DIRECTORY, System, ask};
+use flipside::policy::{Decision, Initiative};
+use flipside::stop::Stop;
+
+pub struct HookHost {
+    pub directory: tempfile::TempDir,
+    pub root: Root,
+}
+
+impl HookHost {
+    pub fn new(hooks: &[(&str, &str)]) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let root = Root::new(directory.path());
+        std::fs::create_dir_all(root.path("etc").join(DIRECTORY)).unwrap();
+        let host = Self { directory, root };
+        for (name, script) in hooks {
+            host.put(name, script.as_bytes());
+        }
+        host
+    }
+
+    pub fn put(&self, name: &str, bytes: &[u8]) {
+        let path = self.root.path("etc").join(DIRECTORY).join(name);
+        std::fs::write(&path, bytes).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    pub fn ask_within(&self, timeout: Duration) -> Vec<Answer> {
+        let hooks = config::Hooks { timeout, ..config::Hooks::default() };
+        ask(&self.root, &hooks, &context(), &Stop::new())
+    }
+
+    pub fn ask(&self) -> Vec<Answer> {
+        self.ask_within(Duration::from_secs(20))
+    }
+
+    pub fn read(&self, name: &str) -> String {
+        std::fs::read_to_string(self.directory.path().join(name)).unwrap()
+    }
+}
+
+pub fn context() -> Context {
+    Context {
+        image: "registry.example.com/acme/edge:stable".into(),
+        initiative: Initiative::Manual,
+        running: System { slot: Slot::A, version: Some("1.0".into()), digest: None },
+        new: System {
+            slot: Slot::B,
+            version: Some("2.0".into()),
+            digest: Some(Digest::of(b"new")),
+        },
+    }
+}
+
+pub fn block(code: &'static str, reason: &str) -> Decision {
+    Decision::Block { code, reason: reason.into() }
+}
+
+pub fn defer(code: &'static str, reason: &str) -> Decision {
+    Decision::Defer { code, reason: reason.into() }
+}
