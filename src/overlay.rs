@@ -47,6 +47,28 @@ pub fn scan(
     below: &str,
     wanted: impl Fn(&OsStr) -> bool,
 ) -> Result<Vec<PathBuf>, Unreadable> {
+    let mut files = winners(root, levels, below, wanted)?;
+    let mut failure = None;
+    files.retain(|path| match is_mask(path) {
+        Ok(is_mask) => !is_mask,
+        Err(error) => {
+            failure.get_or_insert(error);
+            false
+        }
+    });
+    failure.map_or(Ok(files), Err)
+}
+
+/// As [`scan`], and masked names too.
+///
+/// # Errors
+/// As [`scan`], except that names may lead nowhere.
+pub fn winners(
+    root: &Root,
+    levels: &[&str],
+    below: &str,
+    wanted: impl Fn(&OsStr) -> bool,
+) -> Result<Vec<PathBuf>, Unreadable> {
     let mut winners: BTreeMap<OsString, PathBuf> = BTreeMap::new();
     for level in levels {
         let directory = root.path(level).join(below);
@@ -64,13 +86,7 @@ pub fn scan(
             }
         }
     }
-    let mut files = Vec::with_capacity(winners.len());
-    for path in winners.into_values() {
-        if !is_mask(&path)? {
-            files.push(path);
-        }
-    }
-    Ok(files)
+    Ok(winners.into_values().collect())
 }
 
 /// The first of `levels` that has `below`; `None` where there is none or it is masked.
@@ -91,6 +107,16 @@ pub fn first(root: &Root, levels: &[&str], below: &str) -> Result<Option<PathBuf
 
 /// `/dev/null` itself or a link to it, or an empty file.
 fn is_mask(path: &Path) -> Result<bool, Unreadable> {
+    let is_empty =
+        |path| std::fs::metadata(path).is_ok_and(|file| file.is_file() && file.len() == 0);
+    Ok(is_null(path)? || is_empty(path))
+}
+
+/// Whether `path` is `/dev/null` itself or a link to it.
+///
+/// # Errors
+/// A link that leads nowhere.
+pub fn is_null(path: &Path) -> Result<bool, Unreadable> {
     // Below another root there may be no /dev.
     if std::fs::read_link(path).is_ok_and(|target| target == Path::new("/dev/null")) {
         return Ok(true);
@@ -99,8 +125,7 @@ fn is_mask(path: &Path) -> Result<bool, Unreadable> {
         std::fs::metadata(path).map_err(|source| Unreadable { path: path.to_owned(), source })?;
     // Major 1, minor 3: Documentation/admin-guide/devices.txt.
     let null = rustix::fs::makedev(1, 3);
-    Ok((metadata.file_type().is_char_device() && metadata.rdev() == null)
-        || (metadata.is_file() && metadata.len() == 0))
+    Ok(metadata.file_type().is_char_device() && metadata.rdev() == null)
 }
 
 fn is_absent(error: &io::Error) -> bool {

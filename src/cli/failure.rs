@@ -97,6 +97,7 @@ fn code_of(error: &(dyn Error + 'static)) -> Option<&'static str> {
         crate::install::InstallError,
         crate::overlay::Unreadable,
         crate::policy::document::DocumentError,
+        crate::policy::signature::KeyError,
         #[cfg(feature = "publish")]
         crate::publish::PublishError,
         #[cfg(feature = "publish")]

@@ -10,7 +10,7 @@ use super::fragment::{Fragment, Setting};
 use super::keys::Value;
 use super::{
     Automatic, Backend, Boot, Config, ConfigError, Health, Hooks, HostConfig, Place, Policy,
-    Reboot, RebootStrategy, SlotLabels, Track, Trial, Update,
+    Reboot, RebootStrategy, SignatureMode, SignaturePolicy, SlotLabels, Track, Trial, Update,
 };
 use crate::policy::hold::Hold;
 use crate::window::Window;
@@ -109,6 +109,7 @@ impl Merged {
                     timeout: self.duration("policy.hooks.timeout", Hooks::default().timeout),
                     memory: self.size("policy.hooks.memory").unwrap_or(Hooks::default().memory),
                 },
+                signature: self.signature(),
             },
             reboot: self.reboot()?,
         };
@@ -195,6 +196,18 @@ impl Merged {
         Trial {
             deadline: self.duration("trial.deadline", default.deadline),
             attempts: self.count("trial.attempts", default.attempts),
+        }
+    }
+
+    fn signature(&self) -> SignaturePolicy {
+        SignaturePolicy {
+            mode: match self.text("policy.signature.mode").as_deref() {
+                Some("require") => SignatureMode::Require,
+                Some("off") => SignatureMode::Off,
+                _ => SignatureMode::Auto,
+            },
+            identity: self.text("policy.signature.identity"),
+            product: self.text("policy.signature.product"),
         }
     }
 

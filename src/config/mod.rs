@@ -202,6 +202,33 @@ pub struct Policy {
     pub min_version: Option<String>,
     /// `[policy.hooks]`.
     pub hooks: Hooks,
+    /// `[policy.signature]`.
+    pub signature: SignaturePolicy,
+}
+
+/// `policy.signature.mode`: whether images have to be signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SignatureMode {
+    /// Where the host has a key.
+    #[default]
+    Auto,
+    /// Yes; without a key nothing runs.
+    Require,
+    /// No, whatever keys there are.
+    Off,
+}
+
+/// `[policy.signature]`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SignaturePolicy {
+    /// `policy.signature.mode`.
+    pub mode: SignatureMode,
+    /// `policy.signature.identity`: the repository that a simple signature has to name; `None`
+    /// is the tracked one.
+    pub identity: Option<String>,
+    /// `policy.signature.product`: the `product_info.id` that an image accepted by a bundle has
+    /// to have; `None` is the running system's `ID`.
+    pub product: Option<String>,
 }
 
 /// `[policy.hooks]`.

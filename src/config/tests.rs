@@ -31,7 +31,10 @@ fn the_shipped_file_says_the_defaults() {
 
 #[test]
 fn the_shipped_file_names_every_key() {
-    let with_examples = shipped().replace("# image", "image").replace("# verity", "verity");
+    let mut with_examples = shipped();
+    for key in ["image", "verity", "identity", "product"] {
+        with_examples = with_examples.replace(&format!("# {key} ="), &format!("{key} ="));
+    }
     let fragment = fragment::Fragment::parse(Path::new("x"), with_examples.as_bytes()).unwrap();
     for (key, _) in KEYS {
         let key = key.replace('*', "verity");
@@ -62,6 +65,7 @@ fn every_key_reaches_its_setting() {
         policy.min_version = "2026.11"
         policy.hooks.timeout = "1s"
         policy.hooks.memory = "64MiB"
+        policy.signature = { mode = "require", identity = "r.example/acme", product = "acme" }
         reboot.strategy = "window"
         reboot.windows = ["Sat,Sun 22:00 2h Europe/Berlin", "Mon..Fri 03:00 1h 30min"]
         reboot.notice = "0s"
@@ -121,6 +125,11 @@ fn every_key_reaches_its_setting() {
         policy: Policy {
             min_version: Some("2026.11".into()),
             hooks: Hooks { timeout: Duration::from_secs(1), memory: 64 << 20 },
+            signature: SignaturePolicy {
+                mode: SignatureMode::Require,
+                identity: Some("r.example/acme".into()),
+                product: Some("acme".into()),
+            },
         },
         reboot: Reboot {
             strategy: RebootStrategy::Window,

@@ -13,6 +13,8 @@ const LIMIT: u64 = 64 << 10;
 /// Name and version of the running OS.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OsRelease {
+    /// `ID`, where it has one: what an image of the same product has as `product_info.id`.
+    pub id: Option<String>,
     /// `NAME`, or else `Linux`, as os-release(5) says.
     pub name: String,
     /// `IMAGE_VERSION`, or else `VERSION_ID`, or else `unknown`.
@@ -38,6 +40,7 @@ impl OsRelease {
         let fields = OsReleaseFields::parse_lossy(text);
         let first = |keys: &[&str]| fields.first(keys).map(|v| v.replace(char::is_control, ""));
         Self {
+            id: first(&["ID"]),
             name: first(&["NAME"]).unwrap_or_else(|| "Linux".to_owned()),
             version: first(&["IMAGE_VERSION", "VERSION_ID"])
                 .unwrap_or_else(|| "unknown".to_owned()),
@@ -51,13 +54,19 @@ mod tests {
 
     #[test]
     fn names_and_versions_are_read() {
-        for (text, name, version) in [
-            ("", "Linux", "unknown"),
-            ("NAME=Acme\nVERSION_ID='12'", "Acme", "12"),
-            ("PRETTY_NAME=x\nNAME=\"Acme OS\"\nVERSION_ID=1\nIMAGE_VERSION=7.2", "Acme OS", "7.2"),
-            ("NAME=\nNAME=a\nNAME=b", "b", "unknown"),
+        for (text, id, name, version) in [
+            ("", None, "Linux", "unknown"),
+            ("NAME=Acme\nVERSION_ID='12'\nID=", None, "Acme", "12"),
+            (
+                "PRETTY_NAME=x\nID=acme\nNAME=\"Acme OS\"\nVERSION_ID=1\nIMAGE_VERSION=7.2",
+                Some("acme"),
+                "Acme OS",
+                "7.2",
+            ),
+            ("NAME=\nNAME=a\nNAME=b", None, "b", "unknown"),
         ] {
-            let expected = OsRelease { name: name.into(), version: version.into() };
+            let id = id.map(str::to_owned);
+            let expected = OsRelease { id, name: name.into(), version: version.into() };
             assert_eq!(OsRelease::parse(text), expected, "{text}");
         }
     }

@@ -20,6 +20,9 @@ pub struct Record {
     pub config_digest: Option<Digest>,
     /// The repository that it came from, without tag.
     pub repository: Option<String>,
+    /// The key that it was signed with, where a signature was required when it was installed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed_by: Option<String>,
 }
 
 impl Record {

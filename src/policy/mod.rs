@@ -16,6 +16,7 @@ pub mod hooks;
 pub mod rollout;
 pub mod route;
 mod rule;
+pub mod signature;
 pub mod update_window;
 pub mod version;
 

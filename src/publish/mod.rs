@@ -16,6 +16,7 @@ pub mod os_release;
 pub mod pull;
 pub mod push;
 mod push_error;
+pub mod sign;
 
 pub use error::PublishError;
 pub use extract::extract;

@@ -22,6 +22,7 @@ pub(super) fn full() -> Status {
         running,
         version: Some(version.to_owned()),
         digest: Some(Digest::of(version.as_bytes())),
+        signed_by: Some("release".into()),
         state,
         since: Some(before(hours)),
         boot_file: BootFile::Bootable,
@@ -69,6 +70,12 @@ pub(super) fn full() -> Status {
                 reason: Some("hook 50-maintenance: until 18:00".into()),
             }],
         }),
+        signatures: SignatureStatus {
+            mode: "auto".into(),
+            required: true,
+            keys: vec!["release".into()],
+            problem: Some(Problem { code: "signature-key-unusable".into(), message: "m".into() }),
+        },
         last_check: Some(Check { time: before(2), result: CheckResult::Available }),
         next_check: Some(before(-19)),
         last_error: Some(Failure {

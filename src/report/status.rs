@@ -38,6 +38,9 @@ pub struct Status {
     /// What the rules said about it when they were asked last, in their order.
     #[serde(default)]
     pub policy: Option<PolicyStatus>,
+    /// Whether images have to be signed, and by whom.
+    #[serde(default)]
+    pub signatures: SignatureStatus,
     /// The last look at the source.
     pub last_check: Option<Check>,
     /// When the timer looks again.
@@ -124,6 +127,9 @@ pub struct SlotStatus {
     pub version: Option<String>,
     /// The digest of the image in it; `None` on a host that flipside did not install.
     pub digest: Option<Digest>,
+    /// The key that it was signed with, where signatures were required when it was installed.
+    #[serde(default)]
+    pub signed_by: Option<String>,
     /// What it is good for.
     pub state: SlotState,
     /// Since when it is in that state, where that is recorded.
@@ -227,6 +233,19 @@ pub struct RulingStatus {
     pub code: Option<String>,
     /// One sentence, where it does not allow.
     pub reason: Option<String>,
+}
+
+/// Whether images have to be signed, and by whom.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct SignatureStatus {
+    /// `policy.signature.mode`: `auto`, `require` or `off`.
+    pub mode: String,
+    /// Whether an image without a valid signature is refused.
+    pub required: bool,
+    /// The names of the keys of which any suffices.
+    pub keys: Vec<String>,
+    /// Why it cannot be told: nothing is installed before that is put right.
+    pub problem: Option<Problem>,
 }
 
 /// A reboot to come.
@@ -378,6 +397,7 @@ impl Status {
             available: None,
             blocked: None,
             policy: None,
+            signatures: SignatureStatus::default(),
             last_check: None,
             next_check: None,
             last_error: None,

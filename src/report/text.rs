@@ -57,6 +57,7 @@ struct Page<'a> {
 impl Page<'_> {
     fn write(mut self) -> String {
         self.follows();
+        self.signatures();
         self.slots();
         self.running();
         self.next();
@@ -86,6 +87,27 @@ impl Page<'_> {
         }
     }
 
+    fn signatures(&mut self) {
+        let signatures = &self.status.signatures;
+        if self.status.follows.is_none() || signatures.mode.is_empty() {
+            return;
+        }
+        let (tone, text) = match &signatures.problem {
+            Some(problem) => (
+                Tone::Bad,
+                format!("cannot be held to anything: {} [{}]", problem.message, problem.code),
+            ),
+            None if signatures.required => {
+                (Tone::Good, format!("have to be signed by {}", signatures.keys.join(" or ")))
+            }
+            None if signatures.mode == "off" => {
+                (Tone::Waiting, "need no signature (policy.signature.mode is \"off\")".to_owned())
+            }
+            None => (Tone::Waiting, "need no signature: this host has no key".to_owned()),
+        };
+        self.said("images", tone, &text);
+    }
+
     /// Versions, words and digests of both slots stand below each other.
     fn slots(&mut self) {
         if self.status.slots.is_empty() {
@@ -97,7 +119,10 @@ impl Page<'_> {
             .iter()
             .map(|slot| {
                 let version = slot.version.as_deref().unwrap_or("-");
-                let digest = slot.digest.map(|digest| digest.short()).unwrap_or_default();
+                let mut digest = slot.digest.map(|digest| digest.short()).unwrap_or_default();
+                if let Some(key) = &slot.signed_by {
+                    digest.push_str(&format!(", signed by {}", printable::line(key, 40)));
+                }
                 let (words, tone) = self.words(slot);
                 (slot.slot, printable::line(version, 40), words, tone, digest)
             })
@@ -310,7 +335,7 @@ fn run_text(progress: &RunProgress) -> String {
 mod tests {
     use super::*;
     use crate::report::example::{NOW, before, full};
-    use crate::report::status::{NextReboot, Running, VERSION};
+    use crate::report::status::{NextReboot, Running, SignatureStatus, VERSION};
 
     fn text(status: &Status) -> String {
         let now = Timestamp::from_second(NOW).unwrap();
@@ -326,6 +351,11 @@ mod tests {
             failed: Vec::new(),
             held: None,
             hold: None,
+            signatures: SignatureStatus {
+                keys: vec!["release".into(), "vendor".into()],
+                problem: None,
+                ..full().signatures
+            },
             progress: None,
             ..full()
         }
@@ -335,8 +365,9 @@ mod tests {
     fn an_armed_host() {
         let expected = "\
 follows   registry.example.com/acme/edge:stable
-slot A    2026.11.1   running, proven 3 weeks ago                        sha256:1
-slot B    2026.11.2   installed 2 h ago, boots once at the next reboot   sha256:2
+images    have to be signed by release or vendor
+slot A    2026.11.1   running, proven 3 weeks ago                        sha256:1, signed by release
+slot B    2026.11.2   installed 2 h ago, boots once at the next reboot   sha256:2, signed by release
 next      reboot in the window Sat 22:00–24:00 Europe/Berlin (in 3 h)
 checked   2 h ago, again in 19 h
 boots     slot B once, then slot A, slot B, UiApp";
@@ -346,6 +377,21 @@ boots     slot B once, then slot A, slot B, UiApp";
             shown = shown.replace(&short, &format!("sha256:{slot}"));
         }
         assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn it_says_whether_images_have_to_be_signed() {
+        for (mode, required, line) in [
+            ("auto", false, "images    need no signature: this host has no key"),
+            ("off", false, "images    need no signature (policy.signature.mode is \"off\")"),
+            ("require", true, "images    have to be signed by release or vendor"),
+        ] {
+            let mut status = calm();
+            status.signatures.required = required;
+            status.signatures.mode = mode.to_owned();
+            let shown = text(&status);
+            assert!(shown.lines().any(|shown| shown == line), "{shown}");
+        }
     }
 
     #[test]
@@ -367,6 +413,7 @@ boots     slot B once, then slot A, slot B, UiApp";
     fn everything_that_is_wrong_is_said_with_its_code() {
         let shown = text(&full());
         for line in [
+            "images    cannot be held to anything: m [signature-key-unusable]",
             "running   unknown: m [running-slot-unclear]",
             "deferred  hook 50-maintenance: until 18:00 [hook-deferred] (60 min ago)",
             "error     the tag does not exist [not-found] (26 h ago)",

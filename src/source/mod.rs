@@ -6,7 +6,7 @@ use std::fmt;
 use std::ops::Range;
 
 use crate::image::{
-    Architecture, CONFIG_LIMIT, Descriptor, Digest, Image, ImageError, ManifestOrIndex,
+    Architecture, CONFIG_LIMIT, Descriptor, Digest, Image, ImageError, Manifest, ManifestOrIndex,
 };
 use crate::stop::Stopped;
 
@@ -125,31 +125,69 @@ pub fn open(location: &Location, options: &Options) -> Result<Box<dyn Source>, S
     }
 }
 
-/// The image called `digest`; an index is followed by architecture. The order is that of
-/// P3: manifest, then config, each hash checked, and nothing else is fetched.
+/// A manifest, and how it was found.
+#[derive(Debug, Clone)]
+pub struct FoundManifest {
+    /// Its digest.
+    pub digest: Digest,
+    /// The manifest.
+    pub manifest: Manifest,
+    /// The index that lists it, where it was found through one.
+    pub index: Option<Digest>,
+}
+
+/// The manifest called `digest`; an index is followed by architecture. Hash checked, and nothing
+/// else is fetched.
+///
+/// # Errors
+/// [`SourceError`].
+pub fn find_manifest(
+    source: &dyn Source,
+    digest: &Digest,
+    architecture: Architecture,
+) -> Result<FoundManifest, SourceError> {
+    let index = match ManifestOrIndex::parse(&source.manifest(digest)?)? {
+        ManifestOrIndex::Manifest(manifest) => {
+            return Ok(FoundManifest { digest: *digest, manifest, index: None });
+        }
+        ManifestOrIndex::Index(index) => index,
+    };
+    let entry = index.select(architecture)?;
+    match ManifestOrIndex::parse(&source.manifest(&entry.digest)?)? {
+        ManifestOrIndex::Manifest(manifest) => {
+            Ok(FoundManifest { digest: entry.digest, manifest, index: Some(*digest) })
+        }
+        ManifestOrIndex::Index(_) => {
+            let what = "an index in an index".to_owned();
+            Err(ImageError::NotAnOsImage { what }.into())
+        }
+    }
+}
+
+/// The image of a manifest: its config is fetched, and hash checked. P3: call it once the
+/// manifest is known to be signed.
 ///
 /// # Errors
 /// [`SourceError`], also where the image is for another architecture.
+pub fn fetch_config(
+    source: &dyn Source,
+    found: FoundManifest,
+    architecture: Architecture,
+) -> Result<Image, SourceError> {
+    let config = source.blob("config", &found.manifest.config, CONFIG_LIMIT)?;
+    let image = Image::with_config(found.digest, found.manifest, &config)?;
+    image.config.check_architecture(architecture)?;
+    Ok(image)
+}
+
+/// Both: the image called `digest`, for who need not ask whether it is signed.
+///
+/// # Errors
+/// As [`find_manifest`] and [`fetch_config`].
 pub fn fetch_image(
     source: &dyn Source,
     digest: &Digest,
     architecture: Architecture,
 ) -> Result<Image, SourceError> {
-    let (digest, manifest) = match ManifestOrIndex::parse(&source.manifest(digest)?)? {
-        ManifestOrIndex::Manifest(manifest) => (*digest, manifest),
-        ManifestOrIndex::Index(index) => {
-            let entry = index.select(architecture)?;
-            match ManifestOrIndex::parse(&source.manifest(&entry.digest)?)? {
-                ManifestOrIndex::Manifest(manifest) => (entry.digest, manifest),
-                ManifestOrIndex::Index(_) => {
-                    let what = "an index in an index".to_owned();
-                    return Err(ImageError::NotAnOsImage { what }.into());
-                }
-            }
-        }
-    };
-    let config = source.blob("config", &manifest.config, CONFIG_LIMIT)?;
-    let image = Image::with_config(digest, manifest, &config)?;
-    image.config.check_architecture(architecture)?;
-    Ok(image)
+    fetch_config(source, find_manifest(source, digest, architecture)?, architecture)
 }

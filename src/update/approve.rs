@@ -5,7 +5,6 @@
 //! it goes by is fetched here, and no sooner than its turn comes (P3).
 
 use super::course::{Course, Refusal, decide};
-use super::follow::fetch;
 use super::situation::Situation;
 use super::status::{note_check, note_rulings};
 use super::{Run, UpdateError};
@@ -13,12 +12,15 @@ use crate::code::Severity;
 use crate::host::{Clock, Slot};
 use crate::image::{Digest, Image};
 use crate::policy::floor::{self, Floor};
+use crate::policy::signature::{Signed, Verifier};
 use crate::policy::{Decision, Explanation, Initiative, Rule, Ruling, hold, hooks, update_window};
 use crate::printable;
 use crate::reboot::zone_of;
 use crate::report::progress::{Event, Phase};
-use crate::source::Source;
+use crate::source::{self, Source};
 use crate::window::Windows;
+
+mod signed;
 
 /// The most characters that a ruling shows of what it went by.
 const SHOWN: usize = 200;
@@ -33,6 +35,10 @@ pub(super) struct Offer<'a> {
     pub source: &'a dyn Source,
     /// What the tag points to: the goal.
     pub tag: Digest,
+    /// What signatures are held against.
+    pub verifier: &'a Verifier,
+    /// What this host calls its own product.
+    pub product: Option<&'a str>,
     /// Whether the status that others see stays as it is.
     pub is_only_asked: bool,
 }
@@ -57,6 +63,8 @@ pub(super) struct Approval {
     pub course: Course,
     /// The image to install; `None` where nothing is to be fetched.
     pub image: Option<Image>,
+    /// Who signed it, where that was asked.
+    pub signed: Option<Signed>,
     /// The answers of the hooks, where they were asked.
     pub answers: Option<Vec<hooks::Answer>>,
 }
@@ -66,7 +74,7 @@ pub(super) struct Approval {
 /// # Errors
 /// What keeps a rule from being asked; a refusal is a [`Course`].
 pub(super) fn approve(offer: &Offer<'_>, depth: Depth) -> Result<Approval, UpdateError> {
-    let mut asked = Asked { offer, depth, explanation: Explanation::default() };
+    let mut asked = Asked { offer, depth, explanation: Explanation::default(), signed: None };
     let approved = asked.ask();
     if !offer.is_only_asked {
         note_rulings(offer.run, &asked.explanation);
@@ -79,13 +87,14 @@ pub(super) fn approve(offer: &Offer<'_>, depth: Depth) -> Result<Approval, Updat
         (course, _) => course,
     };
     asked.note(image.as_ref().map(Image::version), &course);
-    Ok(Approval { explanation: asked.explanation, course, image, answers })
+    Ok(Approval { explanation: asked.explanation, course, image, signed: asked.signed, answers })
 }
 
 struct Asked<'a> {
     offer: &'a Offer<'a>,
     depth: Depth,
     explanation: Explanation,
+    signed: Option<Signed>,
 }
 
 type Found = (Course, Option<Image>, Option<Vec<hooks::Answer>>);
@@ -105,13 +114,27 @@ impl Asked<'_> {
         }
         let (course, image) = match course {
             Course::Install => {
-                let image = fetch(*source, tag)?;
+                let architecture = super::machine::architecture()?;
+                let found = source::find_manifest(*source, tag, architecture)?;
                 // An index may come again with the same image for this host: the image counts.
-                let course = decide(situation, &image.digest);
-                self.host(&course, &image.digest);
+                let course = decide(situation, &found.digest);
+                self.host(&course, &found.digest);
+                if !matches!(course, Course::Install | Course::Arm) || !self.goes_on() {
+                    return Ok((course, None, None));
+                }
+                // P3: before the config, and before any payload.
+                let digests: Vec<_> = found.index.into_iter().chain([found.digest]).collect();
+                if !self.signature(&digests)? {
+                    return Ok((course, None, None));
+                }
+                let image = source::fetch_config(*source, found, architecture)?;
+                self.product(&image);
                 (course, Some(image))
             }
-            course => (course, None),
+            course => {
+                self.signature_of_installed()?;
+                (course, None)
+            }
         };
         if !matches!(course, Course::Install | Course::Arm) || !self.goes_on() {
             return Ok((course, image, None));

@@ -13,6 +13,7 @@ use crate::host::efi::EfiError;
 use crate::host::esp::EspError;
 use crate::image::ImageError;
 use crate::install::InstallError;
+use crate::policy::signature::KeyError;
 use crate::source::SourceError;
 use crate::stop::Stopped;
 
@@ -67,6 +68,9 @@ pub enum UpdateError {
     /// The source.
     #[error(transparent)]
     Source(#[from] SourceError),
+    /// The keys that images have to be signed with.
+    #[error(transparent)]
+    Key(#[from] KeyError),
     /// The health checks.
     #[error(transparent)]
     Health(#[from] crate::health::HealthError),
@@ -121,6 +125,7 @@ impl Coded for UpdateError {
             Self::Boot(error) => error.code(),
             Self::Esp(error) => error.code(),
             Self::Source(error) => error.code(),
+            Self::Key(error) => error.code(),
             Self::Health(error) => error.code(),
             Self::Hooks(error) => error.code(),
             Self::Kexec(error) => error.code(),

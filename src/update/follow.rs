@@ -14,6 +14,7 @@ use super::transaction::{self, Job};
 use super::{Run, UpdateError};
 use crate::host::{Clock, Slot};
 use crate::image::{Digest, Image};
+use crate::policy::signature::Verifier;
 use crate::policy::{Explanation, Initiative, Rule, hooks};
 use crate::reboot::zone_of;
 use crate::report::progress::{Event, Phase};
@@ -74,13 +75,17 @@ pub fn check(
     initiative: Initiative,
     depth: Depth,
 ) -> Result<Option<Check>, UpdateError> {
-    let Some(Look { situation, source, tag }) = look(run)? else { return Ok(None) };
+    let Some(Look { situation, source, tag, verifier, product }) = look(run)? else {
+        return Ok(None);
+    };
     let offer = Offer {
         run,
         initiative,
         situation: &situation,
         source: source.as_ref(),
         tag,
+        verifier: &verifier,
+        product: product.as_deref(),
         is_only_asked: false,
     };
     let Approval { explanation, course, image, .. } = approve(&offer, depth)?;
@@ -97,6 +102,8 @@ struct Look {
     situation: Situation,
     source: Box<dyn Source>,
     tag: Digest,
+    verifier: Verifier,
+    product: Option<String>,
 }
 
 /// `None` where there is nothing to follow or no slot.
@@ -105,11 +112,13 @@ fn look(run: &Run) -> Result<Option<Look>, UpdateError> {
         return Ok(None);
     }
     let Some(machine) = Machine::open(run)? else { return Ok(None) };
+    let verifier = Verifier::open(&run.root, &run.config)?;
+    let product = product(run, &machine);
     let situation = machine.situation()?;
     let source = run.source()?;
     run.progress.event(Event::Phase(Phase::Checking));
     let tag = source.resolve()?;
-    Ok(Some(Look { situation: anticipate(run, situation), source, tag }))
+    Ok(Some(Look { situation: anticipate(run, situation), source, tag, verifier, product }))
 }
 
 /// What the hooks would be asked about the update on offer.
@@ -127,13 +136,17 @@ pub struct HooksPlanned {
 /// # Errors
 /// As [`ask_hooks_about_offer`].
 pub fn plan_hooks(run: &Run, initiative: Initiative) -> Result<Option<HooksPlanned>, UpdateError> {
-    let Some(Look { situation, source, tag }) = look(run)? else { return Ok(None) };
+    let Some(Look { situation, source, tag, verifier, product }) = look(run)? else {
+        return Ok(None);
+    };
     let offer = Offer {
         run,
         initiative,
         situation: &situation,
         source: source.as_ref(),
         tag,
+        verifier: &verifier,
+        product: product.as_deref(),
         is_only_asked: true,
     };
     let Approval { course, image, .. } = approve(&offer, Depth::Check)?;
@@ -165,13 +178,17 @@ pub fn ask_hooks_about_offer(
     run: &Run,
     initiative: Initiative,
 ) -> Result<Option<HooksAsked>, UpdateError> {
-    let Some(Look { situation, source, tag }) = look(run)? else { return Ok(None) };
+    let Some(Look { situation, source, tag, verifier, product }) = look(run)? else {
+        return Ok(None);
+    };
     let offer = Offer {
         run,
         initiative,
         situation: &situation,
         source: source.as_ref(),
         tag,
+        verifier: &verifier,
+        product: product.as_deref(),
         is_only_asked: true,
     };
     let Approval { course, image, answers, .. } = approve(&offer, Depth::Update)?;
@@ -196,6 +213,8 @@ pub fn update(run: &Run, initiative: Initiative) -> Result<Outcome, UpdateError>
     let Some(machine) = Machine::open(run)? else {
         return Ok(Outcome::NothingToDo("no slots are recognised on this host"));
     };
+    let verifier = Verifier::open(&run.root, &run.config)?;
+    let product = product(run, &machine);
     let facts = machine.situation()?;
     let source = run.source()?;
     run.progress.event(Event::Phase(Phase::Checking));
@@ -210,9 +229,12 @@ pub fn update(run: &Run, initiative: Initiative) -> Result<Outcome, UpdateError>
         situation: &anticipated,
         source: source.as_ref(),
         tag,
+        verifier: &verifier,
+        product: product.as_deref(),
         is_only_asked: false,
     };
-    let Approval { course: planned, image, explanation, .. } = approve(&offer, Depth::Update)?;
+    let Approval { course: planned, image, explanation, signed, .. } =
+        approve(&offer, Depth::Update)?;
     // P10: the usual run ends here, and has written nothing. What became of a trial is noted
     // first, unless a rule refuses what follows.
     let nothing_happened = anticipated == facts;
@@ -252,7 +274,9 @@ pub fn update(run: &Run, initiative: Initiative) -> Result<Outcome, UpdateError>
     match (course, &image) {
         (Course::Install, Some(image)) => {
             let source = source.as_ref();
-            let job = Job { run, machine: &machine, situation: &situation, source, image, tag };
+            let (machine, situation) = (&machine, &situation);
+            let signed_by = signed.map(|signed| signed.key);
+            let job = Job { run, machine, situation, source, image, tag, signed_by };
             transaction::install(&job)?;
             run.progress.event(Event::Phase(Phase::Done));
             Ok(armed(image.version()))
@@ -273,6 +297,12 @@ fn say_hold(run: &Run) {
     if let Some(hold) = hold.filter(|hold| hold.holds(Clock::of(&run.root).shows, &zone)) {
         tracing::warn!("{}; this update goes on, because a person asked for it", hold.text(&zone));
     }
+}
+
+/// What this host calls its own product.
+fn product(run: &Run, machine: &Machine) -> Option<String> {
+    let configured = run.config.policy.signature.product.as_deref();
+    configured.or(machine.os_id()).map(str::to_owned)
 }
 
 fn changed() -> Refusal {

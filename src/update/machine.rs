@@ -252,6 +252,11 @@ impl Machine {
         self.os.version.clone()
     }
 
+    /// The product of the OS that runs, as it says itself.
+    pub fn os_id(&self) -> Option<&str> {
+        self.os.id.as_deref()
+    }
+
     /// Writes a transition to the journal, and a line of history.
     ///
     /// # Errors

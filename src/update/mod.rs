@@ -41,6 +41,7 @@ mod machine;
 mod promote;
 mod release;
 mod rollback;
+mod signature;
 pub mod situation;
 mod status;
 mod transaction;

@@ -180,6 +180,7 @@ fn record_by_os_release(machine: &Machine, running: Slot) -> Result<Record, Upda
         version: machine.os_version(),
         config_digest: None,
         repository: None,
+        signed_by: None,
     };
     machine.esp.write_record(running, &record)?;
     Ok(record)

@@ -280,6 +280,7 @@ pub(super) mod example {
             version: version.to_owned(),
             config_digest: None,
             repository: None,
+            signed_by: None,
         };
         let (version, boot_file) = match is {
             Is::Empty => (None, BootFileState::Absent),

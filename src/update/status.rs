@@ -11,17 +11,18 @@ use super::machine::Machine;
 use super::situation::{Aftermath, Situation, SlotFacts};
 use super::{Run, UpdateError};
 use crate::code::{Coded as _, sentence};
-use crate::config::RebootStrategy;
+use crate::config::{RebootStrategy, SignatureMode};
 use crate::host::boot::{self, EntryKind, EntryName};
 use crate::host::esp::BootFileState;
 use crate::host::{Root, Slot};
 use crate::image::{Architecture, Digest};
+use crate::policy::signature::Verifier;
 use crate::policy::{Decision, Explanation};
 use crate::reboot::{required, zone_of};
 use crate::report::motd::{self, Motd};
 use crate::report::status::{
     Available, Blocked, BootEntry, BootFile, BootTarget, Check, CheckResult, Failed, HoldStatus,
-    PolicyStatus, Problem, RulingStatus, SlotState, SlotStatus, State, Status,
+    PolicyStatus, Problem, RulingStatus, SignatureStatus, SlotState, SlotStatus, State, Status,
 };
 
 /// The status now: the facts are read, what only a run knows is taken from the last one.
@@ -134,6 +135,7 @@ fn refresh(run: &Run, status: &mut Status) {
         until: hold.until.as_ref().map(|until| until.time(&zone)),
         reason: hold.reason.clone(),
     });
+    status.signatures = signatures(run);
     status.host.name = host_name(&run.root);
     status.host.architecture = Architecture::of_this_build().map(|a| a.to_string());
     status.running = Default::default();
@@ -222,6 +224,7 @@ fn describe_slot(situation: &Situation, slot: Slot, entry: Option<&boot::BootEnt
         running: slot == situation.running,
         version: facts.record.as_ref().map(|record| record.version.clone()),
         digest: facts.digest(),
+        signed_by: facts.record.as_ref().and_then(|record| record.signed_by.clone()),
         state: slot_state(situation, slot, facts),
         since: journal.filter(|e| e.digest == facts.digest()).map(|e| e.time),
         boot_file: match facts.boot_file {
@@ -267,6 +270,28 @@ fn describe_entry(entry: &boot::BootEntry) -> BootEntry {
             EntryKind::Missing => BootTarget::Missing,
         },
         active: entry.is_active,
+    }
+}
+
+fn signatures(run: &Run) -> SignatureStatus {
+    let mode = match run.config.policy.signature.mode {
+        SignatureMode::Auto => "auto",
+        SignatureMode::Require => "require",
+        SignatureMode::Off => "off",
+    };
+    let mode = mode.to_owned();
+    match Verifier::open(&run.root, &run.config) {
+        Ok(verifier) => SignatureStatus {
+            mode,
+            required: verifier.is_required(),
+            keys: verifier.keys().iter().map(|key| key.name.clone()).collect(),
+            problem: None,
+        },
+        Err(error) => {
+            let (code, message) = (error.code().to_owned(), sentence(&error));
+            let problem = Some(Problem { code, message });
+            SignatureStatus { mode, required: true, keys: Vec::new(), problem }
+        }
     }
 }
 

@@ -35,6 +35,8 @@ pub struct Job<'a> {
     pub image: &'a Image,
     /// What the tag pointed to: the image, or an index that lists it.
     pub tag: Digest,
+    /// The key that it was signed with, where that was asked.
+    pub signed_by: Option<String>,
 }
 
 /// Step 2 is done: nothing stands against the install, nothing was changed.
@@ -299,6 +301,7 @@ impl Job<'_> {
             version: self.image.version().to_owned(),
             config_digest: Some(self.image.manifest.config.digest),
             repository: Some(self.source.repository()),
+            signed_by: self.signed_by.clone(),
         }
     }
 

@@ -22,6 +22,7 @@ fn record(version: &str) -> Record {
         version: version.to_owned(),
         config_digest: None,
         repository: Some("registry.example.com/acme/edge".to_owned()),
+        signed_by: None,
     }
 }
 

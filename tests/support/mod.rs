@@ -12,6 +12,7 @@ pub mod host;
 pub mod images;
 pub mod initrd;
 pub mod journald;
+pub mod keys;
 #[cfg(feature = "dbus")]
 pub mod logind;
 pub mod loop_device;
@@ -25,6 +26,7 @@ pub mod registry;
 pub mod registry_host;
 pub mod scratch;
 pub mod script;
+pub mod signed;
 pub mod sim_machine;
 pub mod steps;
 pub mod stored;

@@ -54,6 +54,7 @@ fn record(opened: &Opened, plan: &Plan) -> Result<Vec<u8>, DiskBuildError> {
         version: opened.image.version().to_owned(),
         config_digest: Some(opened.image.manifest.config.digest),
         repository: plan.repository.clone(),
+        signed_by: None,
     };
     let json = |source| ImageError::Json { object: "record", source };
     let mut bytes = serde_json::to_vec_pretty(&record).map_err(json)?;

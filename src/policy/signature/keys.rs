@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The keys of a host: files in `/etc/flipside/keys` and `/usr/lib/flipside/keys`, merged by
+//! name. An image brings the next key in `/usr/lib`, and so keys are rotated.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use super::{KeyError, PublicKey};
+use crate::host::Root;
+use crate::overlay;
+
+/// Where keys are, below `/etc` and `/usr/lib`.
+pub const DIRECTORY: &str = "flipside/keys";
+/// The administrator's wins. Not `/run`: who may write there may not decide this.
+const LEVELS: [&str; 2] = ["etc", "usr/lib"];
+/// The most bytes of a file; a key has 178.
+const LIMIT: u64 = 64 << 10;
+
+/// A key of this host.
+#[derive(Debug, Clone)]
+pub struct Key {
+    /// Its file name, by which it is masked, without `.pub`.
+    pub name: String,
+    /// Its file.
+    pub path: PathBuf,
+    /// The key.
+    pub public: PublicKey,
+}
+
+/// All keys, by name.
+///
+/// # Errors
+/// [`KeyError::Directory`] and [`KeyError::Unusable`]: a key that cannot be used is not
+/// skipped, since with the last key the requirement would go.
+pub(super) fn read(root: &Root) -> Result<Vec<Key>, KeyError> {
+    let mut keys = Vec::new();
+    for path in overlay::winners(root, &LEVELS, DIRECTORY, is_key_name)? {
+        // An empty file masks no key: a power cut leaves those.
+        if overlay::is_null(&path)? {
+            continue;
+        }
+        let unusable = |reason| KeyError::Unusable { path: root.on_host(&path), reason };
+        let text = content(&path).map_err(unusable)?;
+        let public = PublicKey::from_pem(&text).map_err(unusable)?;
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        keys.push(Key { name, path, public });
+    }
+    Ok(keys)
+}
+
+fn content(path: &Path) -> Result<Vec<u8>, String> {
+    let file = File::open(path).map_err(|error| error.to_string())?;
+    if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
+        return Err("it is not a regular file".to_owned());
+    }
+    let mut text = Vec::new();
+    file.take(LIMIT + 1).read_to_end(&mut text).map_err(|error| error.to_string())?;
+    match text.len() as u64 {
+        0 => Err("it is empty; a link to /dev/null would mask it".to_owned()),
+        size if size > LIMIT => Err(format!("it has more than {LIMIT} bytes")),
+        _ => Ok(text),
+    }
+}
+
+fn is_key_name(name: &OsStr) -> bool {
+    let name = name.as_encoded_bytes();
+    name.ends_with(b".pub") && !name.starts_with(b".")
+}

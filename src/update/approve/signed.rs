@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The rule about signatures, put to an image on offer and to what is installed already.
+
+use super::super::UpdateError;
+use super::super::follow::fetch;
+use super::super::signature::{self, Verdict};
+use super::{Asked, Offer};
+use crate::image::{Digest, Image};
+use crate::policy::Rule;
+use crate::policy::signature::{Form, Signed};
+
+impl Asked<'_> {
+    /// Asks who signed any of `digests`; `false` where that is nobody, and nothing more may be
+    /// fetched.
+    pub(super) fn signature(&mut self, digests: &[Digest]) -> Result<bool, UpdateError> {
+        let verdict = signature::verify(self.offer.verifier, self.offer.source, digests)?;
+        let image = digests.last().map(Digest::short).unwrap_or_default();
+        let (saw, decision) = verdict.ruling(&format!("the image {image}"));
+        let is_allowed = decision.is_allow();
+        self.put(Rule::Signature, &saw, decision);
+        if let Verdict::Signed(signed) = verdict {
+            self.signed = Some(signed);
+        }
+        Ok(is_allowed)
+    }
+
+    /// The same of what the target holds: keys may have gone since it was written.
+    pub(super) fn signature_of_installed(&mut self) -> Result<(), UpdateError> {
+        let Offer { situation, source, .. } = self.offer;
+        let record = situation.target_slot().record.as_ref();
+        let Some(digest) = record.and_then(|record| record.digest) else { return Ok(()) };
+        let index = record.and_then(|record| record.index_digest);
+        let digests: Vec<_> = index.into_iter().chain([digest]).collect();
+        let is_allowed = self.signature(&digests)?;
+        if is_allowed && self.is_signed_by_bundle() {
+            let image = fetch(*source, &digest)?;
+            self.product(&image);
+        }
+        Ok(())
+    }
+
+    fn is_signed_by_bundle(&self) -> bool {
+        self.signed.as_ref().is_some_and(|signed| signed.form == Form::Bundle)
+    }
+
+    /// What a bundle leaves open, and only the config tells.
+    pub(super) fn product(&mut self, image: &Image) {
+        if !self.is_signed_by_bundle() {
+            return;
+        }
+        let id = &image.config.product_info.id;
+        let decision = signature::check_product(self.offer.product, id);
+        let signed = self.signed.as_ref().map(Signed::to_string).unwrap_or_default();
+        self.put(Rule::Signature, &format!("{signed}, product {id:?}"), decision);
+    }
+}

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Who signed what is on offer: the search that goes with [`Verifier`]'s verdicts.
+
+use std::ops::ControlFlow;
+
+use crate::code::sentence;
+use crate::image::Digest;
+use crate::policy::Decision;
+use crate::policy::signature::{Flaw, Signed, Verifier};
+use crate::printable;
+use crate::source::{Source, SourceError};
+
+/// The most flaws that a sentence tells.
+const TOLD: usize = 3;
+
+/// What a search came to.
+#[derive(Debug)]
+pub(super) enum Verdict {
+    /// Nobody searched: this host requires no signature.
+    NotRequired,
+    /// It is signed.
+    Signed(Signed),
+    /// Everybody who may have a signature says that there is none.
+    Missing,
+    /// There are some, and none of them is valid.
+    Invalid(Vec<Flaw>),
+    /// Not everybody who may have one answered.
+    Unanswered(SourceError),
+}
+
+/// Searches for one valid signature of any of `digests`: an image's, and those of indexes that
+/// list it, whose signatures cover it. They are asked for in this order.
+///
+/// # Errors
+/// Only a wish to stop; a source that does not answer is [`Verdict::Unanswered`].
+pub(super) fn verify(
+    verifier: &Verifier,
+    source: &dyn Source,
+    digests: &[Digest],
+) -> Result<Verdict, SourceError> {
+    if !verifier.is_required() {
+        return Ok(Verdict::NotRequired);
+    }
+    let (mut signed, mut flaws, mut unanswered) = (None, Vec::new(), None);
+    for digest in digests {
+        let searched = source.signatures(digest, &mut |signature| {
+            match verifier.check(digest, &signature) {
+                Ok(valid) => {
+                    signed = Some(valid);
+                    return ControlFlow::Break(());
+                }
+                Err(flaw) => {
+                    tracing::debug!(digest = digest.short(), "a signature {flaw}");
+                    flaws.push(flaw);
+                }
+            }
+            ControlFlow::Continue(())
+        });
+        match searched {
+            Err(SourceError::Stopped(stopped)) => return Err(stopped.into()),
+            Err(error) => unanswered = Some(error),
+            Ok(()) => {}
+        }
+        if let Some(signed) = signed {
+            return Ok(Verdict::Signed(signed));
+        }
+    }
+    Ok(match (unanswered, flaws.is_empty()) {
+        (Some(error), _) => Verdict::Unanswered(error),
+        (None, true) => Verdict::Missing,
+        (None, false) => Verdict::Invalid(flaws),
+    })
+}
+
+impl Verdict {
+    /// What the rule saw, and what it says. `what` names the thing that is to be signed.
+    pub fn ruling(&self, what: &str) -> (String, Decision) {
+        match self {
+            Self::NotRequired => ("none is required of this host".to_owned(), Decision::Allow),
+            Self::Signed(signed) => (signed.to_string(), Decision::Allow),
+            Self::Missing => (
+                "none".to_owned(),
+                Decision::block("signature-missing", format!("nobody has signed {what}")),
+            ),
+            Self::Invalid(flaws) => {
+                let told = told(flaws);
+                let reason = format!("{what} has no valid signature, but {told}");
+                (told, Decision::block("signature-invalid", reason))
+            }
+            Self::Unanswered(error) => {
+                let reason = format!("cannot learn who signed {what}: {}", sentence(error));
+                ("no answer".to_owned(), Decision::defer("signature-unavailable", reason))
+            }
+        }
+    }
+}
+
+/// Flaws in words, each once.
+fn told(flaws: &[Flaw]) -> String {
+    let mut words: Vec<String> = Vec::new();
+    for flaw in flaws {
+        let word = format!("one {}", printable::line(&flaw.to_string(), 160));
+        if !words.contains(&word) {
+            words.push(word);
+        }
+    }
+    let more = words.len().saturating_sub(TOLD);
+    words.truncate(TOLD);
+    if more > 0 {
+        words.push(format!("{more} more"));
+    }
+    words.join(", ")
+}
+
+/// A bundle names no repository: it approves of the image for whoever runs this product. `host`
+/// is what this host calls its own (`policy.signature.product`, or `ID` in os-release).
+pub(super) fn check_product(host: Option<&str>, image: &str) -> Decision {
+    let image = printable::line(image, 80);
+    match host {
+        Some(host) if host == image => Decision::Allow,
+        Some(host) => Decision::block(
+            "signature-product",
+            format!(
+                "a bundle signs the image, which names no repository, and the image is of the \
+                 product {image:?}, not of {host:?}"
+            ),
+        ),
+        None => Decision::block(
+            "signature-product",
+            format!(
+                "a bundle signs the image of the product {image:?}, and this host does not say \
+                 what it is: os-release has no ID; set policy.signature.product"
+            ),
+        ),
+    }
+}
