@@ -15,7 +15,7 @@ const GROUPS: [(&str, &[&str]); 5] = [
     ("Look after the slots", &["promote", "rollback", "release", "verify"]),
     ("Ask before an update", &["hooks"]),
     ("Run by the system", &["health", "trial-deadline", "dbus-service"]),
-    ("Build and try", &["image", "disk", "labels", "sim"]),
+    ("Build and try", &["image", "policy", "disk", "labels", "sim"]),
 ];
 
 /// The command line, with the commands of the top level in groups.

@@ -30,6 +30,8 @@ mod hooks;
 #[cfg(feature = "publish")]
 mod image;
 mod labels;
+#[cfg(feature = "publish")]
+mod policy;
 mod promote;
 mod reboot;
 mod release;
@@ -100,6 +102,9 @@ enum Command {
     #[command(subcommand)]
     Image(Box<image::Args>),
     #[cfg(feature = "publish")]
+    #[command(subcommand)]
+    Policy(policy::Args),
+    #[cfg(feature = "publish")]
     Disk(disk::Args),
     #[cfg(feature = "sim")]
     #[command(subcommand)]
@@ -131,6 +136,8 @@ fn run(command: Command, global: &Global) -> Result {
         Command::DbusService(args) => dbus_service::run(args, global),
         #[cfg(feature = "publish")]
         Command::Image(args) => image::run(*args, global),
+        #[cfg(feature = "publish")]
+        Command::Policy(args) => policy::run(args, global),
         #[cfg(feature = "publish")]
         Command::Disk(args) => disk::run(args, global),
         #[cfg(feature = "sim")]

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::code::Coded;
 use crate::image::ImageError;
 use crate::install::InstallError;
+use crate::policy::document::DocumentError;
 use crate::source::SourceError;
 use crate::stop::Stopped;
 
@@ -90,6 +91,15 @@ pub enum PublishError {
         /// What it is.
         what: &'static str,
     },
+    /// A policy document that no host would go by.
+    #[error(transparent)]
+    Policy(#[from] DocumentError),
+    /// A policy document that would not do what it is made for.
+    #[error("the policy document is left as it is: {what}")]
+    PolicyInvalid {
+        /// The reason.
+        what: String,
+    },
     /// A directory that is no OCI layout of the version flipside knows.
     #[error("{} is no usable OCI layout: {what}", path.display())]
     LayoutInvalid {
@@ -126,6 +136,8 @@ impl Coded for PublishError {
             Self::OsRelease { .. } => "os-release-invalid",
             Self::ProductInfo { .. } => "product-info-invalid",
             Self::OutputExists { .. } => "output-exists",
+            Self::Policy(error) => error.code(),
+            Self::PolicyInvalid { .. } => "policy-change-invalid",
             Self::LayoutInvalid { .. } => "layout-invalid",
         }
     }

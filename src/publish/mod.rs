@@ -13,6 +13,7 @@ pub mod inspect;
 mod layer;
 pub mod layout;
 pub mod os_release;
+pub mod policy;
 pub mod pull;
 pub mod push;
 mod push_error;

@@ -40,17 +40,46 @@ pub fn push(
 ) -> Result<Digest, SourceError> {
     let layout = LayoutSource::open(directory, tag)?;
     let top = layout.resolve()?;
+    let target = Target::new(reference, options)?;
+    until_stopped(options, target.push(&layout, top))
+}
+
+/// Pushes an artifact whose manifest lists nothing but `blobs` to `reference`. Returns its digest.
+///
+/// # Errors
+/// [`SourceError`]: the registry refuses.
+pub fn push_artifact(
+    manifest: &[u8],
+    blobs: &[&[u8]],
+    reference: &Reference,
+    options: &Options,
+) -> Result<Digest, SourceError> {
+    let target = Target::new(reference, options)?;
+    until_stopped(options, async {
+        target.authenticate().await?;
+        for blob in blobs {
+            target.repeat(async || target.bytes(blob).await).await?;
+        }
+        target.manifest(reference.tag(), manifest.to_owned(), MANIFEST_TYPE).await
+    })?;
+    Ok(Digest::of(manifest))
+}
+
+/// Runs `work` until it is done or the stop is requested.
+fn until_stopped<T>(
+    options: &Options,
+    work: impl Future<Output = Result<T, SourceError>>,
+) -> Result<T, SourceError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
         .build()
         .map_err(SourceError::Runtime)?;
-    let target = Target::new(reference, options)?;
     let result = runtime.block_on(async {
         tokio::select! {
             biased;
             stopped = requested(&options.stop) => Err(stopped.into()),
-            result = target.push(&layout, top) => result,
+            result = work => result,
         }
     });
     runtime.shutdown_background();
@@ -80,8 +109,8 @@ impl<'a> Target<'a> {
         Ok(Self { reference, options, client, auth, repository })
     }
 
-    async fn push(&self, layout: &LayoutSource, top: Digest) -> Result<Digest, SourceError> {
-        // `auth` first: later calls of the client hide what the token service answers.
+    /// To be called first: later calls of the client hide what the token service answers.
+    async fn authenticate(&self) -> Result<(), SourceError> {
         self.repeat(async || {
             self.client
                 .auth(&self.repository, &self.auth, RegistryOperation::Push)
@@ -89,7 +118,11 @@ impl<'a> Target<'a> {
                 .map(|_| ())
                 .map_err(|e| failure_of(e, self.reference.host()))
         })
-        .await?;
+        .await
+    }
+
+    async fn push(&self, layout: &LayoutSource, top: Digest) -> Result<Digest, SourceError> {
+        self.authenticate().await?;
         let bytes = layout.manifest(&top)?;
         let media_type = match ManifestOrIndex::parse(&bytes)? {
             ManifestOrIndex::Manifest(manifest) => {
@@ -143,6 +176,19 @@ impl<'a> Target<'a> {
             }
         });
         let sent = self.client.push_blob_stream(&self.repository, pieces, &digest, Some(size));
+        sent.await.map(|_| ()).map_err(failed)
+    }
+
+    /// A small blob.
+    async fn bytes(&self, bytes: &[u8]) -> Result<(), Failure> {
+        let failed = |e| failure_of(e, self.reference.host());
+        let digest = Digest::of(bytes).to_string();
+        if self.client.blob_exists(&self.repository, &digest).await.map_err(failed)? {
+            return Ok(());
+        }
+        let piece = futures_util::stream::iter([Ok(bytes.to_owned().into())]);
+        let size = Some(bytes.len() as u64);
+        let sent = self.client.push_blob_stream(&self.repository, piece, &digest, size);
         sent.await.map(|_| ()).map_err(failed)
     }
 

@@ -5,6 +5,7 @@
 use super::local::LocalError;
 use super::signatures::{BUNDLE_TYPE, EMPTY_TYPE, is_attachment_tag};
 use crate::image::{Descriptor, Digest, INDEX_TYPE, Index, MANIFEST_TYPE};
+use crate::policy::document::MEDIA_TYPE;
 
 /// The annotation of an index entry that holds its tag (OCI image spec, "Annotations").
 pub const TAG_ANNOTATION: &str = "org.opencontainers.image.ref.name";
@@ -81,13 +82,13 @@ impl Choice {
     }
 }
 
-/// Whether an entry is a signature or the like, which belongs to an image and is none.
+/// Whether an entry is a signature, a policy document or the like, which belongs to an image and is none.
 fn is_attachment(entry: &Descriptor) -> bool {
     entry.annotations.get(TAG_ANNOTATION).is_some_and(|tag| is_attachment_tag(tag))
         || entry
             .artifact_type
             .as_deref()
-            .is_some_and(|kind| [BUNDLE_TYPE, EMPTY_TYPE].contains(&kind))
+            .is_some_and(|kind| [BUNDLE_TYPE, EMPTY_TYPE, MEDIA_TYPE].contains(&kind))
         || entry
             .annotations
             .get(KIND_ANNOTATION)

@@ -17,6 +17,7 @@ mod choice;
 mod content_range;
 mod credential_helper;
 pub(crate) mod credentials;
+mod document;
 mod endpoint;
 mod error;
 pub(crate) mod failure;
@@ -37,6 +38,7 @@ mod transfer;
 
 pub use archive::ArchiveSource;
 pub use choice::TAG_ANNOTATION;
+pub use document::{FetchedDocument, fetch_document, is_absent};
 pub use error::SourceError;
 pub use layout::LayoutSource;
 pub use local::LocalError;

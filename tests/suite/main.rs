@@ -50,6 +50,7 @@ mod notify;
 mod nvram;
 mod packages;
 mod policy_explain;
+mod policy_publish;
 mod policy_time;
 mod policy_versions;
 #[cfg(feature = "dbus")]

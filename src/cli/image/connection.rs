@@ -13,7 +13,7 @@ use crate::stop::Stop;
 
 /// Options of every command that may speak to a registry.
 #[derive(Debug, clap::Args)]
-pub(super) struct Connection {
+pub(in crate::cli) struct Connection {
     /// Speak HTTP without TLS to any registry.
     #[arg(long)]
     plain_http: bool,
@@ -32,7 +32,7 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn options(self, global: &Global, stop: &Stop) -> Options {
+    pub(in crate::cli) fn options(self, global: &Global, stop: &Stop) -> Options {
         Options {
             all_plain_http: self.plain_http,
             ca: self.ca,
@@ -43,7 +43,7 @@ impl Connection {
         }
     }
 
-    pub(super) fn open(
+    pub(in crate::cli) fn open(
         self,
         image: &Location,
         global: &Global,
@@ -54,7 +54,7 @@ impl Connection {
 }
 
 /// A wish to stop that SIGTERM and SIGINT raise.
-pub(super) fn stop_on_signals() -> Result<Stop, Failure> {
+pub(in crate::cli) fn stop_on_signals() -> Result<Stop, Failure> {
     let stop = Stop::new();
     let failed = |error| format!("cannot watch for SIGTERM: {error}");
     stop.on_signals().map_err(|e| Failure::error("signals-unavailable", failed(e)))?;
@@ -62,6 +62,6 @@ pub(super) fn stop_on_signals() -> Result<Stop, Failure> {
 }
 
 /// For clap: a machine by any of its names.
-pub(super) fn parse_architecture(text: &str) -> Result<Architecture, String> {
+pub(in crate::cli) fn parse_architecture(text: &str) -> Result<Architecture, String> {
     architecture(text).ok_or_else(|| "it is neither x86_64 nor aarch64".to_owned())
 }

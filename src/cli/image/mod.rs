@@ -7,7 +7,7 @@ use clap::Subcommand;
 use super::Global;
 
 mod build;
-mod connection;
+pub(in crate::cli) mod connection;
 mod extract;
 mod inspect;
 mod pull;

@@ -3,7 +3,9 @@
 //! The policy document: what its publisher says about releases after their images were
 //! built. JSON, beside the tag that it is about.
 //!
+//! - `artifact`: how it travels
 //! - `draft`: the document as it is written
+//! - `freshness`: whether it may be gone by now
 //! - `lint`: what is wrong with a draft, all of it at once
 //! - this file: a document without errors, which is the only one that a host goes by
 
@@ -14,11 +16,14 @@ use super::version;
 use crate::code::Coded;
 use crate::image::Digest;
 
+mod artifact;
 mod draft;
+pub mod freshness;
 mod lint;
 #[cfg(test)]
 mod tests;
 
+pub use artifact::{DocumentManifest, EMPTY_CONFIG, document_tag};
 pub use draft::{Draft, DraftRelease, DraftRollout, Reason};
 pub use lint::{Finding, Level};
 
@@ -81,6 +86,12 @@ pub enum DocumentError {
     Format {
         /// What it says.
         found: String,
+    },
+    /// What stands at the tag of a policy document is something else.
+    #[error("what stands where the policy document belongs is none: {what}")]
+    NotADocument {
+        /// What it is.
+        what: String,
     },
     /// It says what makes no sense.
     #[error("the policy document makes no sense: {first}{}", and_more(*.further))]

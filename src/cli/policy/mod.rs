@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! `flipside policy`.
+
+use std::io::Read as _;
+use std::path::Path;
+
+use clap::Subcommand;
+
+use super::{Global, Result};
+use crate::policy::document::{Draft, Level, SIZE_LIMIT};
+use crate::publish::PublishError;
+
+mod build;
+mod lint;
+mod push;
+
+/// Say what hosts may take: make, check and publish policy documents.
+#[derive(Debug, Subcommand)]
+pub enum Args {
+    Build(Box<build::Args>),
+    Lint(lint::Args),
+    Push(Box<push::Args>),
+}
+
+/// Makes, checks and publishes policy documents.
+///
+/// # Errors
+/// Those of the command.
+pub fn run(args: Args, global: &Global) -> Result {
+    match args {
+        Args::Build(args) => build::run(*args, global),
+        Args::Lint(args) => lint::run(args, global),
+        Args::Push(args) => push::run(*args, global),
+    }
+}
+
+/// The bytes of a document: of a file, or of stdin (`-`).
+fn read(file: &Path) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let read = match file.to_str() {
+        Some("-") => std::io::stdin().lock().take(SIZE_LIMIT + 1).read_to_end(&mut bytes),
+        _ => std::fs::File::open(file).and_then(|f| f.take(SIZE_LIMIT + 1).read_to_end(&mut bytes)),
+    };
+    read.map_err(PublishError::file("read", file))?;
+    Ok(bytes)
+}
+
+fn read_draft(file: &Path) -> Result<Draft> {
+    Ok(Draft::parse(&read(file)?).map_err(PublishError::from)?)
+}
+
+/// Says on stderr what a publisher should look at again.
+fn warn(draft: &Draft) {
+    for finding in draft.lint().iter().filter(|finding| finding.level == Level::Warning) {
+        tracing::warn!("{finding}");
+    }
+}

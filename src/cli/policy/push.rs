@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! `flipside policy push`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use serde_json::json;
+
+use super::super::image::connection::{Connection, stop_on_signals};
+use super::super::{Global, print, print_json};
+use super::{read, warn};
+use crate::policy::document::{Draft, TAG_SUFFIX};
+use crate::publish::PublishError;
+use crate::publish::policy::push;
+use crate::source::Location;
+
+/// Publish a policy document beside the tag that it is about.
+///
+/// For `registry.example.com/acme/edge:stable` it goes to `stable.policy`, and says that it is
+/// about `stable`. A document with errors, or one that is not later than the one that is there,
+/// is refused. Where hosts require signatures, sign it next: `flipside image sign`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The document; `-` is stdin.
+    file: PathBuf,
+    /// The tag that hosts follow, in a registry or `oci:DIR:TAG`.
+    target: Location,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+/// Publishes a document.
+///
+/// # Errors
+/// The document's, and those of where it goes.
+pub fn run(args: Args, global: &Global) -> super::Result {
+    let document = read(&args.file)?;
+    warn(&Draft::parse(&document).map_err(PublishError::from)?);
+    let options = args.connection.options(global, &stop_on_signals()?);
+    let digest = push(&document, &args.target, &options)?;
+    if global.json {
+        print_json(&json!({ "digest": digest }))?;
+    } else {
+        print(format!("pushed {}{TAG_SUFFIX} {digest}", args.target))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}

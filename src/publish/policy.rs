@@ -1,0 +1,269 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Policy documents, from the side of who writes them.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::PublishError;
+use super::layout::LayoutWriter;
+use super::push::push_artifact;
+use crate::image::{Descriptor, Digest, MANIFEST_TYPE};
+use crate::policy::document::{
+    Document, DocumentManifest, Draft, DraftRelease, DraftRollout, EMPTY_CONFIG, MEDIA_TYPE,
+    Reason, document_tag,
+};
+use crate::policy::version;
+use crate::source::{self, Location, Options, Reference, SourceError, fetch_document, is_absent};
+
+/// The mark that a release gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mark {
+    /// Every host passes through it.
+    Barrier,
+    /// No host leaves it.
+    DeadEnd,
+    /// No host takes it any more.
+    Withdrawn,
+}
+
+/// What becomes of a document.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Change {
+    /// When the new document is made.
+    pub issued: Timestamp,
+    /// How long it is good for.
+    pub life: SignedDuration,
+    /// Releases that are added, or whose digest changes: version and digest.
+    pub releases: Vec<(String, Digest)>,
+    /// The rollout that these get.
+    pub rollout: Option<DraftRollout>,
+    /// Releases that are marked: version, and why.
+    pub marks: Vec<(Mark, String, String)>,
+    /// Versions that are not listed any more.
+    pub forgotten: Vec<String>,
+}
+
+impl Change {
+    /// What `old` becomes; a rollout that is over by then is left out.
+    ///
+    /// # Errors
+    /// [`PublishError::PolicyInvalid`]: a version that is not listed, dates beyond all.
+    pub fn apply(self, old: Option<Draft>) -> Result<Draft, PublishError> {
+        let invalid = |what: String| PublishError::PolicyInvalid { what };
+        let expires = self.issued.checked_add(self.life);
+        let mut draft =
+            Draft::new(self.issued, expires.map_err(|error| invalid(error.to_string()))?);
+        draft.releases = old.map(|old| old.releases).unwrap_or_default();
+        for release in &mut draft.releases {
+            release.rollout.take_if(|rollout| is_over(rollout, self.issued));
+        }
+        for version in &self.forgotten {
+            let at = find(&draft.releases, version)?;
+            draft.releases.remove(at);
+        }
+        for (version, digest) in self.releases {
+            let mut release = DraftRelease::new(&version, digest);
+            release.rollout.clone_from(&self.rollout);
+            match find(&draft.releases, &version).ok().and_then(|at| draft.releases.get_mut(at)) {
+                // Pushed again: whatever was said of the old image says nothing of this one.
+                Some(before) if before.digest != digest => *before = release,
+                Some(before) => before.rollout = release.rollout,
+                None => draft.releases.push(release),
+            }
+        }
+        for (mark, version, reason) in self.marks {
+            let at = find(&draft.releases, &version)?;
+            let Some(release) = draft.releases.get_mut(at) else { continue };
+            let field = match mark {
+                Mark::Barrier => &mut release.barrier,
+                Mark::DeadEnd => &mut release.dead_end,
+                Mark::Withdrawn => &mut release.withdrawn,
+            };
+            *field = Some(Reason::new(reason));
+        }
+        draft.releases.sort_by(|a, b| version::compare(&a.version, &b.version));
+        Ok(draft)
+    }
+}
+
+fn is_over(rollout: &DraftRollout, now: Timestamp) -> bool {
+    let end = rollout.length().and_then(|length| rollout.start.checked_add(length).ok());
+    end.is_some_and(|end| end <= now)
+}
+
+fn find(releases: &[DraftRelease], version: &str) -> Result<usize, PublishError> {
+    let is_same = |release: &DraftRelease| version::compare(&release.version, version).is_eq();
+    releases.iter().position(is_same).ok_or_else(|| PublishError::PolicyInvalid {
+        what: format!("it lists no release {version:?}"),
+    })
+}
+
+/// Publishes `document` beside the tag `target`, in a registry or in an OCI layout. Returns the
+/// digest of its manifest, which is to be signed.
+///
+/// # Errors
+/// [`PublishError::Policy`] for a document that no host would go by;
+/// [`PublishError::PolicyInvalid`] where hosts have seen a later one, which they do not go back
+/// from; what keeps it from being written.
+pub fn push(document: &[u8], target: &Location, options: &Options) -> Result<Digest, PublishError> {
+    let checked = Document::parse(document)?;
+    let (tag, beside) = beside(target)?;
+    check_is_later(&checked, document, &beside, options)?;
+    let manifest = DocumentManifest::new(document, tag).to_bytes()?;
+    match &beside {
+        Location::Registry(reference) => {
+            Ok(push_artifact(&manifest, &[EMPTY_CONFIG, document], reference, options)?)
+        }
+        Location::Layout { directory, tag } => {
+            let layout = LayoutWriter::open(directory)?;
+            for blob in [EMPTY_CONFIG, document, &manifest] {
+                layout.write_blob(blob)?;
+            }
+            let digest = Digest::of(&manifest);
+            let entry = Descriptor {
+                media_type: MANIFEST_TYPE.to_owned(),
+                digest,
+                size: manifest.len() as u64,
+                artifact_type: Some(MEDIA_TYPE.to_owned()),
+                platform: None,
+                annotations: BTreeMap::new(),
+            };
+            layout.list(&entry, tag.as_deref())?;
+            Ok(digest)
+        }
+        Location::Archive { .. } => Err(no_place("an archive cannot be added to")),
+    }
+}
+
+fn no_place(what: &str) -> PublishError {
+    PublishError::PolicyInvalid { what: format!("it has no place there: {what}") }
+}
+
+/// The tag that a document is about, and where the document belongs.
+fn beside(target: &Location) -> Result<(&str, Location), PublishError> {
+    let named = |tag: &str| document_tag(tag).ok_or_else(|| no_place("the tag is too long"));
+    match target {
+        Location::Registry(reference) if reference.digest().is_some() => {
+            Err(no_place("a digest is no tag"))
+        }
+        Location::Registry(reference) => {
+            let tag = reference.tag();
+            let text = format!("{}:{}", reference.full_repository(), named(tag)?);
+            Ok((tag, Location::Registry(text.parse::<Reference>()?)))
+        }
+        Location::Layout { directory, tag: Some(tag) } if !tag.contains(':') => {
+            let place = Location::Layout { directory: directory.clone(), tag: Some(named(tag)?) };
+            Ok((tag, place))
+        }
+        Location::Layout { .. } => Err(no_place("name a tag")),
+        Location::Archive { .. } => Err(no_place("an archive cannot be added to")),
+    }
+}
+
+/// Hosts go by no document that is older than one that they have seen.
+fn check_is_later(
+    new: &Document,
+    bytes: &[u8],
+    beside: &Location,
+    options: &Options,
+) -> Result<(), PublishError> {
+    if let Location::Layout { directory, .. } = beside
+        && !directory.join("index.json").exists()
+    {
+        return Ok(());
+    }
+    let there = source::open(beside, options)?;
+    let digest = match there.resolve() {
+        Ok(digest) => digest,
+        Err(error) if is_absent(&error) => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
+    let fetched = match fetch_document(there.as_ref(), &digest) {
+        Ok(Ok(fetched)) => fetched,
+        // What hosts cannot read they have not seen.
+        Ok(Err(_)) | Err(SourceError::Image(_)) => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
+    match Document::parse(&fetched.document) {
+        Ok(old) if old.issued >= new.issued && fetched.document != bytes => {
+            Err(PublishError::PolicyInvalid {
+                what: format!(
+                    "the one that is there was issued at {}, and hosts take only a later one; \
+                     `flipside policy build --from FILE` makes it",
+                    old.issued
+                ),
+            })
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    fn change() -> Change {
+        Change {
+            issued: at("2026-11-10T00:00:00Z"),
+            life: SignedDuration::from_hours(720),
+            releases: Vec::new(),
+            rollout: None,
+            marks: Vec::new(),
+            forgotten: Vec::new(),
+        }
+    }
+
+    fn digest(name: &str) -> Digest {
+        Digest::of(name.as_bytes())
+    }
+
+    #[test]
+    fn a_document_grows_from_the_one_before() {
+        let start = at("2026-11-10T00:00:00Z");
+        let first = Change {
+            releases: vec![("1.10".into(), digest("b")), ("1.9".into(), digest("a"))],
+            rollout: Some(DraftRollout::new(start, 0.0, "48h")),
+            ..change()
+        };
+        let first = first.apply(None).unwrap();
+        let versions: Vec<&str> = first.releases.iter().map(|r| r.version.as_str()).collect();
+        assert_eq!(versions, ["1.9", "1.10"]);
+        let second = Change {
+            issued: at("2026-11-11T00:00:00Z"),
+            releases: vec![("1.10".into(), digest("c"))],
+            marks: vec![(Mark::Withdrawn, "1.9".into(), "eats data".into())],
+            ..change()
+        };
+        let second = second.apply(Some(first)).unwrap();
+        assert_eq!(second.expires, at("2026-12-11T00:00:00Z"));
+        let [old, new] = &second.releases[..] else { panic!("{second:?}") };
+        assert!(old.rollout.is_some(), "it still goes on");
+        assert_eq!(old.withdrawn, Some(Reason::new("eats data")));
+        assert_eq!((new.digest, &new.rollout), (digest("c"), &None));
+        let third = Change {
+            issued: at("2026-11-12T00:00:00Z"),
+            forgotten: vec!["1.10".into()],
+            ..change()
+        };
+        let third = third.apply(Some(second)).unwrap();
+        assert_eq!(third.releases.len(), 1);
+        assert_eq!(third.releases[0].rollout, None, "it is over");
+    }
+
+    #[test]
+    fn what_is_not_listed_cannot_be_marked() {
+        for change in [
+            Change { marks: vec![(Mark::Barrier, "9".into(), "x".into())], ..change() },
+            Change { forgotten: vec!["9".into()], ..change() },
+        ] {
+            let error = change.apply(None).unwrap_err().to_string();
+            assert!(error.contains("no release \"9\""), "{error}");
+        }
+    }
+}
