@@ -64,7 +64,10 @@ pub fn run(args: Args, global: &Global) -> super::Result {
             ("unarm", "the tag went back to what runs; what is armed would be unarmed".to_owned())
         }
         Course::Arm => ("arm", format!("{version} is installed and would be armed")),
-        Course::Install => ("install", format!("{version} is available ({})", check.tag.short())),
+        Course::Install => (
+            "install",
+            format!("{version} is available ({}){}", check.tag.short(), on_the_way(&check)),
+        ),
         Course::Refuse(refusal) => {
             ("refuse", format!("{version} is not installed: {refusal} [{}]", refusal.code))
         }
@@ -74,6 +77,7 @@ pub fn run(args: Args, global: &Global) -> super::Result {
             "tag": check.tag,
             "course": name,
             "version": check.version,
+            "goal": check.goal,
         });
         if let (Course::Refuse(refusal), Some(fields)) = (&check.course, document.as_object_mut()) {
             fields.insert("severity".to_owned(), json!(refusal.severity));
@@ -92,6 +96,12 @@ pub fn run(args: Args, global: &Global) -> super::Result {
     }
     let available = matches!(check.course, Course::Install | Course::Arm);
     Ok(ExitCode::from(if args.exit_code && available { exit::AVAILABLE } else { exit::DONE }))
+}
+
+/// What the update leads to, where that is not what it brings.
+fn on_the_way(check: &update::Check) -> String {
+    let goal = check.goal.as_ref().filter(|goal| Some(*goal) != check.version.as_ref());
+    goal.map(|goal| format!(", on the way to {goal}")).unwrap_or_default()
 }
 
 fn print_nothing(global: &Global) -> Result<(), Failure> {

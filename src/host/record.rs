@@ -23,6 +23,9 @@ pub struct Record {
     /// The key that it was signed with, where a signature was required when it was installed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signed_by: Option<String>,
+    /// When the image stops being cared for, as its annotation says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end_of_life: Option<String>,
 }
 
 impl Record {

@@ -9,7 +9,9 @@
 
 use serde::{Deserialize, Serialize};
 
+pub mod asks;
 pub mod document;
+pub mod fitness;
 pub mod floor;
 pub mod hold;
 pub mod hooks;

@@ -15,6 +15,7 @@ use crate::image::{
     Image, ImageConfig, MANIFEST_TYPE, Manifest, PartitionIdentity, Payload, PayloadName, Platform,
     ProductInfo, VERSION_ANNOTATION,
 };
+use crate::policy::asks::Asks;
 use crate::report::progress::{Event, Phase, Progress};
 use crate::stop::Stop;
 
@@ -120,6 +121,9 @@ impl Plan {
         {
             let version = &info.version;
             return invalid(format!("its version is {version:?}, the annotation {annotated:?}"));
+        }
+        if let Err(error) = Asks::of(&self.annotations) {
+            return invalid(error.to_string());
         }
         match &self.tag {
             Some(tag) if !is_tag(tag) => invalid(format!("{tag:?} is no tag")),

@@ -91,6 +91,11 @@ pub(super) fn full() -> Status {
             attempts: 2,
         }],
         held: Some(Digest::of(b"held")),
+        end_of_life: Some(EndOfLife {
+            time: before(-12 * 24),
+            day: "2026-12-01".into(),
+            text: "move on to edge 3".into(),
+        }),
         hold: Some(HoldStatus { until: Some(before(-48)), reason: Some("a trade fair".into()) }),
         boot_order: vec![
             entry("0001", "Acme OS A", BootTarget::SlotA),

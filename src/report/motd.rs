@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use super::status::{Blocked, CheckResult, Failure, SlotState, State, Status};
 use crate::code::Severity;
 use crate::host::{Root, Slot};
+use crate::policy::fitness::is_told;
 use crate::printable;
 
 /// Where the message is. A directory of which login services show every file.
@@ -34,6 +35,7 @@ pub fn message(status: &Status, reboots_by_itself: bool, now: Timestamp) -> Opti
         failed(status),
         blocked(status, now),
         failing(status, now),
+        end_of_life(status, now),
         armed(status).filter(|_| !reboots_by_itself && status.next_reboot.is_none()),
     ]
     .into_iter()
@@ -96,6 +98,13 @@ fn failing(status: &Status, now: Timestamp) -> Option<String> {
         let message = shown(message);
         format!("this host cannot update: {message} [{code}]; `flipside status` tells more.")
     })
+}
+
+fn end_of_life(status: &Status, now: Timestamp) -> Option<String> {
+    let end = status.end_of_life.as_ref().filter(|end| is_told(end.time, now))?;
+    let slot = status.running.slot.and_then(|slot| status.slot(slot));
+    let version = slot.and_then(|slot| slot.version.as_deref()).map_or("this system".into(), shown);
+    Some(format!("support of {version} {}.", end.sentence(now).trim_end_matches('.')))
 }
 
 fn armed(status: &Status) -> Option<String> {
@@ -168,7 +177,7 @@ mod tests {
         status.running.problem = None;
         (status.state, status.reboot_required) = (State::Idle, false);
         (status.blocked, status.last_error, status.last_check) = (None, None, None);
-        (status.failed, status.next_reboot) = (Vec::new(), None);
+        (status.failed, status.next_reboot, status.end_of_life) = (Vec::new(), None, None);
         status.slots[1].state = SlotState::Proven;
         status
     }
@@ -229,6 +238,25 @@ mod tests {
         };
         assert!(!is(CheckResult::Available).is_empty());
         assert_eq!(is(CheckResult::UpToDate), "");
+    }
+
+    #[test]
+    fn the_end_of_life_is_told_from_thirty_days_before_it() {
+        let ends_in = |days: i64| {
+            said(|s| {
+                s.end_of_life = full().end_of_life;
+                if let Some(end) = &mut s.end_of_life {
+                    end.time = before(-24 * days);
+                }
+            })
+        };
+        assert_eq!(ends_in(31), "");
+        let text = ends_in(30);
+        let expected =
+            "flipside: support of 2026.11.1 ends on 2026-12-01 (in 4 weeks): move on to edge 3.\n";
+        assert_eq!(text, expected);
+        let text = ends_in(-1);
+        assert!(text.contains(" ended on 2026-12-01 (24 h ago): move on"), "{text}");
     }
 
     #[test]

@@ -6,10 +6,12 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::ago::{ago, until};
 use super::progress::Phase;
 use crate::code::Severity;
 use crate::host::Slot;
 use crate::image::Digest;
+use crate::printable;
 
 /// Version of the document; grows only where a field changes its meaning or goes away.
 pub const VERSION: u32 = 1;
@@ -54,6 +56,9 @@ pub struct Status {
     /// That automatic updates are paused, and until when.
     #[serde(default)]
     pub hold: Option<HoldStatus>,
+    /// Until when the running system is cared for, where its image says so.
+    #[serde(default)]
+    pub end_of_life: Option<EndOfLife>,
     /// The firmware's boot order, first to last.
     pub boot_order: Vec<BootEntry>,
     /// The entry that boots once at the next boot (`BootNext`): four hex digits.
@@ -218,6 +223,17 @@ pub struct HoldStatus {
     pub until: Option<Timestamp>,
     /// Why, for people.
     pub reason: Option<String>,
+}
+
+/// The end of the running system's life.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndOfLife {
+    /// When; a day is its midnight on this host.
+    pub time: Timestamp,
+    /// The same for people.
+    pub day: String,
+    /// What the image tells people; may be empty.
+    pub text: String,
 }
 
 /// What one rule saw and said.
@@ -404,6 +420,7 @@ impl Status {
             failed: Vec::new(),
             held: None,
             hold: None,
+            end_of_life: None,
             boot_order: Vec::new(),
             boot_next: None,
             reboot_required: false,
@@ -428,5 +445,18 @@ impl Status {
     /// The status of `slot`, where the host has slots.
     pub fn slot(&self, slot: Slot) -> Option<&SlotStatus> {
         self.slots.iter().find(|status| status.slot == slot)
+    }
+}
+
+impl EndOfLife {
+    /// For people at `now`, without what ends: `ends on 2027-06-30 (in 12 days): move on`.
+    pub fn sentence(&self, now: Timestamp) -> String {
+        let (word, when) = match self.time > now {
+            true => ("ends", until(self.time, now)),
+            false => ("ended", ago(self.time, now)),
+        };
+        let text = printable::line(&self.text, 200);
+        let text = if text.is_empty() { text } else { format!(": {text}") };
+        format!("{word} on {} ({when}){text}", self.day)
     }
 }

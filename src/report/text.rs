@@ -7,10 +7,11 @@ use jiff::Timestamp;
 use super::ago::{ago, until};
 use super::progress::bytes;
 use super::status::{
-    BootFile, BootTarget, CheckResult, RunProgress, SlotState, SlotStatus, State, Status,
+    BootFile, BootTarget, CheckResult, EndOfLife, RunProgress, SlotState, SlotStatus, State, Status,
 };
 use crate::code::Severity;
 use crate::host::Slot;
+use crate::policy::fitness::is_told;
 use crate::printable;
 
 /// The most characters that are shown of what others chose.
@@ -63,6 +64,7 @@ impl Page<'_> {
         self.next();
         self.run();
         self.checked();
+        self.end_of_life();
         self.hold();
         self.trouble();
         self.boots();
@@ -284,6 +286,14 @@ impl Page<'_> {
         }
     }
 
+    fn end_of_life(&mut self) {
+        let told = |end: &&EndOfLife| is_told(end.time, self.now);
+        if let Some(end) = self.status.end_of_life.as_ref().filter(told) {
+            let text = end.sentence(self.now);
+            self.said("support", Tone::Waiting, &text);
+        }
+    }
+
     fn boots(&mut self) {
         let status = self.status;
         let name = |number: &str| {
@@ -356,6 +366,7 @@ mod tests {
                 problem: None,
                 ..full().signatures
             },
+            end_of_life: None,
             progress: None,
             ..full()
         }
@@ -418,6 +429,7 @@ boots     slot B once, then slot A, slot B, UiApp";
             "deferred  hook 50-maintenance: until 18:00 [hook-deferred] (60 min ago)",
             "error     the tag does not exist [not-found] (26 h ago)",
             "now       writing",
+            "support   ends on 2026-12-01 (in 12 days): move on to edge 3",
             "hold      automatic updates are held, over in 2 days: a trade fair",
         ] {
             assert!(shown.lines().any(|shown| shown == line), "{line}\n{shown}");

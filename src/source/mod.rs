@@ -45,6 +45,7 @@ pub use local::LocalError;
 pub use location::Location;
 pub use options::{Options, Timing};
 pub use reference::Reference;
+pub(crate) use reference::is_tag;
 pub use signatures::{Judge, Signature};
 
 /// Takes the next bytes of a blob; an error ends the transfer.

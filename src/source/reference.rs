@@ -131,7 +131,7 @@ fn docker_hub(host: String, repository: &str) -> (String, String) {
 }
 
 /// Whether `text` is a tag (OCI distribution spec, "Pulling manifests").
-pub(super) fn is_tag(text: &str) -> bool {
+pub(crate) fn is_tag(text: &str) -> bool {
     let mut bytes = text.bytes();
     let first = bytes.next().is_some_and(|b| b.is_ascii_alphanumeric() || b == b'_');
     first

@@ -11,16 +11,18 @@ use super::{Run, UpdateError};
 use crate::code::Severity;
 use crate::host::{Clock, Slot};
 use crate::image::{Digest, Image};
-use crate::policy::floor::{self, Floor};
 use crate::policy::signature::{Signed, Verifier};
 use crate::policy::{Decision, Explanation, Initiative, Rule, Ruling, hold, hooks, update_window};
 use crate::printable;
 use crate::reboot::zone_of;
 use crate::report::progress::{Event, Phase};
-use crate::source::{self, Source};
+use crate::source::Source;
 use crate::window::Windows;
 
+mod passage;
 mod signed;
+
+pub(super) use passage::Stop;
 
 /// The most characters that a ruling shows of what it went by.
 const SHOWN: usize = 200;
@@ -61,10 +63,12 @@ pub(super) struct Approval {
     pub explanation: Explanation,
     /// What to do. Where that is an install or an arming, every rule that was asked allows it.
     pub course: Course,
-    /// The image to install; `None` where nothing is to be fetched.
-    pub image: Option<Image>,
+    /// What to do it with: what the tag names, or something on the way to it.
+    pub stop: Stop,
     /// Who signed it, where that was asked.
     pub signed: Option<Signed>,
+    /// The version of what the tag names, where it was looked at.
+    pub goal: Option<String>,
     /// The answers of the hooks, where they were asked.
     pub answers: Option<Vec<hooks::Answer>>,
 }
@@ -74,92 +78,71 @@ pub(super) struct Approval {
 /// # Errors
 /// What keeps a rule from being asked; a refusal is a [`Course`].
 pub(super) fn approve(offer: &Offer<'_>, depth: Depth) -> Result<Approval, UpdateError> {
-    let mut asked = Asked { offer, depth, explanation: Explanation::default(), signed: None };
+    let mut asked =
+        Asked { offer, depth, explanation: Explanation::default(), signed: None, goal: None };
     let approved = asked.ask();
     if !offer.is_only_asked {
         note_rulings(offer.run, &asked.explanation);
     }
-    let (course, image, answers) = approved?;
+    let (stop, answers) = approved?;
     let refusal = asked.explanation.first_refusal().and_then(|r| Refusal::of(&r.decision));
-    let course = match (course, refusal) {
+    let course = match (stop.course.clone(), refusal) {
         (Course::Install | Course::Arm, Some(refusal)) => Course::Refuse(refusal),
         // Who has nothing to install is refused nothing.
         (course, _) => course,
     };
-    asked.note(image.as_ref().map(Image::version), &course);
-    Ok(Approval { explanation: asked.explanation, course, image, signed: asked.signed, answers })
+    asked.note(&course);
+    let Asked { explanation, signed, goal, .. } = asked;
+    Ok(Approval { explanation, course, stop, signed, goal, answers })
 }
 
+/// The questions, as far as they were asked.
 struct Asked<'a> {
     offer: &'a Offer<'a>,
     depth: Depth,
     explanation: Explanation,
+    /// Who signed the image that was looked at last.
     signed: Option<Signed>,
+    /// The version of what the tag names.
+    goal: Option<String>,
 }
-
-type Found = (Course, Option<Image>, Option<Vec<hooks::Answer>>);
 
 impl Asked<'_> {
     /// The order of the rules, as it is read.
-    fn ask(&mut self) -> Result<Found, UpdateError> {
-        let Offer { run, initiative, situation, source, tag, .. } = self.offer;
-        let course = decide(situation, tag);
-        self.note(None, &course);
-        self.host(&course, tag);
+    fn ask(&mut self) -> Result<(Stop, Option<Vec<hooks::Answer>>), UpdateError> {
+        let Offer { run, initiative, situation, tag, .. } = self.offer;
+        let mut stop = Stop::at_tag(*tag, decide(situation, tag));
+        self.note(&stop.course);
+        self.host(&stop.course, tag);
         for (rule, (saw, decision)) in ask_of_the_time(run, *initiative) {
             self.put(rule, &saw, decision);
         }
-        if !matches!(course, Course::Install | Course::Arm) || !self.goes_on() {
-            return Ok((course, None, None));
+        if stop.needs_approval() && self.goes_on() {
+            stop = self.passage(stop)?;
         }
-        let (course, image) = match course {
-            Course::Install => {
-                let architecture = super::machine::architecture()?;
-                let found = source::find_manifest(*source, tag, architecture)?;
-                // An index may come again with the same image for this host: the image counts.
-                let course = decide(situation, &found.digest);
-                self.host(&course, &found.digest);
-                if !matches!(course, Course::Install | Course::Arm) || !self.goes_on() {
-                    return Ok((course, None, None));
-                }
-                // P3: before the config, and before any payload.
-                let digests: Vec<_> = found.index.into_iter().chain([found.digest]).collect();
-                if !self.signature(&digests)? {
-                    return Ok((course, None, None));
-                }
-                let image = source::fetch_config(*source, found, architecture)?;
-                self.product(&image);
-                (course, Some(image))
-            }
-            course => {
-                self.signature_of_installed()?;
-                (course, None)
-            }
-        };
-        if !matches!(course, Course::Install | Course::Arm) || !self.goes_on() {
-            return Ok((course, image, None));
-        }
-        let new = image.as_ref().map_or(situation.target_slot().version(), Image::version);
-        self.version(new);
         // Whatever costs more than a look comes last, and only where all else allows it.
-        let may_ask_hooks =
-            self.depth != Depth::Check && self.explanation.first_refusal().is_none();
-        let answers = match may_ask_hooks {
-            true => Some(self.hooks(image.as_ref())?),
+        let asks_hooks = self.depth != Depth::Check && stop.needs_approval() && !self.is_refused();
+        let answers = match asks_hooks {
+            true => Some(self.hooks(stop.image.as_ref())?),
             false => None,
         };
-        Ok((course, image, answers))
+        Ok((stop, answers))
     }
 
-    fn note(&self, version: Option<&str>, course: &Course) {
+    fn note(&self, course: &Course) {
         if !self.offer.is_only_asked {
-            note_check(self.offer.run, &self.offer.tag, version, course);
+            note_check(self.offer.run, &self.offer.tag, self.goal.as_deref(), course);
         }
+    }
+
+    /// Whether a rule refused so far.
+    fn is_refused(&self) -> bool {
+        self.explanation.first_refusal().is_some()
     }
 
     /// Whether to ask further after what was said so far.
     fn goes_on(&self) -> bool {
-        self.depth == Depth::Explain || self.explanation.first_refusal().is_none()
+        self.depth == Depth::Explain || !self.is_refused()
     }
 
     fn put(&mut self, rule: Rule, saw: &str, decision: Decision) {
@@ -175,19 +158,6 @@ impl Asked<'_> {
             _ => Decision::Allow,
         };
         self.put(Rule::Host, &format!("{saw}, the tag names {}", digest.short()), decision);
-    }
-
-    /// What the other slot holds is no part of it: a version that fell back, or that a rollback
-    /// left, raises no floor.
-    fn version(&mut self, new: &str) {
-        let Offer { run, situation, .. } = self.offer;
-        let floor = Floor {
-            running: situation.running_slot().record.as_ref().map(|r| r.version.as_str()),
-            minimum: run.config.policy.min_version.as_deref(),
-            allow_downgrade: run.config.update.allow_downgrade,
-        };
-        let (saw, decision) = floor::decide(new, &floor);
-        self.put(Rule::Version, &saw, decision);
     }
 
     fn hooks(&mut self, image: Option<&Image>) -> Result<Vec<hooks::Answer>, UpdateError> {

@@ -27,8 +27,11 @@ pub struct Check {
     pub tag: Digest,
     /// What an update would do about it.
     pub course: Course,
-    /// The version on offer, where one is.
+    /// The version that an update would bring, where there is one.
     pub version: Option<String>,
+    /// The version of what the tag names, where it was looked at. Another one than `version` where
+    /// that is on the way to it.
+    pub goal: Option<String>,
     /// What each rule said that was asked.
     pub explanation: Explanation,
 }
@@ -88,13 +91,13 @@ pub fn check(
         product: product.as_deref(),
         is_only_asked: false,
     };
-    let Approval { explanation, course, image, .. } = approve(&offer, depth)?;
-    let version = match (&image, &course) {
+    let Approval { explanation, course, stop, goal, .. } = approve(&offer, depth)?;
+    let version = match (&stop.image, &course) {
         (Some(image), _) => Some(image.version().to_owned()),
         (None, Course::Waiting | Course::Arm) => Some(situation.target_slot().version().to_owned()),
         _ => None,
     };
-    Ok(Some(Check { tag, course, version, explanation }))
+    Ok(Some(Check { tag, course, version, goal, explanation }))
 }
 
 /// What the tag points to, and this host as it is.
@@ -191,10 +194,10 @@ pub fn ask_hooks_about_offer(
         product: product.as_deref(),
         is_only_asked: true,
     };
-    let Approval { course, image, answers, .. } = approve(&offer, Depth::Update)?;
+    let Approval { course, stop, answers, .. } = approve(&offer, Depth::Update)?;
     match (answers, course) {
         (Some(answers), _) => {
-            let new = hook_context(run, initiative, &situation, image.as_ref()).new;
+            let new = hook_context(run, initiative, &situation, stop.image.as_ref()).new;
             Ok(Some(HooksAsked { new, answers }))
         }
         (None, Course::Refuse(refusal)) => Err(refusal.into()),
@@ -233,7 +236,7 @@ pub fn update(run: &Run, initiative: Initiative) -> Result<Outcome, UpdateError>
         product: product.as_deref(),
         is_only_asked: false,
     };
-    let Approval { course: planned, image, explanation, signed, .. } =
+    let Approval { course: planned, stop, signed, goal, explanation, .. } =
         approve(&offer, Depth::Update)?;
     // P10: the usual run ends here, and has written nothing. What became of a trial is noted
     // first, unless a rule refuses what follows.
@@ -245,7 +248,7 @@ pub fn update(run: &Run, initiative: Initiative) -> Result<Outcome, UpdateError>
     {
         return Ok(outcome);
     }
-    let digest = image.as_ref().map_or(tag, |image| image.digest);
+    let digest = stop.digest();
 
     let _lock = Lock::take(&run.root)?;
     let machine = Machine::open(run)?.ok_or_else(changed)?;
@@ -256,7 +259,8 @@ pub fn update(run: &Run, initiative: Initiative) -> Result<Outcome, UpdateError>
     if let Some(outcome) = without_lock(&situation, &tag, &course)? {
         return Ok(outcome);
     }
-    if course != planned || (image.is_some() && source.resolve()? != tag) {
+    let has_moved = || Ok::<_, UpdateError>(source.resolve()? != tag || stop.has_moved()?);
+    if course != planned || (stop.image.is_some() && has_moved()?) {
         return Err(changed().into());
     }
     run.stop.check()?;
@@ -271,12 +275,20 @@ pub fn update(run: &Run, initiative: Initiative) -> Result<Outcome, UpdateError>
         tag,
         before: false,
     };
-    match (course, &image) {
+    match (course, &stop.image) {
         (Course::Install, Some(image)) => {
-            let source = source.as_ref();
-            let (machine, situation) = (&machine, &situation);
-            let signed_by = signed.map(|signed| signed.key);
-            let job = Job { run, machine, situation, source, image, tag, signed_by };
+            if let Some(goal) = goal.filter(|goal| goal != image.version()) {
+                tracing::info!("{} comes first, on the way to {goal}", image.version());
+            }
+            let job = Job {
+                run,
+                machine: &machine,
+                situation: &situation,
+                source: stop.source(source.as_ref()),
+                image,
+                tag: stop.named,
+                signed_by: signed.map(|signed| signed.key),
+            };
             transaction::install(&job)?;
             run.progress.event(Event::Phase(Phase::Done));
             Ok(armed(image.version()))

@@ -181,6 +181,7 @@ fn record_by_os_release(machine: &Machine, running: Slot) -> Result<Record, Upda
         config_digest: None,
         repository: None,
         signed_by: None,
+        end_of_life: None,
     };
     machine.esp.write_record(running, &record)?;
     Ok(record)

@@ -281,6 +281,7 @@ pub(super) mod example {
             config_digest: None,
             repository: None,
             signed_by: None,
+            end_of_life: None,
         };
         let (version, boot_file) = match is {
             Is::Empty => (None, BootFileState::Absent),

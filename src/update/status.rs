@@ -3,6 +3,7 @@
 //! The status document, from the facts of the host and from what the last runs said.
 
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 
 use super::announce;
 use super::course::Course;
@@ -16,10 +17,12 @@ use crate::host::boot::{self, EntryKind, EntryName};
 use crate::host::esp::BootFileState;
 use crate::host::{Root, Slot};
 use crate::image::{Architecture, Digest};
+use crate::policy::asks::EndOfLife;
 use crate::policy::signature::Verifier;
 use crate::policy::{Decision, Explanation};
 use crate::reboot::{required, zone_of};
 use crate::report::motd::{self, Motd};
+use crate::report::status as report;
 use crate::report::status::{
     Available, Blocked, BootEntry, BootFile, BootTarget, Check, CheckResult, Failed, HoldStatus,
     PolicyStatus, Problem, RulingStatus, SignatureStatus, SlotState, SlotStatus, State, Status,
@@ -143,6 +146,7 @@ fn refresh(run: &Run, status: &mut Status) {
     status.boot_order.clear();
     status.failed.clear();
     (status.state, status.held, status.boot_next) = (State::Unknown, None, None);
+    status.end_of_life = None;
     status.reboot_required = false;
     let machine = match Machine::open(run) {
         Ok(Some(machine)) => machine,
@@ -150,7 +154,7 @@ fn refresh(run: &Run, status: &mut Status) {
         Err(error) => return set_problem(status, &error),
     };
     match machine.situation() {
-        Ok(situation) => describe(status, &machine, &situation),
+        Ok(situation) => describe(status, &machine, &situation, &zone),
         Err(error) => set_problem(status, &error),
     }
 }
@@ -160,7 +164,7 @@ fn set_problem(status: &mut Status, error: &UpdateError) {
     status.running.problem = Some(Problem { code, message });
 }
 
-fn describe(status: &mut Status, machine: &Machine, situation: &Situation) {
+fn describe(status: &mut Status, machine: &Machine, situation: &Situation, zone: &TimeZone) {
     status.running.slot = Some(situation.running);
     status.running.evidence = situation.evidence.iter().map(|e| e.fact.clone()).collect();
     let entries = machine.boot().and_then(|boot| Ok(boot.order()?)).unwrap_or_default();
@@ -187,6 +191,7 @@ fn describe(status: &mut Status, machine: &Machine, situation: &Situation) {
             attempts: trial.attempts,
         })
         .collect();
+    status.end_of_life = end_of_life(situation, zone);
     status.reboot_required = situation.is_armed();
     status.next_reboot.take_if(|_| !situation.is_armed());
     let is_installed = |digest: &Digest| {
@@ -195,6 +200,13 @@ fn describe(status: &mut Status, machine: &Machine, situation: &Situation) {
     };
     status.available.take_if(|available| is_installed(&available.digest));
     status.state = state(situation);
+}
+
+/// What the image said of itself when it was installed; it may have been a later flipside's.
+fn end_of_life(situation: &Situation, zone: &TimeZone) -> Option<report::EndOfLife> {
+    let text = situation.running_slot().record.as_ref()?.end_of_life.as_deref()?;
+    let EndOfLife { at, text } = EndOfLife::parse(text).ok()?;
+    Some(report::EndOfLife { time: at.time(zone), day: at.text(zone), text })
 }
 
 fn state(situation: &Situation) -> State {

@@ -12,6 +12,7 @@ use super::{Run, UpdateError};
 use crate::host::boot::Standing;
 use crate::host::{Partition, Record, Slot};
 use crate::image::{Digest, Image, Layer, PartitionIdentity};
+use crate::policy::asks::END_OF_LIFE;
 use crate::reboot::{Inhibitor, kexec};
 use crate::report::progress::{Event, Phase};
 use crate::source::Source;
@@ -302,6 +303,7 @@ impl Job<'_> {
             config_digest: Some(self.image.manifest.config.digest),
             repository: Some(self.source.repository()),
             signed_by: self.signed_by.clone(),
+            end_of_life: self.image.manifest.annotations.get(END_OF_LIFE).cloned(),
         }
     }
 

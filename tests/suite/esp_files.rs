@@ -23,6 +23,7 @@ fn record(version: &str) -> Record {
         config_digest: None,
         repository: Some("registry.example.com/acme/edge".to_owned()),
         signed_by: None,
+        end_of_life: None,
     }
 }
 
@@ -267,7 +268,8 @@ proptest! {
     #[test]
     fn records_and_proofs_come_back(version in "\\PC{0,30}") {
         let f = fixture();
-        for record in [record(&version), Record { digest: None, ..record(&version) }] {
+        let ends = Record { end_of_life: Some(version.clone()), ..record(&version) };
+        for record in [record(&version), Record { digest: None, ..record(&version) }, ends] {
             f.esp.write_record(Slot::B, &record).unwrap();
             f.esp.write_proof(Slot::B, &Proof::of(&record)).unwrap();
             prop_assert_eq!(f.esp.record(Slot::B).unwrap().present(), Some(record.clone()));

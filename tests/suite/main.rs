@@ -49,6 +49,7 @@ mod not_a_host;
 mod notify;
 mod nvram;
 mod packages;
+mod policy_asks;
 mod policy_explain;
 mod policy_publish;
 mod policy_time;

@@ -2,6 +2,9 @@
 
 //! A host that follows a tag of a real registry.
 
+use flipside::image::Digest;
+use flipside::source::TAG_ANNOTATION;
+
 use super::images::{ImageBuilder, OsImage};
 use super::program_host::ProgramHost;
 use super::registry::Registry;
@@ -32,6 +35,30 @@ impl RegistryHost {
         let image = image.clone().tag(tag).write(&self.host.0.track);
         self.push(tag);
         image
+    }
+
+    /// Lets the followed tag point to an image with annotations that flipside's builder refuses.
+    pub fn publish_raw(&self, version: &str, annotations: &[(&str, &str)]) {
+        let track = &self.host.0.track;
+        let image = ImageBuilder::new(version).write(track);
+        let mut manifest = image.image.manifest.clone();
+        for (key, value) in annotations {
+            manifest.annotations.insert((*key).to_owned(), (*value).to_owned());
+        }
+        let bytes = manifest.to_bytes().unwrap();
+        let digest = Digest::of(&bytes);
+        std::fs::write(image.blob(&digest), &bytes).unwrap();
+        let index = track.join("index.json");
+        let mut document: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(&index).unwrap()).unwrap();
+        let entries = document["manifests"].as_array_mut().unwrap();
+        let is_stable =
+            |entry: &&mut serde_json::Value| entry["annotations"][TAG_ANNOTATION] == "stable";
+        let entry = entries.iter_mut().find(is_stable).unwrap();
+        entry["digest"] = digest.to_string().into();
+        entry["size"] = bytes.len().into();
+        std::fs::write(index, document.to_string()).unwrap();
+        self.push("stable");
     }
 
     fn push(&self, tag: &str) {

@@ -14,6 +14,7 @@ use crate::host::esp::LoaderEntry;
 use crate::host::{Record, Slot};
 use crate::image::{Architecture, ImageError};
 use crate::pe;
+use crate::policy::asks::END_OF_LIFE;
 use crate::report::progress::Silent;
 
 /// The payload that becomes the slot's boot file.
@@ -55,6 +56,7 @@ fn record(opened: &Opened, plan: &Plan) -> Result<Vec<u8>, DiskBuildError> {
         config_digest: Some(opened.image.manifest.config.digest),
         repository: plan.repository.clone(),
         signed_by: None,
+        end_of_life: opened.image.manifest.annotations.get(END_OF_LIFE).cloned(),
     };
     let json = |source| ImageError::Json { object: "record", source };
     let mut bytes = serde_json::to_vec_pretty(&record).map_err(json)?;

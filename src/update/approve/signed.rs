@@ -9,12 +9,17 @@ use super::{Asked, Offer};
 use crate::image::{Digest, Image};
 use crate::policy::Rule;
 use crate::policy::signature::{Form, Signed};
+use crate::source::Source;
 
 impl Asked<'_> {
     /// Asks who signed any of `digests`; `false` where that is nobody, and nothing more may be
     /// fetched.
-    pub(super) fn signature(&mut self, digests: &[Digest]) -> Result<bool, UpdateError> {
-        let verdict = signature::verify(self.offer.verifier, self.offer.source, digests)?;
+    pub(super) fn signature(
+        &mut self,
+        source: &dyn Source,
+        digests: &[Digest],
+    ) -> Result<bool, UpdateError> {
+        let verdict = signature::verify(self.offer.verifier, source, digests)?;
         let image = digests.last().map(Digest::short).unwrap_or_default();
         let (saw, decision) = verdict.ruling(&format!("the image {image}"));
         let is_allowed = decision.is_allow();
@@ -32,7 +37,7 @@ impl Asked<'_> {
         let Some(digest) = record.and_then(|record| record.digest) else { return Ok(()) };
         let index = record.and_then(|record| record.index_digest);
         let digests: Vec<_> = index.into_iter().chain([digest]).collect();
-        let is_allowed = self.signature(&digests)?;
+        let is_allowed = self.signature(*source, &digests)?;
         if is_allowed && self.is_signed_by_bundle() {
             let image = fetch(*source, &digest)?;
             self.product(&image);
