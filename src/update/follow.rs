@@ -152,11 +152,11 @@ pub fn plan_hooks(run: &Run, initiative: Initiative) -> Result<Option<HooksPlann
         product: product.as_deref(),
         is_only_asked: true,
     };
-    let Approval { course, image, .. } = approve(&offer, Depth::Check)?;
+    let Approval { course, stop, .. } = approve(&offer, Depth::Check)?;
     match course {
         Course::Refuse(refusal) => Err(refusal.into()),
         Course::Install | Course::Arm => {
-            let new = hook_context(run, initiative, &situation, image.as_ref()).new;
+            let new = hook_context(run, initiative, &situation, stop.image.as_ref()).new;
             Ok(Some(HooksPlanned { new, hooks: hooks::plan(&run.root)? }))
         }
         Course::UpToDate | Course::Waiting | Course::Unarm => Ok(None),
