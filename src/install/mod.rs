@@ -89,7 +89,16 @@ pub fn write_payload(
 
     progress.event(Event::Phase(Phase::Writing));
     let job = Job::new(target, source, layer);
-    let written = pipeline::transfer(&job, options, &plan, &fetched)?;
+    let written = match pipeline::transfer(&job, options, &plan, &fetched) {
+        // A mirror that is broken or lies must not keep hosts from the registry's own bytes.
+        Err(InstallError::Image(damage)) if source.leave_out_mirrors() => {
+            tracing::warn!("the mirrors are left out: {damage}");
+            let plan = Plan::make(target, &Options { resume: true, ..options.clone() })?;
+            let missing = plan.batches(payload, ChunkSource::Fetched);
+            pipeline::transfer(&Job::new(target, source, layer), options, &plan, &missing)?
+        }
+        written => written?,
+    };
     medium.sync().map_err(|source| target.sync_error(source))?;
 
     if options.read_back {

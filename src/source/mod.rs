@@ -92,6 +92,12 @@ pub trait Source: Send + Sync + fmt::Display {
         limit: u64,
     ) -> Result<Vec<u8>, SourceError>;
 
+    /// Asks no mirror any more, because bytes that came were not what they should be. Says
+    /// whether one was asked until now: then it is worth trying again.
+    fn leave_out_mirrors(&self) -> bool {
+        false
+    }
+
     /// The repository without tag or digest, as a slot's record keeps it.
     fn repository(&self) -> String;
 

@@ -195,6 +195,10 @@ impl Source for Registry {
         )
     }
 
+    fn leave_out_mirrors(&self) -> bool {
+        self.hosts.leave_out_mirrors()
+    }
+
     fn repository(&self) -> String {
         self.reference.full_repository()
     }

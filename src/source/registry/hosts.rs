@@ -74,6 +74,12 @@ impl Hosts {
         })
     }
 
+    /// Asks the registry alone from now on. Says whether any mirror was asked until now.
+    pub fn leave_out_mirrors(&self) -> bool {
+        let were_up = self.mirrors.iter().map(|mirror| !mirror.down.swap(true, Ordering::Relaxed));
+        were_up.fold(false, |any, was_up| any | was_up)
+    }
+
     /// Asks the mirrors in order and then the registry itself, up to the first that has an
     /// answer. The registry's own error is the one that counts.
     pub async fn anywhere<T>(

@@ -1,0 +1,336 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The attacks of the TUF specification (version 1.0.33, section 1.5.2 "Goals to protect against
+//! specific attacks") and some more, each against a host with keys that follows a real registry.
+//! Each is refused with its code, and leaves the host as it was.
+
+use std::os::unix::fs::PermissionsExt as _;
+
+use flipside::image::Digest;
+use flipside::publish::sign::{PrivateKey, simple};
+use serde_json::Value;
+
+use crate::support::images::ImageBuilder;
+use crate::support::keys::new_key;
+use crate::support::program_host::{ProgramHost, refusal};
+use crate::support::proxy::{Fault, Proxy};
+use crate::support::put::Repository;
+use crate::support::registry::Registry;
+use crate::support::signed::SignedHost;
+
+const ALWAYS: usize = usize::MAX;
+
+/// A host that trusts `owner` alone and runs 1, and a tag with 2, which nobody has signed so far.
+struct Stage {
+    signed: SignedHost,
+    owner: PrivateKey,
+}
+
+struct Attack {
+    /// Also the repository, which is the attack's own.
+    name: &'static str,
+    /// The exit status and the code.
+    refused: (i32, &'static str),
+    /// What the sentence has to say.
+    said: &'static str,
+    /// Does it.
+    perform: fn(&mut Stage),
+}
+
+const ATTACKS: &[Attack] = &[
+    Attack {
+        name: "attack/arbitrary-software",
+        refused: (1, "signature-missing"),
+        said: "nobody has signed the image",
+        perform: |_| {},
+    },
+    Attack {
+        name: "attack/wrong-key",
+        refused: (1, "signature-invalid"),
+        said: "none of this host's keys made",
+        perform: |stage| stage.signed.sign(&new_key()),
+    },
+    Attack {
+        name: "attack/removed-key",
+        refused: (1, "signature-invalid"),
+        said: "none of this host's keys made",
+        perform: |stage| {
+            let former = new_key();
+            stage.signed.trust("etc/former.pub", &former);
+            stage.signed.sign(&former);
+            std::fs::remove_file(stage.signed.host.file("etc/flipside/keys/former.pub")).unwrap();
+        },
+    },
+    Attack {
+        name: "attack/empty-signature",
+        refused: (1, "signature-invalid"),
+        said: "one that is empty",
+        perform: |stage| {
+            let identity = stage.signed.identity();
+            let payload = simple_payload(&stage.signed.image.digest, &identity);
+            stage.repository().simple(&stage.signed.image.digest, &[(payload.as_bytes(), "")]);
+        },
+    },
+    Attack {
+        name: "attack/another-repository",
+        refused: (1, "signature-invalid"),
+        said: "one for another repository",
+        perform: |stage| {
+            // The owner's, and of this very image, for those who follow `edge`.
+            let digest = stage.signed.image.digest;
+            let elsewhere = format!("{}/edge", stage.signed.proxy.address());
+            stage.signed.put_simple(&digest, &[simple(&stage.owner, &digest, &elsewhere)]);
+        },
+    },
+    Attack {
+        name: "attack/rollback",
+        refused: (1, "version-too-old"),
+        said: "0.9",
+        perform: |stage| {
+            stage.signed.publish(&ImageBuilder::new("0.9"));
+            stage.signed.sign(&stage.owner);
+        },
+    },
+    Attack {
+        name: "attack/wrong-software",
+        refused: (1, "signature-product"),
+        said: "acme",
+        perform: |stage| {
+            // What the owner signed for another of his products; a bundle names no repository.
+            stage.signed.host.write("etc/os-release", "ID=edge\n");
+            stage.signed.sign_by_bundle(&stage.owner, &stage.signed.image.digest);
+        },
+    },
+    Attack {
+        name: "attack/mix-and-match",
+        refused: (1, "signature-invalid"),
+        said: "one of another image",
+        perform: |stage| {
+            // 2 as it says of itself, and the payloads of 3; both were signed.
+            stage.sign_another("3");
+            let three = stage.manifest();
+            stage.sign_another("2");
+            let mut mixed = stage.manifest();
+            mixed["layers"] = three["layers"].clone();
+            stage.replace_by(&mixed);
+        },
+    },
+    Attack {
+        name: "attack/extraneous-payload",
+        refused: (1, "signature-invalid"),
+        said: "one of another image",
+        perform: |stage| {
+            stage.sign_another("2");
+            let mut more = stage.manifest();
+            let layer = stage.repository().blob("application/octet-stream", b"a door");
+            more["layers"].as_array_mut().unwrap().push(layer);
+            stage.replace_by(&more);
+        },
+    },
+    Attack {
+        name: "attack/truncated-manifest",
+        refused: (1, "digest-mismatch"),
+        said: "manifest",
+        perform: |stage| {
+            // Signed as a whole, handed over in part.
+            stage.signed.sign(&stage.owner);
+            let path = format!("manifests/{}", stage.signed.image.digest);
+            stage.signed.proxy.fault(&path, ALWAYS, Fault::ShortBody(200));
+        },
+    },
+    Attack {
+        name: "attack/signature-over-truncated-manifest",
+        refused: (1, "signature-invalid"),
+        said: "one of another image",
+        perform: |stage| {
+            let whole = std::fs::read(stage.signed.image.blob(&stage.signed.image.digest)).unwrap();
+            let part = Digest::of(&whole[..whole.len() / 2]);
+            let identity = stage.signed.identity();
+            let signature = simple(&stage.owner, &part, &identity);
+            stage.signed.put_simple(&stage.signed.image.digest, &[signature]);
+        },
+    },
+    Attack {
+        name: "attack/endless-manifest",
+        refused: (1, "image-over-limit"),
+        said: "manifest",
+        perform: |stage| {
+            stage.signed.sign(&stage.owner);
+            let path = format!("manifests/{}", stage.signed.image.digest);
+            stage.signed.proxy.fault(&path, ALWAYS, Fault::Flood(64 << 20));
+        },
+    },
+    Attack {
+        name: "attack/endless-signature",
+        refused: (1, "signature-invalid"),
+        said: "cannot be read",
+        perform: |stage| {
+            stage.signed.sign(&stage.owner);
+            let payload = simple_payload(&stage.signed.image.digest, &stage.signed.identity());
+            let path = format!("blobs/{}", Digest::of(payload.as_bytes()));
+            stage.signed.proxy.fault(&path, ALWAYS, Fault::Flood(64 << 20));
+        },
+    },
+    Attack {
+        name: "attack/tag-moved",
+        refused: (75, "situation-changed"),
+        said: "changed while the hooks were asked",
+        perform: |stage| {
+            stage.signed.sign(&stage.owner);
+            let program = env!("CARGO_BIN_EXE_flipside");
+            let track = stage.signed.host.0.track.clone();
+            ImageBuilder::new("3").tag("later").write(&track);
+            let tag = stage.signed.registry.reference(&format!("{}:stable", stage.signed.name));
+            let push = format!("{program} image push oci:{}:later {tag}", track.display());
+            stage.hook(&format!("{push} >&2 || exit 1"));
+        },
+    },
+    Attack {
+        name: "attack/hook-never-ends",
+        refused: (75, "hook-timeout"),
+        said: "50-hook",
+        perform: |stage| {
+            stage.signed.sign(&stage.owner);
+            stage.signed.set("[policy.hooks]\ntimeout = \"1s\"");
+            stage.hook("trap '' TERM; while :; do sleep 1; done");
+        },
+    },
+    Attack {
+        name: "attack/hook-prints-a-gigabyte",
+        refused: (75, "hook-deferred"),
+        said: "xxx",
+        perform: |stage| {
+            stage.signed.sign(&stage.owner);
+            stage.hook("head -c 1000000000 /dev/zero | tr '\\0' x; exit 75");
+        },
+    },
+];
+
+impl Stage {
+    fn new(name: &'static str) -> Self {
+        let (signed, owner) = (SignedHost::new(name), new_key());
+        signed.trust("etc/owner.pub", &owner);
+        Self { signed, owner }
+    }
+
+    fn repository(&self) -> Repository {
+        self.signed.repository()
+    }
+
+    /// Lets the tag point to `version`, signed by the owner.
+    fn sign_another(&mut self, version: &str) {
+        self.signed.publish(&ImageBuilder::new(version));
+        self.signed.sign(&self.owner);
+    }
+
+    /// The manifest that the tag points to.
+    fn manifest(&self) -> Value {
+        let image = &self.signed.image;
+        serde_json::from_slice(&std::fs::read(image.blob(&image.digest)).unwrap()).unwrap()
+    }
+
+    /// Puts `manifest` in the place of what the owner signed, with the owner's signature of that.
+    fn replace_by(&self, manifest: &Value) {
+        let signed = self.signed.image.digest;
+        let digest = self.repository().manifest(Some("stable"), manifest).digest;
+        let signature = simple(&self.owner, &signed, &self.signed.identity());
+        self.signed.put_simple(&digest, &[signature]);
+    }
+
+    fn hook(&self, script: &str) {
+        let name = "etc/flipside/hooks/pre-upgrade.d/50-hook";
+        self.signed.host.write(name, format!("#!/bin/sh\n{script}\n"));
+        let mode = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(self.signed.host.file(name), mode).unwrap();
+    }
+}
+
+/// What a simple signature signs.
+fn simple_payload(digest: &Digest, identity: &str) -> String {
+    let flipside::source::Signature::Simple { payload, .. } =
+        simple(&new_key(), digest, identity).unwrap()
+    else {
+        panic!()
+    };
+    String::from_utf8(payload).unwrap()
+}
+
+#[test]
+fn every_attack_is_refused_and_leaves_the_host_as_it_was() {
+    // What one of them waits for, another need not.
+    std::thread::scope(|scope| {
+        for half in ATTACKS.chunks(ATTACKS.len().div_ceil(2)) {
+            scope.spawn(|| half.iter().for_each(perform));
+        }
+    });
+}
+
+fn perform(attack: &Attack) {
+    let mut stage = Stage::new(attack.name);
+    (attack.perform)(&mut stage);
+    let (status, code) = attack.refused;
+    // With what it would take to keep a gigabyte.
+    let host = &stage.signed.host;
+    let mut command = std::process::Command::new("sh");
+    let script = "ulimit -v 900000 && exec \"$0\" -q --root \"$1\" update";
+    command.args(["-c", script, env!("CARGO_BIN_EXE_flipside")]).arg(host.0.path());
+    let sentence = host.refuses_in(&mut command, status, code);
+    assert!(sentence.contains(attack.said), "{}: {sentence}", attack.name);
+    host.boots_as_before();
+}
+
+#[test]
+fn without_an_attack_the_same_host_updates() {
+    let stage = Stage::new("attack/none");
+    stage.signed.sign(&stage.owner);
+    stage.signed.host.updates();
+    assert_eq!(stage.signed.host.boot(), "booted slot B: 2 (promoted)");
+}
+
+#[test]
+fn a_mirror_that_lies_keeps_nobody_from_an_update() {
+    // "Malicious mirrors preventing updates"
+    let stage = Stage::new("attack/mirror");
+    stage.signed.sign(&stage.owner);
+    let mirror = Proxy::start(stage.signed.registry.address());
+    mirror.fault("manifests/sha256:", ALWAYS, Fault::Corrupt(30));
+    mirror.fault("blobs/", ALWAYS, Fault::Corrupt(0));
+    let setting = format!("mirrors = [{:?}]", mirror.address());
+    stage.signed.set(&setting);
+    stage.signed.host.updates();
+    assert!(mirror.count("blobs/") > 0, "it was asked first");
+    assert_eq!(stage.signed.host.boot(), "booted slot B: 2 (promoted)");
+}
+
+/// A host that asks for no signature, with nothing but the hashes to go by.
+#[test]
+fn payloads_of_another_image_never_reach_a_slot() {
+    let (host, registry) = (ProgramHost::new(), Registry::shared());
+    // Of one size and not compressed, so that nothing but the bytes differs.
+    let image = |version| ImageBuilder::new(version).uncompressed();
+    let two = host.0.publish(&image("2"));
+    let three = host.0.publish(&image("3"));
+    let name = "attack/mix-and-match-unsigned";
+    for version in ["v2", "v3"] {
+        let reference = registry.reference(&format!("{name}:{version}"));
+        let options = registry.options();
+        flipside::publish::push::push(&host.0.track, Some(version), &reference, &options).unwrap();
+    }
+    let read = |digest: &Digest| -> Value {
+        serde_json::from_slice(&std::fs::read(two.blob(digest)).unwrap()).unwrap()
+    };
+    let mut mixed = read(&two.digest);
+    mixed["layers"] = read(&three.digest)["layers"].clone();
+    Repository::at(registry.address(), name).manifest(Some("stable"), &mixed);
+    host.follow(&registry.image(&format!("{name}:stable")), "");
+    let output = host.program(["update"]);
+    refusal(&output, 1, "chunk-damaged");
+    // 3 differs from 2 in some chunks, and none of these came anywhere near the disk.
+    let blocks = |bytes: &[u8]| bytes.chunks(4096).map(<[u8]>::to_vec).collect::<Vec<_>>();
+    let (of_two, disk) =
+        (blocks(two.payload("system")), blocks(&std::fs::read(host.file("disk.img")).unwrap()));
+    let is_own = |block: &Vec<u8>| block.iter().any(|byte| *byte != 0) && !of_two.contains(block);
+    let own: Vec<_> = blocks(three.payload("system")).into_iter().filter(is_own).collect();
+    assert!(own.len() > 3 && !own.iter().any(|block| disk.contains(block)));
+    host.boots_as_before();
+}
