@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::output::complain_of;
 use super::{Failure, Global, exit, print, print_json, session};
-use crate::code::Severity;
+use crate::code::{Coded as _, Severity};
 use crate::reboot::{self, Asked, Outcome, RebootError};
 use crate::report::ago::until;
 use crate::report::journal::{Entry, Kind};
@@ -49,6 +49,12 @@ pub fn run(args: Args, global: &Global) -> super::Result {
     if args.automatic && run_was_stopped() {
         print("nothing to do: the run before this was stopped")?;
         return Ok(ExitCode::SUCCESS);
+    }
+    // Behind a run of the timer: this unit may set timers, and that one may not.
+    if args.automatic
+        && let Err(error) = reboot::next_update::schedule(&run)
+    {
+        tracing::warn!("the next update window is not waited for: {error} [{}]", error.code());
     }
     let outcome = match reboot::reboot(&run, asked, args.kexec) {
         Ok(outcome) => outcome,

@@ -160,7 +160,7 @@ mod tests {
         ] {
             assert_eq!(is_told(end, now.parse().unwrap()), told, "{now}");
         }
-        let told = EndOfLife::parse("2027-06-30 move\n on").unwrap();
+        let told = EndOfLife::parse("2027-06-30 move\non").unwrap();
         let text = end_of_life(Some(&told), &TimeZone::UTC);
         assert_eq!(text, "cared for until 2027-06-30: move on");
     }

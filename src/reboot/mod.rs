@@ -23,6 +23,7 @@ mod inhibitor;
 pub mod kexec;
 #[cfg(feature = "dbus")]
 mod logind;
+pub mod next_update;
 #[cfg(not(feature = "dbus"))]
 mod no_bus;
 pub mod plan;
@@ -153,7 +154,7 @@ fn consider(run: &Run, asked: Asked, by_kexec: bool) -> Result<Outcome, RebootEr
     }
     let Some(armed) = update::armed(run)? else {
         if is_by_itself && let Ok(bus) = Bus::of(&run.root) {
-            Timer(&bus).remove()?;
+            Timer::of_reboot(&bus).remove()?;
             // What somebody was told would boot has given way since.
             Logind(&bus).cancel_own()?;
             forget_kernel(&run.root, &Logind(&bus));
@@ -180,7 +181,7 @@ fn consider(run: &Run, asked: Asked, by_kexec: bool) -> Result<Outcome, RebootEr
     let done = way.go(plan, asked);
     if is_by_itself && let Err(RebootError::Inhibited { .. }) = done {
         match plan::again(settings.strategy, &given) {
-            Plan::At(time) | Plan::InWindow { at: time, .. } => Timer(&bus).set(time)?,
+            Plan::At(time) | Plan::InWindow { at: time, .. } => Timer::of_reboot(&bus).set(time)?,
             Plan::Now | Plan::Not => {}
         }
     }
@@ -212,7 +213,7 @@ impl Way<'_> {
         match plan {
             Plan::Not => Ok(Outcome::NothingToDo("no window is ahead")),
             Plan::InWindow { at, window } => {
-                Timer(self.bus).set(at)?;
+                Timer::of_reboot(self.bus).set(at)?;
                 self.announce(&at.to_string());
                 Ok(Outcome::InWindow { window, time: at })
             }

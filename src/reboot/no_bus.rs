@@ -12,7 +12,7 @@ use crate::host::Root;
 
 pub struct Bus(Infallible);
 pub struct Logind<'a>(pub &'a Bus);
-pub struct Timer<'a>(pub &'a Bus);
+pub struct Timer<'a>(&'a Bus);
 
 impl Bus {
     pub fn of(_: &Root) -> Result<Self, String> {
@@ -46,7 +46,15 @@ impl Logind<'_> {
     }
 }
 
-impl Timer<'_> {
+impl<'a> Timer<'a> {
+    pub fn of_reboot(bus: &'a Bus) -> Self {
+        Self(bus)
+    }
+
+    pub fn of_update(bus: &'a Bus) -> Self {
+        Self(bus)
+    }
+
     pub fn set(&self, _: Timestamp) -> Result<(), RebootError> {
         match self.0.0 {}
     }

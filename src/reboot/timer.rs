@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! The timer that asks again in the next window: a transient unit of systemd, gone with the next
+//! The timers that ask again in the next window: transient units of systemd, gone with the next
 //! boot (org.freedesktop.systemd1(5), `StartTransientUnit`).
 
 use std::time::Duration;
@@ -17,22 +17,41 @@ const MANAGER: Object<'static> = Object {
     path: "/org/freedesktop/systemd1",
     interface: "org.freedesktop.systemd1.Manager",
 };
-/// It starts the service of the same name.
-const TIMER: &str = "flipside-reboot-window.timer";
-
 /// How often, and how many times, to see whether systemd has forgotten the old timer.
 const FORGETS: (Duration, u32) = (Duration::from_millis(50), 100);
 
-/// The timer, on a bus.
-pub struct Timer<'a>(pub &'a Bus);
+/// A timer, on a bus. It starts the service of the same name: a transient one can name no other.
+pub struct Timer<'a> {
+    bus: &'a Bus,
+    name: &'static str,
+    description: &'static str,
+}
 
-impl Timer<'_> {
+impl<'a> Timer<'a> {
+    /// The one for a reboot.
+    pub fn of_reboot(bus: &'a Bus) -> Self {
+        Self {
+            bus,
+            name: "flipside-reboot-window.timer",
+            description: "Reboot into the installed update, in its window",
+        }
+    }
+
+    /// The one for an update.
+    pub fn of_update(bus: &'a Bus) -> Self {
+        Self {
+            bus,
+            name: "flipside-update-window.timer",
+            description: "Follow the tag of this host's OS images, in an update window",
+        }
+    }
+
     /// Lets it elapse at `time`, in whole seconds, and at no other.
     ///
     /// # Errors
     /// systemd's.
     pub fn set(&self, time: Timestamp) -> Result<(), RebootError> {
-        let refused = |error: CallError| error.refuses("set the timer for the reboot's window");
+        let refused = |error: CallError| error.refuses("set the timer for the next window");
         if self.time().is_some_and(|set| set.as_second() == time.as_second()) {
             return Ok(());
         }
@@ -42,7 +61,7 @@ impl Timer<'_> {
             match self.start(time) {
                 // Until its job has ended, an old one is still there.
                 Err(error) if error.is("org.freedesktop.systemd1.UnitExists") => {
-                    self.0.wait(pause);
+                    self.bus.wait(pause);
                 }
                 started => return started.map_err(refused),
             }
@@ -55,9 +74,9 @@ impl Timer<'_> {
     /// # Errors
     /// systemd's.
     pub fn remove(&self) -> Result<(), RebootError> {
-        match self.0.call::<_, OwnedObjectPath>(MANAGER, "StopUnit", &(TIMER, "replace")) {
+        match self.bus.call::<_, OwnedObjectPath>(MANAGER, "StopUnit", &(self.name, "replace")) {
             Err(error) if !error.is("org.freedesktop.systemd1.NoSuchUnit") => {
-                Err(error.refuses("remove the timer for the reboot's window"))
+                Err(error.refuses("remove the timer for the next window"))
             }
             _ => Ok(()),
         }
@@ -65,27 +84,27 @@ impl Timer<'_> {
 
     /// When it elapses next; `None` also where there is none.
     fn time(&self) -> Option<Timestamp> {
-        let path: OwnedObjectPath = self.0.call(MANAGER, "GetUnit", &TIMER).ok()?;
+        let path: OwnedObjectPath = self.bus.call(MANAGER, "GetUnit", &self.name).ok()?;
         let unit = Object {
             service: SERVICE,
             path: path.as_str(),
             interface: "org.freedesktop.systemd1.Timer",
         };
-        let microseconds: u64 = self.0.property(unit, "NextElapseUSecRealtime").ok()?;
+        let microseconds: u64 = self.bus.property(unit, "NextElapseUSecRealtime").ok()?;
         Timestamp::from_microsecond(i64::try_from(microseconds).ok()?).ok()
     }
 
     fn start(&self, time: Timestamp) -> Result<(), CallError> {
         let calendar = time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string();
         let properties = vec![
-            ("Description", Variant::from("Reboot into the installed update, in its window")),
+            ("Description", Variant::from(self.description)),
             ("TimersCalendar", Variant::from(vec![("OnCalendar", calendar)])),
             ("AccuracyUSec", Variant::from(1_000_000_u64)),
             ("RemainAfterElapse", Variant::from(false)),
         ];
         let further: Vec<(&str, Vec<(&str, Variant<'_>)>)> = Vec::new();
-        let arguments = (TIMER, "replace", properties, further);
-        self.0.call::<_, OwnedObjectPath>(MANAGER, "StartTransientUnit", &arguments)?;
+        let arguments = (self.name, "replace", properties, further);
+        self.bus.call::<_, OwnedObjectPath>(MANAGER, "StartTransientUnit", &arguments)?;
         Ok(())
     }
 }

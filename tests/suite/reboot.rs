@@ -311,3 +311,37 @@ fn p2_a_slot_whose_kernel_is_loaded_for_kexec_is_not_written() {
     succeeds(&host, &["update"]);
     assert_eq!(host.boot(), "booted slot B: 3 (promoted)");
 }
+
+#[test]
+fn a_run_outside_the_update_windows_is_made_again_in_the_next_one() {
+    let host = ProgramHost::new();
+    let logind = PlayedLogind::of(&host.0.path());
+    let timer = "flipside-update-window.timer replace";
+    let set = |hours: i64| {
+        let start = (Timestamp::now() + hours.hours()).strftime("%a %H:00 2h UTC");
+        host.set(&format!("update.windows = [\"{start}\"]\n"));
+    };
+    let begin = Timestamp::now();
+    set(30);
+    succeeds(&host, &["reboot", "--automatic"]);
+    assert_eq!(logind.calls(), [format!("StartTransientUnit {timer}")]);
+    let time = logind.with(|world| world.update_timer).unwrap();
+    let ahead = i64::try_from(time).unwrap() / 1_000_000 - begin.as_second();
+    assert!((29 * 3600..32 * 3600).contains(&ahead), "{ahead}");
+    // The same again changes nothing, another window is another time.
+    succeeds(&host, &["reboot", "--automatic"]);
+    assert_eq!(logind.calls(), [""; 0]);
+    set(60);
+    succeeds(&host, &["reboot", "--automatic"]);
+    let replaced = [format!("StopUnit {timer}"), format!("StartTransientUnit {timer}")];
+    assert_eq!(logind.calls(), replaced);
+    assert_eq!(logind.with(|world| world.timer), None);
+    // Inside, and where nobody knows what time it is, nothing is waited for; a person never does.
+    set(0);
+    succeeds(&host, &["reboot", "--automatic"]);
+    set(30);
+    succeeds(&host, &["reboot"]);
+    std::fs::remove_file(host.file("run/systemd/timesync/synchronized")).unwrap();
+    succeeds(&host, &["reboot", "--automatic"]);
+    assert_eq!(logind.calls(), [""; 0]);
+}

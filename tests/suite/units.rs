@@ -117,6 +117,10 @@ fn the_reboot_that_is_due_follows_every_run_of_the_timer() {
     for when in ["OnSuccess", "OnFailure"] {
         assert!(text.contains(&format!("\n{when}=flipside-reboot-window.service\n")), "{when}");
     }
+    // A run outside of all update windows is made again in the next one.
+    let again = units().into_iter().find(|unit| name(unit) == "flipside-update-window.service");
+    let again = std::fs::read_to_string(again.unwrap()).unwrap();
+    assert!(again.contains("\nWants=flipside-update.service\n"), "{again}");
     // It tells that unit so that it was stopped.
     assert!(text.contains("\nSuccessExitStatus=75\n"), "{text}");
 }

@@ -28,6 +28,8 @@ pub struct World {
     pub wall: String,
     /// The transient timer's time, in microseconds.
     pub timer: Option<u64>,
+    /// The same of the one for updates.
+    pub update_timer: Option<u64>,
     /// How often a stopped unit is still there.
     lingers: u32,
     /// The other ends of the locks that were given out.
@@ -59,7 +61,18 @@ impl PlayedLogind {
             Systemd(world.clone()),
         );
         runtime().block_on(async {
-            systemd.connection.object_server().at("/timer", Timer(world.clone())).await.unwrap();
+            systemd
+                .connection
+                .object_server()
+                .at("/timer", Timer(world.clone(), REBOOT))
+                .await
+                .unwrap();
+            systemd
+                .connection
+                .object_server()
+                .at("/update_timer", Timer(world.clone(), UPDATE))
+                .await
+                .unwrap();
         });
         Self { world, _served: [logind, systemd], bus }
     }
@@ -243,8 +256,8 @@ type Properties = Vec<(String, OwnedVariant)>;
 #[zbus::interface(name = "org.freedesktop.systemd1.Manager")]
 impl Systemd {
     fn get_unit(&self, name: &str) -> Result<OwnedObjectPath, UnitError> {
-        assert_eq!(name, "flipside-reboot-window.timer");
-        match lock(&self.0).timer {
+        match lock(&self.0).timer_called(name) {
+            Some(_) if name == UPDATE => Ok(path("/update_timer")),
             Some(_) => Ok(path("/timer")),
             None => Err(UnitError::NoSuchUnit(name.into())),
         }
@@ -252,7 +265,7 @@ impl Systemd {
 
     fn stop_unit(&self, name: &str, mode: &str) -> Result<OwnedObjectPath, UnitError> {
         let mut world = lock(&self.0);
-        if world.timer.take().is_none() {
+        if world.timer_called(name).take().is_none() {
             return Err(UnitError::NoSuchUnit(name.into()));
         }
         world.lingers = 2;
@@ -269,7 +282,7 @@ impl Systemd {
     ) -> Result<OwnedObjectPath, UnitError> {
         assert!(further.is_empty());
         let mut world = lock(&self.0);
-        if world.lingers > 0 || world.timer.is_some() {
+        if world.lingers > 0 || world.timer_called(name).is_some() {
             world.lingers = world.lingers.saturating_sub(1);
             return Err(UnitError::UnitExists(name.into()));
         }
@@ -280,7 +293,7 @@ impl Systemd {
                     let [(kind, calendar)] = rows.as_slice() else { panic!("{rows:?}") };
                     assert_eq!(kind, "OnCalendar");
                     let time: jiff::Timestamp = calendar.replace(" UTC", "Z").parse().unwrap();
-                    world.timer = Some(time.as_microsecond().try_into().unwrap());
+                    *world.timer_called(name) = Some(time.as_microsecond().try_into().unwrap());
                 }
                 "Description" => drop(String::try_from(value).unwrap()),
                 "AccuracyUSec" => assert_eq!(u64::try_from(value).unwrap(), 1_000_000),
@@ -293,13 +306,27 @@ impl Systemd {
     }
 }
 
-struct Timer(Shared);
+/// The names of the transient timers.
+const REBOOT: &str = "flipside-reboot-window.timer";
+const UPDATE: &str = "flipside-update-window.timer";
+
+impl World {
+    fn timer_called(&mut self, name: &str) -> &mut Option<u64> {
+        match name {
+            REBOOT => &mut self.timer,
+            UPDATE => &mut self.update_timer,
+            other => panic!("no timer is called {other}"),
+        }
+    }
+}
+
+struct Timer(Shared, &'static str);
 
 #[zbus::interface(name = "org.freedesktop.systemd1.Timer")]
 impl Timer {
     #[zbus(property, name = "NextElapseUSecRealtime")]
     fn next_elapse(&self) -> u64 {
-        lock(&self.0).timer.unwrap_or(0)
+        lock(&self.0).timer_called(self.1).unwrap_or(0)
     }
 }
 
