@@ -31,8 +31,10 @@ test-vm: needs-vm needs-package
 	FORMATS=deb packaging/build
 	$(CARGO) test --test vm
 
+# With the program that `make test` has built already.
 test-vm-small: needs-vm needs-package
-	FORMATS=deb packaging/build
+	$(CARGO) build
+	BINARY=$${CARGO_TARGET_DIR:-target}/debug/flipside FORMATS=deb packaging/build
 	$(CARGO) test --test vm -- --small
 
 package: needs-package

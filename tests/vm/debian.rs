@@ -18,8 +18,10 @@ use crate::os_image::OsImage;
 use crate::uki::{self, Parts};
 use crate::{flipside_files, programs};
 
-/// What every version's kernel is told. A panic ends in a reboot: the firmware's turn.
-const COMMAND_LINE: &str = "root=/dev/flipside/system ro console=ttyS0 quiet panic=5";
+/// What every version's kernel is told. A panic ends in a reboot: the firmware's turn. The check of
+/// the timer fails now and then where the processor is emulated and the machine busy.
+const COMMAND_LINE: &str =
+    "root=/dev/flipside/system ro console=ttyS0 quiet panic=5 no_timer_check";
 /// What is in the running system only, or on the data partition.
 const LEFT_OUT: &str = "^(var|boot|dev|proc|sys|run|tmp)/.*";
 

@@ -40,6 +40,7 @@ impl Lab {
         if !rustix::process::geteuid().is_root() {
             bail!("the files of an OS have owners: run this as root, as CI does");
         }
+        crate::qemu::check()?;
         let target = target()?;
         let directory = target.join("vm");
         let runs = directory.join("runs");

@@ -62,13 +62,13 @@ impl Machine {
         Self::with(bench, image, &["--esp-size", "64MiB", "--data-size", "192MiB"], settings)
     }
 
-    /// The same for the minimal system, which needs less.
+    /// The same for the minimal system, which needs less: `slot` is a size for `disk build`.
     ///
     /// # Errors
     /// Those of the programs that make it.
-    pub fn minimal(bench: &Bench<'_>, image: &OsImage, settings: &str) -> Result<Self> {
+    pub fn minimal(bench: &Bench<'_>, image: &OsImage, slot: &str, settings: &str) -> Result<Self> {
         fs::create_dir_all(bench.directory.join("var"))?;
-        let sizes = ["--esp-size", "48MiB", "--slot-size", "8MiB", "--data-size", "16MiB"];
+        let sizes = ["--esp-size", "48MiB", "--slot-size", slot, "--data-size", "16MiB"];
         Self::with(bench, image, &sizes, settings)
     }
 

@@ -22,6 +22,7 @@ mod registry;
 mod replay;
 mod runner;
 mod uki;
+mod verity;
 
 use std::process::ExitCode;
 

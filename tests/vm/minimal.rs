@@ -17,11 +17,13 @@ use crate::os_image::OsImage;
 use crate::programs;
 use crate::random::Random;
 use crate::uki::{self, Parts};
+use crate::verity;
 
 /// What the system payload has: enough that an update takes its time.
 const SYSTEM_BYTES: usize = 4 << 20;
 /// Taken from Debian with the libraries that they need.
-const PROGRAMS: [&str; 3] = ["/usr/bin/flipside", "/usr/sbin/fsck.vfat", "/usr/bin/strace"];
+const PROGRAMS: [&str; 4] =
+    ["/usr/bin/flipside", "/usr/sbin/fsck.vfat", "/usr/bin/strace", "/usr/sbin/dmsetup"];
 const MODULES: &str = "usr/lib/modules";
 
 /// A version of it.
@@ -32,21 +34,56 @@ pub fn version(lab: &Lab, version: &str) -> Result<Arc<OsImage>> {
     let debian = lab.debian();
     debian.keep(lab, &format!("minimal-{version}"), version, |new| {
         fs::create_dir(new)?;
-        build(debian, new, version)
+        let mut system = vec![0; SYSTEM_BYTES];
+        Random::of(version).fill(&mut system);
+        build(debian, new, version, &system)
     })
 }
 
-fn build(debian: &Debian, directory: &Path, version: &str) -> Result<()> {
+/// One whose slot holds a root file system that can be mounted in many ways: see `minimal/roots`.
+/// Gives its dm-verity table as well, as of a device of its slot A.
+///
+/// # Errors
+/// Those of the programs that make it.
+pub fn with_root(lab: &Lab) -> Result<(Arc<OsImage>, String)> {
+    let debian = lab.debian();
+    let image = debian.keep(lab, "minimal-roots", "1.0", |new| {
+        fs::create_dir(new)?;
+        let root = new.join("root");
+        fill_root(debian.tree(), &root)?;
+        for directory in ["efi", "var", "tmp", "images"] {
+            fs::create_dir_all(root.join(directory))?;
+        }
+        fs::write(root.join("usr/lib/os-release"), "ID=minimal\nVERSION_ID=1.0\n")?;
+        let pack = |to: &Path| {
+            let mut pack = Command::new("mkfs.erofs");
+            programs::run(pack.args(["--quiet", "-zlz4", "-T0"]).arg(to).arg(&root))
+        };
+        // With itself in it, for a root on a loop device.
+        let inside = new.join("inside.erofs");
+        pack(&inside)?;
+        fs::rename(inside, root.join("images/root.erofs"))?;
+        let system = new.join("system.img");
+        pack(&system)?;
+        fs::remove_dir_all(root)?;
+        let (system, table) = verity::protect(fs::read(system)?, "/dev/vda2");
+        fs::write(new.join("verity"), table)?;
+        build(debian, new, "1.0", &system)
+    })?;
+    let table = fs::read_to_string(image.system.with_file_name("verity"))?;
+    Ok((image, table))
+}
+
+fn build(debian: &Debian, directory: &Path, version: &str, system: &[u8]) -> Result<()> {
     let os_release = directory.join("os-release");
     fs::write(&os_release, format!("ID=minimal\nNAME=\"Minimal\"\nVERSION_ID={version}\n"))?;
-    let mut system = vec![0; SYSTEM_BYTES];
-    Random::of(version).fill(&mut system);
-    fs::write(directory.join("system.img"), &system)?;
+    fs::write(directory.join("system.img"), system)?;
 
     let root = directory.join("root");
     fill_root(debian.tree(), &root)?;
     fs::copy(&os_release, root.join("usr/lib/os-release"))?;
-    fs::write(root.join("etc/system"), format!("{} {SYSTEM_BYTES}\n", Digest::of(&system).hex()))?;
+    let sum = format!("{} {}\n", Digest::of(system).hex(), system.len());
+    fs::write(root.join("etc/system"), sum)?;
     let initrd = directory.join("initrd");
     let pack = "find . | LC_ALL=C sort | cpio --quiet -o -H newc -R 0:0 | zstd -q -3 -o \"$0\"";
     programs::run(Command::new("sh").args(["-c", pack]).arg(&initrd).current_dir(&root))?;
@@ -54,7 +91,7 @@ fn build(debian: &Debian, directory: &Path, version: &str) -> Result<()> {
 
     let parts = Parts {
         os_release: &os_release,
-        command_line: "rdinit=/init console=ttyS0 quiet panic=5",
+        command_line: "rdinit=/init console=ttyS0 quiet panic=5 no_timer_check",
         kernel: &debian.boot("vmlinuz")?,
         initrd: &initrd,
     };

@@ -3,16 +3,46 @@
 //! A QEMU process: OVMF, one virtio disk, user networking, two serial lines (the console and the
 //! test's commands) and a watchdog that resets.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 
+const PROGRAM: &str = "qemu-system-x86_64";
 /// The firmware's code. Its variables are the machine's own copy of [`VARIABLES`].
 const CODE: &str = "/usr/share/OVMF/OVMF_CODE_4M.fd";
 /// NVRAM as it leaves the factory.
 pub const VARIABLES: &str = "/usr/share/OVMF/OVMF_VARS_4M.fd";
+
+/// Whether machines can be run here at all: told at the beginning, by name.
+///
+/// # Errors
+/// Why not.
+pub fn check() -> Result<()> {
+    let mut monitor = Command::new(PROGRAM)
+        .args(["-nodefaults", "-no-user-config", "-display", "none", "-machine", "none"])
+        .args(["-accel", "tcg", "-monitor", "stdio"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .with_context(|| {
+            format!("QEMU cannot run here: {PROGRAM}: `tests/needs vm` installs it")
+        })?;
+    // Where it ends before it is told to, it says why.
+    let _ = monitor.stdin.take().map(|mut stdin| stdin.write_all(b"quit\n"));
+    let done = monitor.wait_with_output()?;
+    if !done.status.success() {
+        let said = String::from_utf8_lossy(&done.stderr);
+        bail!("QEMU cannot run here: it ended with {}: {}", done.status, said.trim());
+    }
+    for file in [CODE, VARIABLES] {
+        ensure!(Path::new(file).exists(), "no firmware {file}: `tests/needs vm` installs it");
+    }
+    Ok(())
+}
 
 /// What the machine is made of.
 pub struct Hardware<'a> {
@@ -42,7 +72,7 @@ impl Qemu {
             std::fs::remove_file(&commands)?;
         }
         let log = std::fs::File::options().create(true).append(true).open(at("qemu.log"))?;
-        let mut qemu = Command::new("qemu-system-x86_64");
+        let mut qemu = Command::new(PROGRAM);
         qemu.args(["-name", "flipside", "-nodefaults", "-no-user-config", "-display", "none"])
             .args(["-machine", "q35", "-accel", "tcg,thread=multi", "-smp", "1", "-m", "640"])
             // Its instructions are those that are emulated fastest.
@@ -80,7 +110,7 @@ impl Qemu {
             .stdout(log.try_clone()?)
             .stderr(log)
             .spawn()
-            .context("cannot start qemu-system-x86_64: `tests/needs vm` installs it")?;
+            .with_context(|| format!("cannot start {PROGRAM}"))?;
         Ok(Self { child, commands })
     }
 

@@ -47,7 +47,7 @@ fn cuts(bench: &Bench<'_>, backend: &str, number: u32) -> Result<()> {
     // The same two versions go to and fro.
     let settings = bench
         .settings(&format!("[boot]\nbackend = \"{backend}\"\n[update]\nallow_downgrade = true\n"));
-    let mut machine = Machine::minimal(bench, &images[0], &settings)?;
+    let mut machine = Machine::minimal(bench, &images[0], "8MiB", &settings)?;
     machine.start()?;
     promote(&mut machine)?;
     // Once without a cut, to know how long it takes.

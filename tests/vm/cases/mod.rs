@@ -10,6 +10,7 @@ mod killed;
 mod package;
 mod replayed;
 mod returns;
+mod roots;
 mod update;
 
 use anyhow::Result;
@@ -115,6 +116,11 @@ pub const ALL: &[Case] = &[
         name: "package",
         shows: "install, remove and purge leave nothing behind and nothing running",
         run: package::run,
+    },
+    Case {
+        name: "roots",
+        shows: "the running slot behind a plain, overlaid, volatile, looped and verified root",
+        run: roots::run,
     },
     Case {
         name: "no-health",

@@ -87,7 +87,7 @@ fn other(slot: char) -> char {
 fn ready(bench: &Bench<'_>, backend: &str) -> Result<(Machine, Judge)> {
     let images = [bench.minimal("1.0")?, bench.minimal("2.0")?, bench.minimal("3.0")?];
     let settings = bench.settings(&format!("[boot]\nbackend = \"{backend}\"\n"));
-    let mut machine = Machine::minimal(bench, &images[0], &settings)?;
+    let mut machine = Machine::minimal(bench, &images[0], "8MiB", &settings)?;
     bench.publish(&images[1])?;
     machine.start()?;
     machine.run("flipside promote && flipside update")?;

@@ -10,6 +10,9 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
 
+/// The directories that flipside works in. Others may be garbage that fsck has left, and lead
+/// nowhere, or back.
+const DIRECTORIES: [&str; 5] = ["efi", "efi/boot", "efi/flipside", "loader", "loader/entries"];
 /// What a directory entry takes at least.
 const ENTRY: usize = 32;
 
@@ -41,7 +44,7 @@ fn fsck(scratch: &Path) -> Result<PathBuf> {
     found.with_context(|| format!("no fsck.vfat for {}", scratch.display()))
 }
 
-/// Every file of the file system in `bytes`.
+/// Every file of the file system in `bytes` that stands in one of [`DIRECTORIES`].
 ///
 /// # Errors
 /// It cannot be read; it has more in it than it has room for, as where clusters or directories
@@ -61,7 +64,9 @@ pub fn files(bytes: Vec<u8>) -> Result<Files> {
             let inside = format!("{path}{}", name.to_lowercase());
             room = room.checked_sub(ENTRY).with_context(|| format!("no end at {inside}"))?;
             if entry.is_dir() {
-                pending.push((format!("{inside}/"), entry.to_dir()));
+                if DIRECTORIES.contains(&inside.as_str()) {
+                    pending.push((format!("{inside}/"), entry.to_dir()));
+                }
             } else {
                 let mut content = Vec::new();
                 let limit = room as u64 + 1;

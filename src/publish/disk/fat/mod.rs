@@ -228,6 +228,21 @@ mod tests {
     }
 
     #[test]
+    fn directories_have_room_for_what_hosts_add() {
+        for size in [MIB, 48 * MIB, 512 * MIB] {
+            let geometry = Geometry::choose(size, SectorSize::Bytes512).unwrap();
+            let files = files();
+            let places = Node::root(&files).place(&geometry);
+            // EFI, EFI/BOOT, EFI/flipside, loader; of FAT32 the root before them.
+            let directories = if geometry.kind == Kind::Fat32 { 5 } else { 4 };
+            for chain in &places.chains[..directories] {
+                assert!(chain * u64::from(geometry.cluster_size) >= 4096, "{size}: {chain}");
+            }
+            assert_eq!(places.directories.len(), 5);
+        }
+    }
+
+    #[test]
     fn one_boot_file_too_many_is_refused_before_anything_is_written() {
         let files = files();
         let fits = |second| {

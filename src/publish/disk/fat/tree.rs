@@ -11,6 +11,10 @@ use super::geometry::{Geometry, Kind};
 use super::name::{ShortName, long_name_entries, short_name};
 
 const ENTRY: u64 = 32;
+/// What a directory has at least, in bytes: room for more than 40 names. One that has to grow is given
+/// a cluster of whatever lay there before; where the power is cut before that is cleared, its
+/// garbage counts as entries, and fsck may take other files' clusters for theirs.
+const DIRECTORY_BYTES: u64 = 4096;
 const VOLUME_LABEL: u8 = 0x08;
 const DIRECTORY: u8 = 0x10;
 const ARCHIVE: u8 = 0x20;
@@ -80,7 +84,7 @@ impl<'a> Node<'a> {
         places
     }
 
-    /// Its size in bytes, as far as it has entries.
+    /// Its size in bytes, with room for more entries.
     fn size(&self, is_root: bool) -> u64 {
         let mut taken = BTreeSet::new();
         let named = |(name, _): &(&str, Child<'_>)| {
@@ -88,7 +92,7 @@ impl<'a> Node<'a> {
         };
         // The root has the label, others have `.` and `..`.
         let own = if is_root { ENTRY } else { 2 * ENTRY };
-        own + self.children.iter().map(named).sum::<u64>()
+        (own + self.children.iter().map(named).sum::<u64>()).max(DIRECTORY_BYTES)
     }
 
     /// Takes clusters for the directories below, depth first.
