@@ -100,6 +100,20 @@ pub enum PublishError {
         /// The reason.
         what: String,
     },
+    /// A private key that cannot be used.
+    #[error("cannot sign with {}: {reason}", path.display())]
+    SigningKey {
+        /// The file.
+        path: PathBuf,
+        /// Why not; never what it holds.
+        reason: String,
+    },
+    /// What cannot be signed, or where no signature can be put.
+    #[error("nothing is signed: {what}")]
+    Sign {
+        /// The reason.
+        what: String,
+    },
     /// A directory that is no OCI layout of the version flipside knows.
     #[error("{} is no usable OCI layout: {what}", path.display())]
     LayoutInvalid {
@@ -138,6 +152,8 @@ impl Coded for PublishError {
             Self::OutputExists { .. } => "output-exists",
             Self::Policy(error) => error.code(),
             Self::PolicyInvalid { .. } => "policy-change-invalid",
+            Self::SigningKey { .. } => "signing-key-unusable",
+            Self::Sign { .. } => "signing-failed",
             Self::LayoutInvalid { .. } => "layout-invalid",
         }
     }

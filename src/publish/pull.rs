@@ -9,6 +9,7 @@ use std::path::Path;
 
 use super::PublishError;
 use super::layout::LayoutWriter;
+use super::sign::{Home, Signatures};
 use crate::image::{
     Architecture, CONFIG_LIMIT, Descriptor, Digest, Hasher, INDEX_TYPE, Image, ImageError,
     MANIFEST_TYPE, Manifest, ManifestOrIndex, Platform,
@@ -46,6 +47,8 @@ struct Pull<'a> {
 /// Copies what `source` points to into the layout in `directory`, and lists it there under
 /// `tag`. Of an index, every image that it lists; with `architecture`, only the image for
 /// that machine.
+///
+/// Signatures come along.
 ///
 /// Every blob is hashed before it gets its name. Blobs that stand there whole are kept, so
 /// a pull that broke off goes on with the blob that was missing.
@@ -101,6 +104,7 @@ pub fn pull(
     }
     pull.layout.write_blob(&bytes)?;
     pull.layout.list(&entry, tag)?;
+    Signatures::of(source, &digest)?.bring_to(&Home::Layout(directory))?;
     progress.event(Event::Phase(Phase::Done));
     Ok(Pulled { digest, fetched: pull.fetched, kept: pull.kept })
 }

@@ -12,7 +12,9 @@ use oci_client::client::{Certificate, CertificateEncoding, Client, ClientConfig,
 use oci_client::secrets::RegistryAuth;
 use oci_client::{Reference as OciReference, RegistryOperation};
 
+use super::PublishError;
 use super::push_error::failure_of;
+use super::sign::{Home, Signatures};
 use crate::image::{
     Descriptor, Digest, INDEX_TYPE, ImageError, MANIFEST_TYPE, Manifest, ManifestOrIndex,
 };
@@ -27,21 +29,30 @@ use crate::source::{LayoutSource, LocalError, Options, Reference, Source, Source
 const PIECE: usize = 1 << 20;
 
 /// Pushes the image, or the index, in the layout `directory` to `reference`: the one
-/// whose name is `tag`, or else the only one. Blobs that the registry has are not sent
-/// again. Returns what the tag points to afterwards.
+/// whose name is `tag`, or else the only one, and the signatures that the layout has of it.
+/// Blobs that the registry has are not sent again. Returns what the tag points to afterwards.
 ///
 /// # Errors
-/// [`SourceError`]: the layout is none, or the registry refuses.
+/// [`PublishError`]: the layout is none, or the registry refuses.
 pub fn push(
     directory: &Path,
     tag: Option<&str>,
     reference: &Reference,
     options: &Options,
-) -> Result<Digest, SourceError> {
+) -> Result<Digest, PublishError> {
     let layout = LayoutSource::open(directory, tag)?;
     let top = layout.resolve()?;
     let target = Target::new(reference, options)?;
-    until_stopped(options, target.push(&layout, top))
+    until_stopped(options, target.images(&layout, top))?;
+    let (bytes, media_type) = top_of(&layout, top)?;
+    // Before the tag: nobody sees it name what is not signed yet.
+    let signatures = Signatures::of(&layout, &top)?;
+    if !signatures.is_empty() {
+        put(reference, options, &top.to_string(), &bytes, media_type, &[])?;
+        signatures.bring_to(&Home::Registry(reference, options))?;
+    }
+    put(reference, options, reference.tag(), &bytes, media_type, &[])?;
+    Ok(top)
 }
 
 /// Pushes an artifact whose manifest lists nothing but `blobs` to `reference`. Returns its digest.
@@ -54,15 +65,27 @@ pub fn push_artifact(
     reference: &Reference,
     options: &Options,
 ) -> Result<Digest, SourceError> {
+    put(reference, options, reference.tag(), manifest, MANIFEST_TYPE, blobs)?;
+    Ok(Digest::of(manifest))
+}
+
+/// Puts small blobs, and a manifest of them under a tag or a digest.
+pub(super) fn put(
+    reference: &Reference,
+    options: &Options,
+    name: &str,
+    manifest: &[u8],
+    media_type: &'static str,
+    blobs: &[&[u8]],
+) -> Result<(), SourceError> {
     let target = Target::new(reference, options)?;
     until_stopped(options, async {
         target.authenticate().await?;
         for blob in blobs {
             target.repeat(async || target.bytes(blob).await).await?;
         }
-        target.manifest(reference.tag(), manifest.to_owned(), MANIFEST_TYPE).await
-    })?;
-    Ok(Digest::of(manifest))
+        target.manifest(name, manifest.to_owned(), media_type).await
+    })
 }
 
 /// Runs `work` until it is done or the stop is requested.
@@ -84,6 +107,16 @@ fn until_stopped<T>(
     });
     runtime.shutdown_background();
     result
+}
+
+/// What the tag is to name.
+fn top_of(layout: &LayoutSource, top: Digest) -> Result<(Vec<u8>, &'static str), SourceError> {
+    let bytes = layout.manifest(&top)?;
+    let media_type = match ManifestOrIndex::parse(&bytes)? {
+        ManifestOrIndex::Manifest(_) => MANIFEST_TYPE,
+        ManifestOrIndex::Index(_) => INDEX_TYPE,
+    };
+    Ok((bytes, media_type))
 }
 
 /// A repository to push to.
@@ -121,25 +154,21 @@ impl<'a> Target<'a> {
         .await
     }
 
-    async fn push(&self, layout: &LayoutSource, top: Digest) -> Result<Digest, SourceError> {
+    /// Everything but the tag.
+    async fn images(&self, layout: &LayoutSource, top: Digest) -> Result<(), SourceError> {
         self.authenticate().await?;
         let bytes = layout.manifest(&top)?;
-        let media_type = match ManifestOrIndex::parse(&bytes)? {
-            ManifestOrIndex::Manifest(manifest) => {
-                self.blobs(layout, &manifest).await?;
-                MANIFEST_TYPE
-            }
+        match ManifestOrIndex::parse(&bytes)? {
+            ManifestOrIndex::Manifest(manifest) => self.blobs(layout, &manifest).await,
             ManifestOrIndex::Index(index) => {
                 for entry in &index.manifests {
                     let bytes = layout.manifest(&entry.digest)?;
                     self.blobs(layout, &Manifest::parse(&bytes)?).await?;
                     self.manifest(&entry.digest.to_string(), bytes, MANIFEST_TYPE).await?;
                 }
-                INDEX_TYPE
+                Ok(())
             }
-        };
-        self.manifest(self.reference.tag(), bytes, media_type).await?;
-        Ok(top)
+        }
     }
 
     async fn blobs(&self, layout: &LayoutSource, manifest: &Manifest) -> Result<(), SourceError> {

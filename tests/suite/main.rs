@@ -40,6 +40,7 @@ mod hooks_units;
 mod image_build;
 mod image_format;
 mod image_move;
+mod image_sign;
 mod initrd;
 mod initrd_disks;
 mod install;

@@ -10,10 +10,12 @@ mod build;
 pub(in crate::cli) mod connection;
 mod extract;
 mod inspect;
+mod key;
 mod pull;
 mod push;
+mod sign;
 
-/// Make, show and move OS images.
+/// Make, show, move and sign OS images.
 #[derive(Debug, Subcommand)]
 pub enum Args {
     Build(Box<build::Args>),
@@ -21,9 +23,11 @@ pub enum Args {
     Extract(extract::Args),
     Push(push::Args),
     Pull(pull::Args),
+    Sign(sign::Args),
+    Key(key::Args),
 }
 
-/// Makes, shows and moves images.
+/// Makes, shows, moves and signs images.
 ///
 /// # Errors
 /// Those of the command.
@@ -34,5 +38,7 @@ pub fn run(args: Args, global: &Global) -> super::Result {
         Args::Extract(args) => extract::run(args, global),
         Args::Push(args) => push::run(args, global),
         Args::Pull(args) => pull::run(args, global),
+        Args::Sign(args) => sign::run(args, global),
+        Args::Key(args) => key::run(&args, global),
     }
 }

@@ -74,6 +74,13 @@ impl Verifier {
         Ok(Self { mode, keys, identities })
     }
 
+    /// For who looks whether `key` has signed for `identity` already.
+    #[cfg(feature = "publish")]
+    pub(crate) fn of_key(key: PublicKey, identity: Reference) -> Self {
+        let key = Key { name: String::new(), path: Default::default(), public: key };
+        Self { mode: SignatureMode::Require, keys: vec![key], identities: vec![identity] }
+    }
+
     /// Whether an image without a valid signature is refused.
     pub fn is_required(&self) -> bool {
         match self.mode {

@@ -2,8 +2,13 @@
 
 //! Signing images, in the forms that `policy::signature` verifies and cosign reads.
 
+mod attach;
+mod carry;
 mod form;
 mod key;
 
+pub(super) use attach::Home;
+pub(super) use carry::Signatures;
+pub use carry::sign;
 pub use form::{bundle, simple};
 pub use key::{KeyKind, PrivateKey};

@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Signatures put beside the image that they sign: to those that are there, in the places where
+//! [`crate::source::signatures`] finds them again.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::super::layout::LayoutWriter;
+use super::super::{PublishError, push};
+use crate::code::Coded as _;
+use crate::image::{Descriptor, Digest, INDEX_TYPE, MANIFEST_TYPE};
+use crate::source::signatures::{
+    BUNDLE_TYPE, EMPTY_TYPE, SIMPLE_TYPE, all, referrers_tag, signature_tag,
+};
+use crate::source::{LayoutSource, Location, Options, Reference, Signature, Source, open};
+
+/// The content of a config that has none.
+const EMPTY: &[u8] = b"{}";
+/// The config of a manifest of simple signatures.
+const CONFIG_TYPE: &str = "application/vnd.oci.image.config.v1+json";
+
+/// A repository or a layout that is written to.
+pub(in crate::publish) enum Home<'a> {
+    /// In a registry.
+    Registry(&'a Reference, &'a Options),
+    /// A layout directory.
+    Layout(&'a Path),
+}
+
+/// A manifest with a name, and the blobs that it lists.
+struct Put<'a> {
+    /// `None` is its digest.
+    tag: Option<&'a str>,
+    media_type: &'static str,
+    manifest: Vec<u8>,
+    blobs: Vec<&'a [u8]>,
+}
+
+impl Home<'_> {
+    fn source(&self) -> Result<Box<dyn Source>, PublishError> {
+        Ok(match self {
+            Self::Registry(reference, options) => {
+                open(&Location::Registry((*reference).clone()), options)?
+            }
+            Self::Layout(directory) => Box::new(LayoutSource::open(directory, None)?),
+        })
+    }
+
+    fn put(&self, put: &Put<'_>) -> Result<Descriptor, PublishError> {
+        let digest = Digest::of(&put.manifest);
+        let put_descriptor = descriptor(put.media_type, &put.manifest);
+        match self {
+            Self::Registry(reference, options) => {
+                let name = put.tag.map_or_else(|| digest.to_string(), str::to_owned);
+                push::put(reference, options, &name, &put.manifest, put.media_type, &put.blobs)?;
+            }
+            Self::Layout(directory) => {
+                let layout = LayoutWriter::open(directory)?;
+                for blob in put.blobs.iter().copied().chain([&put.manifest[..]]) {
+                    layout.write_blob(blob)?;
+                }
+                if put.tag.is_some() {
+                    layout.list(&put_descriptor, put.tag)?;
+                }
+            }
+        }
+        Ok(put_descriptor)
+    }
+
+    /// Attaches `signatures` to `subject`. What is there stays, and is not put there again.
+    /// Returns how many were new.
+    ///
+    /// # Errors
+    /// [`PublishError`]: somebody does not answer, or takes nothing.
+    pub fn attach(
+        &self,
+        subject: &Descriptor,
+        signatures: &[Signature],
+    ) -> Result<usize, PublishError> {
+        if signatures.is_empty() {
+            return Ok(0);
+        }
+        let source = self.source()?;
+        let present = all(source.as_ref(), &subject.digest)?;
+        let new: Vec<_> = signatures.iter().filter(|one| !present.contains(one)).collect();
+        let mut simple = Vec::new();
+        for signature in &new {
+            match signature {
+                Signature::Simple { payload, annotations } => {
+                    simple.push((&payload[..], annotations));
+                }
+                Signature::Bundle { bundle, annotations } => {
+                    self.bundle(source.as_ref(), subject, bundle, annotations)?;
+                }
+                Signature::Unreadable { .. } => {}
+            }
+        }
+        if !simple.is_empty() {
+            self.simple(source.as_ref(), &subject.digest, &simple)?;
+        }
+        Ok(new.len())
+    }
+
+    fn simple(
+        &self,
+        source: &dyn Source,
+        subject: &Digest,
+        signatures: &[(&[u8], &BTreeMap<String, String>)],
+    ) -> Result<(), PublishError> {
+        let tag = signature_tag(subject);
+        let mut layers = match existing(source, &tag)? {
+            Some(manifest) => list_in(manifest, "layers")?,
+            None => Vec::new(),
+        };
+        for (payload, annotations) in signatures {
+            let annotations = (*annotations).clone();
+            layers.push(json!(Descriptor { annotations, ..descriptor(SIMPLE_TYPE, payload) }));
+        }
+        // cosign's config: layers are stored as they are, so that their hashes are the same.
+        let hashes: Vec<_> = layers.iter().filter_map(|layer| layer.get("digest")).collect();
+        let config = to_json(&json!({
+            "architecture": "",
+            "os": "",
+            "config": {},
+            "rootfs": { "type": "layers", "diff_ids": hashes },
+        }));
+        let manifest = to_json(&json!({
+            "schemaVersion": 2,
+            "mediaType": MANIFEST_TYPE,
+            "config": descriptor(CONFIG_TYPE, &config),
+            "layers": layers,
+        }));
+        let blobs = signatures.iter().map(|(payload, _)| *payload).chain([&config[..]]).collect();
+        self.put(&Put { tag: Some(&tag), media_type: MANIFEST_TYPE, manifest, blobs })?;
+        Ok(())
+    }
+
+    fn bundle(
+        &self,
+        source: &dyn Source,
+        subject: &Descriptor,
+        bundle: &[u8],
+        annotations: &BTreeMap<String, String>,
+    ) -> Result<(), PublishError> {
+        // Some versions of cosign look for the type here, and nowhere else.
+        let artifact_type = Some(BUNDLE_TYPE.to_owned());
+        let config = Descriptor { artifact_type, ..descriptor(EMPTY_TYPE, EMPTY) };
+        let (kind, digest, size) = (&subject.media_type, &subject.digest, subject.size);
+        let manifest = to_json(&json!({
+            "schemaVersion": 2,
+            "mediaType": MANIFEST_TYPE,
+            "artifactType": BUNDLE_TYPE,
+            "config": config,
+            "layers": [descriptor(BUNDLE_TYPE, bundle)],
+            "subject": { "mediaType": kind, "digest": digest, "size": size },
+            "annotations": annotations,
+        }));
+        let blobs = vec![EMPTY, bundle];
+        let mut listed =
+            self.put(&Put { tag: None, media_type: MANIFEST_TYPE, manifest, blobs })?;
+        // A registry with a referrers API lists it now. Others need somebody who does.
+        let attached =
+            Signature::Bundle { bundle: bundle.to_vec(), annotations: annotations.clone() };
+        if all(source, digest)?.contains(&attached) {
+            return Ok(());
+        }
+        listed.artifact_type = Some(BUNDLE_TYPE.to_owned());
+        listed.annotations.clone_from(annotations);
+        let tag = referrers_tag(digest);
+        let mut entries = match existing(source, &tag)? {
+            Some(index) => list_in(index, "manifests")?,
+            None => Vec::new(),
+        };
+        entries.push(json!(listed));
+        let manifest =
+            to_json(&json!({ "schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": entries }));
+        self.put(&Put { tag: Some(&tag), media_type: INDEX_TYPE, manifest, blobs: Vec::new() })?;
+        Ok(())
+    }
+}
+
+/// What a tag names now.
+fn existing(source: &dyn Source, tag: &str) -> Result<Option<Vec<u8>>, PublishError> {
+    let sibling = source.sibling(tag)?;
+    match sibling.resolve() {
+        Ok(digest) => Ok(Some(sibling.manifest(&digest)?)),
+        Err(error) if error.code() == "tag-not-found" => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The list called `name` in what has signatures already. What is no such list is not replaced.
+fn list_in(bytes: Vec<u8>, name: &'static str) -> Result<Vec<Value>, PublishError> {
+    let found =
+        serde_json::from_slice::<Value>(&bytes).ok().and_then(|mut document| {
+            match document.get_mut(name).map(Value::take) {
+                Some(Value::Array(list)) => Some(list),
+                _ => None,
+            }
+        });
+    found.ok_or_else(|| PublishError::Sign {
+        what: format!("what stands where signatures are has no list of {name}"),
+    })
+}
+
+fn descriptor(media_type: &str, bytes: &[u8]) -> Descriptor {
+    Descriptor {
+        media_type: media_type.to_owned(),
+        digest: Digest::of(bytes),
+        size: bytes.len() as u64,
+        artifact_type: None,
+        platform: None,
+        annotations: BTreeMap::new(),
+    }
+}
+
+fn to_json(value: &Value) -> Vec<u8> {
+    value.to_string().into_bytes()
+}
