@@ -5,6 +5,7 @@
 mod bus;
 mod expect;
 mod failing;
+mod hooks;
 mod kexec;
 mod killed;
 mod package;
@@ -111,6 +112,11 @@ pub const ALL: &[Case] = &[
         name: "d-bus",
         shows: "a person reads and is refused an update; an administrator updates, live",
         run: bus::run,
+    },
+    Case {
+        name: "hooks",
+        shows: "hooks as units: their sandbox, memory, time, and what they leave behind",
+        run: hooks::run,
     },
     Case {
         name: "package",
