@@ -12,12 +12,21 @@ use crate::policy::hooks::{self, Answer, Hook, Planned, RanAs};
 use crate::policy::{Decision, Initiative};
 use crate::update::{self, HooksAsked, Run as UpdateRun};
 
+/// `EXIT_EXEC` of systemd.exec(5), as where systemd itself cannot run a program.
+const EXEC_FAILED: u8 = 203;
+
 /// List or ask the programs that may defer or block an update.
 #[derive(Debug, Subcommand)]
 pub enum Args {
     /// List the hooks in the order in which they are asked.
     List,
     Run(Run),
+    /// Become the program on stdin: how a hook that stands in no file starts as a unit.
+    #[command(hide = true)]
+    Exec {
+        /// What that program finds on its stdin.
+        document: String,
+    },
 }
 
 /// Ask the hooks about the update on offer, and print their answers.
@@ -45,6 +54,11 @@ pub fn run(args: Args, global: &Global) -> super::Result {
     match args {
         Args::List => list(global),
         Args::Run(args) => ask(&args, global),
+        Args::Exec { document } => {
+            let error = hooks::from_stdin(&document);
+            tracing::error!("cannot run the program on stdin: {error}");
+            Ok(ExitCode::from(EXEC_FAILED))
+        }
     }
 }
 
@@ -113,12 +127,13 @@ fn plan(run: &UpdateRun, initiative: Initiative, global: &Global) -> super::Resu
     }
     let width = width(planned.hooks.iter().map(|hook| hook.hook.as_str()));
     for Planned { hook, path, ignored, runs_as, .. } in &planned.hooks {
+        let path = path.as_ref().map_or("(the image's)".into(), |path| path.to_string_lossy());
         let how = match (ignored, runs_as) {
             (Some(why), _) => format!("not asked: {why}"),
             (None, RanAs::Unit) => "as a unit of systemd, in its sandbox".to_owned(),
             (None, RanAs::ProcessGroup) => "as a process group, without a sandbox".to_owned(),
         };
-        print(format_args!("{hook:<width$}  {}  {how}", path.display()))?;
+        print(format_args!("{hook:<width$}  {path}  {how}"))?;
     }
     if planned.hooks.is_empty() {
         print("this host has no hooks: none would be asked")?;

@@ -135,6 +135,7 @@ fn ask_one(
         environment: &environment,
         input: b"",
         sandbox: hooks::Sandbox::Closed,
+        body: None,
     };
     let (ended, said) = hooks::run(&program, timeout, stop);
     Answer {

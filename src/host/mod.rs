@@ -15,6 +15,7 @@ pub mod durable;
 pub mod efi;
 pub mod error;
 pub mod esp;
+pub mod executable;
 pub mod fat;
 pub mod gpt;
 pub mod machine_id;

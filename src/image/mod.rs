@@ -33,7 +33,7 @@ pub use manifest::{
     VERSION_ANNOTATION,
 };
 pub use payload::{PartitionIdentity, Payload};
-pub use payload_name::PayloadName;
+pub use payload_name::{HOOK_LIMIT, HOOK_PAYLOAD, PayloadName};
 pub use product_info::{Component, ProductInfo};
 
 /// A whole image description: manifest and config, each checked by itself and

@@ -9,6 +9,12 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 
 use super::ImageError;
 
+/// The payload that is no part of the OS: a program that is asked before the image is installed.
+pub const HOOK_PAYLOAD: &str = "pre-upgrade";
+
+/// The largest such program, in bytes.
+pub const HOOK_LIMIT: u64 = 16 << 20;
+
 /// A payload's name: `[0-9A-Za-z-]([0-9A-Za-z._-]{0,78}[0-9A-Za-z_-])?`, so 1
 /// to 80 characters that neither start nor end with a dot.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]

@@ -11,14 +11,15 @@ use super::{Run, UpdateError};
 use crate::code::Severity;
 use crate::host::{Clock, Slot};
 use crate::image::{Digest, Image};
+use crate::policy::hooks::{Answer, Context, System};
 use crate::policy::signature::{Signed, Verifier};
-use crate::policy::{Decision, Explanation, Initiative, Rule, Ruling, hold, hooks, update_window};
+use crate::policy::{Decision, Explanation, Initiative, Rule, Ruling, hold, update_window};
 use crate::printable;
 use crate::reboot::zone_of;
-use crate::report::progress::{Event, Phase};
 use crate::source::Source;
 use crate::window::Windows;
 
+mod hooks;
 mod passage;
 mod signed;
 
@@ -70,7 +71,7 @@ pub(super) struct Approval {
     /// The version of what the tag names, where it was looked at.
     pub goal: Option<String>,
     /// The answers of the hooks, where they were asked.
-    pub answers: Option<Vec<hooks::Answer>>,
+    pub answers: Option<Vec<Answer>>,
 }
 
 /// Puts `offer` to every rule. The rulings go to the status, also where it ends with an error.
@@ -109,7 +110,7 @@ struct Asked<'a> {
 
 impl Asked<'_> {
     /// The order of the rules, as it is read.
-    fn ask(&mut self) -> Result<(Stop, Option<Vec<hooks::Answer>>), UpdateError> {
+    fn ask(&mut self) -> Result<(Stop, Option<Vec<Answer>>), UpdateError> {
         let Offer { run, initiative, situation, tag, .. } = self.offer;
         let mut stop = Stop::at_tag(*tag, decide(situation, tag));
         self.note(&stop.course);
@@ -123,7 +124,7 @@ impl Asked<'_> {
         // Whatever costs more than a look comes last, and only where all else allows it.
         let asks_hooks = self.depth != Depth::Check && stop.needs_approval() && !self.is_refused();
         let answers = match asks_hooks {
-            true => Some(self.hooks(stop.image.as_ref())?),
+            true => Some(self.hooks(&stop)?),
             false => None,
         };
         Ok((stop, answers))
@@ -158,21 +159,6 @@ impl Asked<'_> {
             _ => Decision::Allow,
         };
         self.put(Rule::Host, &format!("{saw}, the tag names {}", digest.short()), decision);
-    }
-
-    fn hooks(&mut self, image: Option<&Image>) -> Result<Vec<hooks::Answer>, UpdateError> {
-        let Offer { run, initiative, situation, .. } = self.offer;
-        run.progress.event(Event::Phase(Phase::Hooks));
-        let context = hook_context(run, *initiative, situation, image);
-        let answers = hooks::ask(&run.root, &run.config.policy.hooks, &context, &run.stop);
-        run.stop.check()?;
-        let names: Vec<&str> = answers.iter().map(|answer| answer.hook.as_str()).collect();
-        let saw = match names.is_empty() {
-            true => "this host has none".to_owned(),
-            false => names.join(", "),
-        };
-        self.put(Rule::HostHooks, &saw, hooks::decide(&answers));
-        Ok(answers)
     }
 }
 
@@ -222,19 +208,19 @@ pub(super) fn hook_context(
     initiative: Initiative,
     situation: &Situation,
     image: Option<&Image>,
-) -> hooks::Context {
+) -> Context {
     let system = |slot: Slot| {
         let facts = situation.slot(slot);
         let version = facts.record.as_ref().map(|record| record.version.clone());
-        hooks::System { slot, version, digest: facts.digest() }
+        System { slot, version, digest: facts.digest() }
     };
     let target = situation.target();
-    hooks::Context {
+    Context {
         image: run.config.track.image.clone().unwrap_or_default(),
         initiative,
         running: system(situation.running),
         new: match image {
-            Some(image) => hooks::System {
+            Some(image) => System {
                 slot: target,
                 version: Some(image.version().to_owned()),
                 digest: Some(image.digest),

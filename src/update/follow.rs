@@ -13,7 +13,8 @@ use super::situation::{Aftermath, Situation};
 use super::transaction::{self, Job};
 use super::{Run, UpdateError};
 use crate::host::{Clock, Slot};
-use crate::image::{Digest, Image};
+use crate::image::{Digest, HOOK_PAYLOAD, Image};
+use crate::policy::hooks::Asking;
 use crate::policy::signature::Verifier;
 use crate::policy::{Explanation, Initiative, Rule, hooks};
 use crate::reboot::zone_of;
@@ -156,8 +157,13 @@ pub fn plan_hooks(run: &Run, initiative: Initiative) -> Result<Option<HooksPlann
     match course {
         Course::Refuse(refusal) => Err(refusal.into()),
         Course::Install | Course::Arm => {
-            let new = hook_context(run, initiative, &situation, stop.image.as_ref()).new;
-            Ok(Some(HooksPlanned { new, hooks: hooks::plan(&run.root)? }))
+            let context = hook_context(run, initiative, &situation, stop.image.as_ref());
+            let asking = Asking::new(&run.root, &run.config.policy.hooks, &context, &run.stop);
+            let brings_one = stop.image.is_some_and(|image| image.layer(HOOK_PAYLOAD).is_some());
+            let mut hooks: Vec<_> =
+                brings_one.then(|| asking.plan_image(HOOK_PAYLOAD)).into_iter().collect();
+            hooks.extend(asking.plan_host()?);
+            Ok(Some(HooksPlanned { new: context.new, hooks }))
         }
         Course::UpToDate | Course::Waiting | Course::Unarm => Ok(None),
     }

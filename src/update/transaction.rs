@@ -11,7 +11,7 @@ use super::situation::Situation;
 use super::{Run, UpdateError};
 use crate::host::boot::Standing;
 use crate::host::{Partition, Record, Slot};
-use crate::image::{Digest, Image, Layer, PartitionIdentity};
+use crate::image::{Digest, HOOK_PAYLOAD, Image, Layer, PartitionIdentity};
 use crate::policy::asks::END_OF_LIFE;
 use crate::reboot::{Inhibitor, kexec};
 use crate::report::progress::{Event, Phase};
@@ -153,7 +153,7 @@ fn check<'a>(job: &'a Job<'a>) -> Result<Checked<'a>, UpdateError> {
     machine.boot()?.check(situation.running)?;
     for layer in image.layers() {
         let name = layer.payload.name.as_str();
-        if !machine.takes(name) {
+        if !machine.takes(name) && name != HOOK_PAYLOAD {
             tracing::info!("payload {name} is skipped: host.payloads does not map it");
         }
     }

@@ -10,7 +10,9 @@ use std::process::ExitCode;
 
 use super::super::{Failure, Global, print, print_json, progress};
 use super::connection::{parse_architecture, stop_on_signals};
-use crate::image::{Architecture, ChunkSize, PartitionIdentity, PayloadName};
+use crate::image::{
+    Architecture, ChunkSize, HOOK_LIMIT, HOOK_PAYLOAD, ImageError, PartitionIdentity, PayloadName,
+};
 use crate::publish::build::{CREATED_ANNOTATION, DEFAULT_LEVEL, PayloadFile, Plan, Storage, build};
 use crate::publish::disk::parse_size;
 use crate::publish::inspect::inspect;
@@ -29,6 +31,10 @@ pub struct Args {
     /// installation needs `system` and `kernel.efi`.
     #[arg(long = "payload", value_name = "NAME=FILE", required = true, value_parser = parse_payload)]
     payloads: Vec<(PayloadName, PathBuf)>,
+    /// Bring this program along, which hosts ask before they install the image: the payload
+    /// `pre-upgrade`, at most 16MiB.
+    #[arg(long, value_name = "FILE")]
+    pre_upgrade: Option<PathBuf>,
     /// Take id, name, version and variant from this os-release file.
     #[arg(long, value_name = "FILE")]
     os_release: Option<PathBuf>,
@@ -117,7 +123,16 @@ impl Args {
             info.commit_hash = revision;
         }
         let mut partitions: BTreeMap<_, _> = self.partitions.into_iter().collect();
-        let payloads = self.payloads.into_iter().map(|(name, file)| {
+        let mut payloads = self.payloads;
+        if let Some(file) = self.pre_upgrade {
+            if std::fs::metadata(&file).is_ok_and(|file| file.len() > HOOK_LIMIT) {
+                return Err(usage(format!("{} is larger than 16MiB", file.display())));
+            }
+            let name = HOOK_PAYLOAD.parse();
+            let name = name.map_err(|error: ImageError| usage(error.to_string()))?;
+            payloads.push((name, file));
+        }
+        let payloads = payloads.into_iter().map(|(name, file)| {
             let partition = partitions.remove(&name);
             PayloadFile { name, file, partition }
         });

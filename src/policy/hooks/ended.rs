@@ -44,12 +44,13 @@ impl Ended {
         })
     }
 
-    /// What it means; `said` is the hook's own reason, or empty.
-    pub(super) fn decision(&self, hook: &str, said: &str, timeout: Duration) -> Decision {
+    /// What it means; `subject` is who is asked, such as `hook 10-check`, `said` its own reason,
+    /// or empty.
+    pub(super) fn decision(&self, subject: &str, said: &str, timeout: Duration) -> Decision {
         use std::os::unix::process::ExitStatusExt as _;
         let because = |otherwise: String| match said {
-            "" => format!("hook {hook} {otherwise}"),
-            said => format!("hook {hook}: {said}"),
+            "" => format!("{subject} {otherwise}"),
+            said => format!("{subject}: {said}"),
         };
         match self {
             Self::Itself(status) => match (status.code(), status.signal()) {
@@ -64,27 +65,27 @@ impl Ended {
                 },
                 (None, signal) => Decision::Block {
                     code: "hook-failed",
-                    reason: format!("hook {hook} was ended by signal {}", signal.unwrap_or(0)),
+                    reason: format!("{subject} was ended by signal {}", signal.unwrap_or(0)),
                 },
             },
             Self::TimedOut => {
                 let limit = jiff::SignedDuration::try_from(timeout).unwrap_or_default();
                 Decision::Defer {
                     code: "hook-timeout",
-                    reason: format!("hook {hook} did not answer within {limit:#}"),
+                    reason: format!("{subject} did not answer within {limit:#}"),
                 }
             }
             Self::OutOfMemory => Decision::Block {
                 code: "hook-failed",
-                reason: format!("hook {hook} was ended: it used up policy.hooks.memory"),
+                reason: format!("{subject} was ended: it used up policy.hooks.memory"),
             },
             Self::Stopped => Decision::Defer {
                 code: "stopped",
-                reason: format!("hook {hook} was not heard: the run was asked to stop"),
+                reason: format!("{subject} was not heard: the run was asked to stop"),
             },
             Self::NotRun(why) => Decision::Block {
                 code: "hook-failed",
-                reason: format!("hook {hook} cannot be run: {why}"),
+                reason: format!("{subject} cannot be run: {why}"),
             },
         }
     }
@@ -107,12 +108,12 @@ mod tests {
             (9, "no", "block", "hook-failed", "hook h was ended by signal 9"),
         ] {
             let ended = Ended::Itself(ExitStatus::from_raw(status));
-            let value = serde_json::to_value(ended.decision("h", said, minute)).unwrap();
+            let value = serde_json::to_value(ended.decision("hook h", said, minute)).unwrap();
             assert_eq!(value["decision"], decision);
             assert_eq!(value["code"].as_str().unwrap_or(""), code);
             assert_eq!(value["reason"].as_str().unwrap_or(""), reason);
         }
-        let timed_out = Ended::TimedOut.decision("h", "working on it", minute);
+        let timed_out = Ended::TimedOut.decision("hook h", "working on it", minute);
         let reason = "hook h did not answer within 1m".to_owned();
         assert_eq!(timed_out, Decision::Defer { code: "hook-timeout", reason });
     }

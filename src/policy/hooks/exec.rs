@@ -2,12 +2,15 @@
 
 //! From a child of ours to a program, with limits that are set in between.
 
-use std::ffi::{CString, OsStr, c_char};
-use std::io;
+use std::ffi::{CStr, CString, OsStr, c_char};
+use std::io::{self, Write as _};
+use std::os::fd::AsRawFd as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
+use rustix::fs::OFlags;
+use rustix::io::FdFlags;
 use rustix::process::{Resource, Rlimit, setrlimit};
 
 use super::GRACE;
@@ -43,16 +46,21 @@ pub(super) fn into(
         return Err(io::ErrorKind::ArgumentListTooLong.into());
     }
     let limits = limits.map(resources);
+    let body = program.body.map(|body| body.try_clone_to_owned()).transpose()?;
+    let path = match &body {
+        Some(body) => text(OsStr::new(&format!("/proc/self/fd/{}", body.as_raw_fd())))?,
+        None => path,
+    };
     let become_program = move || {
+        if let Some(body) = &body {
+            // A script's interpreter opens it once more, by that path.
+            rustix::io::fcntl_setfd(body, FdFlags::empty())?;
+        }
         for (resource, most) in limits.into_iter().flatten() {
             // Who may not have more than that cannot have it set either.
             let _ = setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) });
         }
-        let (words, variables) = (pointers(&words), pointers(&variables));
-        // SAFETY: all three are strings that end in a zero byte, the lists end in null, and both
-        // outlive the call. rustix offers it to programs without a C library only.
-        unsafe { libc::execve(path.as_ptr(), words.as_ptr(), variables.as_ptr()) };
-        Err(io::Error::last_os_error())
+        Err(execve(&path, &words, &variables))
     };
     // SAFETY: between fork and exec only system calls are allowed, and no allocation: this makes
     // nothing else. What it uses was made before.
@@ -60,6 +68,46 @@ pub(super) fn into(
         command.pre_exec(become_program);
     }
     Ok(())
+}
+
+/// Makes this process the program that was handed over as its stdin, with `document` as the
+/// program's own stdin. Returns only where that is not possible.
+pub(crate) fn from_stdin(document: &str) -> io::Error {
+    match become_stdin(document) {
+        Ok(never) => match never {},
+        Err(error) => error,
+    }
+}
+
+fn become_stdin(document: &str) -> io::Result<std::convert::Infallible> {
+    // Not closed on exec: a script's interpreter opens it once more.
+    let program = rustix::io::dup(io::stdin())?;
+    let (stdin, mut tell) = io::pipe()?;
+    // A pipe holds more than any document has.
+    rustix::fs::fcntl_setfl(&tell, OFlags::NONBLOCK)?;
+    tell.write_all(format!("{document}\n").as_bytes())?;
+    drop(tell);
+    rustix::stdio::dup2_stdin(&stdin)?;
+    drop(stdin);
+    let path = text(OsStr::new(&format!("/proc/self/fd/{}", program.as_raw_fd())))?;
+    let mut variables = Vec::new();
+    for (name, value) in std::env::vars_os() {
+        let mut variable = name;
+        variable.push("=");
+        variable.push(value);
+        variables.push(text(&variable)?);
+    }
+    Err(execve(&path, std::slice::from_ref(&path), &variables))
+}
+
+/// The system call itself, without what the C library adds. Returns only where it fails.
+#[allow(unsafe_code)]
+fn execve(path: &CStr, words: &[CString], variables: &[CString]) -> io::Error {
+    let (words, variables) = (pointers(words), pointers(variables));
+    // SAFETY: all three are strings that end in a zero byte, the lists end in null, and all
+    // outlive the call. rustix offers it to programs without a C library only.
+    unsafe { libc::execve(path.as_ptr(), words.as_ptr(), variables.as_ptr()) };
+    io::Error::last_os_error()
 }
 
 /// For the program and all that it starts. Each process has its own share: there is no limit for

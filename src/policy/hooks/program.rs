@@ -3,6 +3,7 @@
 //! A program that is asked something, and what it may use.
 
 use std::ffi::OsString;
+use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::time::Duration;
 
@@ -25,6 +26,8 @@ pub(crate) struct Program<'a> {
     /// What it may do as a unit.
     #[cfg_attr(not(feature = "dbus"), allow(dead_code))]
     pub sandbox: Sandbox,
+    /// The program itself, where it stands in no file: `path` leads to it in this process.
+    pub body: Option<BorrowedFd<'a>>,
 }
 
 /// What a program may do as a unit of systemd.

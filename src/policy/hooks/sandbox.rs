@@ -63,6 +63,8 @@ fn closed() -> Properties<'static> {
         ("CapabilityBoundingSet", Variant::from(CAPABILITIES)),
         // Everything, the ESP and the firmware's variables too.
         ("ProtectSystem", Variant::from("strict")),
+        // Which that leaves out.
+        ("ReadOnlyPaths", Variant::from(texts(&["-/run"]))),
         ("ProtectHome", Variant::from("read-only")),
         ("ProtectKernelTunables", Variant::from(true)),
         ("ProtectControlGroups", Variant::from(true)),

@@ -3,6 +3,7 @@
 //! A program as a transient unit of systemd (org.freedesktop.systemd1(5), `StartTransientUnit`):
 //! in a sandbox, its processes counted and limited together, and none of them left behind.
 
+use std::ffi::OsStr;
 use std::io;
 use std::ops::RangeInclusive;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
@@ -62,21 +63,25 @@ impl<'a> Unit<'a> {
         limits: &Limits,
     ) -> Result<Self, CallError> {
         let name = name(program.name);
+        let unclear = |error: io::Error| CallError { name: None, message: error.to_string() };
+        // systemd hands over three descriptors and no more.
+        let stdin = program.body.unwrap_or(pipes.stdin.as_fd());
         let mut properties: Properties<'_> = sandbox::properties(program.sandbox, limits);
         properties.extend([
             ("Description", Variant::from(format!("flipside: {} {}", program.kind, program.name))),
-            ("ExecStartEx", command(program)),
+            ("ExecStartEx", command(program).map_err(unclear)?),
             ("WorkingDirectory", Variant::from(program.directory.to_string_lossy().into_owned())),
             ("Environment", Variant::from(environment(program))),
-            ("StandardInputFileDescriptor", Variant::from(Fd::from(pipes.stdin.as_fd()))),
+            ("StandardInputFileDescriptor", Variant::from(Fd::from(stdin))),
             ("StandardOutputFileDescriptor", Variant::from(Fd::from(pipes.stdout.as_fd()))),
             ("StandardErrorFileDescriptor", Variant::from(Fd::from(pipes.stderr.as_fd()))),
         ]);
         let further: Vec<(&str, Vec<(&str, Variant<'_>)>)> = Vec::new();
         let arguments = (name.as_str(), "fail", properties, further);
         bus.call::<_, OwnedObjectPath>(MANAGER, "StartTransientUnit", &arguments)?;
-        let unclear = |error: CallError| CallError { name: None, ..error };
-        let path = bus.call(MANAGER, "GetUnit", &name.as_str()).map_err(unclear)?;
+        let path = bus
+            .call(MANAGER, "GetUnit", &name.as_str())
+            .map_err(|error| CallError { name: None, ..error })?;
         Ok(Self { bus, name, path, pidfd: None, asked: None })
     }
 
@@ -213,13 +218,24 @@ fn name(program: &str) -> String {
     format!("flipside-hook-{plain}-{}.service", mark.get(..8).unwrap_or_default())
 }
 
-/// `a(sasas)`: path, words, flags.
-fn command(program: &Program<'_>) -> Variant<'static> {
-    let path = program.path.to_string_lossy().into_owned();
-    let mut words = vec![path.clone()];
-    words.extend(program.arguments.iter().map(|word| word.to_string_lossy().into_owned()));
+/// `a(sasas)`: path, words, flags. A program without a file is the unit's stdin, and `flipside
+/// hooks exec` becomes it.
+fn command(program: &Program<'_>) -> io::Result<Variant<'static>> {
+    let text = |text: &OsStr| text.to_string_lossy().into_owned();
+    let (path, arguments) = match program.body {
+        Some(_) => {
+            let document = String::from_utf8_lossy(program.input).trim_end().to_owned();
+            let own = std::env::current_exe()?;
+            (text(own.as_os_str()), vec!["hooks".to_owned(), "exec".to_owned(), document])
+        }
+        None => {
+            let arguments = program.arguments.iter().map(|word| text(word)).collect();
+            (text(program.path.as_os_str()), arguments)
+        }
+    };
+    let words: Vec<String> = std::iter::once(path.clone()).chain(arguments).collect();
     let flags = vec!["no-env-expand".to_owned()];
-    Variant::from(vec![(path, words, flags)])
+    Ok(Variant::from(vec![(path, words, flags)]))
 }
 
 fn environment(program: &Program<'_>) -> Vec<String> {

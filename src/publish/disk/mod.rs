@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::config::{HostConfig, SlotLabels};
 use crate::host::Slot;
-use crate::image::{Architecture, Digest, Layer, PartitionIdentity, Payload};
+use crate::image::{Architecture, Digest, HOOK_PAYLOAD, Layer, PartitionIdentity, Payload};
 use crate::report::progress::{Progress, Silent};
 use crate::stop::Stop;
 
@@ -211,7 +211,8 @@ pub fn build_with(
         )]
     };
     let has_place = |name: &str| {
-        name == esp::BOOT_PAYLOAD || plan.mappings().iter().any(|mapping| mapping.payload == name)
+        [esp::BOOT_PAYLOAD, HOOK_PAYLOAD].contains(&name)
+            || plan.mappings().iter().any(|mapping| mapping.payload == name)
     };
     let names = opened.image.config.payloads.iter().map(|payload| payload.name.to_string());
     Ok(Built {

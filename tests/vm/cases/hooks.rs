@@ -85,7 +85,7 @@ fn is_in_its_sandbox(machine: &mut Machine) -> Result<()> {
     put(machine, "10-curious", CURIOUS)?;
     machine.run("systemctl start flipside-update.service")?;
     let status = machine.status()?;
-    let reason = text(&status, "/blocked/reason");
+    let reason = text(&status, "/blocked/message");
     ensure!(reason.ends_with("did:"), "the hook says {reason}");
     ensure!(text(&status, "/blocked/code") == "hook-deferred", "{status}");
     let journal = "journalctl -b --no-pager -o cat FLIPSIDE_HOOK=10-curious";

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! One questioning: about one update, by the same settings, in the same way.
+
+use std::cell::OnceCell;
+use std::os::fd::AsFd as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::context::Context;
+use super::discover::{DIRECTORY, Hook, discover};
+use super::program::{Limits, Program, Sandbox};
+use super::runner::Runner;
+use super::{Answer, Kind, Planned};
+use crate::config;
+use crate::host::Root;
+use crate::host::executable::Executable;
+use crate::overlay::Unreadable;
+use crate::policy::Decision;
+use crate::stop::Stop;
+
+/// Asks the hooks of this host in lexical order until one does not allow. What
+/// keeps a hook from answering is an answer too: nothing goes on in doubt.
+/// Blocks for up to the time-out per hook.
+pub fn ask(root: &Root, hooks: &config::Hooks, context: &Context, stop: &Stop) -> Vec<Answer> {
+    Asking::new(root, hooks, context, stop).host()
+}
+
+/// The answer that ends it where flipside was started by a hook. One that starts an update of its
+/// own would be asked about that one too, and start another.
+pub fn nested() -> Option<Answer> {
+    std::env::var_os("FLIPSIDE_HOOK")?;
+    let reason = "hooks are not asked by what a hook started".to_owned();
+    Some(unasked(None, Decision::Defer { code: "hook-nested", reason }))
+}
+
+/// An answer of nobody, in place of the host's hooks.
+fn unasked(path: Option<PathBuf>, decision: Decision) -> Answer {
+    Answer {
+        hook: DIRECTORY.to_owned(),
+        kind: Kind::Host,
+        path,
+        decision,
+        said: String::new(),
+        ran_as: None,
+        took: Duration::ZERO,
+    }
+}
+
+/// Asks hooks about one update.
+pub struct Asking<'a> {
+    root: &'a Root,
+    settings: &'a config::Hooks,
+    context: &'a Context,
+    stop: &'a Stop,
+    /// Made for the first hook.
+    runner: OnceCell<Runner>,
+}
+
+impl<'a> Asking<'a> {
+    /// About the update of `context`.
+    pub fn new(
+        root: &'a Root,
+        settings: &'a config::Hooks,
+        context: &'a Context,
+        stop: &'a Stop,
+    ) -> Self {
+        Self { root, settings, context, stop, runner: OnceCell::new() }
+    }
+
+    fn runner(&self) -> &Runner {
+        self.runner.get_or_init(|| Runner::of(self.root))
+    }
+
+    /// Asks the hook that the new image brings as its payload `name`.
+    pub fn image(&self, name: &str, program: &Executable) -> Answer {
+        let path = PathBuf::from(format!("/proc/self/fd/{}", program.number()));
+        let answer = self.one(name, "the image's hook", &path, Some(program));
+        Answer { kind: Kind::Image, path: None, ..answer }
+    }
+
+    /// Asks the hooks of this host in lexical order until one does not allow.
+    pub fn host(&self) -> Vec<Answer> {
+        if let Some(answer) = nested() {
+            return vec![answer];
+        }
+        let found = match discover(self.root) {
+            Ok(found) => found,
+            Err(error) => {
+                let reason = format!("{error}: {}", error.source);
+                let decision = Decision::Block { code: "hook-failed", reason };
+                return vec![unasked(Some(error.path), decision)];
+            }
+        };
+        let mut answers = Vec::new();
+        for hook in found {
+            if let Some(why) = hook.ignored {
+                tracing::warn!("hook {} is not asked: {why}", hook.path.display());
+                continue;
+            }
+            tracing::debug!("asking hook {}", hook.path.display());
+            let subject = format!("hook {}", hook.name);
+            let answer = self.one(&hook.name, &subject, &hook.path, None);
+            let goes_on = answer.decision.is_allow();
+            answers.push(answer);
+            if !goes_on {
+                break;
+            }
+        }
+        answers
+    }
+
+    /// `subject` is what a sentence about it begins with.
+    fn one(&self, name: &str, subject: &str, path: &Path, body: Option<&Executable>) -> Answer {
+        let begun = Instant::now();
+        let program = Program {
+            kind: "hook",
+            name,
+            path,
+            arguments: Vec::new(),
+            directory: self.root.directory(),
+            environment: &self.context.environment(self.root),
+            input: &self.context.document(),
+            sandbox: Sandbox::Closed,
+            body: body.map(|body| body.as_fd()),
+        };
+        let limits = Limits { timeout: self.settings.timeout, memory: self.settings.memory };
+        let (ended, said, ran_as) = self.runner().run(&program, &limits, self.stop);
+        Answer {
+            hook: name.to_owned(),
+            kind: Kind::Host,
+            path: Some(path.to_owned()),
+            decision: ended.decision(subject, &said, self.settings.timeout),
+            said,
+            ran_as: Some(ran_as),
+            took: begun.elapsed(),
+        }
+    }
+
+    /// The image's hook, if it would be asked.
+    pub fn plan_image(&self, name: &str) -> Planned {
+        let runs_as = self.runner().runs_as();
+        Planned { hook: name.to_owned(), kind: Kind::Image, path: None, ignored: None, runs_as }
+    }
+
+    /// The hooks of this host that would be asked, in order, if each allowed. Runs nothing.
+    ///
+    /// # Errors
+    /// As [`discover`].
+    pub fn plan_host(&self) -> Result<Vec<Planned>, Unreadable> {
+        let planned = |hook: Hook| Planned {
+            hook: hook.name,
+            kind: Kind::Host,
+            path: Some(hook.path),
+            ignored: hook.ignored,
+            runs_as: self.runner().runs_as(),
+        };
+        Ok(discover(self.root)?.into_iter().map(planned).collect())
+    }
+}
