@@ -8,6 +8,7 @@ use toml::de::DeValue;
 
 use super::units;
 use crate::moment::{Moment, NoMoment};
+use crate::policy::rollout::Wariness;
 use crate::window::{Window, WindowError};
 
 /// What a key takes.
@@ -41,6 +42,8 @@ pub(super) enum Kind {
     Moment,
     /// A number of bytes above zero; empty for none.
     Size,
+    /// A number from 0 to 1; empty for none.
+    Share,
     /// One of these words.
     Choice(&'static [&'static str]),
 }
@@ -56,6 +59,7 @@ pub(super) enum Value {
     Size(u64),
     Windows(Vec<Window>),
     Moment(Moment),
+    Share(Wariness),
 }
 
 /// Every key; `*` stands for any name.
@@ -87,6 +91,8 @@ pub(super) const KEYS: &[(&str, Kind)] = &[
     ("trial.attempts", Kind::Count),
     ("health.timeout", Kind::Duration),
     ("policy.min_version", Kind::Line),
+    ("policy.document", Kind::Choice(&["auto", "require", "off"])),
+    ("policy.wariness", Kind::Share),
     ("policy.hooks.timeout", Kind::Duration),
     ("policy.hooks.memory", Kind::Size),
     ("policy.signature.mode", Kind::Choice(&["auto", "require", "off"])),
@@ -180,6 +186,7 @@ impl Kind {
             }
             Self::Moment => format!("{NoMoment}, or \"\""),
             Self::Size => "a number of bytes above zero such as \"2MiB\", or \"\"".to_owned(),
+            Self::Share => "a number from 0 to 1, or \"\"".to_owned(),
             Self::Choice(words) => {
                 let quoted: Vec<String> = words.iter().map(|word| format!("{word:?}")).collect();
                 match quoted.split_last() {
@@ -220,6 +227,8 @@ impl Kind {
             Self::Moment => moment(value).map(Value::Moment),
             Self::Size if text == Some("") => Some(Value::Text(String::new())),
             Self::Size => units::size(text?).filter(|size| *size > 0).map(Value::Size),
+            Self::Share if text == Some("") => Some(Value::Text(String::new())),
+            Self::Share => share(value).map(Value::Share),
             Self::Choice(words) => text.filter(|text| words.contains(text)).map(own),
         }
     }
@@ -247,6 +256,15 @@ fn moment(value: &DeValue<'_>) -> Option<Moment> {
         DeValue::Datetime(time) => time.to_string().parse().ok(),
         _ => None,
     }
+}
+
+fn share(value: &DeValue<'_>) -> Option<Wariness> {
+    let number = match value {
+        DeValue::Float(number) => number.as_str().parse().ok()?,
+        DeValue::Integer(number) => number.as_str().parse().ok()?,
+        _ => return None,
+    };
+    Wariness::new(number)
 }
 
 fn own(text: &str) -> Value {

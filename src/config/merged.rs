@@ -9,8 +9,9 @@ use std::time::Duration;
 use super::fragment::{Fragment, Setting};
 use super::keys::Value;
 use super::{
-    Automatic, Backend, Boot, Config, ConfigError, Health, Hooks, HostConfig, Place, Policy,
-    Reboot, RebootStrategy, SignatureMode, SignaturePolicy, SlotLabels, Track, Trial, Update,
+    Automatic, Backend, Boot, Config, ConfigError, DocumentMode, Health, Hooks, HostConfig, Place,
+    Policy, Reboot, RebootStrategy, SignatureMode, SignaturePolicy, SlotLabels, Track, Trial,
+    Update,
 };
 use crate::policy::hold::Hold;
 use crate::window::Window;
@@ -105,6 +106,15 @@ impl Merged {
             health: Health { timeout: self.duration("health.timeout", Health::default().timeout) },
             policy: Policy {
                 min_version: self.text("policy.min_version"),
+                document: match self.text("policy.document").as_deref() {
+                    Some("require") => DocumentMode::Require,
+                    Some("off") => DocumentMode::Off,
+                    _ => DocumentMode::Auto,
+                },
+                wariness: match self.value("policy.wariness") {
+                    Some(Value::Share(wariness)) => Some(*wariness),
+                    _ => None,
+                },
                 hooks: Hooks {
                     timeout: self.duration("policy.hooks.timeout", Hooks::default().timeout),
                     memory: self.size("policy.hooks.memory").unwrap_or(Hooks::default().memory),

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::host::Slot;
 use crate::policy::hold::Hold;
+use crate::policy::rollout::Wariness;
 use crate::window::Window;
 
 pub mod drop_in;
@@ -200,6 +201,10 @@ impl Default for Health {
 pub struct Policy {
     /// `policy.min_version`: nothing lower is installed.
     pub min_version: Option<String>,
+    /// `policy.document`.
+    pub document: DocumentMode,
+    /// `policy.wariness`: this host's place in every rollout; `None` is another one for each.
+    pub wariness: Option<Wariness>,
     /// `[policy.hooks]`.
     pub hooks: Hooks,
     /// `[policy.signature]`.
@@ -229,6 +234,18 @@ pub struct SignaturePolicy {
     /// `policy.signature.product`: the `product_info.id` that an image accepted by a bundle has
     /// to have; `None` is the running system's `ID`.
     pub product: Option<String>,
+}
+
+/// `policy.document`: whether a policy document has to be there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DocumentMode {
+    /// It is gone by where there is one; once one was seen it has to be there.
+    #[default]
+    Auto,
+    /// It has to be there.
+    Require,
+    /// It is not asked for.
+    Off,
 }
 
 /// `[policy.hooks]`.

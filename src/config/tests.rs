@@ -63,6 +63,8 @@ fn every_key_reaches_its_setting() {
         update.hold_reason = "a fair"
         boot.backend = "systemd-boot"
         policy.min_version = "2026.11"
+        policy.document = "require"
+        policy.wariness = 0.25
         policy.hooks.timeout = "1s"
         policy.hooks.memory = "64MiB"
         policy.signature = { mode = "require", identity = "r.example/acme", product = "acme" }
@@ -124,6 +126,8 @@ fn every_key_reaches_its_setting() {
         health: Health { timeout: Duration::from_secs(300) },
         policy: Policy {
             min_version: Some("2026.11".into()),
+            document: DocumentMode::Require,
+            wariness: Wariness::new(0.25),
             hooks: Hooks { timeout: Duration::from_secs(1), memory: 64 << 20 },
             signature: SignaturePolicy {
                 mode: SignatureMode::Require,
@@ -174,6 +178,10 @@ fn mistakes_name_file_line_and_what_is_right() {
         ("[trial]\nattempts = 0", 2, "config-invalid", "from 1, not 0"),
         ("[trial]\nattempts = -1", 2, "config-invalid", "from 1, not -1"),
         ("[trial]\nattempts = 4294967296", 2, "config-invalid", "from 1"),
+        ("[policy]\nwariness = 1.5", 2, "config-invalid", "a number from 0 to 1"),
+        ("[policy]\nwariness = nan", 2, "config-invalid", "a number from 0 to 1"),
+        ("[policy]\nwariness = '0.5'", 2, "config-invalid", "a number from 0 to 1"),
+        ("[policy]\ndocument = 'on'", 2, "config-invalid", "\"auto\", \"require\" or \"off\""),
         ("[trial]\ndeadline = '10'", 2, "config-invalid", "such as \"10min\""),
         ("[trial]\ndeadline = 10", 2, "config-invalid", "not 10"),
         ("[trial]\ndeadline = '0s'", 2, "config-invalid", "above zero"),

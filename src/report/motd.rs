@@ -23,7 +23,17 @@ const BLOCKED_FOR: i64 = 24 * 3600;
 /// The same for an error, such as a registry that does not answer.
 const FAILING_FOR: i64 = 72 * 3600;
 /// Refusals that are said in other words, or that a person wished for.
-const SAID_OTHERWISE: [&str; 2] = ["digest-failed", "digest-held"];
+const SAID_OTHERWISE: [&str; 3] = ["digest-failed", "digest-held", "dead-end"];
+/// What is tried again by itself and should have gone away: somebody may be keeping this host from
+/// updates.
+const SUSPICIOUS: [&str; 6] = [
+    "policy-document-expired",
+    "policy-document-foreign",
+    "policy-document-invalid",
+    "policy-document-missing",
+    "policy-document-replayed",
+    "policy-document-unsigned",
+];
 /// Errors that do not go away by themselves.
 const LASTING: [&str; 1] = ["esp-damaged"];
 
@@ -33,6 +43,7 @@ pub fn message(status: &Status, reboots_by_itself: bool, now: Timestamp) -> Opti
     let lines: Vec<String> = [
         problem(status),
         failed(status),
+        dead_end(status),
         blocked(status, now),
         failing(status, now),
         end_of_life(status, now),
@@ -81,9 +92,16 @@ fn lasts(since: Option<Timestamp>, seconds: i64, now: Timestamp) -> bool {
     since.is_some_and(|since| now.as_second().saturating_sub(since.as_second()) >= seconds)
 }
 
+/// Nothing goes on by itself from there, so that there is nothing to wait for.
+fn dead_end(status: &Status) -> Option<String> {
+    let Blocked { message, .. } = status.blocked.as_ref().filter(|b| b.code == "dead-end")?;
+    Some(format!("this host takes no more updates by itself: {}.", shown(message)))
+}
+
 fn blocked(status: &Status, now: Timestamp) -> Option<String> {
     let Blocked { severity, code, message, since } = status.blocked.as_ref()?;
-    let is_wanted = *severity == Severity::Block && !SAID_OTHERWISE.contains(&code.as_str());
+    let is_wanted = *severity == Severity::Block && !SAID_OTHERWISE.contains(&code.as_str())
+        || SUSPICIOUS.contains(&code.as_str());
     (is_wanted && lasts(*since, BLOCKED_FOR, now)).then(|| {
         let message = shown(message);
         format!("an update is refused: {message} [{code}]; `flipside status` tells more.")

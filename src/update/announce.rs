@@ -36,6 +36,14 @@ pub(super) fn superseded(slot: Slot, holds: &SlotFacts) {
     entry(Kind::Superseded, slot, holds.digest(), version, message).send();
 }
 
+/// What was armed does not boot any more, because its publisher withdrew it.
+pub(super) fn withdrawn(slot: Slot, holds: &SlotFacts) {
+    let version = holds.version();
+    let message = format!("{version} in slot {slot} was withdrawn and does not boot any more");
+    let entry = entry(Kind::Superseded, slot, holds.digest(), version, message);
+    entry.code("release-withdrawn").send();
+}
+
 /// A trial that was started and never promoted was counted; `failed`: it was the last.
 pub(super) fn fell_back(situation: &Situation, digest: Digest, version: &str, failed: bool) {
     let (running, target) = (situation.running, situation.target());

@@ -11,6 +11,7 @@ use super::{Run, UpdateError};
 use crate::code::Severity;
 use crate::host::{Clock, Slot};
 use crate::image::{Digest, Image};
+use crate::policy::document::Document;
 use crate::policy::hooks::{Answer, Context, System};
 use crate::policy::signature::{Signed, Verifier};
 use crate::policy::{Decision, Explanation, Initiative, Rule, Ruling, hold, update_window};
@@ -19,10 +20,12 @@ use crate::reboot::zone_of;
 use crate::source::Source;
 use crate::window::Windows;
 
+mod document;
 mod hooks;
 mod passage;
 mod signed;
 
+pub(super) use document::still_stands;
 pub(super) use passage::Stop;
 
 /// The most characters that a ruling shows of what it went by.
@@ -70,6 +73,8 @@ pub(super) struct Approval {
     pub signed: Option<Signed>,
     /// The version of what the tag names, where it was looked at.
     pub goal: Option<String>,
+    /// What boots next was withdrawn.
+    pub is_revoked: bool,
     /// The answers of the hooks, where they were asked.
     pub answers: Option<Vec<Answer>>,
 }
@@ -79,22 +84,32 @@ pub(super) struct Approval {
 /// # Errors
 /// What keeps a rule from being asked; a refusal is a [`Course`].
 pub(super) fn approve(offer: &Offer<'_>, depth: Depth) -> Result<Approval, UpdateError> {
-    let mut asked =
-        Asked { offer, depth, explanation: Explanation::default(), signed: None, goal: None };
+    let mut asked = Asked {
+        offer,
+        depth,
+        explanation: Explanation::default(),
+        signed: None,
+        goal: None,
+        document: None,
+        is_revoked: false,
+    };
     let approved = asked.ask();
     if !offer.is_only_asked {
         note_rulings(offer.run, &asked.explanation);
     }
     let (stop, answers) = approved?;
     let refusal = asked.explanation.first_refusal().and_then(|r| Refusal::of(&r.decision));
-    let course = match (stop.course.clone(), refusal) {
-        (Course::Install | Course::Arm, Some(refusal)) => Course::Refuse(refusal),
-        // Who has nothing to install is refused nothing.
-        (course, _) => course,
+    let course = match (stop.course.clone(), refusal, asked.publishers_refusal()) {
+        (Course::Install | Course::Arm, Some(refusal), _) => Course::Refuse(refusal),
+        // Who is kept from learning of an update looks like one who has none: that is said.
+        (Course::UpToDate | Course::Waiting, _, Some(refusal)) => Course::Refuse(refusal),
+        // Who has nothing to install is refused nothing else.
+        (course, ..) => course,
     };
-    asked.note(&course);
-    let Asked { explanation, signed, goal, .. } = asked;
-    Ok(Approval { explanation, course, stop, signed, goal, answers })
+    let has_nothing_new = stop.course == Course::UpToDate;
+    asked.note(if has_nothing_new { &stop.course } else { &course });
+    let Asked { explanation, signed, goal, is_revoked, .. } = asked;
+    Ok(Approval { explanation, course, stop, signed, goal, is_revoked, answers })
 }
 
 /// The questions, as far as they were asked.
@@ -106,6 +121,9 @@ struct Asked<'a> {
     signed: Option<Signed>,
     /// The version of what the tag names.
     goal: Option<String>,
+    /// The policy document, where there is one to go by.
+    document: Option<Document>,
+    is_revoked: bool,
 }
 
 impl Asked<'_> {
@@ -114,9 +132,18 @@ impl Asked<'_> {
         let Offer { run, initiative, situation, tag, .. } = self.offer;
         let mut stop = Stop::at_tag(*tag, decide(situation, tag));
         self.note(&stop.course);
-        self.host(&stop.course, tag);
         for (rule, (saw, decision)) in ask_of_the_time(run, *initiative) {
             self.put(rule, &saw, decision);
+        }
+        // What is about to boot may have been withdrawn, whatever keeps from installing more.
+        if self.goes_on() || !stop.needs_approval() || situation.is_armed() {
+            let step = self.document()?;
+            stop = Stop::at_tag(step, decide(situation, &step));
+        }
+        self.host(&stop.course, &stop.named);
+        // That has to go first: what else there is to do depends on it.
+        if self.is_revoked && self.depth == Depth::Update {
+            return Ok((stop, None));
         }
         if stop.needs_approval() && self.goes_on() {
             stop = self.passage(stop)?;

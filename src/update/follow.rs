@@ -3,7 +3,7 @@
 //! A run of `flipside check` or `flipside update`: from the tag to an armed slot.
 
 use super::announce;
-use super::approve::{Approval, Depth, Offer, approve, hook_context, time_allows};
+use super::approve::{Approval, Depth, Offer, approve, hook_context, still_stands, time_allows};
 use super::course::{Course, Refusal, decide};
 use super::journal::State;
 use super::lock::Lock;
@@ -242,8 +242,12 @@ pub fn update(run: &Run, initiative: Initiative) -> Result<Outcome, UpdateError>
         product: product.as_deref(),
         is_only_asked: false,
     };
-    let Approval { course: planned, stop, signed, goal, explanation, .. } =
+    let Approval { course: planned, stop, signed, goal, explanation, is_revoked, .. } =
         approve(&offer, Depth::Update)?;
+    if is_revoked {
+        unarm_withdrawn(run, &facts)?;
+        return update(run, initiative);
+    }
     // P10: the usual run ends here, and has written nothing. What became of a trial is noted
     // first, unless a rule refuses what follows.
     let nothing_happened = anticipated == facts;
@@ -281,6 +285,7 @@ pub fn update(run: &Run, initiative: Initiative) -> Result<Outcome, UpdateError>
         tag,
         before: false,
     };
+    let still_stands = || still_stands(&offer, &stop.named);
     match (course, &stop.image) {
         (Course::Install, Some(image)) => {
             if let Some(goal) = goal.filter(|goal| goal != image.version()) {
@@ -294,12 +299,14 @@ pub fn update(run: &Run, initiative: Initiative) -> Result<Outcome, UpdateError>
                 image,
                 tag: stop.named,
                 signed_by: signed.map(|signed| signed.key),
+                still_stands: &still_stands,
             };
             transaction::install(&job)?;
             run.progress.event(Event::Phase(Phase::Done));
             Ok(armed(image.version()))
         }
         (Course::Arm, _) => {
+            still_stands()?;
             transaction::arm_installed(run, &machine, &situation)?;
             Ok(armed(situation.target_slot().version()))
         }
@@ -365,12 +372,30 @@ pub(super) fn fetch(source: &dyn Source, tag: &Digest) -> Result<Image, UpdateEr
     Ok(image)
 }
 
+/// What was found to be withdrawn does not boot any more, where it is still what boots next.
+fn unarm_withdrawn(run: &Run, facts: &Situation) -> Result<(), UpdateError> {
+    let _lock = Lock::take(&run.root)?;
+    let machine = Machine::open(run)?.ok_or_else(changed)?;
+    let situation = machine.situation()?;
+    if !situation.is_armed() || situation.target_slot() != facts.target_slot() {
+        return Err(changed().into());
+    }
+    disarm(&machine, &situation)?;
+    announce::withdrawn(situation.target(), situation.target_slot());
+    Ok(())
+}
+
 /// The journal first: a slot that is no longer armed must not count as fallen back.
+fn disarm(machine: &Machine, situation: &Situation) -> Result<(), UpdateError> {
+    let target = situation.target();
+    machine.note(State::Writing, target, situation.target_slot())?;
+    Ok(machine.boot()?.disarm(target)?)
+}
+
 fn unarm(machine: &Machine, situation: &Situation) -> Result<Outcome, UpdateError> {
     let target = situation.target();
     let slot = situation.target_slot();
-    machine.note(State::Writing, target, slot)?;
-    machine.boot()?.disarm(target)?;
+    disarm(machine, situation)?;
     announce::superseded(target, slot);
     Ok(Outcome::Unarmed { slot: target, version: slot.version().to_owned() })
 }

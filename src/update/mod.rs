@@ -6,6 +6,7 @@
 //! - `situation`: the facts, read once, and what follows from them
 //! - `course`: what to do about the tag's digest, one pure decision
 //! - `approve`: an update on offer, put to every rule in order
+//! - `policy_document`: what the publisher says of releases, fetched and remembered
 //! - `follow`: a run of `flipside check` and `flipside update`, from tag to armed slot
 //! - `transaction`: an install, step by step
 //! - `promote`, `rollback`, `release`: after boot success; back; and pardon
@@ -38,6 +39,7 @@ pub mod journal;
 mod loader;
 mod lock;
 mod machine;
+mod policy_document;
 mod promote;
 mod release;
 mod rollback;

@@ -38,6 +38,8 @@ pub struct Job<'a> {
     pub tag: Digest,
     /// The key that it was signed with, where that was asked.
     pub signed_by: Option<String>,
+    /// Asked when all is written, which may take hours: whether it is still to boot.
+    pub still_stands: &'a dyn Fn() -> Result<(), UpdateError>,
 }
 
 /// Step 2 is done: nothing stands against the install, nothing was changed.
@@ -284,6 +286,7 @@ impl Listed<'_> {
     fn arm(self) -> Result<(), UpdateError> {
         let job = self.0.job;
         job.run.stop.check()?;
+        (job.still_stands)()?;
         job.run.durable.phase("arm")?;
         job.note(State::Arming)?;
         let target = job.situation.target();

@@ -53,8 +53,10 @@ mod notify;
 mod nvram;
 mod packages;
 mod policy_asks;
+mod policy_document;
 mod policy_explain;
 mod policy_publish;
+mod policy_route;
 mod policy_time;
 mod policy_versions;
 #[cfg(feature = "dbus")]

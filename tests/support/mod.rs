@@ -18,6 +18,7 @@ pub mod logind;
 pub mod loop_device;
 pub mod medium;
 pub mod nvram;
+pub mod policy_host;
 pub mod program_host;
 pub mod proxy;
 pub mod put;

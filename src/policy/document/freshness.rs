@@ -22,7 +22,7 @@ pub fn judge(document: &Document, last: Option<Timestamp>, now: Option<Timestamp
         return Decision::defer(
             "policy-document-replayed",
             format!(
-                "the policy document was issued {}, and this host has seen one of {}",
+                "the policy document was issued {}, and this host has seen one issued {}",
                 day(*issued),
                 day(last)
             ),

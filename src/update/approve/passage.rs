@@ -34,7 +34,7 @@ pub(in super::super) struct Stop {
 }
 
 impl Stop {
-    /// What the tag names.
+    /// What the tag names, or the policy document in its place.
     pub fn at_tag(tag: Digest, course: Course) -> Self {
         Self { source: None, named: tag, course, image: None, is_closed: false }
     }
@@ -109,6 +109,9 @@ impl Asked<'_> {
                 self.leads_back(&via, &trail);
                 return Ok(stop);
             }
+            if !self.is_not_withdrawn(&named) {
+                return Ok(stop);
+            }
             passed.push(named);
             self.host(&next.course, &named);
             stop = next;
@@ -148,7 +151,7 @@ impl Asked<'_> {
         }
         let image = source::fetch_config(source, found, architecture)?;
         self.product(&image);
-        if stop.source.is_none() {
+        if stop.named == self.offer.tag {
             self.goal = Some(image.version().to_owned());
         }
         stop.image = Some(image);

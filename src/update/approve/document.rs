@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The rules that go by the policy document: it names the step that may be taken to what the tag
+//! names, and what is not to boot any more although it is installed.
+
+use super::super::UpdateError;
+use super::super::course::Refusal;
+use super::super::policy_document::consult;
+use super::super::situation::{Situation, SlotFacts};
+use super::{Asked, Depth, Offer};
+use crate::host::Clock;
+use crate::host::machine_id::MachineId;
+use crate::image::Digest;
+use crate::policy::document::{Document, Release};
+use crate::policy::rollout::{APPLICATION, Place};
+use crate::policy::route::{Journey, Running};
+use crate::policy::{Decision, Rule};
+use crate::printable;
+
+/// The rules that the publisher's word is asked by. They are no matter of this host's, so they are
+/// told also where there is nothing to install.
+const PUBLISHERS: [Rule; 5] =
+    [Rule::PolicyDocument, Rule::Withdrawn, Rule::DeadEnd, Rule::Barrier, Rule::Rollout];
+
+impl Asked<'_> {
+    /// Asks the policy document which step may be taken to what the tag names: that itself where
+    /// there is no document. Where a rule refuses, it stays the goal.
+    ///
+    /// # Errors
+    /// The source's: nobody knows whether there is a document.
+    pub(super) fn document(&mut self) -> Result<Digest, UpdateError> {
+        let Offer { run, source, verifier, situation, tag, .. } = self.offer;
+        let now = Clock::of(&run.root).now();
+        let consulted = consult(run, *source, verifier, now)?;
+        // A check writes nothing, and so remembers nothing.
+        if self.depth == Depth::Update && !self.offer.is_only_asked {
+            consulted.remember(run);
+        }
+        self.put(Rule::PolicyDocument, &consulted.saw, consulted.decision.clone());
+        let (Some(document), Some(now)) = (consulted.document, now) else { return Ok(*tag) };
+        let running = running(situation);
+        let place = match (run.config.policy.wariness, MachineId::read(&run.root)) {
+            (Some(wariness), _) => Place::Set(wariness),
+            (None, Some(id)) => Place::Hashed(id.app_specific(APPLICATION)),
+            (None, None) => Place::Unknown,
+        };
+        let journey =
+            Journey { document: &document, running: &running, goal: tag, now, place: &place };
+        let route = journey.route();
+        for ruling in route.rulings {
+            let saw = match ruling.rule {
+                Rule::PolicyDocument => format!("{}; {}", consulted.saw, ruling.saw),
+                _ => ruling.saw,
+            };
+            self.put(ruling.rule, &saw, ruling.decision);
+        }
+        let step = route.step.map(|step| step.digest);
+        self.goal = document.release(tag).map(|goal| goal.version.clone());
+        self.is_revoked = is_revoked(&document, situation);
+        self.document = Some(document);
+        Ok(step.unwrap_or(*tag))
+    }
+
+    /// Puts it to the document whether something on the way to the step was withdrawn; `false` where
+    /// it was.
+    pub(super) fn is_not_withdrawn(&mut self, named: &Digest) -> bool {
+        let Some(document) = &self.document else { return true };
+        let Some(why) = document.release(named).and_then(withdrawn) else { return true };
+        self.put(Rule::Withdrawn, &why, Decision::block("release-withdrawn", why.clone()));
+        false
+    }
+
+    /// What the publisher has against this host's being where it is.
+    pub(super) fn publishers_refusal(&self) -> Option<Refusal> {
+        let rulings = PUBLISHERS.iter().filter_map(|rule| self.explanation.of(*rule));
+        rulings.filter_map(|ruling| Refusal::of(&ruling.decision)).next()
+    }
+}
+
+/// Refuses what was approved before, where the publisher has withdrawn it since: hooks and writing
+/// take their time. Where nobody answers, what was said before holds.
+///
+/// # Errors
+/// `release-withdrawn`, and a wish to stop.
+pub(in super::super) fn still_stands(offer: &Offer<'_>, named: &Digest) -> Result<(), UpdateError> {
+    let Offer { run, source, verifier, .. } = offer;
+    let consulted = match consult(run, *source, verifier, Clock::of(&run.root).now()) {
+        Ok(consulted) => consulted,
+        Err(error) => {
+            run.stop.check()?;
+            tracing::debug!("cannot ask for the policy document again: {error}");
+            return Ok(());
+        }
+    };
+    consulted.remember(run);
+    let document = consulted.document.as_ref();
+    match document.and_then(|document| document.release(named)).and_then(withdrawn) {
+        Some(why) => Err(Refusal::block("release-withdrawn", why).into()),
+        None => Ok(()),
+    }
+}
+
+fn withdrawn(release: &Release) -> Option<String> {
+    let reason = printable::line(release.withdrawn.as_ref()?, 300);
+    Some(format!("{} is withdrawn: {reason}", printable::line(&release.version, 80)))
+}
+
+/// Whether the target boots next, for the first time, and was withdrawn.
+fn is_revoked(document: &Document, situation: &Situation) -> bool {
+    let target = situation.target_slot();
+    let is_new = situation.is_armed() && target.is_installed() && !target.is_proven();
+    is_new && digests(target).iter().any(|d| document.release(d).and_then(withdrawn).is_some())
+}
+
+fn running(situation: &Situation) -> Running {
+    let facts = situation.running_slot();
+    Running { digests: digests(facts), version: facts.version().to_owned() }
+}
+
+fn digests(facts: &SlotFacts) -> Vec<Digest> {
+    let record = facts.record.as_ref();
+    record.map_or_else(Vec::new, |r| r.index_digest.into_iter().chain(r.digest).collect())
+}

@@ -1,0 +1,272 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The policy document of the tag that is followed: fetched, verified, held against the last
+//! one that this host saw, and remembered.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::journal::STATE_DIRECTORY;
+use super::signature::{Verdict, verify};
+use super::{Run, UpdateError};
+use crate::config::DocumentMode;
+use crate::image::Digest;
+use crate::policy::Decision;
+use crate::policy::document::{Document, document_tag, freshness};
+use crate::policy::signature::Verifier;
+use crate::printable;
+use crate::source::{FetchedDocument, Location, Source, fetch_document, is_absent};
+
+/// More than the file of one has, in bytes: a document of the largest size, as text in JSON.
+const LIMIT: u64 = 4 << 20;
+
+/// What came of asking for a document.
+#[derive(Debug)]
+pub(super) struct Consulted {
+    /// What there is.
+    pub saw: String,
+    /// Whether that is enough.
+    pub decision: Decision,
+    /// What to go by; `None` where the tag alone decides, and where the decision refuses.
+    pub document: Option<Document>,
+    /// What to remember of it.
+    news: Option<(Memory, Seen)>,
+}
+
+/// A document that this host saw, as it is remembered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Seen {
+    /// 1.
+    format: u32,
+    /// The tag that is followed, with its repository.
+    tag: String,
+    /// The digest at the document's tag.
+    digest: Digest,
+    /// Its manifest, which is hashed against the digest.
+    manifest: String,
+    /// The document, which is hashed against the manifest.
+    document: String,
+    /// Which key signed it: the SHA-256 of the key; `None` where nobody asked.
+    signed_by: Option<Digest>,
+}
+
+/// Where it is remembered.
+#[derive(Debug, Clone)]
+struct Memory {
+    path: std::path::PathBuf,
+    tag: String,
+}
+
+/// Asks for the document of the tag that `source` is. One request where nothing has changed.
+/// `now` is `None` where the clock is not synchronised; there is no document to go by then.
+///
+/// # Errors
+/// [`UpdateError::Source`]: nobody knows whether there is one, or it cannot be had whole.
+pub(super) fn consult(
+    run: &Run,
+    source: &dyn Source,
+    verifier: &Verifier,
+    now: Option<Timestamp>,
+) -> Result<Consulted, UpdateError> {
+    let mode = run.config.policy.document;
+    if mode == DocumentMode::Off {
+        return Ok(Consulted::without("policy.document is off"));
+    }
+    let tag = tracked_tag(run)?;
+    let Some((tag, name)) = tag.and_then(|tag| document_tag(&tag).map(|name| (tag, name))) else {
+        let saw = "what is followed has no tag, beside which one could stand";
+        return Ok(match mode {
+            DocumentMode::Require => Consulted::missing(saw),
+            _ => Consulted::without(saw),
+        });
+    };
+    let memory = Memory::of(run, source, &tag);
+    let last = memory.recall();
+    let beside = source.sibling(&name)?;
+    let digest = match beside.resolve() {
+        Ok(digest) => digest,
+        Err(error) if is_absent(&error) => {
+            return Ok(match (last, mode) {
+                (Some(_), _) => {
+                    Consulted::missing(&format!("there is no {name}, and this host has seen one"))
+                }
+                (None, DocumentMode::Require) => Consulted::missing(&format!("there is no {name}")),
+                (None, _) => Consulted::without(&format!("there is no {name}, and never was")),
+            });
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let known = last.as_ref().filter(|last| last.digest == digest);
+    let mut signed_by = known.and_then(|known| known.signed_by);
+    let is_key = |hint: Digest| verifier.keys().iter().any(|key| key.public.hint() == hint);
+    let mut by = "";
+    let verdict;
+    if verifier.is_required() && !signed_by.is_some_and(is_key) {
+        verdict = verify(verifier, source, &[digest])?;
+        let (saw, decision) = verdict.ruling("the policy document");
+        match (&verdict, decision) {
+            (Verdict::Signed(signed), _) => {
+                by = signed.key.as_str();
+                let key = verifier.keys().iter().find(|key| key.name == signed.key);
+                signed_by = key.map(|key| key.public.hint());
+            }
+            // Nobody answers: that is said as it is of an image.
+            (_, decision @ Decision::Defer { .. }) => return Ok(Consulted::refused(saw, decision)),
+            (_, Decision::Block { reason, .. }) => {
+                let decision = Decision::defer("policy-document-unsigned", reason);
+                return Ok(Consulted::refused(saw, decision));
+            }
+            (_, Decision::Allow) => {}
+        }
+    }
+    let fetched = match known.and_then(Seen::as_fetched) {
+        Some(fetched) => fetched,
+        None => match fetch_document(beside.as_ref(), &digest)? {
+            Ok(fetched) => fetched,
+            Err(error) => return Ok(Consulted::invalid(&name, &error)),
+        },
+    };
+    // A document without a word about its tag could have been shown anywhere.
+    let is_of_this_tag = match &fetched.tag {
+        Some(of) => *of == tag,
+        None => !verifier.is_required(),
+    };
+    if !is_of_this_tag {
+        let of = fetched.tag.as_deref().map_or("which it does not name", |of| of);
+        let of = printable::line(of, 80);
+        let why = format!("the policy document at {name} is about the tag {of}, not {tag}");
+        let decision = Decision::defer("policy-document-foreign", why);
+        return Ok(Consulted::refused(format!("{name} is about {of}"), decision));
+    }
+    let document = match Document::parse(&fetched.document) {
+        Ok(document) => document,
+        Err(error) => return Ok(Consulted::invalid(&name, &error)),
+    };
+    let before = last.as_ref().and_then(Seen::issued);
+    let decision = freshness::judge(&document, before, now);
+    let signed = if by.is_empty() { String::new() } else { format!(", signed by {by}") };
+    let saw = format!("{name}, issued {}{signed}", freshness::day(document.issued));
+    // An old one is still the last one that was seen, one of days to come is not yet seen.
+    let counts = match &decision {
+        Decision::Allow => true,
+        Decision::Defer { code, .. } => *code == "policy-document-expired",
+        Decision::Block { .. } => false,
+    };
+    let seen = Seen::new(&memory, digest, &fetched, signed_by);
+    let news = seen.filter(|seen| counts && last.as_ref() != Some(seen)).map(|seen| (memory, seen));
+    let document = decision.is_allow().then_some(document);
+    Ok(Consulted { saw, decision, document, news })
+}
+
+/// The tag that is followed; `None` where that is a digest, or the only image of a layout.
+fn tracked_tag(run: &Run) -> Result<Option<String>, UpdateError> {
+    let Some(image) = run.config.track.image.as_deref() else { return Ok(None) };
+    Ok(match image.parse()? {
+        Location::Registry(reference) if reference.digest().is_some() => None,
+        Location::Registry(reference) => Some(reference.tag().to_owned()),
+        Location::Layout { tag, .. } | Location::Archive { tag, .. } => {
+            tag.filter(|tag| !tag.contains(':'))
+        }
+    })
+}
+
+impl Consulted {
+    fn without(saw: &str) -> Self {
+        Self { saw: saw.to_owned(), decision: Decision::Allow, document: None, news: None }
+    }
+
+    fn refused(saw: String, decision: Decision) -> Self {
+        Self { saw, decision, document: None, news: None }
+    }
+
+    fn missing(saw: &str) -> Self {
+        let why = format!("the policy document is missing: {saw}");
+        Self::refused(saw.to_owned(), Decision::defer("policy-document-missing", why))
+    }
+
+    fn invalid(name: &str, error: &dyn std::error::Error) -> Self {
+        let why = printable::line(&crate::code::sentence(error), 300);
+        let decision = Decision::defer("policy-document-invalid", why);
+        Self::refused(format!("{name} is nothing to go by"), decision)
+    }
+
+    /// Remembers what is new, so that nobody can pass off an older document as this one. A state
+    /// directory that takes nothing weakens that, and stops no update by itself.
+    pub fn remember(&self, run: &Run) {
+        let Some((memory, seen)) = &self.news else { return };
+        if let Err(error) = memory.write(run, seen) {
+            let path = memory.path.display();
+            tracing::warn!("cannot remember the policy document in {path}: {error}");
+        }
+    }
+}
+
+impl Seen {
+    /// `None` for bytes that are no text, which no document is made of.
+    fn new(
+        memory: &Memory,
+        digest: Digest,
+        fetched: &FetchedDocument,
+        signed_by: Option<Digest>,
+    ) -> Option<Self> {
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_owned()).ok();
+        Some(Self {
+            format: 1,
+            tag: memory.tag.clone(),
+            digest,
+            manifest: text(&fetched.manifest)?,
+            document: text(&fetched.document)?,
+            signed_by,
+        })
+    }
+
+    /// As it came, where every byte of it still is what it was.
+    fn as_fetched(&self) -> Option<FetchedDocument> {
+        let manifest = crate::policy::document::DocumentManifest::parse(self.manifest.as_bytes());
+        let manifest =
+            manifest.ok().filter(|_| Digest::of(self.manifest.as_bytes()) == self.digest)?;
+        let layer = manifest.layer()?;
+        (layer.digest == Digest::of(self.document.as_bytes())).then(|| FetchedDocument {
+            manifest: self.manifest.clone().into_bytes(),
+            tag: manifest.tag().map(str::to_owned),
+            document: self.document.clone().into_bytes(),
+        })
+    }
+
+    fn issued(&self) -> Option<Timestamp> {
+        Document::parse(self.document.as_bytes()).ok().map(|document| document.issued)
+    }
+}
+
+impl Memory {
+    fn of(run: &Run, source: &dyn Source, tag: &str) -> Self {
+        let tag = format!("{}:{tag}", source.repository());
+        let name: String = Digest::of(tag.as_bytes()).hex().chars().take(16).collect();
+        let directory = run.root.path(STATE_DIRECTORY).join("policy");
+        Self { path: directory.join(format!("{name}.json")), tag }
+    }
+
+    /// What was seen last at this tag. What cannot be understood is nothing (P8).
+    fn recall(&self) -> Option<Seen> {
+        let size = std::fs::metadata(&self.path).ok()?.len();
+        let read = || -> Option<Seen> {
+            if size > LIMIT {
+                return None;
+            }
+            serde_json::from_slice(&std::fs::read(&self.path).ok()?).ok()
+        };
+        let seen = read()
+            .filter(|seen| seen.format == 1 && seen.tag == self.tag && seen.as_fetched().is_some());
+        if seen.is_none() {
+            let path = self.path.display();
+            tracing::warn!("{path} says nothing: an older policy document would not be noticed");
+        }
+        seen
+    }
+
+    fn write(&self, run: &Run, seen: &Seen) -> std::io::Result<()> {
+        let Some(directory) = self.path.parent() else { return Ok(()) };
+        run.durable.make_directory(directory)?;
+        run.durable.replace(&self.path, &serde_json::to_vec(seen)?)
+    }
+}

@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The policy document names the steps: barriers, dead ends, rollouts, and what is withdrawn, also
+//! when it is installed already.
+
+use serde_json::{Value, json};
+
+use crate::support::images::ImageBuilder;
+use crate::support::policy_host::{PolicyHost, days, document, release};
+
+fn none() -> Value {
+    json!({})
+}
+
+fn because(field: &str) -> Value {
+    json!({field: {"reason": "eats data"}})
+}
+
+#[test]
+fn a_barrier_comes_before_what_the_tag_names() {
+    let host = PolicyHost::new();
+    let two = host.publish_aside("2");
+    let three = host.publish("3");
+    host.put(&document(
+        1,
+        &[
+            release("3", &three, none()),
+            release("1", &host.one, none()),
+            release("2", &two, because("barrier")),
+        ],
+    ));
+    let said = host.at.says(&["check"]);
+    assert!(said.starts_with("2 is available") && said.ends_with("on the way to 3"), "{said}");
+    assert!(host.explains("barrier").0.starts_with("2 comes before 3: eats data"));
+    assert!(host.at.says(&["update"]).starts_with("2 is installed in slot B"));
+    assert_eq!(host.host().boot(), "booted slot B: 2 (promoted)");
+    assert!(host.at.says(&["update"]).starts_with("3 is installed in slot A"));
+    assert!(host.at.says(&["update"]).starts_with("nothing new: 3"));
+    assert_eq!(host.host().boot(), "booted slot A: 3 (promoted)");
+    assert_eq!(host.at.says(&["update"]), "up to date: 3");
+}
+
+#[test]
+fn what_is_withdrawn_is_passed_by() {
+    let host = PolicyHost::new();
+    let between = host.publish_aside("1.5");
+    let two = host.publish("2");
+    let withdrawn = release("2", &two, because("withdrawn"));
+    host.put(&document(2, &[release("1", &host.one, none()), withdrawn.clone()]));
+    let sentence = host.refuses(1, "release-withdrawn");
+    assert_eq!(sentence, "2 is withdrawn: eats data");
+    host.put(&document(1, &[release("1.5", &between, none()), withdrawn]));
+    assert!(host.at.says(&["update"]).starts_with("1.5 is installed"));
+}
+
+#[test]
+fn what_is_withdrawn_after_it_was_armed_does_not_boot() {
+    let host = PolicyHost::new();
+    let two = host.publish("2");
+    let with =
+        |hours, more| document(hours, &[release("1", &host.one, none()), release("2", &two, more)]);
+    host.put(&with(5, none()));
+    assert!(host.at.says(&["update"]).starts_with("2 is installed in slot B"));
+    assert_eq!(host.at.status()["state"], "armed");
+
+    // Also by the timer, and while nothing new would be installed.
+    host.host().set("update.hold = true\n");
+    host.put(&with(4, because("withdrawn")));
+    let output = host.host().program(["update", "--automatic"]);
+    assert!(output.status.success(), "{output:?}");
+    let status = host.at.status();
+    assert_eq!((&status["state"], &status["boot_next"]), (&json!("installed"), &Value::Null));
+    assert_eq!(host.host().boot(), "booted slot A: 1 (promoted)");
+    host.host().set("");
+    host.refuses(1, "release-withdrawn");
+    let status = host.at.status();
+    assert_eq!(status["failed"], json!([]), "it was never tried");
+
+    // It is whole, and is armed as soon as it may be.
+    host.put(&with(3, none()));
+    assert!(host.at.says(&["update"]).starts_with("2 is installed in slot B"));
+    assert_eq!(host.host().boot(), "booted slot B: 2 (promoted)");
+    // What runs is not taken away.
+    host.put(&with(2, because("withdrawn")));
+    assert_eq!(host.at.says(&["update"]), "up to date: 2");
+}
+
+#[test]
+fn what_is_withdrawn_gives_way_to_what_comes_after_it_in_the_same_run() {
+    let host = PolicyHost::new();
+    let two = host.publish("2");
+    host.put(&document(2, &[release("2", &two, none())]));
+    host.at.says(&["update"]);
+    let three = host.publish("3");
+    host.put(&document(
+        1,
+        &[release("2", &two, because("withdrawn")), release("3", &three, none())],
+    ));
+    assert!(host.at.says(&["update"]).starts_with("3 is installed in slot B"));
+    assert_eq!(host.host().boot(), "booted slot B: 3 (promoted)");
+}
+
+#[test]
+fn what_is_withdrawn_while_it_is_installed_is_not_armed() {
+    let host = PolicyHost::new();
+    let two = host.publish("2");
+    host.put(&document(2, &[release("2", &two, none())]));
+    // The publisher changes his mind while a hook of this host thinks.
+    let file = host.host().file("later.json");
+    let later = document(1, &[release("2", &two, because("withdrawn"))]);
+    std::fs::write(&file, later.to_string()).unwrap();
+    let hook = format!(
+        "#!/bin/sh\nunset FLIPSIDE_HOOK\nexec {} policy push {} {} >/dev/null 2>&1\n",
+        env!("CARGO_BIN_EXE_flipside"),
+        file.display(),
+        host.at.registry.image("os:stable"),
+    );
+    host.host().write("etc/flipside/hooks/pre-upgrade.d/10-slow", hook);
+    let path = host.host().file("etc/flipside/hooks/pre-upgrade.d/10-slow");
+    std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let output = host.host().program(["update"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("2 is withdrawn: eats data [release-withdrawn]"), "{output:?}");
+    assert_eq!(output.status.code(), Some(1));
+    let status = host.at.status();
+    assert_eq!((&status["state"], &status["boot_next"]), (&json!("installed"), &Value::Null));
+    assert_eq!(host.host().boot(), "booted slot A: 1 (promoted)");
+}
+
+#[test]
+fn an_image_to_pass_through_may_not_be_withdrawn() {
+    let host = PolicyHost::new();
+    let two = host.publish_aside("2");
+    let image = ImageBuilder::new("3")
+        .annotation("org.flipside.requires", "2")
+        .annotation("org.flipside.via", "2");
+    let three = host.at.publish(&image).digest;
+    let with =
+        |hours, more| document(hours, &[release("2", &two, more), release("3", &three, none())]);
+    host.put(&with(2, because("withdrawn")));
+    host.refuses(1, "release-withdrawn");
+    host.put(&with(1, none()));
+    assert!(host.at.says(&["update"]).starts_with("2 is installed"));
+}
+
+#[test]
+fn from_a_dead_end_nothing_goes_on_and_who_logs_in_learns_it_at_once() {
+    let host = PolicyHost::new();
+    let dead = release("1", &host.one, json!({"dead_end": {"reason": "move to v3"}}));
+    host.put(&document(2, std::slice::from_ref(&dead)));
+    // Also where the tag names what runs.
+    let sentence = host.refuses(1, "dead-end");
+    assert_eq!(sentence, "1 is a dead end: move to v3");
+    let message = std::fs::read_to_string(host.host().file("run/motd.d/flipside")).unwrap();
+    assert_eq!(
+        message,
+        "flipside: this host takes no more updates by itself: 1 is a dead end: move to v3.\n"
+    );
+    assert_eq!(host.at.status()["blocked"]["severity"], "block");
+    assert_eq!(host.at.status()["last_check"]["result"], "up-to-date");
+    let two = host.publish("2");
+    host.put(&document(1, &[dead, release("2", &two, none())]));
+    host.refuses(1, "dead-end");
+    host.host().set("policy.document = \"off\"\n");
+    assert!(host.at.says(&["update"]).starts_with("2 is installed"));
+}
+
+#[test]
+fn a_rollout_reaches_hosts_by_their_wariness() {
+    let host = PolicyHost::new();
+    let two = host.publish("2");
+    let rolled = |start: i64, share: f64| {
+        let rollout = json!({"start": days(start), "start_percentage": share, "duration": "10d"});
+        release("2", &two, json!({"rollout": rollout}))
+    };
+    // To begin tomorrow: nobody yet, whatever the share.
+    host.put(&document(9, &[rolled(1, 1.0)]));
+    host.host().set("policy.wariness = 0\n");
+    let sentence = host.refuses(75, "rollout-not-reached");
+    assert!(sentence.contains("has not reached this host; it does at 2"), "{sentence}");
+    // Five of ten days are over: three quarters.
+    host.put(&document(8, &[rolled(-5, 0.5)]));
+    host.host().set("policy.wariness = 0.8\n");
+    host.refuses(75, "rollout-not-reached");
+    let (saw, said) = host.explains("rollout");
+    assert_eq!(
+        saw,
+        "2: its rollout is at 0.750, this host's wariness is 0.800 as policy.wariness says"
+    );
+    assert_eq!(said, "rollout-not-reached");
+    // Without an identity it comes last.
+    host.host().set("");
+    host.refuses(75, "rollout-not-reached");
+    assert!(host.explains("rollout").0.ends_with("wariness is 1.000 for want of a machine ID"));
+    host.host().write("etc/machine-id", "0123456789abcdef0123456789abcdef\n");
+    let (saw, _) = host.explains("rollout");
+    assert!(saw.ends_with("by its machine ID"), "{saw}");
+    assert_eq!(host.explains("rollout").0, saw, "the same each time");
+    host.host().set("policy.wariness = 0.7\n");
+    assert!(host.at.says(&["update"]).starts_with("2 is installed"));
+}
+
+#[test]
+fn a_goal_that_is_not_listed_waits_for_its_document() {
+    let host = PolicyHost::new();
+    host.put(&document(2, &[release("1", &host.one, none())]));
+    assert_eq!(host.at.says(&["update"]), "up to date: 1");
+    let two = host.publish("2");
+    let sentence = host.refuses(75, "release-not-listed");
+    assert!(sentence.contains(&two.short()), "{sentence}");
+    host.put(&document(1, &[release("2", &two, none())]));
+    assert!(host.at.says(&["update"]).starts_with("2 is installed"));
+}
