@@ -49,7 +49,7 @@ pub fn hold(args: Hold, global: &Global) -> super::Result {
     let zone = zone_of(&run.root);
     let reason = args.reason.map(|text| printable::line(&text, REASON));
     let wish = Wish { until: args.until, reason: reason.filter(|text| !text.is_empty()) };
-    if !wish.holds(Clock::of(&run.root).shows, &zone) {
+    if !wish.holds(Clock::of(&run.root).shows(), &zone) {
         let until = wish.until.map(|until| until.text(&zone)).unwrap_or_default();
         return Err(Failure::error("hold-over", format!("{until} is over already")));
     }

@@ -9,43 +9,75 @@ use super::Root;
 /// What systemd-timesyncd makes once it has set the clock (systemd-timesyncd.service(8)).
 const SYNCHRONIZED: &str = "/run/systemd/timesync/synchronized";
 
+/// Who says whether the clock was set, where the kernel may not be asked: a sandbox that keeps
+/// the clock from being set forbids that question as well (org.freedesktop.timedate1(5)).
+#[cfg(feature = "dbus")]
+const TIMEDATED: super::bus::Object<'static> = super::bus::Object {
+    service: "org.freedesktop.timedate1",
+    path: "/org/freedesktop/timedate1",
+    interface: "org.freedesktop.timedate1",
+};
+
 /// The clock of a host.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Clock {
-    /// What it shows.
-    pub shows: Timestamp,
-    /// Whether something has set it from a source of time since the boot.
-    pub is_synchronized: bool,
+#[derive(Debug, Clone, Copy)]
+pub struct Clock<'a> {
+    root: &'a Root,
 }
 
-impl Clock {
-    /// The clock of the host below `root`. A machine's own kernel knows whether somebody keeps it
-    /// right, whoever that is; for a host in a directory its file tells.
-    pub fn of(root: &Root) -> Self {
-        let is_synchronized = match root.is_live() {
-            true => is_kept_right(),
-            false => root.path(SYNCHRONIZED).exists(),
-        };
-        Self { shows: Timestamp::now(), is_synchronized }
+impl<'a> Clock<'a> {
+    /// The clock of the host below `root`.
+    pub fn of(root: &'a Root) -> Self {
+        Self { root }
+    }
+
+    /// What it shows.
+    pub fn shows(&self) -> Timestamp {
+        Timestamp::now()
     }
 
     /// The time, where it is known: for what depends on dates.
     pub fn now(&self) -> Option<Timestamp> {
-        self.is_synchronized.then_some(self.shows)
+        self.is_synchronized().then(|| self.shows())
+    }
+
+    /// Whether something has set it from a source of time since the boot. A machine's own kernel
+    /// knows, whoever that was; the kernel of a host in a directory is not this one.
+    fn is_synchronized(&self) -> bool {
+        if self.root.is_live()
+            && let Some(kept_right) = is_kept_right()
+        {
+            return kept_right;
+        }
+        self.root.path(SYNCHRONIZED).exists() || self.timedated_says_so()
+    }
+
+    #[cfg(feature = "dbus")]
+    fn timedated_says_so(&self) -> bool {
+        let Ok(bus) = super::bus::Bus::of(self.root) else { return false };
+        let says = bus.property::<bool>(TIMEDATED, "NTPSynchronized");
+        says.unwrap_or_else(|error| {
+            tracing::debug!("timedated does not say whether the clock was set: {}", error.message);
+            false
+        })
+    }
+
+    #[cfg(not(feature = "dbus"))]
+    fn timedated_says_so(&self) -> bool {
+        false
     }
 }
 
 /// adjtimex(2): `STA_UNSYNC` is set from the boot on until something sets the clock, and again
-/// where that has been silent for too long.
+/// where that has been silent for too long. `None` where a sandbox forbids the question.
 #[allow(unsafe_code)]
-fn is_kept_right() -> bool {
+fn is_kept_right() -> Option<bool> {
     // SAFETY: the structure is plain integers, for which all zeros is a value; with no mode the
     // call reads, and writes to that structure alone. No crate in use offers it.
     let (state, timex) = unsafe {
         let mut timex: libc::timex = std::mem::zeroed();
         (libc::adjtimex(&raw mut timex), timex)
     };
-    state >= 0 && timex.status & libc::STA_UNSYNC == 0
+    (state >= 0).then_some(timex.status & libc::STA_UNSYNC == 0)
 }
 
 #[cfg(test)]
@@ -67,7 +99,6 @@ mod tests {
 
     #[test]
     fn the_kernel_answers_to_anybody() {
-        let clock = Clock::of(&Root::live());
-        assert_eq!(clock.now().is_some(), clock.is_synchronized);
+        assert!(is_kept_right().is_some());
     }
 }

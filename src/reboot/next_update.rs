@@ -24,6 +24,9 @@ const MARGIN: Duration = Duration::from_secs(60);
 /// [`RebootError`]: systemd cannot be reached, or refuses.
 pub fn schedule(run: &Run) -> Result<Option<Timestamp>, RebootError> {
     let settings = &run.config.update;
+    if settings.windows.is_empty() {
+        return Ok(None);
+    }
     let Some(now) = Clock::of(&run.root).now() else { return Ok(None) };
     let zone = zone_of(&run.root);
     let windows = Windows { windows: &settings.windows, host: &zone };

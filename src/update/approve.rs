@@ -191,8 +191,13 @@ impl Asked<'_> {
 
 /// The rules that go by the clock alone: asked first, and under the lock again.
 fn ask_of_the_time(run: &Run, initiative: Initiative) -> [(Rule, (String, Decision)); 2] {
-    let (now, zone) = (Clock::of(&run.root).now(), zone_of(&run.root));
+    let zone = zone_of(&run.root);
     let settings = &run.config.update;
+    // Asked where it matters: it may take a service to tell.
+    let has_dates = settings.hold.as_ref().is_some_and(|hold| hold.until.is_some());
+    let asks = initiative == Initiative::Automatic && (has_dates || !settings.windows.is_empty());
+    let clock = Clock::of(&run.root);
+    let now = if asks { clock.now() } else { Some(clock.shows()) };
     let windows = Windows { windows: &settings.windows, host: &zone };
     [
         (Rule::Hold, hold::decide(settings.hold.as_ref(), initiative, now, &zone)),

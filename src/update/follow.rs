@@ -319,7 +319,7 @@ pub fn update(run: &Run, initiative: Initiative) -> Result<Outcome, UpdateError>
 fn say_hold(run: &Run) {
     let zone = zone_of(&run.root);
     let hold = run.config.update.hold.as_ref();
-    if let Some(hold) = hold.filter(|hold| hold.holds(Clock::of(&run.root).shows, &zone)) {
+    if let Some(hold) = hold.filter(|hold| hold.holds(Clock::of(&run.root).shows(), &zone)) {
         tracing::warn!("{}; this update goes on, because a person asked for it", hold.text(&zone));
     }
 }

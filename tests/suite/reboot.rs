@@ -344,4 +344,10 @@ fn a_run_outside_the_update_windows_is_made_again_in_the_next_one() {
     std::fs::remove_file(host.file("run/systemd/timesync/synchronized")).unwrap();
     succeeds(&host, &["reboot", "--automatic"]);
     assert_eq!(logind.calls(), [""; 0]);
+    // Another service than timesyncd keeps the clock right: timedated tells.
+    for (is_synchronized, calls) in [(false, 0), (true, 2)] {
+        let _timedated = logind.tells_the_time(is_synchronized);
+        succeeds(&host, &["reboot", "--automatic"]);
+        assert_eq!(logind.calls().len(), calls);
+    }
 }

@@ -77,6 +77,12 @@ impl PlayedLogind {
         Self { world, _served: [logind, systemd], bus }
     }
 
+    /// Plays timedated as well, which says whether the clock was set.
+    pub fn tells_the_time(&self, is_synchronized: bool) -> Served {
+        let name = "org.freedesktop.timedate1";
+        self.bus.serve(name, "/org/freedesktop/timedate1", Timedated(is_synchronized))
+    }
+
     /// Changes the world, or looks at it.
     pub fn with<T>(&self, change: impl FnOnce(&mut World) -> T) -> T {
         change(&mut lock(&self.world))
@@ -317,6 +323,16 @@ impl World {
             UPDATE => &mut self.update_timer,
             other => panic!("no timer is called {other}"),
         }
+    }
+}
+
+struct Timedated(bool);
+
+#[zbus::interface(name = "org.freedesktop.timedate1")]
+impl Timedated {
+    #[zbus(property, name = "NTPSynchronized")]
+    fn ntp_synchronized(&self) -> bool {
+        self.0
     }
 }
 
