@@ -120,6 +120,16 @@ fn simple_signing_is_for_the_tracked_repository_a_mirror_of_it_or_the_configured
 }
 
 #[test]
+fn the_keys_of_a_host_hold_for_another_repository_where_that_is_asked() {
+    let host = verifier(&[&text("cosign.pub")], TRACKED, |_| {});
+    let (image, signature) = (manifest("valid"), stored("valid/signature-1"));
+    assert_eq!(verdict(host.check(&image, &signature)), "identity");
+    let other = host.of_repository(&format!("{COSIGN}:1").parse().unwrap());
+    assert_eq!(verdict(other.check(&image, &signature)), "simple");
+    assert!(other.is_required());
+}
+
+#[test]
 fn bundles_of_the_conformance_suite_are_refused_for_the_right_reason() {
     // What the suite signs is a file; its certificates' key is the same in both.
     let subject = Digest::of(&std::fs::read(path("bundles/a.txt")).unwrap());

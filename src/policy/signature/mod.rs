@@ -74,6 +74,13 @@ impl Verifier {
         Ok(Self { mode, keys, identities })
     }
 
+    /// The same keys for what is in another repository than the tracked one, such as a hook that
+    /// is a container image. A bundle names no repository: hold it to a digest that is known.
+    #[must_use]
+    pub fn of_repository(&self, repository: &Reference) -> Self {
+        Self { identities: vec![repository.clone()], ..self.clone() }
+    }
+
     /// For who looks whether `key` has signed for `identity` already.
     #[cfg(feature = "publish")]
     pub(crate) fn of_key(key: PublicKey, identity: Reference) -> Self {
