@@ -44,6 +44,8 @@ pub(super) enum Kind {
     Size,
     /// A number from 0 to 1; empty for none.
     Share,
+    /// An address to ask, with http or https; empty for none.
+    Url,
     /// One of these words.
     Choice(&'static [&'static str]),
 }
@@ -72,6 +74,7 @@ pub(super) const KEYS: &[(&str, Kind)] = &[
     ("track.client_key", Kind::Path),
     ("track.auth_file", Kind::Path),
     ("track.max_rate", Kind::Size),
+    ("track.graph", Kind::Url),
     ("update.automatic", Kind::Choice(&["off", "check", "install"])),
     ("update.allow_downgrade", Kind::Flag),
     ("update.read_back", Kind::Flag),
@@ -187,6 +190,7 @@ impl Kind {
             Self::Moment => format!("{NoMoment}, or \"\""),
             Self::Size => "a number of bytes above zero such as \"2MiB\", or \"\"".to_owned(),
             Self::Share => "a number from 0 to 1, or \"\"".to_owned(),
+            Self::Url => "an address such as \"https://updates.example.com\", or \"\"".to_owned(),
             Self::Choice(words) => {
                 let quoted: Vec<String> = words.iter().map(|word| format!("{word:?}")).collect();
                 match quoted.split_last() {
@@ -229,6 +233,7 @@ impl Kind {
             Self::Size => units::size(text?).filter(|size| *size > 0).map(Value::Size),
             Self::Share if text == Some("") => Some(Value::Text(String::new())),
             Self::Share => share(value).map(Value::Share),
+            Self::Url => text.filter(|text| text.is_empty() || is_url(text)).map(own),
             Self::Choice(words) => text.filter(|text| words.contains(text)).map(own),
         }
     }
@@ -265,6 +270,18 @@ fn share(value: &DeValue<'_>) -> Option<Wariness> {
         _ => return None,
     };
     Wariness::new(number)
+}
+
+/// Whether `text` names a host to ask, and no user: what is secret belongs into no setting.
+fn is_url(text: &str) -> bool {
+    is_word(text)
+        && reqwest::Url::parse(text).is_ok_and(|url| {
+            ["http", "https"].contains(&url.scheme())
+                && url.has_host()
+                && url.username().is_empty()
+                && url.password().is_none()
+                && url.fragment().is_none()
+        })
 }
 
 fn own(text: &str) -> Value {

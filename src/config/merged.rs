@@ -137,6 +137,7 @@ impl Merged {
             client_key: self.path("track.client_key"),
             auth_file: self.path("track.auth_file"),
             max_rate: self.size("track.max_rate"),
+            graph: self.text("track.graph"),
         };
         let (given, missing) = match (&track.client_cert, &track.client_key) {
             (Some(_), None) => ("track.client_cert", "track.client_key"),

@@ -64,6 +64,8 @@ pub struct Track {
     pub auth_file: Option<PathBuf>,
     /// `track.max_rate`: bytes per second; `None` is as fast as it goes.
     pub max_rate: Option<u64>,
+    /// `track.graph`: a Cincinnati server that says what comes next, in place of the tag.
+    pub graph: Option<String>,
 }
 
 /// `update.automatic`: what the timer may do.

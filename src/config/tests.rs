@@ -54,6 +54,7 @@ fn every_key_reaches_its_setting() {
         track.client_key = "/etc/key.pem"
         track.auth_file = "/etc/auth.json"
         track.max_rate = "2MiB"
+        track.graph = "https://updates.example.com/fleet?group=edge"
         update.automatic = "check"
         update.allow_downgrade = true
         update.read_back = false
@@ -99,6 +100,7 @@ fn every_key_reaches_its_setting() {
             client_key: Some("/etc/key.pem".into()),
             auth_file: Some("/etc/auth.json".into()),
             max_rate: Some(2 << 20),
+            graph: Some("https://updates.example.com/fleet?group=edge".into()),
         },
         update: Update {
             automatic: Automatic::Check,
@@ -178,6 +180,8 @@ fn mistakes_name_file_line_and_what_is_right() {
         ("[trial]\nattempts = 0", 2, "config-invalid", "from 1, not 0"),
         ("[trial]\nattempts = -1", 2, "config-invalid", "from 1, not -1"),
         ("[trial]\nattempts = 4294967296", 2, "config-invalid", "from 1"),
+        ("[track]\ngraph = 'updates.example.com'", 2, "config-invalid", "an address such as"),
+        ("[track]\ngraph = 'https://me:pw@u.example'", 2, "config-invalid", "an address such as"),
         ("[policy]\nwariness = 1.5", 2, "config-invalid", "a number from 0 to 1"),
         ("[policy]\nwariness = nan", 2, "config-invalid", "a number from 0 to 1"),
         ("[policy]\nwariness = '0.5'", 2, "config-invalid", "a number from 0 to 1"),

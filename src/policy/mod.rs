@@ -13,6 +13,7 @@ pub mod asks;
 pub mod document;
 pub mod fitness;
 pub mod floor;
+pub mod graph;
 pub mod hold;
 pub mod hooks;
 pub mod rollout;

@@ -188,6 +188,22 @@ pub enum SourceError {
         /// The host that would be spoken to in the clear.
         host: String,
     },
+    /// An update graph that its server does not give.
+    #[error("the update graph server {host} answered {answer}")]
+    GraphRefused {
+        /// The server.
+        host: String,
+        /// The status, and the kind and value of the error.
+        answer: String,
+    },
+    /// An answer that is no update graph.
+    #[error("the answer of {host} is no update graph: {what}")]
+    GraphMalformed {
+        /// The server.
+        host: String,
+        /// What is wrong with it.
+        what: String,
+    },
     /// A body that kept breaking off.
     #[error("{host} broke off {what}")]
     Truncated {
@@ -253,6 +269,8 @@ impl Coded for SourceError {
             Self::RedirectLoop { .. } => "redirect-loop",
             Self::RedirectInvalid { .. } => "redirect-invalid",
             Self::PlainHttpRefused { .. } => "plain-http-refused",
+            Self::GraphRefused { .. } => "graph-refused",
+            Self::GraphMalformed { .. } => "graph-malformed",
             Self::Truncated { .. } => "transfer-truncated",
             Self::CredentialsUnreadable { .. } => "credentials-unreadable",
             Self::HelperFailed { .. } => "credential-helper-failed",

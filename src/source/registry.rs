@@ -22,7 +22,6 @@ mod hosts;
 mod signatures;
 
 use hosts::Hosts;
-#[cfg(feature = "publish")]
 pub(crate) use hosts::requested;
 
 /// What is understood, and what else tags point to, so that the error can name it.

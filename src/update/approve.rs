@@ -25,7 +25,7 @@ mod hooks;
 mod passage;
 mod signed;
 
-pub(super) use document::still_stands;
+pub(super) use document::{place, running, still_stands};
 pub(super) use passage::Stop;
 
 /// The most characters that a ruling shows of what it went by.
@@ -41,6 +41,8 @@ pub(super) struct Offer<'a> {
     pub source: &'a dyn Source,
     /// What the tag points to: the goal.
     pub tag: Digest,
+    /// What an update graph said, where that named the goal and not the tag.
+    pub graph: &'a [Ruling],
     /// What signatures are held against.
     pub verifier: &'a Verifier,
     /// What this host calls its own product.

@@ -5,6 +5,7 @@
 use super::announce;
 use super::approve::{Approval, Depth, Offer, approve, hook_context, still_stands, time_allows};
 use super::course::{Course, Refusal, decide};
+use super::goal::{self, Goal};
 use super::journal::State;
 use super::lock::Lock;
 use super::machine::Machine;
@@ -79,15 +80,17 @@ pub fn check(
     initiative: Initiative,
     depth: Depth,
 ) -> Result<Option<Check>, UpdateError> {
-    let Some(Look { situation, source, tag, verifier, product }) = look(run)? else {
+    let Some(Look { situation, source, named, verifier, product }) = look(run)? else {
         return Ok(None);
     };
+    let tag = named.digest;
     let offer = Offer {
         run,
         initiative,
         situation: &situation,
         source: source.as_ref(),
         tag,
+        graph: &named.rulings,
         verifier: &verifier,
         product: product.as_deref(),
         is_only_asked: false,
@@ -105,7 +108,7 @@ pub fn check(
 struct Look {
     situation: Situation,
     source: Box<dyn Source>,
-    tag: Digest,
+    named: Goal,
     verifier: Verifier,
     product: Option<String>,
 }
@@ -121,8 +124,9 @@ fn look(run: &Run) -> Result<Option<Look>, UpdateError> {
     let situation = machine.situation()?;
     let source = run.source()?;
     run.progress.event(Event::Phase(Phase::Checking));
-    let tag = source.resolve()?;
-    Ok(Some(Look { situation: anticipate(run, situation), source, tag, verifier, product }))
+    let situation = anticipate(run, situation);
+    let named = goal::find(run, source.as_ref(), &situation)?;
+    Ok(Some(Look { situation, source, named, verifier, product }))
 }
 
 /// What the hooks would be asked about the update on offer.
@@ -140,15 +144,17 @@ pub struct HooksPlanned {
 /// # Errors
 /// As [`ask_hooks_about_offer`].
 pub fn plan_hooks(run: &Run, initiative: Initiative) -> Result<Option<HooksPlanned>, UpdateError> {
-    let Some(Look { situation, source, tag, verifier, product }) = look(run)? else {
+    let Some(Look { situation, source, named, verifier, product }) = look(run)? else {
         return Ok(None);
     };
+    let tag = named.digest;
     let offer = Offer {
         run,
         initiative,
         situation: &situation,
         source: source.as_ref(),
         tag,
+        graph: &named.rulings,
         verifier: &verifier,
         product: product.as_deref(),
         is_only_asked: true,
@@ -187,15 +193,17 @@ pub fn ask_hooks_about_offer(
     run: &Run,
     initiative: Initiative,
 ) -> Result<Option<HooksAsked>, UpdateError> {
-    let Some(Look { situation, source, tag, verifier, product }) = look(run)? else {
+    let Some(Look { situation, source, named, verifier, product }) = look(run)? else {
         return Ok(None);
     };
+    let tag = named.digest;
     let offer = Offer {
         run,
         initiative,
         situation: &situation,
         source: source.as_ref(),
         tag,
+        graph: &named.rulings,
         verifier: &verifier,
         product: product.as_deref(),
         is_only_asked: true,
@@ -227,7 +235,8 @@ pub fn update(run: &Run, initiative: Initiative) -> Result<Outcome, UpdateError>
     let facts = machine.situation()?;
     let source = run.source()?;
     run.progress.event(Event::Phase(Phase::Checking));
-    let tag = source.resolve()?;
+    let named = goal::find(run, source.as_ref(), &facts)?;
+    let tag = named.digest;
 
     let anticipated = anticipate(run, facts.clone());
     // Hooks may take their time: all rules are asked without the lock, and what they relied on
@@ -238,6 +247,7 @@ pub fn update(run: &Run, initiative: Initiative) -> Result<Outcome, UpdateError>
         situation: &anticipated,
         source: source.as_ref(),
         tag,
+        graph: &named.rulings,
         verifier: &verifier,
         product: product.as_deref(),
         is_only_asked: false,
@@ -269,7 +279,7 @@ pub fn update(run: &Run, initiative: Initiative) -> Result<Outcome, UpdateError>
     if let Some(outcome) = without_lock(&situation, &tag, &course)? {
         return Ok(outcome);
     }
-    let has_moved = || Ok::<_, UpdateError>(source.resolve()? != tag || stop.has_moved()?);
+    let has_moved = || Ok::<_, UpdateError>(named.has_moved(source.as_ref())? || stop.has_moved()?);
     if course != planned || (stop.image.is_some() && has_moved()?) {
         return Err(changed().into());
     }

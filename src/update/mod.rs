@@ -5,6 +5,7 @@
 //!
 //! - `situation`: the facts, read once, and what follows from them
 //! - `course`: what to do about the tag's digest, one pure decision
+//! - `goal`: what the tag names, or what an update graph says comes next
 //! - `approve`: an update on offer, put to every rule in order
 //! - `policy_document`: what the publisher says of releases, fetched and remembered
 //! - `follow`: a run of `flipside check` and `flipside update`, from tag to armed slot
@@ -34,6 +35,7 @@ mod error;
 mod fail_trial;
 pub mod failed;
 mod follow;
+mod goal;
 mod health;
 pub mod journal;
 mod loader;
@@ -96,9 +98,14 @@ impl Run {
             Refusal::block("nothing-tracked", "track.image is not set: there is nothing to follow")
         })?;
         let location = image.parse()?;
+        Ok(source::open(&location, &self.source_options())?)
+    }
+
+    /// How sources are reached.
+    fn source_options(&self) -> source::Options {
         let mut options =
             source::Options::from_track(&self.config.track, self.root.clone(), self.stop.clone());
         options.all_plain_http |= self.plain_http;
-        Ok(source::open(&location, &options)?)
+        options
     }
 }

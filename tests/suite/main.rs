@@ -55,6 +55,7 @@ mod packages;
 mod policy_asks;
 mod policy_document;
 mod policy_explain;
+mod policy_graph;
 mod policy_publish;
 mod policy_route;
 mod policy_time;

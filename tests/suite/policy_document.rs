@@ -242,3 +242,29 @@ fn a_layout_has_its_document_as_well() {
     assert!(host.host().program(push).status.success());
     installs(&host);
 }
+
+#[test]
+fn the_commands_of_a_publisher_make_what_hosts_with_keys_go_by() {
+    let (host, listed) = offered(1);
+    let key = host.host().file("release");
+    let program = |arguments: &[&str]| {
+        let output = host.host().program(arguments);
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+    };
+    program(&["image", "key", key.to_str().unwrap()]);
+    let public = std::fs::read(host.host().file("release.pub")).unwrap();
+    crate::support::keys::install(&host.host().0.path(), "etc/release.pub", public);
+    let private = host.host().file("release.key");
+    let sign = |tag: &str| {
+        let image = format!("{}:{tag}", host.identity());
+        program(&["image", "sign", "--key", private.to_str().unwrap(), &image]);
+    };
+    sign("stable");
+    host.refuses(75, "policy-document-unsigned");
+    let file = host.host().file("policy.json");
+    std::fs::write(&file, listed.to_string()).unwrap();
+    let target = format!("{}:stable", host.identity());
+    program(&["policy", "push", file.to_str().unwrap(), &target]);
+    sign("stable.policy");
+    installs(&host);
+}

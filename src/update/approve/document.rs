@@ -3,10 +3,10 @@
 //! The rules that go by the policy document: it names the step that may be taken to what the tag
 //! names, and what is not to boot any more although it is installed.
 
-use super::super::UpdateError;
 use super::super::course::Refusal;
 use super::super::policy_document::consult;
 use super::super::situation::{Situation, SlotFacts};
+use super::super::{Run, UpdateError};
 use super::{Asked, Depth, Offer};
 use crate::host::Clock;
 use crate::host::machine_id::MachineId;
@@ -36,20 +36,21 @@ impl Asked<'_> {
         if self.depth == Depth::Update && !self.offer.is_only_asked {
             consulted.remember(run);
         }
-        self.put(Rule::PolicyDocument, &consulted.saw, consulted.decision.clone());
+        for said in self.offer.graph {
+            self.put(said.rule, &said.saw, said.decision.clone());
+        }
+        let graph = self.offer.graph.iter().map(|said| format!("{}; ", said.saw));
+        let saw = format!("{}{}", graph.collect::<String>(), consulted.saw);
+        self.put(Rule::PolicyDocument, &saw, consulted.decision.clone());
         let (Some(document), Some(now)) = (consulted.document, now) else { return Ok(*tag) };
         let running = running(situation);
-        let place = match (run.config.policy.wariness, MachineId::read(&run.root)) {
-            (Some(wariness), _) => Place::Set(wariness),
-            (None, Some(id)) => Place::Hashed(id.app_specific(APPLICATION)),
-            (None, None) => Place::Unknown,
-        };
+        let place = place(run);
         let journey =
             Journey { document: &document, running: &running, goal: tag, now, place: &place };
         let route = journey.route();
         for ruling in route.rulings {
             let saw = match ruling.rule {
-                Rule::PolicyDocument => format!("{}; {}", consulted.saw, ruling.saw),
+                Rule::PolicyDocument => format!("{saw}; {}", ruling.saw),
                 _ => ruling.saw,
             };
             self.put(ruling.rule, &saw, ruling.decision);
@@ -112,7 +113,17 @@ fn is_revoked(document: &Document, situation: &Situation) -> bool {
     is_new && digests(target).iter().any(|d| document.release(d).and_then(withdrawn).is_some())
 }
 
-fn running(situation: &Situation) -> Running {
+/// Where this host's place in rollouts comes from.
+pub(in super::super) fn place(run: &Run) -> Place {
+    match (run.config.policy.wariness, MachineId::read(&run.root)) {
+        (Some(wariness), _) => Place::Set(wariness),
+        (None, Some(id)) => Place::Hashed(id.app_specific(APPLICATION)),
+        (None, None) => Place::Unknown,
+    }
+}
+
+/// What runs, as documents and graphs know it.
+pub(in super::super) fn running(situation: &Situation) -> Running {
     let facts = situation.running_slot();
     Running { digests: digests(facts), version: facts.version().to_owned() }
 }

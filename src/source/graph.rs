@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Asks a Cincinnati server for its update graph: `GET {base}/v1/graph`.
+
+use reqwest::header::{ACCEPT, HeaderMap, HeaderValue};
+use reqwest::{Method, StatusCode, Url};
+use serde::Deserialize;
+
+use super::http::{Http, Request, authority};
+use super::options::Options;
+use super::registry::requested;
+use super::retry::{Failure, Tries, is_transient};
+use super::{SourceError, body};
+use crate::policy::graph::{GRAPH_LIMIT, Graph};
+use crate::printable;
+
+/// The most bytes of an error that are read.
+const ERROR_LIMIT: u64 = 16 << 10;
+
+/// What such a server says in place of a graph.
+#[derive(Deserialize)]
+struct Refusal {
+    kind: String,
+    value: String,
+}
+
+/// The graph of the server at `base`, asked for with `parameters`; those that `base` has itself
+/// come first.
+///
+/// # Errors
+/// [`SourceError`]: it does not answer, refuses, or answers with what is no graph.
+pub fn fetch_graph(
+    base: &str,
+    parameters: &[(&str, String)],
+    options: &Options,
+) -> Result<Graph, SourceError> {
+    let url = address(base, parameters).ok_or_else(|| SourceError::ReferenceInvalid {
+        text: base.chars().take(200).collect(),
+        reason: "track.graph is no address",
+    })?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build()
+        .map_err(SourceError::Runtime)?;
+    let http = Http::new(options.clone());
+    http.check_scheme(None, &url)?;
+    let timing = http.timing();
+    let work = async {
+        let mut tries = Tries::new(timing);
+        loop {
+            match ask(&http, &url).await {
+                Ok(graph) => return Ok(graph),
+                Err(failure) => tokio::time::sleep(tries.next(failure)?).await,
+            }
+        }
+    };
+    let late = SourceError::Unreachable {
+        host: authority(&url),
+        reason: format!("no whole answer in {} s", timing.total.as_secs_f32()),
+    };
+    let result = runtime.block_on(async {
+        tokio::select! {
+            biased;
+            stopped = requested(&options.stop) => Err(stopped.into()),
+            result = tokio::time::timeout(timing.total, work) => result.unwrap_or(Err(late)),
+        }
+    });
+    // A resolver that hangs must not hold the process.
+    runtime.shutdown_background();
+    result
+}
+
+fn address(base: &str, parameters: &[(&str, String)]) -> Option<Url> {
+    let mut url = Url::parse(base).ok().filter(Url::has_host)?;
+    let path = format!("{}/v1/graph", url.path().trim_end_matches('/'));
+    url.set_path(&path);
+    let own: Vec<String> = url.query_pairs().map(|(name, _)| name.into_owned()).collect();
+    for (name, value) in parameters {
+        if !own.iter().any(|other| other == name) {
+            url.query_pairs_mut().append_pair(name, value);
+        }
+    }
+    Some(url)
+}
+
+async fn ask(http: &Http, url: &Url) -> Result<Graph, Failure> {
+    let mut headers = HeaderMap::new();
+    headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+    let request =
+        Request { method: Method::GET, url: url.clone(), authorization: None, headers, form: None };
+    let answer = http.send(request).await?;
+    let (status, host) = (answer.response.status(), answer.host);
+    if status != StatusCode::OK {
+        let body = body::bounded(http, answer.response, &host, "graph error", ERROR_LIMIT).await;
+        let said = body.ok().and_then(|body| serde_json::from_slice::<Refusal>(&body).ok());
+        let name = status.canonical_reason().unwrap_or("an unknown status");
+        let words =
+            said.map(|said| printable::line(&format!(" ({}: {})", said.kind, said.value), 200));
+        let answer = format!(
+            "{} {name}{}",
+            status.as_u16(),
+            words.map(|w| format!(" {w}")).unwrap_or_default()
+        );
+        let error = SourceError::GraphRefused { host, answer };
+        return Err(if is_transient(status) { Failure::transient(error) } else { error.into() });
+    }
+    let bytes = body::bounded(http, answer.response, &host, "update graph", GRAPH_LIMIT).await?;
+    Graph::parse(&bytes).map_err(|what| {
+        let what = printable::line(&what, 200);
+        SourceError::GraphMalformed { host, what }.into()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_of_the_setting_come_before_those_of_the_host() {
+        let parameters =
+            [("group", "default".to_owned()), ("os_checksum", "r/a@sha256:1".to_owned())];
+        for (base, expected) in [
+            (
+                "https://u.example",
+                "https://u.example/v1/graph?group=default&os_checksum=r%2Fa%40sha256%3A1",
+            ),
+            (
+                "https://u.example/a/",
+                "https://u.example/a/v1/graph?group=default&os_checksum=r%2Fa%40sha256%3A1",
+            ),
+            (
+                "https://u.example/?group=edge&x=y",
+                "https://u.example/v1/graph?group=edge&x=y&os_checksum=r%2Fa%40sha256%3A1",
+            ),
+        ] {
+            assert_eq!(address(base, &parameters).unwrap().as_str(), expected);
+        }
+        assert_eq!(address("no address", &parameters), None);
+    }
+}

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Where a host is to get to: what the tag names, or what an update graph says comes next.
+
+use super::approve::{place, running};
+use super::situation::Situation;
+use super::{Run, UpdateError, machine};
+use crate::image::Digest;
+use crate::policy::graph::Next;
+use crate::policy::rollout::{Place, Wariness};
+use crate::policy::{Decision, Rule, Ruling};
+use crate::source::{Location, Source, fetch_graph};
+
+/// The goal, and what the graph said that it comes from.
+pub(super) struct Goal {
+    /// The image, or an index that lists it. Where the graph refuses, what runs.
+    pub digest: Digest,
+    /// The graph's word; empty where the tag decides.
+    pub rulings: Vec<Ruling>,
+}
+
+/// Asks the tag or, where `track.graph` is set, the graph.
+///
+/// # Errors
+/// The source's, and the graph server's.
+pub(super) fn find(
+    run: &Run,
+    source: &dyn Source,
+    situation: &Situation,
+) -> Result<Goal, UpdateError> {
+    let Some(base) = run.config.track.graph.as_deref() else {
+        return Ok(Goal { digest: source.resolve()?, rulings: Vec::new() });
+    };
+    let running = running(situation);
+    let parameters = parameters(run, source, situation)?;
+    let graph = fetch_graph(base, &parameters, &run.source_options())?;
+    let here = running.digests.last().copied();
+    let version = &running.version;
+    let ruling = |rule, saw: String, decision| Ruling { rule, saw, decision };
+    let (digest, ruling) = match graph.next(&running) {
+        Next::Step { digest, version } => {
+            let saw = format!("{version} comes next in the update graph");
+            (Some(digest), ruling(Rule::PolicyDocument, saw, Decision::Allow))
+        }
+        Next::Stay => {
+            let saw = format!("nothing comes after {version} in the update graph");
+            (here, ruling(Rule::PolicyDocument, saw, Decision::Allow))
+        }
+        Next::Unknown => {
+            let saw = format!("{version} is not in the update graph");
+            let decision = Decision::defer("graph-node-unknown", saw.clone());
+            (here, ruling(Rule::PolicyDocument, saw, decision))
+        }
+        Next::DeadEnd(reason) => {
+            let saw = format!("{version} is a dead end of the update graph");
+            let why = format!("{version} is a dead end: {reason}");
+            (here, ruling(Rule::DeadEnd, saw, Decision::block("dead-end", why)))
+        }
+    };
+    // A host that flipside did not install has no digest to stay with.
+    let digest = digest.map_or_else(|| source.resolve(), Ok)?;
+    Ok(Goal { digest, rulings: vec![ruling] })
+}
+
+impl Goal {
+    /// Whether the tag names something else by now. What a graph named is named by its digest.
+    ///
+    /// # Errors
+    /// The source's.
+    pub fn has_moved(&self, source: &dyn Source) -> Result<bool, UpdateError> {
+        Ok(self.rulings.is_empty() && source.resolve()? != self.digest)
+    }
+}
+
+/// What Zincati tells a server of its host, as far as it is nobody's secret.
+fn parameters(
+    run: &Run,
+    source: &dyn Source,
+    situation: &Situation,
+) -> Result<Vec<(&'static str, String)>, UpdateError> {
+    let running = running(situation);
+    let stream = match run.config.track.image.as_deref().unwrap_or_default().parse()? {
+        Location::Registry(reference) => reference.tag().to_owned(),
+        Location::Layout { tag, .. } | Location::Archive { tag, .. } => tag.unwrap_or_default(),
+    };
+    // One place in all rollouts of a stream: the server is to recognise nobody by it.
+    let wariness = match place(run) {
+        Place::Hashed(id) => Wariness::hashed(id, &format!("stream {stream}")),
+        place => place.wariness(&stream),
+    };
+    let checksum = running.digests.last().map(|digest| format!("{}@{digest}", source.repository()));
+    Ok(vec![
+        ("basearch", machine::architecture()?.to_string()),
+        ("stream", stream),
+        ("group", "default".to_owned()),
+        ("platform", "metal".to_owned()),
+        ("os_version", running.version),
+        ("os_checksum", checksum.unwrap_or_default()),
+        ("oci", "true".to_owned()),
+        ("rollout_wariness", format!("{:.6}", wariness.share())),
+    ])
+}

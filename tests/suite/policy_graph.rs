@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! `track.graph`: a Cincinnati server says what comes next.
+
+use flipside::image::Digest;
+use serde_json::{Value, json};
+
+use crate::support::graph_server::{Answer, GraphServer};
+use crate::support::policy_host::{PolicyHost, document, release};
+
+/// The host has 1, the tag has 3, and 2 is there under a tag of its own.
+fn stage() -> (PolicyHost, GraphServer, [Digest; 3]) {
+    let host = PolicyHost::new();
+    let two = host.publish_aside("2");
+    let three = host.publish("3");
+    let server = GraphServer::start();
+    host.host().set(&format!("track.graph = {:?}\npolicy.wariness = 0.25\n", server.url()));
+    let one = host.one;
+    (host, server, [one, two, three])
+}
+
+fn node(version: &str, digest: &Digest, age: usize) -> Value {
+    json!({
+        "version": version,
+        // Another registry's name for it: the host may know it by a mirror.
+        "payload": format!("quay.example/acme/os@{digest}"),
+        "metadata": {
+            "org.fedoraproject.coreos.scheme": "oci",
+            "org.fedoraproject.coreos.releases.age_index": age.to_string(),
+        },
+    })
+}
+
+fn graph(digests: &[Digest; 3], edges: Value) -> Value {
+    let nodes: Vec<Value> =
+        digests.iter().zip(["1", "2", "3"]).enumerate().map(|(n, (d, v))| node(v, d, n)).collect();
+    json!({"nodes": nodes, "edges": edges})
+}
+
+fn answer(graph: &Value) -> Answer {
+    Answer::Body(200, graph.to_string())
+}
+
+#[test]
+fn the_way_goes_along_the_edges_of_the_graph() {
+    let (host, server, digests) = stage();
+    server.says(answer(&graph(&digests, json!([[0, 1], [1, 2]]))));
+    assert!(host.at.says(&["update"]).starts_with("2 is installed in slot B"));
+    let asked = server.asked().remove(0);
+    assert!(asked.starts_with("/fleet/v1/graph?basearch=x86_64&stream=stable&group="), "{asked}");
+    for part in ["&oci=true", "&os_version=1", "&rollout_wariness=0.250000"] {
+        assert!(asked.contains(part), "{asked}");
+    }
+    let checksum = format!("%2Fos%40{}", host.one.to_string().replace(':', "%3A"));
+    assert!(asked.contains(&checksum), "{asked}");
+    assert!(host.at.says(&["update"]).starts_with("nothing new: 2"));
+    assert_eq!(host.host().boot(), "booted slot B: 2 (promoted)");
+    assert!(host.at.says(&["update"]).starts_with("3 is installed in slot A"));
+    assert_eq!(host.host().boot(), "booted slot A: 3 (promoted)");
+    assert_eq!(host.at.says(&["update"]), "up to date: 3");
+    assert_eq!(host.explains("policy-document").1, "allow");
+}
+
+#[test]
+fn without_an_edge_a_host_stays_whatever_the_tag_names() {
+    let (host, server, digests) = stage();
+    server.says(answer(&graph(&digests, json!([[1, 2]]))));
+    assert_eq!(host.at.says(&["update"]), "up to date: 1");
+    // A rollout that reaches this host is an edge.
+    server.says(answer(&graph(&digests, json!([[0, 2], [0, 99], [2, 0]]))));
+    assert!(host.at.says(&["update"]).starts_with("3 is installed"));
+}
+
+#[test]
+fn a_dead_end_shows_in_status_and_login_message() {
+    let (host, server, digests) = stage();
+    let mut dead = graph(&digests, json!([]));
+    dead["nodes"][0]["metadata"]["org.fedoraproject.coreos.updates.deadend"] = json!("true");
+    dead["nodes"][0]["metadata"]["org.fedoraproject.coreos.updates.deadend_reason"] =
+        json!("see \u{1b}[1mthe notes");
+    server.says(answer(&dead));
+    let sentence = host.host().refuses(1, "dead-end");
+    assert_eq!(sentence, "1 is a dead end: see [1mthe notes");
+    assert_eq!(host.at.status()["blocked"]["code"], "dead-end");
+    let message = std::fs::read_to_string(host.host().file("run/motd.d/flipside")).unwrap();
+    assert!(message.contains("takes no more updates by itself: 1 is a dead end"), "{message}");
+    assert_eq!(host.explains("dead-end").1, "dead-end");
+}
+
+#[test]
+fn a_graph_that_does_not_know_what_runs_says_nothing() {
+    let (host, server, digests) = stage();
+    let mut other = graph(&digests, json!([[0, 1]]));
+    other["nodes"][0] = node("0.9", &Digest::of(b"other"), 0);
+    server.says(answer(&other));
+    host.host().refuses(75, "graph-node-unknown");
+    assert_eq!(host.explains("policy-document").1, "graph-node-unknown");
+    // By its version it is known also where it was built again.
+    other["nodes"][0] = node("1", &Digest::of(b"other"), 0);
+    server.says(answer(&other));
+    assert!(host.at.says(&["update"]).starts_with("2 is installed"));
+}
+
+#[test]
+fn what_a_server_says_wrong_leaves_the_host_as_it_was() {
+    let (host, server, _) = stage();
+    let refusal = json!({"kind": "invalid_params", "value": "unknown stream \u{1b}[2J"});
+    for (answer, code, part) in [
+        (
+            Answer::Body(400, refusal.to_string()),
+            "graph-refused",
+            "(invalid_params: unknown stream [2J)",
+        ),
+        (Answer::Body(404, "<html>".to_owned()), "graph-refused", "404"),
+        (Answer::Body(200, "<html>".to_owned()), "graph-malformed", "is no update graph"),
+        (Answer::Body(200, r#"{"nodes":[],"edges":[[0,-1]]}"#.to_owned()), "graph-malformed", ""),
+        (Answer::Endless, "image-over-limit", "update graph"),
+    ] {
+        server.says(answer);
+        let sentence = host.host().refuses(1, code);
+        assert!(sentence.contains(part), "{sentence}");
+    }
+}
+
+#[test]
+fn a_document_beside_the_tag_has_its_word_on_what_a_graph_names() {
+    let (host, server, digests) = stage();
+    server.says(answer(&graph(&digests, json!([[0, 1]]))));
+    let because = json!({"withdrawn": {"reason": "eats data"}});
+    host.put(&document(1, &[release("2", &digests[1], because)]));
+    host.refuses(1, "release-withdrawn");
+}
