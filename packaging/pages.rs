@@ -39,6 +39,12 @@ The settings; see \fBflipside.toml\fP(5). Without it nothing is followed, and fl
 /etc/flipside/hooks/pre\-upgrade.d/, /usr/lib/flipside/hooks/pre\-upgrade.d/
 Programs that are asked before an update.
 .TP
+/etc/flipside/hooks/post\-promote.d/, /usr/lib/flipside/hooks/post\-promote.d/
+Programs that are told after a promotion.
+.TP
+/usr/share/flipside/hooks/
+Examples of the former.
+.TP
 /etc/flipside/health.d/, /usr/lib/flipside/health.d/
 Programs that say whether a new system is healthy.
 .TP

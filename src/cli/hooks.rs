@@ -127,7 +127,7 @@ fn plan(run: &UpdateRun, initiative: Initiative, global: &Global) -> super::Resu
     }
     let width = width(planned.hooks.iter().map(|hook| hook.hook.as_str()));
     for Planned { hook, path, ignored, runs_as, .. } in &planned.hooks {
-        let path = path.as_ref().map_or("(the image's)".into(), |path| path.to_string_lossy());
+        let path = path.as_ref().map_or("-".into(), |path| path.to_string_lossy());
         let how = match (ignored, runs_as) {
             (Some(why), _) => format!("not asked: {why}"),
             (None, RanAs::Unit) => "as a unit of systemd, in its sandbox".to_owned(),

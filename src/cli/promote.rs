@@ -26,6 +26,9 @@ pub fn run(_: Args, global: &Global) -> super::Result {
     let result = update::promote(&run);
     update::finish(&run, result.as_ref().err());
     let promotion = result?;
+    if let Promotion::Promoted(slot) = promotion {
+        update::tell_promoted(&run, slot);
+    }
     let (name, slot, text) = describe(&promotion);
     if global.json {
         print_json(&json!({"promotion": name, "slot": slot}))?;

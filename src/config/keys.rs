@@ -98,6 +98,8 @@ pub(super) const KEYS: &[(&str, Kind)] = &[
     ("policy.wariness", Kind::Share),
     ("policy.hooks.timeout", Kind::Duration),
     ("policy.hooks.memory", Kind::Size),
+    ("policy.hooks.container.image", Kind::Word),
+    ("policy.hooks.container.network", Kind::Flag),
     ("policy.signature.mode", Kind::Choice(&["auto", "require", "off"])),
     ("policy.signature.identity", Kind::Word),
     ("policy.signature.product", Kind::Word),

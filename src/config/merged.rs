@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::ContainerHook;
 use super::fragment::{Fragment, Setting};
 use super::keys::Value;
 use super::{
@@ -118,6 +119,10 @@ impl Merged {
                 hooks: Hooks {
                     timeout: self.duration("policy.hooks.timeout", Hooks::default().timeout),
                     memory: self.size("policy.hooks.memory").unwrap_or(Hooks::default().memory),
+                    container: self.text("policy.hooks.container.image").map(|image| {
+                        let network = self.flag("policy.hooks.container.network", false);
+                        ContainerHook { image, network }
+                    }),
                 },
                 signature: self.signature(),
             },

@@ -257,11 +257,22 @@ pub struct Hooks {
     pub timeout: Duration,
     /// `policy.hooks.memory`: bytes of memory that a hook may use.
     pub memory: u64,
+    /// `[policy.hooks.container]`: a hook that is a container image.
+    pub container: Option<ContainerHook>,
+}
+
+/// `[policy.hooks.container]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContainerHook {
+    /// `policy.hooks.container.image`: a tag or digest in a registry.
+    pub image: String,
+    /// `policy.hooks.container.network`: it has the host's network.
+    pub network: bool,
 }
 
 impl Default for Hooks {
     fn default() -> Self {
-        Self { timeout: Duration::from_secs(60), memory: 256 << 20 }
+        Self { timeout: Duration::from_secs(60), memory: 256 << 20, container: None }
     }
 }
 

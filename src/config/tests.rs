@@ -68,6 +68,7 @@ fn every_key_reaches_its_setting() {
         policy.wariness = 0.25
         policy.hooks.timeout = "1s"
         policy.hooks.memory = "64MiB"
+        policy.hooks.container = { image = "registry.example.com/hooks/fleet:1", network = true }
         policy.signature = { mode = "require", identity = "r.example/acme", product = "acme" }
         reboot.strategy = "window"
         reboot.windows = ["Sat,Sun 22:00 2h Europe/Berlin", "Mon..Fri 03:00 1h 30min"]
@@ -130,7 +131,14 @@ fn every_key_reaches_its_setting() {
             min_version: Some("2026.11".into()),
             document: DocumentMode::Require,
             wariness: Wariness::new(0.25),
-            hooks: Hooks { timeout: Duration::from_secs(1), memory: 64 << 20 },
+            hooks: Hooks {
+                timeout: Duration::from_secs(1),
+                memory: 64 << 20,
+                container: Some(ContainerHook {
+                    image: "registry.example.com/hooks/fleet:1".into(),
+                    network: true,
+                }),
+            },
             signature: SignaturePolicy {
                 mode: SignatureMode::Require,
                 identity: Some("r.example/acme".into()),

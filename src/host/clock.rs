@@ -42,7 +42,7 @@ impl<'a> Clock<'a> {
 
     /// Whether something has set it from a source of time since the boot. A machine's own kernel
     /// knows, whoever that was; the kernel of a host in a directory is not this one.
-    fn is_synchronized(&self) -> bool {
+    pub fn is_synchronized(&self) -> bool {
         if self.root.is_live()
             && let Some(kept_right) = is_kept_right()
         {

@@ -20,6 +20,7 @@ use crate::reboot::zone_of;
 use crate::source::Source;
 use crate::window::Windows;
 
+mod container;
 mod document;
 mod hooks;
 mod passage;

@@ -15,7 +15,7 @@ use super::transaction::{self, Job};
 use super::{Run, UpdateError};
 use crate::host::{Clock, Slot};
 use crate::image::{Digest, HOOK_PAYLOAD, Image};
-use crate::policy::hooks::Asking;
+use crate::policy::hooks::{Asking, Kind};
 use crate::policy::signature::Verifier;
 use crate::policy::{Explanation, Initiative, Rule, hooks};
 use crate::reboot::zone_of;
@@ -167,8 +167,10 @@ pub fn plan_hooks(run: &Run, initiative: Initiative) -> Result<Option<HooksPlann
             let asking = Asking::new(&run.root, &run.config.policy.hooks, &context, &run.stop);
             let brings_one = stop.image.is_some_and(|image| image.layer(HOOK_PAYLOAD).is_some());
             let mut hooks: Vec<_> =
-                brings_one.then(|| asking.plan_image(HOOK_PAYLOAD)).into_iter().collect();
+                brings_one.then(|| asking.plan(Kind::Image, HOOK_PAYLOAD)).into_iter().collect();
             hooks.extend(asking.plan_host()?);
+            let container = run.config.policy.hooks.container.as_ref();
+            hooks.extend(container.map(|set| asking.plan(Kind::Container, &set.image)));
             Ok(Some(HooksPlanned { new: context.new, hooks }))
         }
         Course::UpToDate | Course::Waiting | Course::Unarm => Ok(None),

@@ -48,6 +48,7 @@ mod rollback;
 mod signature;
 pub mod situation;
 mod status;
+mod told;
 mod transaction;
 mod trial_log;
 mod verify;
@@ -68,6 +69,7 @@ pub use promote::{Promotion, promote};
 pub use release::{release, release_all};
 pub use rollback::{Rollback, rollback};
 pub use status::{finish, finish_check, last_status, note_settings, status};
+pub use told::tell_promoted;
 pub use verify::{Verdict, verify};
 
 /// What every run of a command has: settings, the way to the disk, whom to tell, when to stop.

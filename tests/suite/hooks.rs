@@ -189,7 +189,11 @@ fn a_wish_to_stop_ends_the_hook_and_never_allows() {
 fn a_process_has_limits_that_it_cannot_raise() {
     let script = "#!/bin/sh\ncat /proc/self/limits > limits\n";
     let host = Host::new(&[("h", script)]);
-    let hooks = config::Hooks { timeout: Duration::from_secs(20), memory: 64 << 20 };
+    let hooks = config::Hooks {
+        timeout: Duration::from_secs(20),
+        memory: 64 << 20,
+        ..config::Hooks::default()
+    };
     let answers = ask(&host.root, &hooks, &context(), &Stop::new());
     assert_eq!(decide(&answers), Decision::Allow);
     assert_eq!(answers[0].ran_as, Some(RanAs::ProcessGroup));

@@ -34,6 +34,7 @@ mod health;
 mod hook_examples;
 mod hook_examples_services;
 mod hooks;
+mod hooks_container;
 mod hooks_image;
 mod hooks_run;
 #[cfg(feature = "dbus")]

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::context::Context;
 use super::discover::{DIRECTORY, Hook, discover};
+use super::podman::{Container, Podman};
 use super::program::{Limits, Program, Sandbox};
 use super::runner::Runner;
 use super::{Answer, Kind, Planned};
@@ -79,6 +80,27 @@ impl<'a> Asking<'a> {
         Answer { kind: Kind::Image, path: None, ..answer }
     }
 
+    /// Asks the hook that is a container; `name` is what people call its image.
+    pub fn container(&self, name: &str, container: &Container) -> Answer {
+        let begun = Instant::now();
+        let limits = self.limits();
+        let podman = Podman {
+            root: self.root,
+            runner: self.runner(),
+            context: self.context,
+            limits: &limits,
+            stop: self.stop,
+        };
+        let (decision, said, ran_as) = podman.ask(container);
+        let hook = name.to_owned();
+        let took = begun.elapsed();
+        Answer { hook, kind: Kind::Container, path: None, decision, said, ran_as, took }
+    }
+
+    fn limits(&self) -> Limits {
+        Limits { timeout: self.settings.timeout, memory: self.settings.memory }
+    }
+
     /// Asks the hooks of this host in lexical order until one does not allow.
     pub fn host(&self) -> Vec<Answer> {
         if let Some(answer) = nested() {
@@ -124,7 +146,7 @@ impl<'a> Asking<'a> {
             sandbox: Sandbox::Closed,
             body: body.map(|body| body.as_fd()),
         };
-        let limits = Limits { timeout: self.settings.timeout, memory: self.settings.memory };
+        let limits = self.limits();
         let (ended, said, ran_as) = self.runner().run(&program, &limits, self.stop);
         Answer {
             hook: name.to_owned(),
@@ -137,10 +159,10 @@ impl<'a> Asking<'a> {
         }
     }
 
-    /// The image's hook, if it would be asked.
-    pub fn plan_image(&self, name: &str) -> Planned {
+    /// A hook that stands in no file of the host's, if it would be asked.
+    pub fn plan(&self, kind: Kind, name: &str) -> Planned {
         let runs_as = self.runner().runs_as();
-        Planned { hook: name.to_owned(), kind: Kind::Image, path: None, ignored: None, runs_as }
+        Planned { hook: name.to_owned(), kind, path: None, ignored: None, runs_as }
     }
 
     /// The hooks of this host that would be asked, in order, if each allowed. Runs nothing.

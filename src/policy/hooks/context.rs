@@ -4,7 +4,7 @@
 
 use serde::Serialize;
 
-use crate::host::{Root, Slot};
+use crate::host::{Clock, Root, Slot};
 use crate::image::Digest;
 use crate::policy::Initiative;
 
@@ -89,6 +89,11 @@ pub(crate) fn environment(
     let always = [
         ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned()),
         ("LANG", "C.UTF-8".to_owned()),
+        (
+            "FLIPSIDE_CLOCK",
+            if Clock::of(root).is_synchronized() { "synchronized" } else { "unsynchronized" }
+                .to_owned(),
+        ),
         ("FLIPSIDE_ROOT", root.directory().to_string_lossy().into_owned()),
     ];
     // A version is an image's to choose; a zero byte in it must not keep hooks from running.

@@ -25,6 +25,11 @@ pub(crate) enum Ended {
 }
 
 impl Ended {
+    /// Whether it ended by itself, and well.
+    pub(super) fn is_success(&self) -> bool {
+        matches!(self, Self::Itself(status) if status.success())
+    }
+
     /// Why a health check that ended so has failed, to stand behind its name; `None` where it has
     /// not. `said` is the check's own reason, or empty.
     pub(crate) fn failure(&self, said: &str, timeout: Duration) -> Option<String> {

@@ -17,8 +17,10 @@ mod discover;
 mod ended;
 mod exec;
 mod lines;
+mod podman;
 mod process;
 mod program;
+mod promoted;
 mod run;
 mod runner;
 #[cfg(feature = "dbus")]
@@ -31,7 +33,9 @@ pub(crate) use context::environment;
 pub use context::{Context, System};
 pub use discover::{DIRECTORY, Hook, discover, discover_in};
 pub(crate) use exec::from_stdin;
+pub use podman::Container;
 pub(crate) use program::{Program, Sandbox};
+pub use promoted::{PROMOTED_DIRECTORY, Promoted, tell};
 pub(crate) use run::run;
 pub use runner::RanAs;
 
@@ -52,6 +56,8 @@ pub enum Kind {
     Image,
     /// A program on the host.
     Host,
+    /// A container image.
+    Container,
 }
 
 /// A hook that would be asked, and how.

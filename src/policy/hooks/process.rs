@@ -13,7 +13,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
 
 use super::dialogue::Pipes;
 use super::ended::Ended;
-use super::program::{Limits, Program};
+use super::program::{Limits, Program, Sandbox};
 use super::run::Running;
 use super::{GRACE, TICK, exec};
 
@@ -39,6 +39,8 @@ impl Group {
             .stderr(pipes.stderr)
             // Its own group, so that a time-out ends its children as well.
             .process_group(0);
+        // What makes sandboxes itself has large files to write.
+        let limits = limits.filter(|_| program.sandbox == Sandbox::Closed);
         exec::into(&mut command, program, limits)?;
         let child = spawn(&mut command)?;
         let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);

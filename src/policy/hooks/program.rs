@@ -36,7 +36,6 @@ pub(crate) enum Sandbox {
     /// Look at the whole host, ask over the network, and change nothing.
     Closed,
     /// Make sandboxes itself: limits only, and control groups of its own.
-    #[allow(dead_code)]
     Delegated,
 }
 

@@ -32,6 +32,9 @@ impl Asked<'_> {
             self.put(Rule::HostHooks, &names(&host), hooks::decide(&host));
             answers.extend(host);
         }
+        if self.explanation.first_refusal().is_none() {
+            answers.extend(self.container_hook(&asking)?);
+        }
         Ok(answers)
     }
 

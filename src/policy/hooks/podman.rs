@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! A hook that is a container image, run by this host's podman (podman-run(1)): without network
+//! unless it is told, and with the facts of the host to read.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::context::{Context, environment};
+use super::ended::Ended;
+use super::program::{Limits, Program, Sandbox};
+use super::runner::{RanAs, Runner};
+use crate::host::Root;
+use crate::policy::Decision;
+use crate::stop::Stop;
+
+/// Where podman is, on the host.
+const PLACES: [&str; 3] = ["/usr/local/bin/podman", "/usr/bin/podman", "/bin/podman"];
+
+/// What people call it in a sentence.
+const SUBJECT: &str = "the container hook";
+
+/// One name, so that what was left behind gives way to the next.
+const NAME: &str = "flipside-hook";
+
+/// Where it finds the facts of the host.
+const HOST: &str = "/run/host";
+
+/// The facts.
+const FACTS: [&str; 4] = ["/etc/os-release", "/etc/hostname", "/run/flipside/status.json", "/sys"];
+
+/// How long an image may take to come.
+const PULL: Duration = Duration::from_secs(600);
+
+/// What podman itself needs, in bytes of memory.
+const OWN_MEMORY: u64 = 256 << 20;
+
+/// The hook, its signature checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Container {
+    /// `host/repository@sha256:...`.
+    pub image: String,
+    /// Whether it has the host's network.
+    pub network: bool,
+    /// Whether its registry is spoken to without TLS.
+    pub plain_http: bool,
+    /// Credentials for its registry.
+    pub auth_file: Option<PathBuf>,
+}
+
+/// One questioning of it.
+pub(super) struct Podman<'a> {
+    pub root: &'a Root,
+    pub runner: &'a Runner,
+    pub context: &'a Context,
+    pub limits: &'a Limits,
+    pub stop: &'a Stop,
+}
+
+impl Podman<'_> {
+    /// What it says, its reason, and as what it ran.
+    pub fn ask(&self, container: &Container) -> (Decision, String, Option<RanAs>) {
+        let refused = |decision| (decision, String::new(), None);
+        let Some(podman) =
+            PLACES.map(|place| self.root.path(place)).into_iter().find(|p| p.exists())
+        else {
+            let reason = format!("{SUBJECT} cannot be run: this host has no podman");
+            return refused(Decision::block("container-hook-no-podman", reason));
+        };
+        if let Err(decision) = self.provide(&podman, container) {
+            return refused(decision);
+        }
+        let input = self.context.document();
+        let arguments = self.arguments(container);
+        let (ended, said, ran_as) = self.run(&podman, arguments, &input, self.limits.timeout);
+        let decision = match podmans_own(&ended) {
+            Some(status) => Decision::block(
+                "hook-failed",
+                format!("{SUBJECT} cannot be run: podman ends with status {status}: {said}"),
+            ),
+            None => ended.decision(SUBJECT, &said, self.limits.timeout),
+        };
+        (decision, said, Some(ran_as))
+    }
+
+    /// Sees to it that the image is there.
+    fn provide(&self, podman: &Path, container: &Container) -> Result<(), Decision> {
+        let image = container.image.as_str();
+        let words = |words: &[&str]| words.iter().map(OsString::from).collect::<Vec<_>>();
+        let exists = words(&["image", "exists", image]);
+        let (ended, ..) = self.run(podman, exists, b"", self.limits.timeout);
+        if ended.is_success() {
+            return Ok(());
+        }
+        let mut pull = words(&["pull", "--quiet"]);
+        if container.plain_http {
+            pull.push("--tls-verify=false".into());
+        }
+        if let Some(file) = &container.auth_file {
+            pull.push(format!("--authfile={}", file.display()).into());
+        }
+        pull.push(image.into());
+        let (ended, said, _) = self.run(podman, pull, b"", PULL);
+        if ended.is_success() {
+            return Ok(());
+        }
+        let why = ended.failure(&said, PULL).unwrap_or_default();
+        let reason = format!("{SUBJECT} cannot be fetched: podman pull {why}");
+        Err(Decision::defer("container-hook-unavailable", reason))
+    }
+
+    fn run(
+        &self,
+        podman: &Path,
+        arguments: Vec<OsString>,
+        input: &[u8],
+        timeout: Duration,
+    ) -> (Ended, String, RanAs) {
+        let program = Program {
+            kind: "container hook",
+            name: "podman",
+            path: podman,
+            arguments,
+            directory: self.root.directory(),
+            environment: &environment(self.root, []),
+            input,
+            sandbox: Sandbox::Delegated,
+            body: None,
+        };
+        let memory = self.limits.memory.saturating_add(OWN_MEMORY);
+        self.runner.run(&program, &Limits { timeout, memory }, self.stop)
+    }
+
+    fn arguments(&self, container: &Container) -> Vec<OsString> {
+        let mut all: Vec<OsString> = Vec::new();
+        let mut add = |word: String| all.push(word.into());
+        for word in ["run", "--rm", "--replace", "--interactive", "--pull=never", "--read-only"] {
+            add(word.to_owned());
+        }
+        add(format!("--name={NAME}"));
+        // What it prints comes to us, and is kept nowhere else.
+        add("--log-driver=none".to_owned());
+        add(format!("--network={}", if container.network { "host" } else { "none" }));
+        add("--cap-drop=all".to_owned());
+        add("--security-opt=no-new-privileges".to_owned());
+        match self.runner.runs_as() {
+            RanAs::Unit => {
+                add("--cgroups=split".to_owned());
+                add(format!("--memory={}", self.limits.memory));
+                add("--pids-limit=256".to_owned());
+            }
+            RanAs::ProcessGroup => add("--cgroups=disabled".to_owned()),
+        }
+        // It does not end with podman where there are no control groups.
+        add(format!("--timeout={}", self.limits.timeout.as_secs().saturating_add(1)));
+        for (name, value) in self.context.environment(self.root) {
+            match name {
+                "FLIPSIDE_ROOT" => add(format!("--env={name}={HOST}")),
+                name if name.starts_with("FLIPSIDE_") => add(format!("--env={name}={value}")),
+                _ => {}
+            }
+        }
+        for fact in FACTS {
+            let path = self.root.path(fact);
+            if path.exists() {
+                add(format!("--volume={}:{HOST}{fact}:ro", path.display()));
+            }
+        }
+        add(container.image.clone());
+        all
+    }
+}
+
+/// Statuses that are podman's and not the container's (podman-run(1), "Exit Status").
+fn podmans_own(ended: &Ended) -> Option<i32> {
+    match ended {
+        Ended::Itself(status) => status.code().filter(|status| (125..=127).contains(status)),
+        _ => None,
+    }
+}

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The hook that is a container image of its own: which image, who signed it, and what it says.
+
+use super::super::UpdateError;
+use super::super::signature;
+use super::Asked;
+use crate::code::Coded as _;
+use crate::policy::hooks::{Answer, Asking, Container};
+use crate::policy::{Decision, Rule};
+use crate::source::{self, Location, Options, SourceError};
+
+impl Asked<'_> {
+    /// `None` where it is not asked.
+    pub(super) fn container_hook(
+        &mut self,
+        asking: &Asking<'_>,
+    ) -> Result<Option<Answer>, UpdateError> {
+        let run = self.offer.run;
+        let Some(settings) = &run.config.policy.hooks.container else {
+            self.put(Rule::ContainerHook, "none is set", Decision::Allow);
+            return Ok(None);
+        };
+        let container = match self.find(&settings.image, settings.network)? {
+            Ok(container) => container,
+            Err(decision) => {
+                self.put(Rule::ContainerHook, &settings.image, decision);
+                return Ok(None);
+            }
+        };
+        let answer = asking.container(&settings.image, &container);
+        run.stop.check()?;
+        self.put(Rule::ContainerHook, &container.image, answer.decision.clone());
+        Ok(Some(answer))
+    }
+
+    /// From the tag to a digest that one of this host's keys has signed, where they are to.
+    fn find(&self, image: &str, network: bool) -> Result<Result<Container, Decision>, UpdateError> {
+        let Location::Registry(reference) = image.parse()? else {
+            let text = image.chars().take(200).collect();
+            let reason = "a container hook comes from a registry";
+            return Err(SourceError::ReferenceInvalid { text, reason }.into());
+        };
+        let run = self.offer.run;
+        let mut options =
+            Options::from_track(&run.config.track, run.root.clone(), run.stop.clone());
+        // They are the tracked repository's.
+        options.mirrors.clear();
+        options.all_plain_http |= run.plain_http;
+        let plain_http =
+            options.all_plain_http || options.plain_http.iter().any(|h| h == reference.host());
+        let source = source::open(&Location::Registry(reference.clone()), &options)?;
+        let digest = match source.resolve() {
+            Ok(digest) => digest,
+            Err(SourceError::Stopped(stopped)) => return Err(stopped.into()),
+            Err(error) => return Ok(Err(unavailable(image, &error))),
+        };
+        let verifier = self.offer.verifier.of_repository(&reference);
+        let verdict = signature::verify(&verifier, source.as_ref(), &[digest])?;
+        let (_, decision) = verdict.ruling(&format!("the container hook {}", digest.short()));
+        if !decision.is_allow() {
+            return Ok(Err(decision));
+        }
+        let image = format!("{}@{digest}", reference.full_repository());
+        let auth_file = options.auth_file;
+        Ok(Ok(Container { image, network, plain_http, auth_file }))
+    }
+}
+
+fn unavailable(image: &str, error: &SourceError) -> Decision {
+    let reason = format!("the container hook {image} cannot be found: {error}");
+    match error.code() {
+        "tag-not-found" | "manifest-not-found" => Decision::block("container-hook-missing", reason),
+        _ => Decision::defer("container-hook-unavailable", reason),
+    }
+}
