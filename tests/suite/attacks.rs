@@ -8,10 +8,11 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use flipside::image::Digest;
 use flipside::publish::sign::{PrivateKey, simple};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::images::ImageBuilder;
 use crate::support::keys::new_key;
+use crate::support::policy_host::{days, document, release};
 use crate::support::program_host::{ProgramHost, refusal};
 use crate::support::proxy::{Fault, Proxy};
 use crate::support::put::Repository;
@@ -172,6 +173,49 @@ const ATTACKS: &[Attack] = &[
         },
     },
     Attack {
+        name: "attack/fast-forward",
+        refused: (75, "policy-document-unsigned"),
+        said: "no valid signature",
+        perform: |stage| {
+            // Whoever believed it would take the owner's own for old ones ever after.
+            stage.put_document("stable", 0, 300, &new_key());
+        },
+    },
+    Attack {
+        name: "attack/indefinite-freeze",
+        refused: (75, "policy-document-expired"),
+        said: "has expired on 2",
+        perform: |stage| {
+            stage.put_document("stable", 48, -1, &stage.owner);
+            stage.sees_the_document();
+        },
+    },
+    Attack {
+        name: "attack/replay",
+        refused: (75, "policy-document-replayed"),
+        said: "this host has seen one issued on 2",
+        perform: |stage| {
+            stage.put_document("stable", 1, 30, &stage.owner);
+            stage.sees_the_document();
+            stage.put_document("stable", 48, 30, &stage.owner);
+        },
+    },
+    Attack {
+        name: "attack/document-of-another-tag",
+        refused: (75, "policy-document-foreign"),
+        said: "is about the tag testing, not stable",
+        perform: |stage| stage.put_document("testing", 1, 30, &stage.owner),
+    },
+    Attack {
+        name: "attack/endless-document",
+        refused: (1, "image-over-limit"),
+        said: "manifest",
+        perform: |stage| {
+            stage.put_document("stable", 1, 30, &stage.owner);
+            stage.signed.proxy.fault("manifests/stable.policy", ALWAYS, Fault::Flood(64 << 20));
+        },
+    },
+    Attack {
         name: "attack/tag-moved",
         refused: (75, "situation-changed"),
         said: "changed while the hooks were asked",
@@ -237,6 +281,27 @@ impl Stage {
         self.signed.put_simple(&digest, &[signature]);
     }
 
+    /// Puts a document beside the tag: about the tag `of`, issued so many hours ago, good for so
+    /// many days from now.
+    fn put_document(&self, of: &str, hours: i64, good_for: i64, signer: &PrivateKey) {
+        let listed = release("2", &self.signed.image.digest, json!({}));
+        let mut document = document(hours, &[listed]);
+        document["expires"] = json!(days(good_for));
+        let digest = self.repository().document("stable.policy", &document, Some(of));
+        let signature = simple(signer, &digest, &self.signed.identity());
+        self.signed.put_simple(&digest, &[signature]);
+        self.signed.sign(&self.owner);
+    }
+
+    /// A run that remembers it, and goes no further.
+    fn sees_the_document(&self) {
+        self.hook("exit 75");
+        let output = self.signed.host.program(["update"]);
+        assert_eq!(output.status.code(), Some(75), "{output:?}");
+        self.hook("exit 0");
+        assert!(self.signed.host.file("var/lib/flipside/policy").exists());
+    }
+
     fn hook(&self, script: &str) {
         let name = "etc/flipside/hooks/pre-upgrade.d/50-hook";
         self.signed.host.write(name, format!("#!/bin/sh\n{script}\n"));
@@ -285,6 +350,15 @@ fn without_an_attack_the_same_host_updates() {
     stage.signed.sign(&stage.owner);
     stage.signed.host.updates();
     assert_eq!(stage.signed.host.boot(), "booted slot B: 2 (promoted)");
+}
+
+#[test]
+fn what_a_fast_forward_showed_is_not_remembered() {
+    let stage = Stage::new("attack/after-fast-forward");
+    stage.put_document("stable", 0, 300, &new_key());
+    stage.signed.host.refuses(75, "policy-document-unsigned");
+    stage.put_document("stable", 1, 30, &stage.owner);
+    stage.signed.host.updates();
 }
 
 #[test]

@@ -4,10 +4,9 @@
 //! that are written past flipside.
 
 use flipside::image::Digest;
-use flipside::policy::document::{MEDIA_TYPE, TAG_ANNOTATION};
 use flipside::publish::sign::{PrivateKey, simple};
 use flipside::source::Signature;
-use flipside::source::signatures::{EMPTY_TYPE, SIGNATURE_ANNOTATION};
+use flipside::source::signatures::SIGNATURE_ANNOTATION;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
@@ -15,7 +14,7 @@ use super::images::ImageBuilder;
 use super::keys::install;
 use super::program_host::ProgramHost;
 use super::proxy::Proxy;
-use super::put::{Repository, oci_manifest};
+use super::put::Repository;
 use super::registry_host::RegistryHost;
 
 /// Runs version 1 from slot A; the tag has 1 as well.
@@ -87,14 +86,7 @@ impl PolicyHost {
 
     /// Puts a document at the tag `name`, saying that it is about the tag `of`.
     pub fn put_as(&self, name: &str, document: &Value, of: Option<&str>) -> Digest {
-        let repository = self.repository();
-        let layer = repository.blob(MEDIA_TYPE, &serde_json::to_vec(document).unwrap());
-        let mut manifest = oci_manifest(repository.blob(EMPTY_TYPE, b"{}"), vec![layer]);
-        manifest["artifactType"] = json!(MEDIA_TYPE);
-        if let Some(of) = of {
-            manifest["annotations"] = json!({TAG_ANNOTATION: of});
-        }
-        repository.manifest(Some(name), &manifest).digest
+        self.repository().document(name, document, of)
     }
 
     /// Puts a public key among the host's.

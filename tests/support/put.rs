@@ -4,6 +4,7 @@
 //! "Push").
 
 use flipside::image::{Descriptor, Digest};
+use flipside::policy::document::{MEDIA_TYPE, TAG_ANNOTATION};
 use flipside::source::signatures::{
     BUNDLE_TYPE, EMPTY_TYPE, SIGNATURE_ANNOTATION, SIMPLE_TYPE, referrers_tag, signature_tag,
 };
@@ -92,6 +93,17 @@ impl Repository {
             "manifests": entries,
         });
         self.manifest(Some(&referrers_tag(subject)), &index);
+    }
+
+    /// Puts a policy document at the tag `name`, saying that it is about the tag `of`.
+    pub fn document(&self, name: &str, document: &Value, of: Option<&str>) -> Digest {
+        let layer = self.blob(MEDIA_TYPE, &serde_json::to_vec(document).unwrap());
+        let mut manifest = oci_manifest(self.blob(EMPTY_TYPE, b"{}"), vec![layer]);
+        manifest["artifactType"] = json!(MEDIA_TYPE);
+        if let Some(of) = of {
+            manifest["annotations"] = json!({TAG_ANNOTATION: of});
+        }
+        self.manifest(Some(name), &manifest).digest
     }
 }
 
