@@ -230,6 +230,36 @@ const ATTACKS: &[Attack] = &[
         },
     },
     Attack {
+        name: "attack/hook-image-missing",
+        refused: (1, "container-hook-missing"),
+        said: "hooks/nobody",
+        perform: |stage| {
+            stage.signed.sign(&stage.owner);
+            let image = stage.signed.registry.image("hooks/nobody:1");
+            stage.signed.set(&format!("[policy.hooks.container]\nimage = {image:?}"));
+            stage.signed.host.write("usr/bin/podman", "#!/bin/sh\n");
+            let podman = stage.signed.host.file("usr/bin/podman");
+            std::fs::set_permissions(podman, std::fs::Permissions::from_mode(0o755)).unwrap();
+        },
+    },
+    Attack {
+        name: "attack/hook-image-unsigned",
+        refused: (1, "signature-missing"),
+        said: "hook",
+        perform: |stage| {
+            stage.signed.sign(&stage.owner);
+            let image = "attack/hook-image-unsigned/hook:1";
+            let layout = stage.signed.host.0.directory.path().join("hook");
+            ImageBuilder::new("9").write(&layout);
+            stage.signed.registry.push(&layout, image);
+            let image = stage.signed.registry.image(image);
+            stage.signed.set(&format!("[policy.hooks.container]\nimage = {image:?}"));
+            stage.signed.host.write("usr/bin/podman", "#!/bin/sh\n");
+            let podman = stage.signed.host.file("usr/bin/podman");
+            std::fs::set_permissions(podman, std::fs::Permissions::from_mode(0o755)).unwrap();
+        },
+    },
+    Attack {
         name: "attack/hook-never-ends",
         refused: (75, "hook-timeout"),
         said: "50-hook",
