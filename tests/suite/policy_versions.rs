@@ -2,7 +2,10 @@
 
 //! The version floor: no downgrade, nothing below `policy.min_version`.
 
+use serde_json::json;
+
 use crate::support::images::ImageBuilder;
+use crate::support::policy_host::{PolicyHost, document, release};
 use crate::support::registry_host::RegistryHost;
 
 #[test]
@@ -55,4 +58,19 @@ fn what_fell_back_or_was_rolled_back_from_raises_no_floor() {
     assert_eq!(host.host.0.boot(), "B 2 promoted");
     host.publish(&ImageBuilder::new("2.5"));
     assert!(host.says(&["update"]).starts_with("2.5 is installed in slot A"));
+}
+
+#[test]
+fn what_runs_raises_no_floor_once_it_was_withdrawn() {
+    let host = PolicyHost::new();
+    host.at.arrives_at("3");
+    let three = host.publish("3");
+    let two = host.publish("2");
+    let with =
+        |hours, more| document(hours, &[release("2", &two, json!({})), release("3", &three, more)]);
+    host.put(&with(2, json!({})));
+    host.refuses(1, "version-too-old");
+    host.put(&with(1, json!({"withdrawn": {"reason": "eats data"}})));
+    assert!(host.at.says(&["update"]).starts_with("2 is installed in slot A"));
+    assert_eq!(host.host().0.boot(), "A 2 promoted");
 }

@@ -71,6 +71,15 @@ impl Asked<'_> {
         false
     }
 
+    /// Whether what runs was withdrawn: then it raises no floor for versions.
+    pub(super) fn has_withdrawn_what_runs(&self) -> bool {
+        let Some(document) = &self.document else { return false };
+        let running = running(self.offer.situation);
+        let by_digest = running.digests.iter().find_map(|digest| document.release(digest));
+        let release = by_digest.or_else(|| document.version(&running.version));
+        release.and_then(withdrawn).is_some()
+    }
+
     /// What the publisher has against this host's being where it is.
     pub(super) fn publishers_refusal(&self) -> Option<Refusal> {
         let rulings = PUBLISHERS.iter().filter_map(|rule| self.explanation.of(*rule));

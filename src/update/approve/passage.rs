@@ -198,17 +198,13 @@ impl Asked<'_> {
     }
 
     /// What the other slot holds is no part of it: a version that fell back, or that a rollback
-    /// left, raises no floor.
+    /// left, raises no floor. Nor does what runs, where its publisher has withdrawn it.
     fn version(&mut self, new: &str) {
         let config = &self.offer.run.config;
+        let record = self.offer.situation.running_slot().record.as_ref();
+        let counts = !self.has_withdrawn_what_runs();
         let floor = Floor {
-            running: self
-                .offer
-                .situation
-                .running_slot()
-                .record
-                .as_ref()
-                .map(|r| r.version.as_str()),
+            running: record.map(|record| record.version.as_str()).filter(|_| counts),
             minimum: config.policy.min_version.as_deref(),
             allow_downgrade: config.update.allow_downgrade,
         };
