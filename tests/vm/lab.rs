@@ -140,7 +140,9 @@ impl Bench<'_> {
             let _ = fs::remove_dir_all(&self.directory);
         } else if let Ok(files) = fs::read_dir(&self.directory) {
             for file in files.flatten() {
-                if file.path().extension().is_none_or(|extension| extension != "log") {
+                let is_kept =
+                    |extension: &std::ffi::OsStr| extension == "log" || extension == "kept";
+                if !file.path().extension().is_some_and(is_kept) {
                     let path = file.path();
                     let _ = if path.is_dir() {
                         fs::remove_dir_all(path)

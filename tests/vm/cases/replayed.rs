@@ -181,6 +181,9 @@ impl Recording {
         for cut in &states {
             disks.build(cut, &mut disk);
             judge.judge(&disk, scratch.path()).with_context(|| {
+                // What has to be looked at, before fsck and after it.
+                let _ = fs::write(bench.directory.join("cut.kept"), &disk);
+                let _ = fs::copy(scratch.path(), bench.directory.join("repaired.kept"));
                 format!(
                     "{}, {} of {} entries, {:?}",
                     self.name,
