@@ -179,7 +179,7 @@ impl Durable {
     /// Any of the device's. After one, nothing about the file's bytes is known.
     pub fn sync(&self, file: &DurableFile) -> io::Result<()> {
         self.announce(&Step::Sync(&file.path))?;
-        file.file.sync_all()
+        sync_whole(&file.file)
     }
 
     /// Makes the names in `directory` durable.
@@ -188,7 +188,7 @@ impl Durable {
     /// Any of the file system's or the device's.
     pub fn sync_directory(&self, directory: &Path) -> io::Result<()> {
         self.announce(&Step::SyncDirectory(directory))?;
-        File::open(directory)?.sync_all()
+        sync_whole(&File::open(directory)?)
     }
 
     /// Removes the name `path`; durable only after [`Durable::sync_directory`].
@@ -308,6 +308,20 @@ fn restore_flags(path: &Path, flags: IFlags) {
     {
         tracing::debug!("cannot make {} immutable again: {error}", path.display());
     }
+}
+
+/// FAT, as statfs(2) names it (`MSDOS_SUPER_MAGIC`).
+const FAT: u32 = 0x4d44;
+
+/// fsync, and on FAT what it leaves out: where the kernel wrote an inode back on its own before,
+/// its directory entry waits in a sector that belongs to no file's fsync, with the file's size and first
+/// cluster (Linux, `__fat_write_inode` and `fat_file_fsync`).
+fn sync_whole(file: &File) -> io::Result<()> {
+    let kind = rustix::fs::fstatfs(file).ok().and_then(|fs| u32::try_from(fs.f_type).ok());
+    if kind == Some(FAT) {
+        rustix::fs::syncfs(file)?;
+    }
+    file.sync_all()
 }
 
 #[cfg(test)]
