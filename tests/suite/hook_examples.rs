@@ -136,9 +136,11 @@ fn free_space_looks_at_the_file_system_of_each_directory() {
     new().settings("ROOM='/var 1'").says(0, "");
     new().settings("ROOM='/var 1\n/srv 1\n/var/lib/app 1'").says(0, "");
     let example = new().settings("ROOM='/srv 1\n/var 999999999'");
-    let said = example.last_line_with(75);
-    assert!(said.starts_with("/var has "), "{said}");
-    assert!(said.ends_with(" MiB free, 999999999 MiB are needed"), "{said}");
+    // Others write there meanwhile.
+    for said in example.last_lines_with(75) {
+        assert!(said.starts_with("/var has "), "{said}");
+        assert!(said.ends_with(" MiB free, 999999999 MiB are needed"), "{said}");
+    }
     assert!(
         new().settings("ROOM=/var").last_line_with(1).ends_with("no number of MiB behind /var")
     );
