@@ -40,9 +40,11 @@ pub fn systemd_boot(bench: &Bench<'_>) -> Result<()> {
 pub fn without_a_flush(bench: &Bench<'_>) -> Result<()> {
     let (mut machine, judge) = ready(bench, "uefi")?;
     let file = format!("/efi/EFI/flipside/boot-{}.efi", other(judge.running));
-    // The first fsync of the boot file, which is to make all but its first sector durable.
+    // The first flush of the boot file, which is to make all but its first sector durable: of its
+    // file system, and of itself.
     let update = format!(
-        "strace -f -qq -o /run/strace -P {file} -e trace=fsync -e inject=fsync:retval=0:when=1 \
+        "strace -f -qq -o /run/strace -P {file} -e trace=fsync,syncfs \
+         -e inject=fsync,syncfs:retval=0:when=1 \
          flipside update && grep -q INJECTED /run/strace"
     );
     let recording =
