@@ -193,7 +193,8 @@ impl Drop for Unit<'_> {
 fn ended(result: &str, code: i32, status: i32) -> Ended {
     match (result, code) {
         ("oom-kill", _) => Ended::OutOfMemory,
-        ("timeout", _) => Ended::TimedOut,
+        // Whoever ended by himself has answered: what was too slow to go is what he left behind.
+        ("timeout", code) if code != EXITED => Ended::TimedOut,
         (_, 0) => Ended::NotRun(format!("systemd did not start it ({result})")),
         (_, EXITED) if SYSTEMDS_OWN.contains(&status) => Ended::NotRun(format!(
             "systemd gave up on it with status {status} (systemd.exec(5), \"Process Exit Codes\")"
@@ -258,6 +259,10 @@ mod tests {
             ("core-dump", 3, 11, Ended::Itself(ExitStatus::from_raw(11))),
             ("oom-kill", 2, 9, Ended::OutOfMemory),
             ("timeout", 2, 15, Ended::TimedOut),
+            ("timeout", 0, 0, Ended::TimedOut),
+            // It left something behind that would not end.
+            ("timeout", 1, 0, exit(0)),
+            ("timeout", 1, 75, exit(75)),
             // A unit of which nothing is known any more looks like a success.
             ("success", 0, 0, Ended::NotRun("systemd did not start it (success)".to_owned())),
             ("resources", 0, 0, Ended::NotRun("systemd did not start it (resources)".to_owned())),
