@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::Digest;
+use super::{Digest, ImageError};
 
 /// How a layer's bytes are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +59,18 @@ pub struct Platform {
 }
 
 impl Descriptor {
+    /// Before anything is fetched or allocated: `object`, which this points to, may have so many
+    /// bytes.
+    ///
+    /// # Errors
+    /// [`ImageError::TooLarge`].
+    pub fn check_size(&self, object: &'static str, limit: u64) -> Result<(), ImageError> {
+        match self.size {
+            size if size > limit => Err(ImageError::TooLarge { object, size, limit }),
+            _ => Ok(()),
+        }
+    }
+
     /// How a layer of this media type is stored; `None` for any other type.
     pub fn compression(&self) -> Option<Compression> {
         [Compression::None, Compression::Zstd]

@@ -226,9 +226,7 @@ impl<F: Files + fmt::Display> Source for F {
         blob: &Descriptor,
         limit: u64,
     ) -> Result<Vec<u8>, SourceError> {
-        if blob.size > limit {
-            return Err(ImageError::TooLarge { object, size: blob.size, limit }.into());
-        }
+        blob.check_size(object, limit)?;
         let bytes = find_sized(self, blob)?.read_all(object, limit)?;
         blob.digest.check(object, &bytes)?;
         Ok(bytes)

@@ -184,9 +184,7 @@ impl Source for Registry {
         blob: &Descriptor,
         limit: u64,
     ) -> Result<Vec<u8>, SourceError> {
-        if blob.size > limit {
-            return Err(ImageError::TooLarge { object, size: blob.size, limit }.into());
-        }
+        blob.check_size(object, limit)?;
         self.hosts.run(
             self.hosts.anywhere(async |endpoint, timing| {
                 self.blob_at(endpoint, timing, object, blob).await

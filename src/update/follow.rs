@@ -80,28 +80,17 @@ pub fn check(
     initiative: Initiative,
     depth: Depth,
 ) -> Result<Option<Check>, UpdateError> {
-    let Some(Look { situation, source, named, verifier, product }) = look(run)? else {
-        return Ok(None);
-    };
-    let tag = named.digest;
-    let offer = Offer {
-        run,
-        initiative,
-        situation: &situation,
-        source: source.as_ref(),
-        tag,
-        graph: &named.rulings,
-        verifier: &verifier,
-        product: product.as_deref(),
-        is_only_asked: false,
-    };
+    let Some(look) = look(run)? else { return Ok(None) };
+    let offer = look.offer(run, initiative);
     let Approval { explanation, course, stop, goal, .. } = approve(&offer, depth)?;
     let version = match (&stop.image, &course) {
         (Some(image), _) => Some(image.version().to_owned()),
-        (None, Course::Waiting | Course::Arm) => Some(situation.target_slot().version().to_owned()),
+        (None, Course::Waiting | Course::Arm) => {
+            Some(look.situation.target_slot().version().to_owned())
+        }
         _ => None,
     };
-    Ok(Some(Check { tag, course, version, goal, explanation }))
+    Ok(Some(Check { tag: look.named.digest, course, version, goal, explanation }))
 }
 
 /// What the tag points to, and this host as it is.
@@ -111,6 +100,23 @@ struct Look {
     named: Goal,
     verifier: Verifier,
     product: Option<String>,
+}
+
+impl Look {
+    /// What is on offer, and to whom.
+    fn offer<'a>(&'a self, run: &'a Run, initiative: Initiative) -> Offer<'a> {
+        Offer {
+            run,
+            initiative,
+            situation: &self.situation,
+            source: self.source.as_ref(),
+            tag: self.named.digest,
+            graph: &self.named.rulings,
+            verifier: &self.verifier,
+            product: self.product.as_deref(),
+            is_only_asked: false,
+        }
+    }
 }
 
 /// `None` where there is nothing to follow or no slot.
@@ -144,26 +150,13 @@ pub struct HooksPlanned {
 /// # Errors
 /// As [`ask_hooks_about_offer`].
 pub fn plan_hooks(run: &Run, initiative: Initiative) -> Result<Option<HooksPlanned>, UpdateError> {
-    let Some(Look { situation, source, named, verifier, product }) = look(run)? else {
-        return Ok(None);
-    };
-    let tag = named.digest;
-    let offer = Offer {
-        run,
-        initiative,
-        situation: &situation,
-        source: source.as_ref(),
-        tag,
-        graph: &named.rulings,
-        verifier: &verifier,
-        product: product.as_deref(),
-        is_only_asked: true,
-    };
+    let Some(look) = look(run)? else { return Ok(None) };
+    let offer = Offer { is_only_asked: true, ..look.offer(run, initiative) };
     let Approval { course, stop, .. } = approve(&offer, Depth::Check)?;
     match course {
         Course::Refuse(refusal) => Err(refusal.into()),
         Course::Install | Course::Arm => {
-            let context = hook_context(run, initiative, &situation, stop.image.as_ref());
+            let context = hook_context(run, initiative, &look.situation, stop.image.as_ref());
             let asking = Asking::new(&run.root, &run.config.policy.hooks, &context, &run.stop);
             let brings_one = stop.image.is_some_and(|image| image.layer(HOOK_PAYLOAD).is_some());
             let mut hooks: Vec<_> =
@@ -195,25 +188,12 @@ pub fn ask_hooks_about_offer(
     run: &Run,
     initiative: Initiative,
 ) -> Result<Option<HooksAsked>, UpdateError> {
-    let Some(Look { situation, source, named, verifier, product }) = look(run)? else {
-        return Ok(None);
-    };
-    let tag = named.digest;
-    let offer = Offer {
-        run,
-        initiative,
-        situation: &situation,
-        source: source.as_ref(),
-        tag,
-        graph: &named.rulings,
-        verifier: &verifier,
-        product: product.as_deref(),
-        is_only_asked: true,
-    };
+    let Some(look) = look(run)? else { return Ok(None) };
+    let offer = Offer { is_only_asked: true, ..look.offer(run, initiative) };
     let Approval { course, stop, answers, .. } = approve(&offer, Depth::Update)?;
     match (answers, course) {
         (Some(answers), _) => {
-            let new = hook_context(run, initiative, &situation, stop.image.as_ref()).new;
+            let new = hook_context(run, initiative, &look.situation, stop.image.as_ref()).new;
             Ok(Some(HooksAsked { new, answers }))
         }
         (None, Course::Refuse(refusal)) => Err(refusal.into()),

@@ -12,7 +12,7 @@ use super::super::signatures::{
     may_hold_bundle, payloads, referrers_tag, signature_tag, unreadable,
 };
 use super::{Files, SourceError, find_sized};
-use crate::image::{Descriptor, Digest, ImageError, Index, MANIFEST_LIMIT};
+use crate::image::{Descriptor, Digest, Index, MANIFEST_LIMIT};
 
 /// What `cosign save` says of an entry with signatures.
 const KIND_SIGNATURES: &str = "dev.cosignproject.cosign/sigs";
@@ -123,9 +123,7 @@ fn read(
     blob: &Descriptor,
     limit: u64,
 ) -> Result<Vec<u8>, SourceError> {
-    if blob.size > limit {
-        return Err(ImageError::TooLarge { object, size: blob.size, limit }.into());
-    }
+    blob.check_size(object, limit)?;
     let bytes = find_sized(files, blob)?.read_all(object, limit)?;
     blob.digest.check(object, &bytes)?;
     Ok(bytes)

@@ -18,7 +18,7 @@ use super::super::signatures::{
 };
 use super::super::{Source as _, SourceError, body};
 use super::Registry;
-use crate::image::{Descriptor, Digest, INDEX_TYPE, ImageError, Index, MANIFEST_LIMIT};
+use crate::image::{Descriptor, Digest, INDEX_TYPE, Index, MANIFEST_LIMIT};
 
 /// The most pages of referrers that are asked for.
 const PAGES: usize = 16;
@@ -109,9 +109,7 @@ impl Host<'_> {
 
     async fn bundles_in(&self, entry: &Descriptor) -> Result<Vec<Signature>, SourceError> {
         let (object, limit) = ("manifest of a bundle", BUNDLE_MANIFEST_LIMIT);
-        if entry.size > limit {
-            return Err(ImageError::TooLarge { object, size: entry.size, limit }.into());
-        }
+        entry.check_size(object, limit)?;
         let manifest = self
             .registry
             .hosts
@@ -218,9 +216,7 @@ impl Host<'_> {
         blob: &Descriptor,
         limit: u64,
     ) -> Result<Vec<u8>, SourceError> {
-        if blob.size > limit {
-            return Err(ImageError::TooLarge { object, size: blob.size, limit }.into());
-        }
+        blob.check_size(object, limit)?;
         self.registry.blob_at(self.endpoint, self.timing, object, blob).await
     }
 
