@@ -36,7 +36,7 @@ impl Stage {
         flipside::publish::push::push(&host.track, Some("stable"), &reference, &options).unwrap();
         let proxy = Proxy::start(registry.address());
         let stage = Self { host, proxy, image, _registry: registry };
-        stage.follow(&name, "100KiB");
+        stage.follow(&name, "60KiB");
         stage
     }
 
