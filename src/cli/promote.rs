@@ -28,6 +28,7 @@ pub fn run(_: Args, global: &Global) -> super::Result {
     let promotion = result?;
     if let Promotion::Promoted(slot) = promotion {
         update::tell_promoted(&run, slot);
+        update::go_on(&run, slot);
     }
     let (name, slot, text) = describe(&promotion);
     if global.json {

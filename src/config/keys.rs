@@ -96,6 +96,7 @@ pub(super) const KEYS: &[(&str, Kind)] = &[
     ("policy.min_version", Kind::Line),
     ("policy.document", Kind::Choice(&["auto", "require", "off"])),
     ("policy.wariness", Kind::Share),
+    ("policy.clock", Kind::Choice(&["synchronized", "trusted"])),
     ("policy.hooks.timeout", Kind::Duration),
     ("policy.hooks.memory", Kind::Size),
     ("policy.hooks.container.image", Kind::Word),

@@ -116,6 +116,7 @@ impl Merged {
                     Some(Value::Share(wariness)) => Some(*wariness),
                     _ => None,
                 },
+                clock_is_trusted: self.text("policy.clock").as_deref() == Some("trusted"),
                 hooks: Hooks {
                     timeout: self.duration("policy.hooks.timeout", Hooks::default().timeout),
                     memory: self.size("policy.hooks.memory").unwrap_or(Hooks::default().memory),

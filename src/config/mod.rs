@@ -207,6 +207,8 @@ pub struct Policy {
     pub document: DocumentMode,
     /// `policy.wariness`: this host's place in every rollout; `None` is another one for each.
     pub wariness: Option<Wariness>,
+    /// `policy.clock`: whether dates count where nobody has set the clock since the boot.
+    pub clock_is_trusted: bool,
     /// `[policy.hooks]`.
     pub hooks: Hooks,
     /// `[policy.signature]`.

@@ -26,6 +26,9 @@ pub struct Record {
     /// When the image stops being cared for, as its annotation says it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end_of_life: Option<String>,
+    /// The version that this one is a step to, where it was installed as one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub towards: Option<String>,
 }
 
 impl Record {

@@ -10,7 +10,6 @@ use jiff::Timestamp;
 use super::spread::Share;
 use super::{Bus, RebootError, Timer, zone_of};
 use crate::config::{Automatic, Update};
-use crate::host::Clock;
 use crate::update::Run;
 use crate::window::Windows;
 
@@ -27,7 +26,7 @@ pub fn schedule(run: &Run) -> Result<Option<Timestamp>, RebootError> {
     if settings.windows.is_empty() {
         return Ok(None);
     }
-    let Some(now) = Clock::of(&run.root).now() else { return Ok(None) };
+    let Some(now) = run.clock().now() else { return Ok(None) };
     let zone = zone_of(&run.root);
     let windows = Windows { windows: &settings.windows, host: &zone };
     let Some(time) = next(settings, windows, Share::of(&run.root), now) else { return Ok(None) };

@@ -9,7 +9,7 @@ use super::situation::Situation;
 use super::status::{note_check, note_rulings};
 use super::{Run, UpdateError};
 use crate::code::Severity;
-use crate::host::{Clock, Slot};
+use crate::host::Slot;
 use crate::image::{Digest, Image};
 use crate::policy::document::Document;
 use crate::policy::hooks::{Answer, Context, System};
@@ -199,7 +199,7 @@ fn ask_of_the_time(run: &Run, initiative: Initiative) -> [(Rule, (String, Decisi
     // Asked where it matters: it may take a service to tell.
     let has_dates = settings.hold.as_ref().is_some_and(|hold| hold.until.is_some());
     let asks = initiative == Initiative::Automatic && (has_dates || !settings.windows.is_empty());
-    let clock = Clock::of(&run.root);
+    let clock = run.clock();
     let now = if asks { clock.now() } else { Some(clock.shows()) };
     let windows = Windows { windows: &settings.windows, host: &zone };
     [

@@ -280,7 +280,8 @@ pub fn update(run: &Run, initiative: Initiative) -> Result<Outcome, UpdateError>
     let still_stands = || still_stands(&offer, &stop.named);
     match (course, &stop.image) {
         (Course::Install, Some(image)) => {
-            if let Some(goal) = goal.filter(|goal| goal != image.version()) {
+            let towards = goal.filter(|goal| goal != image.version());
+            if let Some(goal) = &towards {
                 tracing::info!("{} comes first, on the way to {goal}", image.version());
             }
             let job = Job {
@@ -291,6 +292,7 @@ pub fn update(run: &Run, initiative: Initiative) -> Result<Outcome, UpdateError>
                 image,
                 tag: stop.named,
                 signed_by: signed.map(|signed| signed.key),
+                towards,
                 still_stands: &still_stands,
             };
             transaction::install(&job)?;

@@ -19,7 +19,7 @@
 use std::sync::Arc;
 
 use crate::config::Config;
-use crate::host::Root;
+use crate::host::{Clock, Root};
 use crate::host::durable::Durable;
 use crate::report::Follow;
 use crate::report::progress::Progress;
@@ -69,7 +69,7 @@ pub use promote::{Promotion, promote};
 pub use release::{release, release_all};
 pub use rollback::{Rollback, rollback};
 pub use status::{finish, finish_check, last_status, note_settings, status};
-pub use told::tell_promoted;
+pub use told::{go_on, tell_promoted};
 pub use verify::{Verdict, verify};
 
 /// What every run of a command has: settings, the way to the disk, whom to tell, when to stop.
@@ -101,6 +101,11 @@ impl Run {
         })?;
         let location = image.parse()?;
         Ok(source::open(&location, &self.source_options())?)
+    }
+
+    /// This host's clock, as far as its settings trust it.
+    pub fn clock(&self) -> Clock<'_> {
+        Clock::of(&self.root).trusted(self.config.policy.clock_is_trusted)
     }
 
     /// How sources are reached.

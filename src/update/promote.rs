@@ -182,6 +182,7 @@ fn record_by_os_release(machine: &Machine, running: Slot) -> Result<Record, Upda
         repository: None,
         signed_by: None,
         end_of_life: None,
+        towards: None,
     };
     machine.esp.write_record(running, &record)?;
     Ok(record)

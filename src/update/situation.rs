@@ -282,6 +282,7 @@ pub(super) mod example {
             repository: None,
             signed_by: None,
             end_of_life: None,
+            towards: None,
         };
         let (version, boot_file) = match is {
             Is::Empty => (None, BootFileState::Absent),

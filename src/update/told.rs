@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! Whom a promote is told to: this host's own programs.
+//! Whom a promote is told to: this host's own programs, and the timer's run, where the way goes on.
 
+use super::machine::Machine;
 use super::{Run, status};
 use crate::host::Slot;
 use crate::policy::hooks::{self, Promoted, System};
@@ -24,4 +25,26 @@ pub fn tell_promoted(run: &Run, slot: Slot) {
         other: system(slot.other()),
     };
     hooks::tell(&run.root, &run.config.policy.hooks, &promoted, &run.stop);
+}
+
+/// What `flipside-update.path` waits for.
+const NEXT_STEP: &str = "/run/flipside/next-step";
+
+/// Lets the timer's run be made at once where what was promoted in `slot` is a step to something
+/// else: the next run of the timer may be a day away, and so the goal as many days as there are steps.
+pub fn go_on(run: &Run, slot: Slot) {
+    let is_step = Machine::open(run).is_ok_and(|machine| {
+        let situation = machine.and_then(|machine| machine.situation().ok());
+        let record = situation.and_then(|s| s.slot(slot).record.clone());
+        record.is_some_and(|record| record.towards.is_some())
+    });
+    // What comes after a step of a graph only its server knows.
+    if !is_step && run.config.track.graph.is_none() {
+        return;
+    }
+    let path = run.root.path(NEXT_STEP);
+    let written = path.parent().map_or(Ok(()), std::fs::create_dir_all);
+    if let Err(error) = written.and_then(|()| std::fs::write(&path, "")) {
+        tracing::warn!("the way goes on with the timer's next run: {}: {error}", path.display());
+    }
 }

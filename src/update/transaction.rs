@@ -38,6 +38,8 @@ pub struct Job<'a> {
     pub tag: Digest,
     /// The key that it was signed with, where that was asked.
     pub signed_by: Option<String>,
+    /// The version that it is a step to, where it is not the goal itself.
+    pub towards: Option<String>,
     /// Asked when all is written, which may take hours: whether it is still to boot.
     pub still_stands: &'a dyn Fn() -> Result<(), UpdateError>,
 }
@@ -307,6 +309,7 @@ impl Job<'_> {
             repository: Some(self.source.repository()),
             signed_by: self.signed_by.clone(),
             end_of_life: self.image.manifest.annotations.get(END_OF_LIFE).cloned(),
+            towards: self.towards.clone(),
         }
     }
 

@@ -24,6 +24,7 @@ fn record(version: &str) -> Record {
         repository: Some("registry.example.com/acme/edge".to_owned()),
         signed_by: None,
         end_of_life: None,
+        towards: None,
     }
 }
 

@@ -17,7 +17,8 @@ const PODMAN: &str = r#"#!/bin/sh
 place=${0%/*}
 printf '%s\n' "$*" >> "$place/asked"
 case $1 in
-image) exec sh "$place/exists" ;;
+image) [ "$2" = rm ] || exec sh "$place/exists" ;;
+images) echo sha256:beef ;;
 pull) exec sh "$place/pull" ;;
 run) cat > "$place/stdin"; exec sh "$place/run" ;;
 esac
@@ -135,7 +136,13 @@ fn what_is_not_there_is_fetched_and_what_cannot_be_fetched_defers() {
     let container = Container::new("");
     container.answer("exists", "exit 1");
     assert_eq!(container.ask()["decision"], "allow");
-    assert!(container.asked().contains("\npull --quiet "), "{}", container.asked());
+    let asked = container.asked();
+    let lines: Vec<&str> = asked.lines().collect();
+    // What the tag named before does not stay.
+    let repository = container.image.rsplit_once(':').unwrap().0;
+    let find = format!("images --quiet --no-trunc --filter=reference={repository}");
+    assert_eq!(lines[1..3], [find.as_str(), "image rm sha256:beef"]);
+    assert!(lines[3].starts_with("pull --quiet "), "{asked}");
     container.answer("pull", "echo the disk is full >&2; exit 125");
     let said = container.ask();
     assert_eq!(said["code"], "container-hook-unavailable", "{said}");

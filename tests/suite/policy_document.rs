@@ -149,6 +149,14 @@ fn without_a_clock_nothing_is_believed() {
 }
 
 #[test]
+fn a_clock_that_is_trusted_needs_nobody_to_set_it() {
+    let (host, _) = offered(1);
+    std::fs::remove_file(host.host().file("run/systemd/timesync/synchronized")).unwrap();
+    host.host().set("policy.clock = \"trusted\"\n");
+    installs(&host);
+}
+
+#[test]
 fn the_document_of_another_tag_is_not_of_this_one() {
     let (host, listed) = offered(1);
     host.put_as("stable.policy", &listed, Some("testing"));

@@ -87,12 +87,12 @@ impl Podman<'_> {
     /// Sees to it that the image is there.
     fn provide(&self, podman: &Path, container: &Container) -> Result<(), Decision> {
         let image = container.image.as_str();
-        let words = |words: &[&str]| words.iter().map(OsString::from).collect::<Vec<_>>();
         let exists = words(&["image", "exists", image]);
         let (ended, ..) = self.run(podman, exists, b"", self.limits.timeout);
         if ended.is_success() {
             return Ok(());
         }
+        self.remove_former(podman, image);
         let mut pull = words(&["pull", "--quiet"]);
         if container.plain_http {
             pull.push("--tls-verify=false".into());
@@ -108,6 +108,18 @@ impl Podman<'_> {
         let why = ended.failure(&said, PULL).unwrap_or_default();
         let reason = format!("{SUBJECT} cannot be fetched: podman pull {why}");
         Err(Decision::defer("container-hook-unavailable", reason))
+    }
+
+    /// What the tag named before would be kept for ever. Each pull adds one, so one has to go; what a
+    /// container runs, podman keeps.
+    fn remove_former(&self, podman: &Path, image: &str) {
+        let Some((repository, _)) = image.split_once('@') else { return };
+        let filter = format!("--filter=reference={repository}");
+        let find = words(&["images", "--quiet", "--no-trunc", &filter]);
+        let (ended, former, _) = self.run(podman, find, b"", self.limits.timeout);
+        if ended.is_success() && !former.is_empty() {
+            self.run(podman, words(&["image", "rm", &former]), b"", self.limits.timeout);
+        }
     }
 
     fn run(
@@ -170,6 +182,10 @@ impl Podman<'_> {
         add(container.image.clone());
         all
     }
+}
+
+fn words(words: &[&str]) -> Vec<OsString> {
+    words.iter().map(OsString::from).collect()
 }
 
 /// Statuses that are podman's and not the container's (podman-run(1), "Exit Status").

@@ -57,6 +57,7 @@ fn record(opened: &Opened, plan: &Plan) -> Result<Vec<u8>, DiskBuildError> {
         repository: plan.repository.clone(),
         signed_by: None,
         end_of_life: opened.image.manifest.annotations.get(END_OF_LIFE).cloned(),
+        towards: None,
     };
     let json = |source| ImageError::Json { object: "record", source };
     let mut bytes = serde_json::to_vec_pretty(&record).map_err(json)?;

@@ -8,7 +8,6 @@ use super::super::policy_document::consult;
 use super::super::situation::{Situation, SlotFacts};
 use super::super::{Run, UpdateError};
 use super::{Asked, Depth, Offer};
-use crate::host::Clock;
 use crate::host::machine_id::MachineId;
 use crate::image::Digest;
 use crate::policy::document::{Document, Release};
@@ -30,7 +29,7 @@ impl Asked<'_> {
     /// The source's: nobody knows whether there is a document.
     pub(super) fn document(&mut self) -> Result<Digest, UpdateError> {
         let Offer { run, source, verifier, situation, tag, .. } = self.offer;
-        let now = Clock::of(&run.root).now();
+        let now = run.clock().now();
         let consulted = consult(run, *source, verifier, now)?;
         // A check writes nothing, and so remembers nothing.
         if self.depth == Depth::Update && !self.offer.is_only_asked {
@@ -94,7 +93,7 @@ impl Asked<'_> {
 /// `release-withdrawn`, and a wish to stop.
 pub(in super::super) fn still_stands(offer: &Offer<'_>, named: &Digest) -> Result<(), UpdateError> {
     let Offer { run, source, verifier, .. } = offer;
-    let consulted = match consult(run, *source, verifier, Clock::of(&run.root).now()) {
+    let consulted = match consult(run, *source, verifier, run.clock().now()) {
         Ok(consulted) => consulted,
         Err(error) => {
             run.stop.check()?;

@@ -9,8 +9,8 @@ use crate::lab::Bench;
 use crate::machine::Machine;
 
 /// What the package enables.
-const ENABLED: &str = "flipside-update.timer flipside-health.service flipside-promote.service \
-                       flipside-trial-deadline.timer flipside-dbus.path";
+const ENABLED: &str = "flipside-update.timer flipside-update.path flipside-health.service \
+                       flipside-promote.service flipside-trial-deadline.timer flipside-dbus.path";
 
 /// What a host consists of, as far as a package may change it: files (not what other programs
 /// write by and by), users, units, processes.
