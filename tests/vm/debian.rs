@@ -31,6 +31,8 @@ pub struct Debian {
     base: PathBuf,
     /// With flipside installed.
     tree: PathBuf,
+    /// podman's files, once a version has asked for them.
+    podman: PathBuf,
     images: PathBuf,
     packages: Vec<PathBuf>,
     built: Mutex<HashMap<String, Arc<OsImage>>>,
@@ -45,6 +47,9 @@ pub struct Recipe {
     /// In place of the kernel itself.
     kernel: Option<String>,
     is_without_flipside: bool,
+    has_podman: bool,
+    /// The program that it brings to be asked before it is installed.
+    hook: Option<String>,
 }
 
 impl Recipe {
@@ -55,7 +60,21 @@ impl Recipe {
             files: Vec::new(),
             kernel: None,
             is_without_flipside: false,
+            has_podman: false,
+            hook: None,
         }
+    }
+
+    /// With podman.
+    pub fn with_podman(mut self) -> Self {
+        self.has_podman = true;
+        self
+    }
+
+    /// With this as the image's own hook.
+    pub fn hook(mut self, script: &str) -> Self {
+        self.hook = Some(script.to_owned());
+        self
     }
 
     /// Without the packages; what they put into the initrd is there.
@@ -99,15 +118,17 @@ impl Debian {
         let packages = flipside_files::packages(target)?;
         let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vm");
         let source = here.join("debian");
-        let base_key = hash_of(std::slice::from_ref(&source), "")?;
+        let base_key = hash_of(&[source.join("make"), source.join("files")], "")?;
         let base = directory.join(format!("debian-{base_key}"));
         let host_key = hash_of(&packages, &base_key)?;
         let tree = directory.join(format!("host-{host_key}"));
+        let podman_key = hash_of(&[source.join("podman")], "")?;
+        let podman = directory.join(format!("podman-{podman_key}"));
         // How images are made is in this very program, and in what it takes from here.
         let this = std::env::current_exe()?;
         let images_key = hash_of(&[here.join("minimal"), this], &host_key)?;
         let images = directory.join(format!("images-{images_key}"));
-        remove_others(directory, &[&base, &tree, &images])?;
+        remove_others(directory, &[&base, &tree, &podman, &images])?;
         if !base.exists() {
             println!("vm: making a Debian system, a few minutes");
             make(&base, |new| programs::run(Command::new(source.join("make")).arg(new)))?;
@@ -122,7 +143,7 @@ impl Debian {
             })?;
         }
         fs::create_dir_all(&images)?;
-        Ok(Self { base, tree, images, packages, built: Mutex::default() })
+        Ok(Self { base, tree, podman, images, packages, built: Mutex::default() })
     }
 
     /// What a new host has in `/var`.
@@ -214,6 +235,12 @@ impl Debian {
                 None => fs::remove_file(tree.join(path)).with_context(|| path.clone())?,
             }
         }
+        if recipe.has_podman {
+            self.lay_podman(&tree)?;
+        }
+        if let Some(hook) = &recipe.hook {
+            fs::write(directory.join("pre-upgrade"), hook)?;
+        }
         fs::write(directory.join("os-release"), os_release)?;
         let system = directory.join("system.img");
         let mut pack = Command::new("mkfs.erofs");
@@ -236,6 +263,17 @@ impl Debian {
             initrd: &self.boot("initrd.img")?,
         };
         uki::build(&parts, &directory.join("kernel.efi"))
+    }
+
+    /// Lays podman over `tree`; what both have stays the tree's.
+    fn lay_podman(&self, tree: &Path) -> Result<()> {
+        if !self.podman.exists() {
+            println!("vm: fetching podman");
+            let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vm/debian/podman");
+            make(&self.podman, |new| programs::run(Command::new(script).arg(new)))?;
+        }
+        let lay = "tar -c . | tar -x --skip-old-files --no-overwrite-dir -C \"$0\"";
+        programs::run(Command::new("sh").args(["-c", lay]).arg(tree).current_dir(&self.podman))
     }
 }
 
@@ -274,7 +312,7 @@ fn remove_others(directory: &Path, wanted: &[&Path]) -> Result<()> {
     for entry in fs::read_dir(directory)? {
         let path = entry?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let is_ours = ["debian-", "host-", "images-"].iter().any(|p| name.starts_with(p));
+        let is_ours = ["debian-", "host-", "podman-", "images-"].iter().any(|p| name.starts_with(p));
         if is_ours && !wanted.contains(&path.as_path()) {
             remove_tree(&path)?;
         }

@@ -13,6 +13,7 @@ use anyhow::{Context as _, Result, bail};
 use crate::debian::{Debian, Recipe};
 use crate::os_image::OsImage;
 use crate::programs;
+use crate::put::Repository;
 use crate::registry::Registry;
 
 /// Shared by all cases.
@@ -94,6 +95,11 @@ impl Bench<'_> {
     pub fn registry_in_guest(&self) -> String {
         let address = self.lab.registry.address();
         address.replace("127.0.0.1", "10.0.2.2")
+    }
+
+    /// A repository of the registry, to be filled past flipside.
+    pub fn repository(&self, name: &str) -> Repository {
+        Repository::at(self.lab.registry.address(), name)
     }
 
     /// Lets the tag that this case's guests follow name `image`.

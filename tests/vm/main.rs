@@ -6,6 +6,7 @@
 #![allow(missing_docs, clippy::indexing_slicing)]
 
 mod cases;
+mod container;
 mod debian;
 mod flipside_files;
 mod guest;
@@ -14,6 +15,9 @@ mod machine;
 mod minimal;
 mod os_image;
 mod programs;
+#[allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#[path = "../support/put.rs"]
+mod put;
 mod qemu;
 mod random;
 #[allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]

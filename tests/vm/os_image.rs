@@ -22,7 +22,8 @@ pub struct OsImage {
 }
 
 impl OsImage {
-    /// Makes one in `directory` from the files `system.img`, `kernel.efi` and `os-release` there.
+    /// Makes one in `directory` from the files `system.img`, `kernel.efi`, `os-release` and, where
+    /// it brings a hook, `pre-upgrade` there.
     ///
     /// # Errors
     /// Those of `flipside image build`.
@@ -32,6 +33,9 @@ impl OsImage {
         build.args(["image", "build", "--json", "--level", "1"]);
         build.args(["--payload", &format!("system={}", at("system.img"))]);
         build.args(["--payload", &format!("kernel.efi={}", at("kernel.efi"))]);
+        if directory.join("pre-upgrade").exists() {
+            build.args(["--pre-upgrade", &at("pre-upgrade")]);
+        }
         build.args(["--os-release", &at("os-release"), "--output", &at("oci")]);
         let built: serde_json::Value = serde_json::from_str(&programs::output(&mut build)?)?;
         let digest = built.get("digest").and_then(|digest| digest.as_str());

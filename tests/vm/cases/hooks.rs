@@ -50,6 +50,19 @@ const GREEDY: &str = "#!/bin/sh\nhead -c 300000000 /dev/zero | tail -c 250000000
 const ALLOWS: &str = r#"],"decision":"allow""#;
 const LOUD: &str = "#!/bin/sh\nhead -c 300000000 /dev/zero\necho\necho enough\nexit 75\n";
 
+/// What the image brings runs from memory, in the same sandbox, also where no file may be executed.
+const BROUGHT: &str = r#"#!/bin/sh
+did=
+if (echo x > /var/lib/flipside-hook) 2>/dev/null; then did="$did var"; fi
+if (echo x > "$0") 2>/dev/null; then did="$did itself"; fi
+grep -q '"version":"2.0"' || did="$did no-document"
+grep -q '^NoNewPrivs:.1' /proc/self/status || did="$did privileges"
+grep -q flipside-hook-pre-upgrade /proc/self/cgroup || did="$did elsewhere"
+echo "complaint of the image" >&2
+echo "did:$did"
+exit 75
+"#;
+
 /// One after the other, about the same update.
 pub fn run(bench: &Bench<'_>) -> Result<()> {
     let link = format!("-> {PLACE}");
@@ -77,7 +90,29 @@ pub fn run(bench: &Bench<'_>) -> Result<()> {
         ENDLESS,
         ("defer", "hook-timeout", "did not answer within 8s"),
     )?;
-    examples(&mut machine)
+    examples(&mut machine)?;
+
+    let brings_a_hook = bench.recipe(&Recipe::new("2.0").hook(BROUGHT))?;
+    bench.publish(&brings_a_hook)?;
+    machine.settings(&settings)?;
+    machine.run(&format!("rm -f {PLACE}/*"))?;
+    is_brought_by_the_image(&mut machine)
+}
+
+fn is_brought_by_the_image(machine: &mut Machine) -> Result<()> {
+    for place in ["/run", "/tmp", "/var", "/dev/shm"] {
+        machine.run(&format!(
+            "mountpoint -q {place} || mount -t tmpfs none {place}; mount -o remount,noexec {place}"
+        ))?;
+    }
+    machine.run("systemctl start flipside-update.service")?;
+    let status = machine.status()?;
+    let reason = text(&status, "/blocked/message");
+    ensure!(reason.contains("the image's hook") && reason.ends_with("did:"), "it says {reason}");
+    ensure!(text(&status, "/blocked/code") == "hook-deferred", "{status}");
+    let said = machine.run("journalctl -b --no-pager -o cat FLIPSIDE_HOOK=pre-upgrade")?;
+    ensure!(said.contains("complaint of the image"), "the journal says {said:?}");
+    leaves_nothing(machine)
 }
 
 /// By the timer's service, whose own sandbox is another.
@@ -143,7 +178,11 @@ fn examples(machine: &mut Machine) -> Result<()> {
     };
     enable(machine, "nobody-logged-in")?;
     says(machine, ALLOWS)?;
-    machine.run("systemd-run --quiet --unit=ada -p PAMName=login -p User=person sleep 3000")?;
+    // At a terminal: logind takes who has none for a background session, which does not count.
+    machine.run(
+        "systemd-run --quiet --unit=ada -p PAMName=login -p User=person \
+         -p TTYPath=/dev/tty8 -p StandardInput=tty sleep 3000",
+    )?;
     machine.run("for i in $(seq 50); do loginctl list-sessions --no-legend | grep -q person && break; sleep 0.2; done")?;
     says(machine, "person is logged in")?;
     machine.run(&format!("systemctl stop ada.service; rm {PLACE}/30-nobody-logged-in"))?;

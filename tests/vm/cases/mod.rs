@@ -5,6 +5,7 @@
 mod bus;
 mod expect;
 mod failing;
+mod hook_container;
 mod hooks;
 mod kexec;
 mod killed;
@@ -117,6 +118,11 @@ pub const ALL: &[Case] = &[
         name: "hooks",
         shows: "hooks as units: their sandbox, memory, time, and what they leave behind",
         run: hooks::run,
+    },
+    Case {
+        name: "hook-container",
+        shows: "a hook that is a container image: podman's sandbox, limits, and what is left",
+        run: hook_container::run,
     },
     Case {
         name: "package",
