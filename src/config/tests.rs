@@ -66,6 +66,7 @@ fn every_key_reaches_its_setting() {
         policy.min_version = "2026.11"
         policy.document = "require"
         policy.wariness = 0.25
+        policy.clock = "trusted"
         policy.hooks.timeout = "1s"
         policy.hooks.memory = "64MiB"
         policy.hooks.container = { image = "registry.example.com/hooks/fleet:1", network = true }
@@ -131,6 +132,7 @@ fn every_key_reaches_its_setting() {
             min_version: Some("2026.11".into()),
             document: DocumentMode::Require,
             wariness: Wariness::new(0.25),
+            clock_is_trusted: true,
             hooks: Hooks {
                 timeout: Duration::from_secs(1),
                 memory: 64 << 20,

@@ -4,7 +4,8 @@
 # root=flipside:PAYLOAD for systemd in an initrd, which reads any other root= by itself; and
 # emergency mode that reboots, as parse-flipside.sh has it for dracut's own.
 
-into=$1
+# The early directory: systemd-fstab-generator writes a sysroot.mount for the same root= to the first.
+into=${2:-$1}
 set -f
 root='' flags='' type='' access=
 # shellcheck disable=SC2013
