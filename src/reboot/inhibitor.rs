@@ -16,21 +16,23 @@ pub struct Inhibitor {
 impl Inhibitor {
     /// Takes the lock for `why`. A host without logind, such as one in a directory, goes without.
     pub fn take(root: &Root, why: &str) -> Self {
-        let lock = take(root, why).inspect_err(|why| {
-            tracing::debug!("shutdowns are not held off: {why}");
-        });
-        Self { _lock: lock.ok() }
+        Self { _lock: take(root, why) }
     }
 }
 
 #[cfg(feature = "dbus")]
-fn take(root: &Root, why: &str) -> Result<OwnedFd, String> {
-    let bus = crate::host::bus::Bus::of(root)?;
-    let lock = super::logind::Logind(&bus).block_shutdown(why).map_err(|error| error.message)?;
-    Ok(lock.into())
+fn take(root: &Root, why: &str) -> Option<OwnedFd> {
+    let reached = crate::host::bus::Bus::of(root);
+    let bus =
+        reached.inspect_err(|why| tracing::debug!("shutdowns are not held off: {why}")).ok()?;
+    // Without polkit logind asks for a capability that an update does without.
+    let lock = super::logind::Logind(&bus).block_shutdown(why).inspect_err(|error| {
+        tracing::warn!("logind does not let shutdowns be held off: {}", error.message);
+    });
+    Some(lock.ok()?.into())
 }
 
 #[cfg(not(feature = "dbus"))]
-fn take(_: &Root, _: &str) -> Result<OwnedFd, String> {
-    Err("this flipside was built without D-Bus".to_owned())
+fn take(_: &Root, _: &str) -> Option<OwnedFd> {
+    None
 }
