@@ -18,10 +18,10 @@ use crate::os_image::OsImage;
 use crate::uki::{self, Parts};
 use crate::{flipside_files, programs};
 
-/// What every version's kernel is told. A panic ends in a reboot: the firmware's turn. The check of
-/// the timer fails now and then where the processor is emulated and the machine busy.
-const COMMAND_LINE: &str =
-    "root=/dev/flipside/system ro console=ttyS0 quiet panic=5 no_timer_check";
+/// What every version's kernel is told, besides its root. A panic ends in a reboot: the firmware's
+/// turn. The check of the timer fails now and then where the processor is emulated and the machine busy.
+const COMMAND_LINE: &str = "ro console=ttyS0 quiet panic=5 no_timer_check";
+const ROOT: &str = "/dev/flipside/system";
 /// What is in the running system only, or on the data partition.
 const LEFT_OUT: &str = "^(var|boot|dev|proc|sys|run|tmp)/.*";
 
@@ -31,8 +31,11 @@ pub struct Debian {
     base: PathBuf,
     /// With flipside installed.
     tree: PathBuf,
-    /// podman's files, once a version has asked for them.
+    /// Files that a version may ask for, once one has: podman, and dracut.
     podman: PathBuf,
+    dracut: PathBuf,
+    /// flipside's part for dracut, a package.
+    dracut_part: PathBuf,
     images: PathBuf,
     packages: Vec<PathBuf>,
     built: Mutex<HashMap<String, Arc<OsImage>>>,
@@ -48,6 +51,10 @@ pub struct Recipe {
     kernel: Option<String>,
     is_without_flipside: bool,
     has_podman: bool,
+    /// Made by dracut without these of its modules, in place of initramfs-tools.
+    dracut: Option<String>,
+    /// In place of the root that it has.
+    root: Option<String>,
     /// The program that it brings to be asked before it is installed.
     hook: Option<String>,
 }
@@ -61,8 +68,22 @@ impl Recipe {
             kernel: None,
             is_without_flipside: false,
             has_podman: false,
+            dracut: None,
+            root: None,
             hook: None,
         }
+    }
+
+    /// With an initrd made by dracut without these of its modules.
+    pub fn dracut(mut self, omitted: &str) -> Self {
+        self.dracut = Some(omitted.to_owned());
+        self
+    }
+
+    /// With another `root=` on its command line.
+    pub fn root(mut self, root: &str) -> Self {
+        self.root = Some(root.to_owned());
+        self
     }
 
     /// With podman.
@@ -122,13 +143,17 @@ impl Debian {
         let base = directory.join(format!("debian-{base_key}"));
         let host_key = hash_of(&packages, &base_key)?;
         let tree = directory.join(format!("host-{host_key}"));
-        let podman_key = hash_of(&[source.join("podman")], "")?;
-        let podman = directory.join(format!("podman-{podman_key}"));
+        let fetched = |name: &str| -> Result<PathBuf> {
+            let key = hash_of(&[source.join(name)], "")?;
+            Ok(directory.join(format!("{name}-{key}")))
+        };
+        let (podman, dracut) = (fetched("podman")?, fetched("dracut")?);
+        let dracut_part = flipside_files::dracut_part(target)?;
         // How images are made is in this very program, and in what it takes from here.
         let this = std::env::current_exe()?;
-        let images_key = hash_of(&[here.join("minimal"), this], &host_key)?;
+        let images_key = hash_of(&[here.join("minimal"), this, dracut_part.clone()], &host_key)?;
         let images = directory.join(format!("images-{images_key}"));
-        remove_others(directory, &[&base, &tree, &podman, &images])?;
+        remove_others(directory, &[&base, &tree, &podman, &dracut, &images])?;
         if !base.exists() {
             println!("vm: making a Debian system, a few minutes");
             make(&base, |new| programs::run(Command::new(source.join("make")).arg(new)))?;
@@ -143,7 +168,8 @@ impl Debian {
             })?;
         }
         fs::create_dir_all(&images)?;
-        Ok(Self { base, tree, podman, images, packages, built: Mutex::default() })
+        let built = Mutex::default();
+        Ok(Self { base, tree, podman, dracut, dracut_part, images, packages, built })
     }
 
     /// What a new host has in `/var`.
@@ -236,7 +262,7 @@ impl Debian {
             }
         }
         if recipe.has_podman {
-            self.lay_podman(&tree)?;
+            lay(&self.podman, &tree)?;
         }
         if let Some(hook) = &recipe.hook {
             fs::write(directory.join("pre-upgrade"), hook)?;
@@ -258,23 +284,50 @@ impl Debian {
         };
         let parts = Parts {
             os_release: &directory.join("os-release"),
-            command_line: COMMAND_LINE,
+            command_line: &format!(
+                "root={} {COMMAND_LINE}",
+                recipe.root.as_deref().unwrap_or(ROOT)
+            ),
             kernel: &kernel,
-            initrd: &self.boot("initrd.img")?,
+            initrd: &match &recipe.dracut {
+                None => self.boot("initrd.img")?,
+                Some(omitted) => self.initrd_by_dracut(directory, omitted)?,
+            },
         };
         uki::build(&parts, &directory.join("kernel.efi"))
     }
 
-    /// Lays podman over `tree`; what both have stays the tree's.
-    fn lay_podman(&self, tree: &Path) -> Result<()> {
-        if !self.podman.exists() {
-            println!("vm: fetching podman");
-            let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vm/debian/podman");
-            make(&self.podman, |new| programs::run(Command::new(script).arg(new)))?;
-        }
-        let lay = "tar -c . | tar -x --skip-old-files --no-overwrite-dir -C \"$0\"";
-        programs::run(Command::new("sh").args(["-c", lay]).arg(tree).current_dir(&self.podman))
+    fn initrd_by_dracut(&self, directory: &Path, omitted: &str) -> Result<PathBuf> {
+        let tree = directory.join("tree");
+        programs::link_tree(&self.tree, &tree)?;
+        lay(&self.dracut, &tree)?;
+        let part = "dpkg-deb --fsys-tarfile \"$0\" | tar -x --keep-directory-symlink -C \"$1\"";
+        let mut unpack = Command::new("sh");
+        programs::run(unpack.args(["-c", part]).arg(&self.dracut_part).arg(&tree))?;
+        let version = programs::output(Command::new("ls").arg(tree.join("usr/lib/modules")))?;
+        let mut dracut = Command::new("chroot");
+        dracut.arg(&tree).args(["dracut", "--quiet", "--no-hostonly", "--zstd", "--force"]);
+        dracut.args(["--omit", omitted, "--kver", version.trim(), "/boot/initrd-by-dracut"]);
+        programs::run(&mut dracut)?;
+        let initrd = directory.join("initrd");
+        fs::copy(tree.join("boot/initrd-by-dracut"), &initrd)?;
+        remove_tree(&tree)?;
+        Ok(initrd)
     }
+}
+
+/// Lays what the script of the name that `files` begins with fetches over `tree`; what both have stays
+/// the tree's.
+fn lay(files: &Path, tree: &Path) -> Result<()> {
+    if !files.exists() {
+        let name = files.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let name = name.split('-').next().unwrap_or_default();
+        println!("vm: fetching {name}");
+        let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vm/debian");
+        make(files, |new| programs::run(Command::new(scripts.join(name)).arg(new)))?;
+    }
+    let lay = "tar -c . | tar -x --skip-old-files -C \"$0\"";
+    programs::run(Command::new("sh").args(["-c", lay]).arg(tree).current_dir(files))
 }
 
 /// Puts a file into a tree that shares its files with another one.
@@ -312,7 +365,9 @@ fn remove_others(directory: &Path, wanted: &[&Path]) -> Result<()> {
     for entry in fs::read_dir(directory)? {
         let path = entry?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let is_ours = ["debian-", "host-", "podman-", "images-"].iter().any(|p| name.starts_with(p));
+        let is_ours = ["debian-", "host-", "podman-", "dracut-", "images-"]
+            .iter()
+            .any(|p| name.starts_with(p));
         if is_ours && !wanted.contains(&path.as_path()) {
             remove_tree(&path)?;
         }

@@ -18,6 +18,18 @@ const PACKAGES: [&str; 2] = ["flipside_", "flipside-initramfs-tools_"];
 /// # Errors
 /// One is missing.
 pub fn packages(target: &Path) -> Result<Vec<PathBuf>> {
+    PACKAGES.iter().map(|prefix| newest(target, prefix)).collect()
+}
+
+/// The package with the part for dracut.
+///
+/// # Errors
+/// It is missing.
+pub fn dracut_part(target: &Path) -> Result<PathBuf> {
+    newest(target, "flipside-dracut_")
+}
+
+fn newest(target: &Path, prefix: &str) -> Result<PathBuf> {
     let directory = target.join("debian");
     let mut found = Vec::new();
     for entry in fs::read_dir(&directory)
@@ -25,16 +37,13 @@ pub fn packages(target: &Path) -> Result<Vec<PathBuf>> {
     {
         found.push(entry?.path());
     }
-    let newest = |prefix: &str| {
-        let is_wanted = |path: &&PathBuf| {
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            name.starts_with(prefix) && name.ends_with(".deb")
-        };
-        let modified = |path: &&PathBuf| path.metadata().and_then(|data| data.modified()).ok();
-        let package = found.iter().filter(is_wanted).max_by_key(modified).cloned();
-        package.with_context(|| format!("no {prefix}*.deb in {}", directory.display()))
+    let is_wanted = |path: &&PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.starts_with(prefix) && name.ends_with(".deb")
     };
-    PACKAGES.iter().map(|prefix| newest(prefix)).collect()
+    let modified = |path: &&PathBuf| path.metadata().and_then(|data| data.modified()).ok();
+    let package = found.iter().filter(is_wanted).max_by_key(modified).cloned();
+    package.with_context(|| format!("no {prefix}*.deb in {}", directory.display()))
 }
 
 /// Installs them into a tree, with dpkg there.

@@ -4,6 +4,7 @@
 //! And what each has for itself: a directory, and names in that registry.
 
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -113,6 +114,11 @@ impl Bench<'_> {
         programs::run(&mut push)
     }
 
+    /// Keeps a line in the case's log.
+    pub fn note(&self, line: &str) {
+        note(&self.directory, line);
+    }
+
     /// A version of Debian with flipside.
     ///
     /// # Errors
@@ -158,6 +164,15 @@ impl Bench<'_> {
                 }
             }
         }
+    }
+}
+
+/// Keeps a line in the log of the case whose place is `directory`, so that it tells what went before.
+pub fn note(directory: &Path, line: &str) {
+    if let Ok(mut log) =
+        fs::File::options().create(true).append(true).open(directory.join("commands.log"))
+    {
+        let _ = writeln!(log, "{} {line}", jiff::Zoned::now().strftime("%H:%M:%S"));
     }
 }
 

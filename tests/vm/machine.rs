@@ -3,7 +3,6 @@
 //! A machine: a disk with an OS in slot A, NVRAM, and what the test does with both.
 
 use std::fs;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -54,6 +53,11 @@ impl Machine {
         let var = bench.directory.join("var");
         programs::copy_tree(from, &var)?;
         fs::create_dir_all(var.join("log/journal"))?;
+        // What the package manager made there is not on a host that was made from an image.
+        let catalog = var.join("lib/systemd/catalog");
+        if catalog.exists() {
+            fs::remove_dir_all(catalog)?;
+        }
         let packages = var.join("lib/vm/packages");
         fs::create_dir_all(&packages)?;
         for package in bench.lab.debian().packages() {
@@ -288,12 +292,8 @@ impl Machine {
         }
     }
 
-    /// Keeps a line in the case's log, so that it tells what went before.
+    /// Keeps a line in the case's log.
     pub fn note(&self, line: &str) {
-        let path = self.directory.join("commands.log");
-        if let Ok(mut log) = fs::File::options().create(true).append(true).open(path) {
-            let now = jiff::Zoned::now();
-            let _ = writeln!(log, "{} {line}", now.strftime("%H:%M:%S"));
-        }
+        crate::lab::note(&self.directory, line);
     }
 }

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
@@ -16,6 +16,9 @@ use crate::lab::Lab;
 /// Virtual machines that run at the same time. Each has one emulated processor, and the
 /// machines that run this have two.
 const AT_ONCE: usize = 2;
+
+/// What all of them may take on two cores.
+const LONGEST: Duration = Duration::from_secs(3600);
 
 struct Wanted {
     names: Vec<String>,
@@ -78,7 +81,11 @@ pub fn run(cases: &'static [Case], arguments: Vec<String>) -> Result<ExitCode> {
         }
     });
     let failed = failed.into_inner();
-    println!("vm: {:.0} s", begun.elapsed().as_secs_f64());
+    let took = begun.elapsed();
+    println!("vm: {:.0} s", took.as_secs_f64());
+    if took > LONGEST {
+        println!("vm: this is more than an hour, which is what it should take at the most");
+    }
     println!("test result: {} passed; {failed} failed", number - failed);
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

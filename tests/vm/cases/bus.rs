@@ -40,8 +40,10 @@ pub fn run(bench: &Bench<'_>) -> Result<()> {
 
     reads(&mut machine)?;
     is_refused(&mut machine)?;
+    checks(&mut machine)?;
     hears_of_an_update(&mut machine)?;
     ends_when_idle(&mut machine)?;
+    reboots_releases_and_goes_back(&mut machine)?;
     is_quiet_without_a_bus(&mut machine)
 }
 
@@ -112,6 +114,48 @@ fn is_refused(machine: &mut Machine) -> Result<()> {
         let started = machine.run(&show)?;
         ensure!(started.trim().is_empty(), "flipside-{unit}.service was started: {started}");
     }
+    Ok(())
+}
+
+/// Who sits at the machine may have it look for updates.
+fn checks(machine: &mut Machine) -> Result<()> {
+    let before = machine.status()?;
+    machine.run("busybox chvt 7")?;
+    machine.run(&format!(
+        "systemd-run --quiet --wait -p PAMName=login -p User=person -p TTYPath=/dev/tty7 \
+         -p StandardInput=tty -p StandardOutput=journal busctl call {UPDATER} Check"
+    ))?;
+    // A job in the same unit is waited for.
+    machine.run("systemctl start flipside-check.service")?;
+    let started =
+        machine.run("systemctl show --value -p ExecMainStartTimestamp flipside-check.service")?;
+    ensure!(!started.trim().is_empty(), "flipside-check.service was not started");
+    let after = machine.status()?;
+    let looked = |status: &serde_json::Value| expect::text(status, "/last_check/time").to_owned();
+    ensure!(looked(&before) != looked(&after), "nothing was looked for: {after}");
+    let available = expect::text(&after, "/available/version");
+    ensure!(available == "2.0", "available is {available:?}");
+    Ok(())
+}
+
+/// An administrator's further methods: each by its own unit, in that unit's sandbox.
+fn reboots_releases_and_goes_back(machine: &mut Machine) -> Result<()> {
+    let call = format!("runuser -u operator -- busctl call {UPDATER} Reboot");
+    machine.send(&call)?;
+    machine.wait_boot()?;
+    expect::trial_then_promoted(machine, "b", "2.0")?;
+    for (method, unit) in [("Release", "release"), ("Rollback", "rollback")] {
+        machine.run(&format!("busctl call {UPDATER} {method}"))?;
+        machine.run(&format!(
+            "for i in $(seq 120); do\n\
+             s=$(systemctl show --value -p ExecMainExitTimestamp flipside-{unit}.service)\n\
+             [ -n \"$s\" ] && break; sleep 0.5; done\n\
+             [ \"$(systemctl show --value -p Result flipside-{unit}.service)\" = success ]"
+        ))?;
+    }
+    let status = machine.status()?;
+    let state = expect::slot(&status, "a", "state");
+    ensure!(state == "armed", "after a rollback slot A is {state}: {status}");
     Ok(())
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::expect::{slot, text};
+use super::expect::{self, slot, text};
 use crate::lab::Bench;
 use crate::machine::Machine;
 use crate::random::Random;
@@ -35,14 +35,59 @@ pub fn few(bench: &Bench<'_>) -> Result<()> {
     cuts(bench, "uefi", 5)
 }
 
+/// The same on a whole system, where systemd's units do it: the timer's run, and what follows a boot.
+pub fn debian(bench: &Bench<'_>) -> Result<()> {
+    let seed = Random::seed();
+    let mut random = Random::of(&format!("killed debian {seed}"));
+    debian_by(bench, &mut random).with_context(|| format!("FLIPSIDE_VM_SEED={seed}"))
+}
+
+fn debian_by(bench: &Bench<'_>, random: &mut Random) -> Result<()> {
+    let (v1, v2) = (bench.debian("1.0")?, bench.debian("2.0")?);
+    bench.publish(&v2)?;
+    let mut machine = Machine::new(bench, &v1, &bench.settings("[trial]\nattempts = 9\n"))?;
+    machine.start()?;
+    machine.settle()?;
+    expect::promoted(&mut machine, "a", "1.0", 300)?;
+
+    machine.send("systemctl start flipside-update.service")?;
+    std::thread::sleep(random.part_of(Duration::from_secs(25)));
+    machine.kill();
+    machine.start()?;
+    // It may have been armed already, and then this is its trial.
+    let is_trial = machine.ask("grep -c VERSION_ID=2.0 /etc/os-release")?.status == 0;
+    if !is_trial {
+        machine.settle()?;
+        expect::promoted(&mut machine, "a", "1.0", 300)?;
+        expect::updates(&mut machine, "b", "2.0")?;
+        machine.send("systemctl reboot")?;
+        machine.wait_boot()?;
+    }
+    // While the units of the boot run, promote among them.
+    std::thread::sleep(random.part_of(Duration::from_secs(40)));
+    machine.kill();
+    machine.start()?;
+    machine.settle()?;
+    if machine.ask("grep -c VERSION_ID=1.0 /etc/os-release")?.status == 0 {
+        expect::promoted(&mut machine, "a", "1.0", 300)?;
+        expect::updates(&mut machine, "b", "2.0")?;
+        machine.reboot()?;
+        machine.settle()?;
+    }
+    expect::promoted(&mut machine, "b", "2.0", 300)
+}
+
 pub fn systemd_boot(bench: &Bench<'_>) -> Result<()> {
     cuts(bench, "systemd-boot", 6)
 }
 
 fn cuts(bench: &Bench<'_>, backend: &str, number: u32) -> Result<()> {
     let seed = Random::seed();
-    println!("    killed, {backend}: FLIPSIDE_VM_SEED={seed}");
     let mut random = Random::of(&format!("killed {backend} {seed}"));
+    cuts_by(bench, backend, number, &mut random).with_context(|| format!("FLIPSIDE_VM_SEED={seed}"))
+}
+
+fn cuts_by(bench: &Bench<'_>, backend: &str, number: u32, random: &mut Random) -> Result<()> {
     let images = [bench.minimal("1.0")?, bench.minimal("2.0")?];
     // The same two versions go to and fro.
     let settings = bench
@@ -61,7 +106,7 @@ fn cuts(bench: &Bench<'_>, backend: &str, number: u32) -> Result<()> {
             2 => Moment::Reboot,
             _ => Moment::Promote,
         };
-        one_cut(&mut machine, &mut random, moment, &mut lasts)
+        one_cut(&mut machine, random, moment, &mut lasts)
             .with_context(|| format!("cut {cut}, in {moment:?}"))?;
         lasts = round(&mut machine, &next.version)
             .with_context(|| format!("after cut {cut}, in {moment:?}"))?;

@@ -3,6 +3,7 @@
 //! The cases, in the order in which they are started: long ones first.
 
 mod bus;
+mod dracut;
 mod expect;
 mod failing;
 mod hook_container;
@@ -55,6 +56,11 @@ pub const ALL: &[Case] = &[
         run: killed::few,
     },
     Case {
+        name: "power-cuts-debian",
+        shows: "QEMU killed in the timer's run, and in the boot that follows, on a whole system",
+        run: killed::debian,
+    },
+    Case {
         name: "systemd-boot-broken",
         shows: "systemd-boot counts the tries of a system that does not come up",
         run: failing::broken_user_space_by_loader,
@@ -100,9 +106,29 @@ pub const ALL: &[Case] = &[
         run: failing::emergency,
     },
     Case {
+        name: "rescue",
+        shows: "a system that ends in the rescue shell: the deadline brings the old one back",
+        run: failing::rescue,
+    },
+    Case {
+        name: "health-check",
+        shows: "a required health check fails: back at once, without waiting for the deadline",
+        run: failing::health_check,
+    },
+    Case {
+        name: "no-root",
+        shows: "an initrd that finds no root reboots in place of asking somebody",
+        run: failing::no_root,
+    },
+    Case {
         name: "broken-kernel",
         shows: "a UKI that does not start: the firmware comes back by itself",
         run: failing::broken_kernel,
+    },
+    Case {
+        name: "dracut",
+        shows: "the initrd part for dracut, with systemd in the initrd and without",
+        run: dracut::run,
     },
     Case {
         name: "kexec",

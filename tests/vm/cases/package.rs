@@ -10,7 +10,7 @@ use crate::machine::Machine;
 
 /// What the package enables.
 const ENABLED: &str = "flipside-update.timer flipside-update.path flipside-health.service \
-                       flipside-promote.service flipside-trial-deadline.timer flipside-dbus.path";
+                       flipside-promote.service flipside-trial-deadline.timer flipside-dbus.path flipside-catalog.service";
 
 /// What a host consists of, as far as a package may change it: files (not what other programs
 /// write by and by), users, units, processes.
@@ -18,6 +18,7 @@ const INVENTORY: &str = r"
 find /usr /etc /var /run \( -path /run/udev -o -path /run/blkid -o -path /run/systemd -o -path /var/log \
     -o -path /var/lib/dpkg -o -path /var/lib/systemd/timers -o -path /run/user -o -path '/run/vm-*' -o -path '/var/cache/ldconfig' \
     -o -name '*-' -path '/etc/*' \) -prune -o -printf '%p %y %U %G %m %l\n'
+find /var/lib/systemd/timers -name '*flipside*'
 find /var/lib/dpkg/info /var/lib/dpkg/triggers /run/systemd/system /run/systemd/transient
 find /run/systemd/units -name '*flipside*'
 cat /etc/passwd /etc/shadow /etc/group /etc/gshadow
@@ -83,7 +84,7 @@ fn is_harmless(machine: &mut Machine) -> Result<()> {
     machine.run(&format!("systemctl is-enabled {ENABLED}"))?;
     machine.run("systemctl is-active flipside-update.timer flipside-dbus.path")?;
     let sum = "sync; cd /efi && find . -type f | sort | xargs -r sha256sum\n\
-               blkid -o export /dev/disk/by-partlabel/system-b; efibootmgr -v";
+               sha256sum /dev/disk/by-partlabel/system-b; efibootmgr -v";
     let before = machine.run(&format!("{sum}; true"))?;
     for unit in ["update", "health", "promote", "trial-deadline", "reboot-window"] {
         machine.run(&format!("systemctl start flipside-{unit}.service"))?;

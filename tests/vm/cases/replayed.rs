@@ -16,7 +16,7 @@ use crate::machine::Machine;
 use crate::programs;
 use crate::random::Random;
 use crate::replay::esp;
-use crate::replay::judge::{Judge, Known, Places};
+use crate::replay::judge::{Judge, Known, Places, Unsound};
 use crate::replay::states::{Cut, Disks, cuts};
 use crate::replay::write_log::WriteLog;
 
@@ -51,8 +51,10 @@ pub fn without_a_flush(bench: &Bench<'_>) -> Result<()> {
         Recording::of(&mut machine, "lost-flush", |machine| machine.run(&update).map(drop))?;
     match recording.judge(bench, &judge, 400, &mut Random::of("without a flush")) {
         Ok(_) => bail!("an update without a flush passes"),
+        // It is the disks that are unsound, and not that they could not be judged.
         Err(error) => {
-            println!("    without a flush: {error:#}");
+            machine.note(&format!("without a flush: {error:#}"));
+            ensure!(error.downcast_ref::<Unsound>().is_some(), "not judged: {error:#}");
             Ok(())
         }
     }
@@ -60,13 +62,16 @@ pub fn without_a_flush(bench: &Bench<'_>) -> Result<()> {
 
 fn replay(bench: &Bench<'_>, backend: &str, size: &Size) -> Result<()> {
     let seed = Random::seed();
-    println!("    replayed, {backend}: FLIPSIDE_VM_SEED={seed}");
-    let mut random = Random::of(&format!("replayed {backend} {seed}"));
+    replay_by(bench, backend, size, &mut Random::of(&format!("replayed {backend} {seed}")))
+        .with_context(|| format!("FLIPSIDE_VM_SEED={seed}"))
+}
+
+fn replay_by(bench: &Bench<'_>, backend: &str, size: &Size, random: &mut Random) -> Result<()> {
     let (mut machine, mut judge) = ready(bench, backend)?;
     let update =
         Recording::of(&mut machine, "update", |machine| machine.run("flipside update").map(drop))?;
-    let states = update.judge(bench, &judge, size.judged, &mut random)?;
-    update.boot(bench, &states, size.booted, &mut random)?;
+    let states = update.judge(bench, &judge, size.judged, random)?;
+    update.boot(bench, &states, size.booted, random)?;
 
     // And the trial that follows, from power-on to its proof.
     let promote = Recording::of(&mut machine, "promote", |machine| {
@@ -76,9 +81,12 @@ fn replay(bench: &Bench<'_>, backend: &str, size: &Size) -> Result<()> {
     judge.running = other(judge.running);
     judge.runs = "3.0".to_owned();
     judge.loader_keeps = false;
-    judge.lasting = lasting(&promote.before, &judge)?;
-    let states = promote.judge(bench, &judge, size.judged, &mut random)?;
-    promote.boot(bench, &states, size.booted, &mut random)
+    // The proven slot, which is the other one now, is there until the trial has its proof, and after.
+    judge.lasting = lasting(&promote.before, other(judge.running), &judge.places)?;
+    let own = lasting(&promote.before, judge.running, &judge.places)?;
+    judge.lasting.extend(own);
+    let states = promote.judge(bench, &judge, size.judged, random)?;
+    promote.boot(bench, &states, size.booted, random)
 }
 
 fn other(slot: char) -> char {
@@ -109,17 +117,22 @@ fn ready(bench: &Bench<'_>, backend: &str) -> Result<(Machine, Judge)> {
         lasting: esp::Files::new(),
         loader_keeps: true,
     };
-    judge.lasting = lasting(&fs::read(&machine.disk)?, &judge)?;
+    judge.lasting = lasting(&fs::read(&machine.disk)?, judge.running, &judge.places)?;
     Ok((machine, judge))
 }
 
-/// What no cut may take: the running slot's boot file, and the loader.
-fn lasting(disk: &[u8], judge: &Judge) -> Result<esp::Files> {
-    let (start, length) = judge.places.esp;
+/// What no cut may take of `slot`: its boot file, its record and its proof; and the loader.
+fn lasting(disk: &[u8], slot: char, places: &Places) -> Result<esp::Files> {
+    let (start, length) = places.esp;
     let mut files = esp::files(disk.get(start..start + length).context("no ESP")?.to_vec())?;
-    let boot_file = format!("efi/flipside/boot-{}.efi", judge.running);
-    files.retain(|path, _| *path == boot_file || path == "efi/boot/bootx64.efi");
-    ensure!(files.len() == 2, "the ESP lacks {boot_file}, or its loader");
+    let [boot_file, record, proof] =
+        [format!("boot-{slot}.efi"), format!("slot-{slot}.json"), format!("slot-{slot}.proven")]
+            .map(|name| format!("efi/flipside/{name}"));
+    let always = ["efi/boot/bootx64.efi", "loader/loader.conf", &boot_file, &record];
+    for path in always {
+        ensure!(files.contains_key(path), "the ESP has no {path}");
+    }
+    files.retain(|path, _| always.contains(&path.as_str()) || *path == proof);
     Ok(files)
 }
 
@@ -195,12 +208,12 @@ impl Recording {
                 )
             })?;
         }
-        println!(
-            "    {}: {} entries, {} states judged",
+        bench.note(&format!(
+            "{}: {} entries, {} states judged",
             self.name,
             self.log.entries.len(),
             states.len()
-        );
+        ));
         Ok(states)
     }
 
@@ -222,7 +235,8 @@ impl Recording {
             if turn % 2 == 0 {
                 fs::copy(&self.nvram, &machine.nvram)?;
             }
-            recovers(&mut machine).with_context(|| format!("{}, {cut:?} booted", self.name))?;
+            recovers(&mut machine, turn == 0)
+                .with_context(|| format!("{}, {cut:?} booted", self.name))?;
             machine.kill();
             machine.remove()?;
         }
@@ -230,12 +244,26 @@ impl Recording {
     }
 }
 
-fn recovers(machine: &mut Machine) -> Result<()> {
+/// The next run completes: 3.0 runs, or boots next. `reboots`: and does boot.
+fn recovers(machine: &mut Machine, reboots: bool) -> Result<()> {
     machine.start()?;
     is_whole(machine)?;
     machine.run("flipside promote && flipside update")?;
     let status = machine.status()?;
-    let state = text(&status, "/state");
-    ensure!(state == "armed" || state == "idle", "the next run ends in {state}: {status}");
+    let running = text(&status, "/running/slot").to_owned();
+    let target = if running == "a" { "b" } else { "a" };
+    let has = |wanted: &str, state: &str| {
+        (slot(&status, wanted, "version"), slot(&status, wanted, "state")) == ("3.0", state)
+    };
+    let (arrived, armed) = (has(&running, "proven"), has(target, "armed"));
+    ensure!(arrived || armed, "the next run does not complete: {status}");
+    if reboots && armed {
+        machine.send("sync; reboot -f")?;
+        machine.wait_boot()?;
+        is_whole(machine)?;
+        machine.run("flipside promote")?;
+        let status = machine.status()?;
+        ensure!(slot(&status, target, "state") == "proven", "3.0 is not promoted: {status}");
+    }
     Ok(())
 }

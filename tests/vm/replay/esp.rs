@@ -8,7 +8,7 @@ use std::io::{Cursor, Read as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 
 /// The directories that flipside works in. Others may be garbage that fsck has left, and lead
 /// nowhere, or back.
@@ -19,11 +19,12 @@ const ENTRY: usize = 32;
 /// Files by their path in lower case, with `/` between.
 pub type Files = BTreeMap<String, Vec<u8>>;
 
-/// Lets fsck.vfat repair the file system in `bytes`, by way of the file `scratch`, and reads it.
+/// Lets fsck.vfat repair the file system in `bytes`, by way of the file `scratch`; `None` where it
+/// gives up.
 ///
 /// # Errors
-/// fsck gives up, or what it leaves cannot be read.
-pub fn repaired(bytes: &[u8], scratch: &Path) -> Result<Files> {
+/// It cannot be run.
+pub fn repaired(bytes: &[u8], scratch: &Path) -> Result<Option<Vec<u8>>> {
     std::fs::write(scratch, bytes)?;
     let fsck = fsck(scratch)?;
     let status = Command::new(fsck)
@@ -34,8 +35,8 @@ pub fn repaired(bytes: &[u8], scratch: &Path) -> Result<Files> {
         .stderr(Stdio::null())
         .status()?;
     // 1: there were errors, and they are repaired (fsck.fat(8)).
-    ensure!(matches!(status.code(), Some(0 | 1)), "fsck.vfat ends with {status}");
-    files(std::fs::read(scratch)?)
+    let is_repaired = matches!(status.code(), Some(0 | 1));
+    Ok(is_repaired.then(|| std::fs::read(scratch)).transpose()?)
 }
 
 fn fsck(scratch: &Path) -> Result<PathBuf> {

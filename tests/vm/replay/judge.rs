@@ -9,6 +9,11 @@ use anyhow::{Context as _, Result, bail, ensure};
 use super::esp::{self, Files};
 use crate::os_image::OsImage;
 
+/// What is wrong with a disk, in contrast to what kept it from being judged.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Unsound(pub String);
+
 /// Where the partitions are, in bytes.
 #[derive(Debug, Clone, Copy)]
 pub struct Places {
@@ -58,11 +63,16 @@ impl Judge {
     /// Judges `disk`; `scratch` is a file to repair the ESP in.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// [`Unsound`], and what keeps it from being judged.
     pub fn judge(&self, disk: &[u8], scratch: &Path) -> Result<()> {
         let (start, length) = self.places.esp;
         let esp = disk.get(start..start + length).context("the disk is too short")?;
-        let files = esp::repaired(esp, scratch)?;
+        let repaired = esp::repaired(esp, scratch)?;
+        self.inspect(disk, repaired).map_err(|error| Unsound(format!("{error:#}")).into())
+    }
+
+    fn inspect(&self, disk: &[u8], repaired: Option<Vec<u8>>) -> Result<()> {
+        let files = esp::files(repaired.context("fsck.vfat gives up")?)?;
         for (path, content) in &self.lasting {
             let found = files.get(path).with_context(|| format!("{path} is lost"))?;
             ensure!(found == content, "{path} has changed");
@@ -83,13 +93,15 @@ impl Judge {
             self.running,
             self.runs
         );
-        let chosen = loader_chooses(&files)?;
-        let slot =
-            of(chosen).with_context(|| format!("the loader boots slot {chosen}, which does not"));
-        slot?;
+        let choice = loader_chooses(&files)?;
+        for chosen in [choice.first, choice.uncounted] {
+            of(chosen)
+                .with_context(|| format!("the loader boots slot {chosen}, which does not"))?;
+        }
         ensure!(
-            !self.loader_keeps || chosen == self.running,
-            "the loader boots slot {chosen}, which has proved nothing"
+            !self.loader_keeps || choice.uncounted == self.running,
+            "the loader boots slot {} for good, which has proved nothing",
+            choice.uncounted
         );
         Ok(())
     }
@@ -125,9 +137,17 @@ impl Judge {
     }
 }
 
-/// The slot that systemd-boot starts without NVRAM: of the entries whose file is there the one
-/// that sorts first; a file that is no program would end it.
-fn loader_chooses(files: &Files) -> Result<char> {
+/// What systemd-boot starts without NVRAM.
+struct Choice {
+    /// The next time.
+    first: char,
+    /// Once the tries of a trial are used up.
+    uncounted: char,
+}
+
+/// Of the entries whose file is there systemd-boot starts the one that sorts first; a file that is no
+/// program would end it.
+fn loader_chooses(files: &Files) -> Result<Choice> {
     let mut entries = Vec::new();
     for (path, content) in files {
         if !path.starts_with("loader/entries/") || !path.ends_with(".conf") {
@@ -138,22 +158,28 @@ fn loader_chooses(files: &Files) -> Result<char> {
             let line = content.lines().find(|line| line.split_whitespace().next() == Some(name));
             line.and_then(|line| line.split_whitespace().nth(1)).map(str::to_lowercase)
         };
-        // A counted entry whose tries are used up sorts last.
-        let (Some(file), key) = (field("efi"), field("sort-key").unwrap_or_default()) else {
+        let (Some(file), key) =
+            (field("efi").or_else(|| field("linux")), field("sort-key").unwrap_or_default())
+        else {
             continue;
         };
         let file = file.trim_start_matches('/').to_owned();
         if files.contains_key(&file) {
+            // A counted entry whose tries are used up sorts last.
             entries.push((path.contains("+0"), key, path.clone(), file));
         }
     }
     entries.sort();
-    let (_, _, entry, file) =
-        entries.first().context("the loader has no entry whose file is there")?;
-    let is_program = files.get(file).is_some_and(|bytes| bytes.starts_with(b"MZ"));
-    ensure!(is_program, "the loader's first entry, {entry}, is of a file that is no program");
-    let slot = ['a', 'b'].into_iter().find(|slot| *file == boot_file(*slot));
-    slot.with_context(|| format!("the loader's first entry, {entry}, is of {file}"))
+    let first = entries.first().context("the loader has no entry whose file is there")?;
+    let uncounted = entries.iter().find(|(_, _, path, _)| !path.contains('+'));
+    let uncounted = uncounted.context("the loader has nothing but trials")?;
+    let slot = |(_, _, entry, file): &(bool, String, String, String)| {
+        let is_program = files.get(file).is_some_and(|bytes| bytes.starts_with(b"MZ"));
+        ensure!(is_program, "the loader's entry {entry} is of a file that is no program");
+        let slot = ['a', 'b'].into_iter().find(|slot| *file == boot_file(*slot));
+        slot.with_context(|| format!("the loader's entry {entry} is of {file}"))
+    };
+    Ok(Choice { first: slot(first)?, uncounted: slot(uncounted)? })
 }
 
 fn boot_file(slot: char) -> String {
