@@ -19,8 +19,8 @@
 use std::sync::Arc;
 
 use crate::config::Config;
-use crate::host::{Clock, Root};
 use crate::host::durable::Durable;
+use crate::host::{Clock, Root};
 use crate::report::Follow;
 use crate::report::progress::Progress;
 use crate::source::{self, Source};
