@@ -79,11 +79,13 @@ pub fn rollback(run: &Run, unverified: bool) -> Result<Rollback, UpdateError> {
     backend.check(situation.running)?;
     run.stop.check()?;
 
-    if situation.running_slot().is_proven() {
+    let running = situation.running_slot();
+    if running.is_proven() && running.has_boot_file() {
         secure(&machine, &situation)?;
         backend.add(target, situation.target_slot().standing())?;
     } else {
-        // P5: from a trial, it is the slot to go back to that is proven and comes first.
+        // P5: from a trial, or from what would not boot again, it is the slot to go back to that is
+        // proven and comes first.
         backend.secure(target)?;
     }
     // The hold is durable before the reboot: it is what tells promote, on the other side,

@@ -35,7 +35,12 @@ impl SlotFacts {
 
     /// Whether the slot holds a whole OS that can boot: the boot file is completed last.
     pub fn is_installed(&self) -> bool {
-        self.record.is_some() && self.boot_file == BootFileState::Bootable
+        self.record.is_some() && self.has_boot_file()
+    }
+
+    /// Whether firmware could start its boot file, whole or not.
+    pub fn has_boot_file(&self) -> bool {
+        self.boot_file == BootFileState::Bootable
     }
 
     /// The same, for boot managers.
@@ -204,7 +209,7 @@ impl Situation {
     /// machine that is rebooted all the same comes back here each time.
     pub fn has_nowhere_to_go(&self) -> bool {
         let belongs_here = self.running_slot().is_proven() && !self.has_returned();
-        belongs_here || self.target_slot().boot_file != BootFileState::Bootable
+        belongs_here || !self.target_slot().has_boot_file()
     }
 
     /// Whether what runs had failed before this boot: the reboot that was to leave it led here.
@@ -213,12 +218,13 @@ impl Situation {
         trial.is_some_and(|trial| trial.failed && trial.arming != self.boot_id)
     }
 
-    /// Whether the target holds a digest that failed and could still boot.
+    /// Whether the target holds a digest that failed and could still boot, and what runs boots
+    /// without it.
     pub fn has_failed_target(&self) -> bool {
-        let target = self.target_slot();
-        let could_boot = target.boot_file == BootFileState::Bootable;
+        let (running, target) = (self.running_slot(), self.target_slot());
         let has_failed = target.digest().is_some_and(|digest| self.failed.has_failed(&digest));
-        has_failed && could_boot && !target.is_proven() && self.running_slot().is_proven()
+        let is_dispensable = running.is_proven() && running.has_boot_file();
+        has_failed && target.has_boot_file() && !target.is_proven() && is_dispensable
     }
 
     /// Whether the target was armed before this boot, and the firmware did not follow.

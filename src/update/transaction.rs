@@ -8,7 +8,7 @@ use super::course::Refusal;
 use super::journal::{Entry, State};
 use super::machine::Machine;
 use super::situation::Situation;
-use super::{Run, UpdateError};
+use super::{Run, UpdateError, verify};
 use crate::host::boot::Standing;
 use crate::host::{Partition, Record, Slot};
 use crate::image::{Digest, HOOK_PAYLOAD, Image, Layer, PartitionIdentity};
@@ -131,6 +131,7 @@ fn check<'a>(job: &'a Job<'a>) -> Result<Checked<'a>, UpdateError> {
     if !situation.running_slot().is_proven() {
         return Err(Refusal::defer("trial-running", "the running slot has no proof").into());
     }
+    refuse_damaged_running_slot(job)?;
     let target = situation.target();
     let boot_file = payload(image, BOOT_FILE_PAYLOAD)?;
     let mut partitions = Vec::new();
@@ -162,6 +163,25 @@ fn check<'a>(job: &'a Job<'a>) -> Result<Checked<'a>, UpdateError> {
         }
     }
     Ok(Checked { job, partitions, boot_file })
+}
+
+/// P5, P9: its proof says that the running slot has booted, not that it would again. Where its boot
+/// file was damaged since, the target may be all that still boots, and is not written.
+fn refuse_damaged_running_slot(job: &Job<'_>) -> Result<(), UpdateError> {
+    let Job { run, machine, situation, .. } = job;
+    let running = situation.running;
+    let what = if !situation.running_slot().has_boot_file() {
+        "is missing, or no EFI program"
+    } else if verify::has_damaged_boot_file(run, machine, situation, running)? {
+        "does not hold what was installed"
+    } else {
+        return Ok(());
+    };
+    Err(Refusal::block(
+        "running-slot-damaged",
+        format!("slot {running} runs, and may not boot again: its boot file {what}"),
+    )
+    .into())
 }
 
 /// A partition UUID that images manage may stand on the disk once (`set_identity` refuses

@@ -6,8 +6,10 @@ use super::machine::Machine;
 use super::situation::Situation;
 use super::transaction::BOOT_FILE_PAYLOAD;
 use super::{Run, UpdateError};
+use crate::host::medium::Medium as _;
 use crate::host::{Record, Slot};
-use crate::image::{CONFIG_LIMIT, Image, ImageConfig, Manifest};
+use crate::image::{CONFIG_LIMIT, Image, ImageConfig, Manifest, Payload};
+use crate::report::progress::Silent;
 
 /// What a slot's contents were found to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +47,10 @@ pub fn slot(
                 damaged.push(format!("{name} (the boot file is missing)"));
                 continue;
             };
+            if medium.capacity() < payload.size {
+                damaged.push(format!("{name} (the boot file is cut short)"));
+                continue;
+            }
             crate::install::verify(&medium, payload, run.progress.as_ref(), &run.stop)
         } else {
             let Some((_, label)) = machine.labels(slot).find(|(mapped, _)| *mapped == name) else {
@@ -64,6 +70,32 @@ pub fn slot(
         }
     }
     Ok(if damaged.is_empty() { Verdict::Whole } else { Verdict::Damaged(damaged) })
+}
+
+/// Whether the boot file of `slot` is another than its image's: read from
+/// the medium, where the chunk hashes are kept on this host; no network is asked for them.
+///
+/// # Errors
+/// [`UpdateError`] where it cannot be read.
+pub(super) fn has_damaged_boot_file(
+    run: &Run,
+    machine: &Machine,
+    situation: &Situation,
+    slot: Slot,
+) -> Result<bool, UpdateError> {
+    let record = situation.slot(slot).record.as_ref();
+    let kept = record.and_then(|record| machine.journal.config(&record.config_digest?));
+    let config = kept.and_then(|bytes| ImageConfig::parse(&bytes).ok());
+    let is_it = |payload: &&Payload| payload.name.as_str() == BOOT_FILE_PAYLOAD;
+    let Some(payload) = config.as_ref().and_then(|config| config.payloads.iter().find(is_it))
+    else {
+        return Ok(false);
+    };
+    let Some(medium) = machine.esp.open_boot_file(slot)? else { return Ok(true) };
+    if medium.capacity() < payload.size {
+        return Ok(true);
+    }
+    Ok(!crate::install::verify(&medium, payload, &Silent, &run.stop)?.is_empty())
 }
 
 /// The config from the state directory, or else from where the image came.

@@ -149,6 +149,44 @@ fn a_rollback_to_a_slot_that_is_damaged_or_unproven_is_refused() {
     assert_eq!(code(&host), "slot-damaged");
 }
 
+/// The target may be all that still boots.
+#[test]
+fn p9_an_update_spares_the_target_where_the_running_slot_would_not_boot_again() {
+    use flipside::sim::Backend;
+    let zeroed = |bytes: &mut Vec<u8>| bytes[..512].fill(0);
+    let cut = |bytes: &mut Vec<u8>| bytes.truncate(bytes.len() - 1);
+    let rotten = |bytes: &mut Vec<u8>| *bytes.last_mut().unwrap() ^= 1;
+    for backend in [Backend::Uefi, Backend::SystemdBoot] {
+        for damage in [&zeroed as &dyn Fn(&mut Vec<u8>), &cut, &rotten] {
+            let host = TestHost::running_by(backend, &version("1"));
+            host.publish(&version("2"));
+            host.arm();
+            assert_eq!(host.boot(), "B 2 promoted");
+            let boot_file = host.file("efi/EFI/flipside/boot-b.efi");
+            let mut bytes = std::fs::read(&boot_file).unwrap();
+            damage(&mut bytes);
+            std::fs::write(&boot_file, bytes).unwrap();
+            host.publish(&version("3"));
+            let tree = || {
+                let mut files = Vec::new();
+                walk(&host.path(), &mut files);
+                files.retain(|(path, ..)| !path.starts_with(host.file("run")));
+                files
+            };
+            let before = tree();
+            assert_eq!(host.refusal(), "running-slot-damaged");
+            assert_eq!(tree(), before);
+            let verdicts = update::verify(&host.run(), &[flipside::host::Slot::B]).unwrap();
+            assert!(matches!(&verdicts[0].1, update::Verdict::Damaged(_)), "{verdicts:?}");
+            // The way out.
+            update::rollback(&host.run(), false).unwrap();
+            assert_eq!(host.boot(), "A 1 promoted");
+            assert_eq!(host.arm(), "B 3");
+            assert_eq!(host.boot(), "B 3 promoted");
+        }
+    }
+}
+
 #[test]
 fn verify_names_the_damaged_slot_and_payload() {
     let host = TestHost::running(&version("1"));
