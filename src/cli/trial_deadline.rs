@@ -95,6 +95,11 @@ pub fn run(_: Args, global: &Global) -> super::Result {
         format!("the trial of slot {running} was not promoted in time: back to slot {back_to}");
     Entry::new(Kind::DeadlineReached, message).slot(running).send();
     record(global);
+    // Promoted while the record was waited for; or it failed before, and the firmware came back.
+    if update::has_boot_success(&global.root) {
+        let outcome = if by_esp_in_time(global).is_some() { "stays" } else { "promoted" };
+        return done(global, outcome, Some(trial));
+    }
     done(global, "rebooting", Some(trial))?;
     reboot(global, &stop)
 }
@@ -103,7 +108,7 @@ fn by_firmware(global: &Global) -> Result<ByFirmware, super::Failure> {
     if update::has_boot_success(&global.root) {
         return Ok(ByFirmware::None);
     }
-    let backend = settings(global).boot.backend;
+    let backend = Config::load(&global.root).ok().map(|settings| settings.boot.backend);
     Ok(update::trial_by_firmware(&global.root, backend, &Durable::new())?)
 }
 
@@ -116,11 +121,14 @@ fn trial_now(global: &Global) -> Result<Option<TrialBoot>, super::Failure> {
     Ok(match by_firmware(global)? {
         ByFirmware::Trial(trial) => Some(trial),
         ByFirmware::None => None,
-        ByFirmware::AskEsp => {
-            let global = global.clone();
-            power::within(RECORDING, move || by_esp(&global)).and_then(Result::ok).flatten()
-        }
+        ByFirmware::AskEsp => by_esp_in_time(global),
     })
+}
+
+/// Nothing of a disk that is gone.
+fn by_esp_in_time(global: &Global) -> Option<TrialBoot> {
+    let global = global.clone();
+    power::within(RECORDING, move || by_esp(&global)).and_then(Result::ok).flatten()
 }
 
 fn not_told(error: super::Failure) -> Option<TrialBoot> {

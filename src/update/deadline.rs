@@ -30,7 +30,7 @@ pub enum ByFirmware {
     None,
     /// Only the ESP tells, once it is mounted: the slot that runs comes first, which firmware also
     /// brings about that moves what it boots to the front; or the firmware gives no variables to
-    /// a running system, and the settings say that flipside needs none.
+    /// a running system, and flipside may need none, by the settings or since they say nothing.
     AskEsp,
 }
 
@@ -39,18 +39,19 @@ const BOOT_SUCCESS: &str = "/run/flipside/boot-success";
 
 /// Whether this boot is a trial, as the boot manager's own facts have it: by an entry of
 /// systemd-boot's with a count, or of the slot that is not the first of flipside's in `BootOrder`.
+/// Settings that cannot be read name no `backend`.
 ///
 /// # Errors
 /// What cannot be read.
 pub fn trial_by_firmware(
     root: &Root,
-    backend: config::Backend,
+    backend: Option<config::Backend>,
     durable: &Durable,
 ) -> Result<ByFirmware, UpdateError> {
     let Ok(variables) = Variables::open(root, durable) else {
         return Ok(match backend {
-            config::Backend::SystemdBoot => ByFirmware::AskEsp,
-            config::Backend::Uefi => ByFirmware::None,
+            Some(config::Backend::Uefi) => ByFirmware::None,
+            Some(config::Backend::SystemdBoot) | None => ByFirmware::AskEsp,
         });
     };
     let facts = efi::boot_facts(&variables, machine::architecture()?)?;
@@ -59,7 +60,7 @@ pub fn trial_by_firmware(
     let by_kexec: Option<Option<Slot>> =
         command_line.last("flipside.slot").map(|slot| slot.parse().ok());
     let running = by_kexec.unwrap_or(facts.running);
-    let back_to = match (facts.counted, backend) {
+    let back_to = match (facts.counted, backend.unwrap_or_default()) {
         // Only a trial has an entry with a count.
         (Some(trial), _) if Some(trial) == running => Some(trial.other()),
         (_, config::Backend::Uefi) => facts.first,

@@ -49,12 +49,11 @@ pub fn fail_trial(run: &Run, reason: &str) -> Result<Option<FailedRun>, UpdateEr
         return Ok(None);
     }
     run.durable.phase("fail")?;
-    record(run, &machine, &situation, reason)?;
+    // Before the record, by which a later boot of it knows that this was done; and also where the
+    // ESP takes no record.
+    let leads_back = lead_back(&machine, &situation);
+    record(run, &machine, &situation, reason).and(leads_back)?;
     let (running, target) = (situation.running, situation.target());
-    let backend = machine.boot()?;
-    // Firmware that does not consume BootNext, or that moved what it booted to the front.
-    backend.disarm(running)?;
-    backend.secure(target)?;
     if situation.had_failed() {
         // The firmware cannot boot the other slot, or does not: it would come back for ever.
         let (slot, version) = (running, situation.running_slot().version());
@@ -72,6 +71,15 @@ pub fn fail_trial(run: &Run, reason: &str) -> Result<Option<FailedRun>, UpdateEr
         version: slot.version().to_owned(),
         back_to: target,
     }))
+}
+
+/// Whatever the firmware made of the trial: some does not consume `BootNext`, and some moves what it
+/// booted to the front.
+fn lead_back(machine: &Machine, situation: &Situation) -> Result<(), UpdateError> {
+    let backend = machine.boot()?;
+    let disarmed = backend.disarm(situation.running);
+    backend.secure(situation.target())?;
+    Ok(disarmed?)
 }
 
 /// The history is written here, where the reason is known; the journal keeps saying that the

@@ -53,14 +53,6 @@ const PATIENCE: Duration = Duration::from_secs(300);
 /// # Errors
 /// [`UpdateError`]; what was done before it stays.
 pub fn promote(run: &Run) -> Result<Promotion, UpdateError> {
-    let promotion = promote_quietly(run)?;
-    if promotion != Promotion::NotAHost {
-        note_no_deadline(&run.root);
-    }
-    Ok(promotion)
-}
-
-fn promote_quietly(run: &Run) -> Result<Promotion, UpdateError> {
     if run.config.track.image.is_none() || Machine::open(run)?.is_none() {
         return Ok(Promotion::NotAHost);
     }
@@ -71,6 +63,8 @@ fn promote_quietly(run: &Run) -> Result<Promotion, UpdateError> {
     let aftermath = settle(run, &machine, &situation)?;
     let situation = machine.situation()?;
     let promotion = decide(run, &machine, &situation, aftermath)?;
+    // Under the lock: the deadline may be waiting for it.
+    note_no_deadline(&run.root);
     announce::promotion(&machine.situation()?, &promotion);
     // Boots nothing today: where it fails, the promotion stands all the same.
     if !matches!(promotion, Promotion::FellBack { .. } | Promotion::Restored(_))

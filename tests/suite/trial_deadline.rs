@@ -4,10 +4,14 @@
 
 use std::fs;
 
+use flipside::host::durable::Step;
 use flipside::report::journal::Kind;
+use flipside::update;
+use rustix::io::Errno;
 
 use crate::support::journald::Journald;
 use crate::support::program_host::ProgramHost;
+use crate::support::steps::Steps;
 
 const NONE: &str = "nothing to do: this boot is no trial\n";
 const LATE: &str = "slot B was not promoted in time: back to slot A\n";
@@ -68,22 +72,24 @@ fn what_is_promoted_has_no_deadline() {
     assert_eq!(deadline(&host), NONE);
 }
 
-/// Firmware that moves what it boots to the front.
+fn variable(host: &ProgramHost, name: &str) -> std::path::PathBuf {
+    let global = "8be4df61-93ca-11d2-aa0d-00e098032b8c";
+    host.file(format!("sys/firmware/efi/efivars/{name}-{global}"))
+}
+
+/// On trial, by firmware that moves what it boots to the front.
+fn turned() -> ProgramHost {
+    let host = on_trial();
+    let booted = fs::read(variable(&host, "BootCurrent")).unwrap()[4..].to_vec();
+    let mut order = fs::read(variable(&host, "BootOrder")).unwrap();
+    let others: Vec<u8> =
+        order.split_off(4).chunks(2).filter(|n| **n != booted).flatten().copied().collect();
+    fs::write(variable(&host, "BootOrder"), [order, booted, others].concat()).unwrap();
+    host
+}
+
 #[test]
 fn a_trial_that_comes_first_is_told_by_the_esp() {
-    let turned = || {
-        let host = on_trial();
-        let variable = |name: &str| {
-            let global = "8be4df61-93ca-11d2-aa0d-00e098032b8c";
-            host.file(format!("sys/firmware/efi/efivars/{name}-{global}"))
-        };
-        let booted = fs::read(variable("BootCurrent")).unwrap()[4..].to_vec();
-        let mut order = fs::read(variable("BootOrder")).unwrap();
-        let others: Vec<u8> =
-            order.split_off(4).chunks(2).filter(|n| **n != booted).flatten().copied().collect();
-        fs::write(variable("BootOrder"), [order, booted, others].concat()).unwrap();
-        host
-    };
     let host = turned();
     assert_eq!(deadline(&host), LATE);
     assert_eq!(host.0.boot(), "A 1 fell back");
@@ -122,10 +128,47 @@ fn a_boot_that_got_to_its_success_has_no_deadline() {
     assert!(!host.file("run/flipside/boot-success").exists());
 }
 
+/// A record of a trial that boots first would say to its next boot that there is no way back.
+#[test]
+fn the_way_back_comes_before_the_record_and_needs_none() {
+    let is_record = |step: &Step<'_>| match step {
+        Step::Create(path) | Step::Write(path, ..) => path.to_string_lossy().contains("failed."),
+        _ => false,
+    };
+    for takes_records in [true, false] {
+        let host = turned();
+        let steps = Steps::with(move |step| {
+            (is_record(step) && !takes_records).then(|| Errno::ROFS.into())
+        });
+        let failed = update::fail_trial(&host.0.run_with(steps.durable(), |_| {}), "late");
+        assert_eq!(failed.is_ok(), takes_records, "{failed:?}");
+        let steps = steps.take();
+        let place = |start: &str| steps.iter().position(|step| step.starts_with(start)).unwrap();
+        assert!(place("set BootOrder") < place("create failed."), "{steps:?}");
+        assert_eq!(host.0.boot(), "A 1 fell back");
+    }
+}
+
+fn stays(slot: &str) -> String {
+    format!("slot {slot} stays: a reboot leads back to it\n")
+}
+
+/// Firmware that does not boot the other slot, or goes on following `BootNext`.
+#[test]
+fn a_failed_trial_that_boots_again_is_not_ended_for_ever() {
+    let host = on_trial();
+    let next = [&[7, 0, 0, 0], &fs::read(variable(&host, "BootCurrent")).unwrap()[4..]].concat();
+    assert_eq!(deadline(&host), LATE);
+    fs::write(variable(&host, "BootNext"), next).unwrap();
+    assert_eq!(host.0.boot_and_fail(), "B 2 trial");
+    assert_eq!(deadline(&host), stays("B"));
+    assert_eq!(deadline(&host), NONE);
+    assert_eq!(host.0.boot(), "A 1 fell back");
+}
+
 /// The machine would be back each time, and down every ten minutes.
 #[test]
 fn a_slot_that_a_reboot_leads_back_to_stays() {
-    let stays = |slot| format!("slot {slot} stays: a reboot leads back to it\n");
     // Proven, and not healthy enough for a promote; the other one, promoted last, does not start.
     let host = ProgramHost::new();
     host.updates();
@@ -218,6 +261,15 @@ fn by_systemd_boot_the_esp_tells_where_the_firmware_gives_no_variables() {
     assert_eq!(deadline(&host), NONE);
     fs::rename(host.file("away"), esp).unwrap();
     assert_eq!(deadline(&host), LATE);
+    // Settings that say nothing do not say either that variables are needed.
+    let settings = host.file("etc/flipside");
+    let kept = host.file("away");
+    fs::rename(&settings, &kept).unwrap();
+    host.write("etc/flipside/flipside.toml", "[nonsense");
+    fs::remove_file(host.file("efi/EFI/flipside/failed.json")).unwrap();
+    assert_eq!(deadline(&host), LATE);
+    fs::remove_dir_all(&settings).unwrap();
+    fs::rename(kept, settings).unwrap();
     assert_eq!(host.0.boot_with(false, power), "A 1 fell back");
     assert_eq!(deadline(&host), NONE);
 }
