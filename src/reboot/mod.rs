@@ -163,6 +163,13 @@ fn consider(run: &Run, asked: Asked, by_kexec: bool) -> Result<Outcome, RebootEr
     };
     let bus = Bus::of(&run.root).map_err(|why| RebootError::NoLogind { why })?;
     let logind = Logind(&bus);
+    if is_by_itself && let Some(why) = armed.not_by_itself {
+        // What a person called for before is still to come.
+        return Ok(match logind.scheduled()? {
+            Some((kind, time)) => Outcome::Scheduled { kind, time },
+            None => Outcome::NothingToDo(why),
+        });
+    }
     let people = logind.other_sessions()?.into_iter().filter(|s| s.is_a_person()).count();
     let zone = zone_of(&run.root);
     let given = Circumstances {

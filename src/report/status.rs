@@ -63,7 +63,7 @@ pub struct Status {
     pub boot_order: Vec<BootEntry>,
     /// The entry that boots once at the next boot (`BootNext`): four hex digits.
     pub boot_next: Option<String>,
-    /// Whether a reboot is needed for what is installed to run.
+    /// Whether a reboot is needed for what is installed to run, or to be tried after kexec.
     pub reboot_required: bool,
     /// When flipside or somebody else reboots, where that is known.
     pub next_reboot: Option<NextReboot>,

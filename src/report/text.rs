@@ -196,6 +196,9 @@ impl Page<'_> {
                 "an update was cut off; the next run finishes it"
             }
             State::Installed => "the update is installed and waits to be armed",
+            State::Trial if self.status.reboot_required => {
+                "the trial, at the next boot by the firmware"
+            }
             State::Trial => "promote, or fall back at the next boot",
             State::FellBack => "nothing: the last trial fell back",
             State::Armed => {

@@ -4,9 +4,13 @@
 
 use super::lock::Lock;
 use super::machine::Machine;
+use super::situation::Situation;
 use super::{Run, UpdateError};
 use crate::host::Slot;
 use crate::host::esp::InstalledBootFile;
+
+/// What puts an update off while the running slot is still to be tried.
+const TRIAL_RUNNING: &str = "trial-running";
 
 /// The slot that boots once at the next boot. It stays so, and no other run of flipside is at work, as
 /// long as the value lives.
@@ -16,8 +20,10 @@ pub struct Armed {
     pub slot: Slot,
     /// The version in it.
     pub version: String,
-    /// Its boot file.
+    /// Its boot file, which kexec may start; `None` where only the firmware may.
     pub boot_file: Option<InstalledBootFile>,
+    /// Why nobody but a person reboots for it, where that is so.
+    pub not_by_itself: Option<&'static str>,
     _lock: Lock,
 }
 
@@ -26,23 +32,40 @@ pub struct Armed {
 /// # Errors
 /// [`UpdateError`]; `locked` where another run is at work.
 pub fn armed(run: &Run) -> Result<Option<Armed>, UpdateError> {
-    let is_armed = |machine: &Machine| Ok::<_, UpdateError>(machine.situation()?.is_armed());
+    let waits = |machine: &Machine| -> Result<bool, UpdateError> {
+        Ok(machine.situation()?.waits_for_reboot().is_some())
+    };
     match Machine::open(run)? {
-        Some(machine) if is_armed(&machine)? => {}
+        Some(machine) if waits(&machine)? => {}
         _ => return Ok(None),
     }
     let lock = Lock::take(&run.root)?;
     // Whoever held it may have changed the disk.
     let Some(machine) = Machine::open(run)? else { return Ok(None) };
     let situation = machine.situation()?;
-    if !situation.is_armed() {
-        return Ok(None);
-    }
-    let slot = situation.target();
+    let Some(slot) = situation.waits_for_reboot() else { return Ok(None) };
+    let boot_file = match slot == situation.running {
+        // By kexec it would only be put off again.
+        true => None,
+        false => machine.esp.open_boot_file(slot)?,
+    };
     Ok(Some(Armed {
         slot,
-        version: situation.target_slot().version().to_owned(),
-        boot_file: machine.esp.open_boot_file(slot)?,
+        version: situation.slot(slot).version().to_owned(),
+        boot_file,
+        not_by_itself: not_by_itself(run, &situation),
         _lock: lock,
     }))
+}
+
+/// Why no reboot is to come by itself.
+fn not_by_itself(run: &Run, situation: &Situation) -> Option<&'static str> {
+    if situation.is_boot_next_ignored() {
+        return Some("the machine did not boot what was armed, and would not at another reboot");
+    }
+    // Who asked for kexec asked for no boot by the firmware, until something newer waits for it.
+    let blocked = run.follow.status().blocked;
+    let is_waited_for = blocked.is_some_and(|blocked| blocked.code == TRIAL_RUNNING);
+    (situation.awaits_firmware() && !is_waited_for)
+        .then_some("kexec started what runs, and no update waits for its trial")
 }

@@ -131,6 +131,22 @@ impl Situation {
         self.next == Next::Slot(self.target())
     }
 
+    /// Whether what runs was started by kexec and is still to be tried, by the next boot that the
+    /// firmware makes.
+    pub fn awaits_firmware(&self) -> bool {
+        let is_next = self.next == Next::Slot(self.running);
+        self.by_kexec && is_next && !self.running_slot().is_proven()
+    }
+
+    /// The slot that a reboot is due for.
+    pub fn waits_for_reboot(&self) -> Option<Slot> {
+        match (self.is_armed(), self.awaits_firmware()) {
+            (true, _) => Some(self.target()),
+            (_, true) => Some(self.running),
+            _ => None,
+        }
+    }
+
     /// The journal's entry, where it is about what the target holds.
     fn entry_of_target(&self) -> Option<&Entry> {
         let about_target =
@@ -435,6 +451,35 @@ mod tests {
         assert!(!facts.had_failed(), "in this boot");
         facts.boot_id = "later".to_owned();
         assert!(facts.had_failed());
+    }
+
+    #[test]
+    fn a_reboot_is_due_for_what_is_armed_and_for_a_trial_that_kexec_put_off() {
+        use Slot::{A, B};
+        for (a, next, by_kexec, expected) in [
+            (Is::Proven("1"), Next::Slot(B), false, Some(B)),
+            (Is::Proven("1"), Next::Slot(B), true, Some(B)),
+            (Is::Installed("1"), Next::Slot(A), true, Some(A)),
+            (Is::Installed("1"), Next::Nothing, true, None),
+            // Firmware that does not consume it.
+            (Is::Installed("1"), Next::Slot(A), false, None),
+            (Is::Proven("1"), Next::Slot(A), true, None),
+        ] {
+            let mut facts = situation(a, Is::Proven("0"));
+            (facts.next, facts.by_kexec) = (next.clone(), by_kexec);
+            assert_eq!(facts.waits_for_reboot(), expected, "{a:?} {next:?} {by_kexec}");
+        }
+    }
+
+    #[test]
+    fn a_failed_target_is_given_up_only_where_what_runs_boots_again() {
+        for (a, expected) in [(Is::Proven("1"), true), (Is::Installed("1"), false)] {
+            let mut facts = situation(a, Is::Installed("2"));
+            facts.failed.count(digest("2"), "2", "before", 1);
+            assert_eq!(facts.has_failed_target(), expected, "{a:?}");
+            facts.a.boot_file = BootFileState::Unbootable;
+            assert!(!facts.has_failed_target(), "{a:?}");
+        }
     }
 
     #[test]

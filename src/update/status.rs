@@ -192,8 +192,8 @@ fn describe(status: &mut Status, machine: &Machine, situation: &Situation, zone:
         })
         .collect();
     status.end_of_life = end_of_life(situation, zone);
-    status.reboot_required = situation.is_armed();
-    status.next_reboot.take_if(|_| !situation.is_armed());
+    status.reboot_required = situation.waits_for_reboot().is_some();
+    status.next_reboot.take_if(|_| situation.waits_for_reboot().is_none());
     let is_installed = |digest: &Digest| {
         let holds = |slot| situation.slot(slot).record.as_ref().is_some_and(|r| r.is_of(digest));
         Slot::BOTH.into_iter().any(holds)

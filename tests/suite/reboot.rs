@@ -263,6 +263,50 @@ fn a_kernel_that_is_not_taken_is_started_by_the_firmware() {
     assert_eq!(logind.calls(), [WALL, "RebootWithFlags 1"]);
 }
 
+/// It would be back each day, and nothing else.
+#[test]
+fn firmware_that_ignored_what_is_armed_is_not_asked_again_by_itself() {
+    let (host, logind) = armed("strategy = \"immediate\"");
+    host.write("proc/sys/kernel/random/boot_id", "later\n");
+    for _ in 0..2 {
+        let said = succeeds(&host, &["reboot", "--automatic"]);
+        assert!(said.starts_with("nothing to do: the machine did not boot"), "{said}");
+        assert_eq!(logind.calls(), [""; 0]);
+    }
+    // A person may know better.
+    assert_eq!(succeeds(&host, &["reboot"]), "reboots into 2 in slot B");
+    assert_eq!(logind.calls(), [WALL, "RebootWithFlags 1"]);
+}
+
+#[test]
+fn the_trial_of_what_kexec_started_is_due_by_itself_once_an_update_waits_for_it() {
+    let (host, logind) = armed("strategy = \"immediate\"\nkexec = true");
+    let seen = || host.file("run/reboot-required").exists();
+    std::fs::remove_dir_all(host.file("run/flipside")).unwrap();
+    for name in ["reboot-required", "reboot-required.pkgs"] {
+        std::fs::remove_file(host.file("run").join(name)).unwrap();
+    }
+    host.write("proc/cmdline", "root=PARTLABEL=system-b ro flipside.slot=b\n");
+    host.write("proc/sys/kernel/random/boot_id", "after-kexec\n");
+    // The timer's run finds that what it follows runs.
+    succeeds(&host, &["update", "--automatic"]);
+    assert!(seen());
+    let said = succeeds(&host, &["reboot", "--automatic"]);
+    assert!(said.starts_with("nothing to do: kexec started"), "{said}");
+    assert_eq!(logind.calls(), [""; 0]);
+    let status = succeeds(&host, &["status"]);
+    assert!(status.contains("next      the trial, at the next boot by the firmware"), "{status}");
+    // Never by kexec: that would put it off again.
+    assert_eq!(succeeds(&host, &["reboot", "--kexec"]), "reboots into 2 in slot B");
+    assert_eq!(logind.calls(), [WALL, "RebootWithFlags 1"]);
+    host.0.publish(&ImageBuilder::new("3"));
+    succeeds(&host, &["update", "--automatic"]);
+    assert_eq!(host.codes_in_status(), ["trial-running"]);
+    assert_eq!(succeeds(&host, &["reboot", "--automatic"]), "reboots into 2 in slot B");
+    assert_eq!(logind.calls(), [WALL, "RebootWithFlags 1"]);
+    assert_eq!(host.boot(), "booted slot B: 2 (promoted)");
+}
+
 #[test]
 fn tools_that_watch_for_a_reboot_see_that_one_is_due() {
     let host = ProgramHost::new();

@@ -278,7 +278,7 @@ impl Updater {
         text_or_empty(self.document().status.boot_next.as_ref())
     }
 
-    /// Whether a reboot is needed for what is installed to run.
+    /// Whether a reboot is needed for what is installed to run, or to be tried after kexec.
     #[zbus(property)]
     fn reboot_required(&self) -> bool {
         self.document().status.reboot_required
