@@ -9,7 +9,7 @@ use super::goal::{self, Goal};
 use super::journal::State;
 use super::lock::Lock;
 use super::machine::Machine;
-use super::promote::settle;
+use super::promote::{settle, without_journal};
 use super::situation::{Aftermath, Situation};
 use super::transaction::{self, Job};
 use super::{Run, UpdateError};
@@ -379,10 +379,11 @@ fn unarm_withdrawn(run: &Run, facts: &Situation) -> Result<(), UpdateError> {
     Ok(())
 }
 
-/// The journal first: a slot that is no longer armed must not count as fallen back.
+/// The journal first: a slot that is no longer armed must not count as fallen back. Where the journal
+/// takes nothing (P8), that is better than that it boots.
 fn disarm(machine: &Machine, situation: &Situation) -> Result<(), UpdateError> {
     let target = situation.target();
-    machine.note(State::Writing, target, situation.target_slot())?;
+    without_journal(machine.note(State::Writing, target, situation.target_slot()));
     Ok(machine.boot()?.disarm(target)?)
 }
 

@@ -126,8 +126,8 @@ pub(super) fn settle(
     Ok(aftermath)
 }
 
-/// P8: promotion needs no journal; one that takes no entry is told and stops nothing.
-fn without_journal(noted: Result<(), UpdateError>) {
+/// P8: the journal is no authority; one that takes no entry is told and stops nothing.
+pub(super) fn without_journal(noted: Result<(), UpdateError>) {
     if let Err(error) = noted {
         tracing::warn!("{error}");
     }

@@ -7,6 +7,7 @@ use super::course::Refusal;
 use super::journal::State;
 use super::lock::Lock;
 use super::machine::Machine;
+use super::promote::without_journal;
 use super::transaction::secure;
 use super::verify::{self, Verdict};
 use super::{Run, UpdateError};
@@ -96,7 +97,7 @@ pub fn rollback(run: &Run, unverified: bool) -> Result<Rollback, UpdateError> {
     failed.wanted = slot.digest();
     machine.write_failed(&failed)?;
     machine.durable.phase("arm")?;
-    machine.note(State::RollingBack, target, slot)?;
+    without_journal(machine.note(State::RollingBack, target, slot));
     backend.arm(target)?;
     let rollback = Rollback { slot: target, version: slot.version().to_owned() };
     announce::rollback(&rollback, slot.digest());

@@ -173,6 +173,27 @@ fn p8_a_host_whose_state_takes_no_writes_is_promoted() {
 }
 
 #[test]
+fn p8_a_host_whose_state_takes_no_writes_goes_back() {
+    let takes_none = |host: &TestHost| {
+        forget(host);
+        std::fs::write(host.file("var/lib/flipside"), "no directory").unwrap();
+    };
+    let host = updated();
+    takes_none(&host);
+    update::rollback(&host.run(), false).unwrap();
+    assert_eq!(host.boot(), "A 1 promoted");
+
+    // What the tag takes back does not boot any more.
+    let host = TestHost::running(&version("1"));
+    host.publish(&version("2"));
+    host.arm();
+    takes_none(&host);
+    host.publish(&version("1"));
+    assert!(matches!(host.update().unwrap(), Outcome::Unarmed { .. }));
+    assert!(host.boot().starts_with("A 1"));
+}
+
+#[test]
 fn a_place_for_chunk_hashes_that_takes_none_stops_no_update() {
     let host = TestHost::running(&version("1"));
     std::fs::create_dir_all(host.file("var/lib/flipside/configs/in-the-way")).unwrap();
