@@ -36,4 +36,10 @@ pub trait Medium: Send + Sync {
     /// # Errors
     /// The device's; also for what lies beyond the capacity.
     fn read_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()>;
+
+    /// Whether [`Medium::read_at`] gives what is in memory until a [`Medium::sync`] has dropped it:
+    /// what was found there before says nothing of the medium.
+    fn is_cached(&self) -> bool {
+        false
+    }
 }

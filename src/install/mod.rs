@@ -31,6 +31,7 @@ use crate::image::Layer;
 use crate::report::progress::{Event, Phase, Progress};
 use crate::source::Source;
 use crate::stop::Stop;
+use batch::Batch;
 use job::{Job, Target};
 use plan::Plan;
 
@@ -103,7 +104,9 @@ pub fn write_payload(
 
     if options.read_back {
         progress.event(Event::Phase(Phase::ReadingBack));
-        read_back::read_back(target, options, &fetched)?;
+        // P2: what was kept was read from the medium, where that is not cached.
+        let read_again = if medium.is_cached() { Batch::split(payload, |_| true) } else { fetched };
+        read_back::read_back(target, options, &read_again)?;
     }
     Ok(written)
 }

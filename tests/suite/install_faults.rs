@@ -272,6 +272,32 @@ fn a_medium_that_forgets_is_found_out_only_by_reading_back() {
     assert_eq!(damaged.len(), 1);
 }
 
+/// Its chunks were compared in memory, from which the sync drops them.
+#[test]
+fn p2_what_is_kept_on_a_cached_medium_is_read_back_as_well() {
+    let stored = Stored::new(Kind::Frames, 4096, some_bytes(100_000));
+    for is_cached in [true, false] {
+        let mut contents = stored.truth.clone();
+        contents[..4096].fill(0);
+        let mut medium = Memory::new(contents, &stored.truth);
+        (medium.is_cached, medium.flipped) = (is_cached, Some(50_000));
+        let result = install(&BlobSource::new(&stored.blob), &stored, &medium);
+        assert_eq!(medium.written.load(Ordering::SeqCst), 4096);
+        let code = result.err().map(|error| error.code());
+        assert_eq!(code, is_cached.then_some("read-back-mismatch"), "{is_cached}");
+    }
+    // A boot file is one.
+    use flipside::host::medium::Medium as _;
+    let directory = tempfile::tempdir().unwrap();
+    let architecture = flipside::image::Architecture::X86_64;
+    let esp = flipside::host::esp::Esp::new(
+        directory.path(),
+        architecture,
+        &flipside::host::durable::Durable::new(),
+    );
+    assert!(esp.create_boot_file(flipside::host::Slot::B, 4096).unwrap().is_cached());
+}
+
 #[test]
 fn a_target_that_cannot_be_read_before_it_was_written_is_written() {
     let stored = Stored::new(Kind::Frames, 4096, some_bytes(100_000));

@@ -25,6 +25,8 @@ pub struct Memory {
     pub unreadable: Option<u64>,
     /// The offset of a byte that is read wrongly once it was synced.
     pub flipped: Option<u64>,
+    /// Whether what is read before a sync comes from memory.
+    pub is_cached: bool,
     /// How long a write takes.
     pub write_time: Duration,
     /// How many writes there were.
@@ -91,6 +93,10 @@ impl Medium for Memory {
             bytes[at as usize - offset as usize] ^= 1;
         }
         Ok(())
+    }
+
+    fn is_cached(&self) -> bool {
+        self.is_cached
     }
 }
 

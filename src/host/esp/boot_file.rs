@@ -317,6 +317,11 @@ impl Medium for BootFile {
     fn read_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
         self.read(offset, bytes)
     }
+
+    /// FAT has no direct I/O.
+    fn is_cached(&self) -> bool {
+        true
+    }
 }
 
 impl BootFile {
