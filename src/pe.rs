@@ -8,6 +8,10 @@ use std::ops::Range;
 
 use crate::image::Architecture;
 
+mod signers;
+
+pub use signers::has_signers_of;
+
 /// The machine that a program is for, by the number in its header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Machine(u16);
@@ -117,21 +121,29 @@ fn read_sections(
 /// Whether a program carries a signature for Secure Boot: its certificate table is not empty
 /// (PE format, "Optional Header Data Directories", the fifth).
 pub fn is_signed(bytes: &[u8]) -> bool {
+    certificate_table(bytes).is_some()
+}
+
+/// Where the certificate table is in the file, which it may leave; `None` where it is empty.
+fn certificate_table(bytes: &[u8]) -> Option<Range<usize>> {
     let number = |at: usize| -> Option<u32> {
         bytes.get(at..)?.first_chunk().copied().map(u32::from_le_bytes)
     };
-    let size = || {
-        let optional = usize::try_from(number(0x3c)?).ok()?.checked_add(24)?;
-        let directories = match bytes.get(optional..)?.first_chunk()? {
-            [0x0b, 0x01] => 96,
-            [0x0b, 0x02] => 112,
-            _ => return None,
-        };
-        let directories = optional.checked_add(directories)?;
-        let count = number(directories.checked_sub(4)?)?;
-        if count > 4 { number(directories.checked_add(4 * 8 + 4)?) } else { None }
+    machine_of(bytes)?;
+    let optional = usize::try_from(number(0x3c)?).ok()?.checked_add(24)?;
+    let directories = match bytes.get(optional..)?.first_chunk()? {
+        [0x0b, 0x01] => 96,
+        [0x0b, 0x02] => 112,
+        _ => return None,
     };
-    machine_of(bytes).is_some() && size().is_some_and(|size| size > 0)
+    let directories = optional.checked_add(directories)?;
+    let count = number(directories.checked_sub(4)?)?;
+    let entry = directories.checked_add(4 * 8)?;
+    // Of this one directory the address is a place in the file.
+    let (start, size) = (number(entry)?, number(entry.checked_add(4)?)?);
+    let start = usize::try_from(start).ok()?;
+    let end = start.checked_add(usize::try_from(size).ok()?)?;
+    (count > 4 && size > 0).then_some(start..end)
 }
 
 #[cfg(test)]
@@ -247,6 +259,7 @@ mod tests {
             }
             machine_of(&bytes);
             is_signed(&bytes);
+            has_signers_of(&bytes, &bytes);
         }
 
         #[test]

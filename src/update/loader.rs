@@ -73,7 +73,8 @@ fn is_whole(program: &[u8], architecture: Architecture) -> bool {
 }
 
 /// Whether `new` may take the place of `now`: of a systemd-boot that is older, or of what a cut-off
-/// replacement left. Never of another loader, nor of one that Secure Boot takes and `new` is not.
+/// replacement left. Never of another loader, nor of one that Secure Boot takes, unless `new` was signed
+/// by the same.
 fn may_replace(now: &[u8], new: &[u8], machine: &Machine) -> Result<bool, UpdateError> {
     if is_cut_off(now) {
         // By a replacement, where its copy is whole.
@@ -81,7 +82,7 @@ fn may_replace(now: &[u8], new: &[u8], machine: &Machine) -> Result<bool, Update
     }
     let versions = (systemd_boot_version(new), systemd_boot_version(now));
     let is_newer = matches!(versions, (Some(new), Some(now)) if is_newer(&new, &now));
-    Ok(is_newer && (pe::is_signed(new) || !pe::is_signed(now)))
+    Ok(is_newer && (!pe::is_signed(now) || pe::has_signers_of(new, now)))
 }
 
 /// Whether firmware would not start the loader.

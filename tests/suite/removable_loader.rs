@@ -26,14 +26,25 @@ fn brings(host: &TestHost, name: &str, program: &[u8]) {
     std::fs::write(path, program).unwrap();
 }
 
-/// The program with a certificate table.
-fn signed(mut program: Vec<u8>) -> Vec<u8> {
+/// The program with a signature: as much of one as is looked at, with a certificate of one byte.
+fn signed_by(signer: u8, mut program: Vec<u8>) -> Vec<u8> {
     let start = u32::from_le_bytes(program[0x3c..0x40].try_into().unwrap()) as usize;
     let optional = start + 24;
     program[optional..optional + 2].copy_from_slice(&[0x0b, 0x02]);
     program[optional + 108] = 16;
-    program[optional + 112 + 36] = 1;
+    let mut table = vec![29, 0, 0, 0, 0, 2, 2, 0];
+    table.extend([0x30, 19, 0x06, 1, 0x2a, 0xa0, 14, 0x30, 12]);
+    table.extend([0x02, 1, 1, 0x31, 0, 0x30, 0, 0xa0, 3, 0x30, 1, signer]);
+    table.resize(32, 0);
+    let at = u32::try_from(program.len()).unwrap().to_le_bytes();
+    program[optional + 144..optional + 148].copy_from_slice(&at);
+    program[optional + 148] = 32;
+    program.extend(table);
     program
+}
+
+fn signed(program: Vec<u8>) -> Vec<u8> {
+    signed_by(1, program)
 }
 
 struct NoWrites;
@@ -86,6 +97,13 @@ fn what_is_not_ours_or_not_newer_stays() {
             vec![(OF_OS, loader_program("257")), (&signed_file, signed(loader_program("257")))],
             true,
         ),
+        (
+            "signed by somebody else",
+            signed(old()),
+            vec![(&signed_file, signed_by(2, loader_program("257")))],
+            false,
+        ),
+        ("signed for unsigned", old(), vec![(&signed_file, signed(loader_program("257")))], true),
     ];
     for (name, present, of_os, replaced) in cases {
         let host = host();
