@@ -27,6 +27,22 @@ pub enum Severity {
     Error,
 }
 
+/// Deferrals that go away by themselves in a registry that is well, and that last where somebody
+/// keeps this host from updates by freezing or replaying what it shows: they are said aloud.
+const SUSPICIOUS: [&str; 6] = [
+    "policy-document-expired",
+    "policy-document-foreign",
+    "policy-document-invalid",
+    "policy-document-missing",
+    "policy-document-replayed",
+    "policy-document-unsigned",
+];
+
+/// Whether what carries this code may be an attack.
+pub fn is_suspicious(code: &str) -> bool {
+    SUSPICIOUS.contains(&code)
+}
+
 /// The error and its causes in one sentence. Errors that repeat their cause in
 /// their own text are common; the cause is then not said twice.
 pub fn sentence(error: &dyn Error) -> String {

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 
 use super::status::{Blocked, CheckResult, Failure, SlotState, State, Status};
-use crate::code::Severity;
+use crate::code::{Severity, is_suspicious};
 use crate::host::{Root, Slot};
 use crate::policy::fitness::is_told;
 use crate::printable;
@@ -24,16 +24,6 @@ const BLOCKED_FOR: i64 = 24 * 3600;
 const FAILING_FOR: i64 = 72 * 3600;
 /// Refusals that are said in other words, or that a person wished for.
 const SAID_OTHERWISE: [&str; 3] = ["digest-failed", "digest-held", "dead-end"];
-/// What is tried again by itself and should have gone away: somebody may be keeping this host from
-/// updates.
-const SUSPICIOUS: [&str; 6] = [
-    "policy-document-expired",
-    "policy-document-foreign",
-    "policy-document-invalid",
-    "policy-document-missing",
-    "policy-document-replayed",
-    "policy-document-unsigned",
-];
 /// Errors that do not go away by themselves.
 const LASTING: [&str; 1] = ["esp-damaged"];
 
@@ -100,9 +90,11 @@ fn dead_end(status: &Status) -> Option<String> {
 
 fn blocked(status: &Status, now: Timestamp) -> Option<String> {
     let Blocked { severity, code, message, since } = status.blocked.as_ref()?;
-    let is_wanted = *severity == Severity::Block && !SAID_OTHERWISE.contains(&code.as_str())
-        || SUSPICIOUS.contains(&code.as_str());
-    (is_wanted && lasts(*since, BLOCKED_FOR, now)).then(|| {
+    let lasts = *severity == Severity::Block
+        && !SAID_OTHERWISE.contains(&code.as_str())
+        && lasts(*since, BLOCKED_FOR, now);
+    // At once: nothing outlives a reboot by which to tell how long it has lasted.
+    (lasts || is_suspicious(code)).then(|| {
         let message = shown(message);
         format!("an update is refused: {message} [{code}]; `flipside status` tells more.")
     })
@@ -235,6 +227,9 @@ mod tests {
         assert!(text.contains("`flipside release sha256:"), "{text}");
         let text = said(|s| s.blocked = refused("hook-blocked", Severity::Block, 25));
         let expected = "flipside: an update is refused: no way [hook-blocked]; `flipside status`";
+        assert!(text.starts_with(expected), "{text}");
+        let text = said(|s| s.blocked = refused("policy-document-replayed", Severity::Defer, 0));
+        let expected = "flipside: an update is refused: no way [policy-document-replayed]; ";
         assert!(text.starts_with(expected), "{text}");
         let text = said(|s| s.last_error = error("not-found", 73));
         assert!(text.starts_with("flipside: this host cannot update: gone [not-found]"), "{text}");

@@ -13,6 +13,7 @@ pub use kind::Kind;
 
 use tracing::Level;
 
+use crate::code::is_suspicious;
 use crate::host::Slot;
 use crate::image::Digest;
 
@@ -62,6 +63,14 @@ impl Entry {
         self
     }
 
+    /// That of its kind, but for a deferral behind which somebody may be: that is a warning.
+    fn level(&self) -> Level {
+        match (self.kind, self.code.as_deref()) {
+            (Kind::Deferred, Some(code)) if is_suspicious(code) => Level::WARN,
+            (kind, _) => kind.level(),
+        }
+    }
+
     /// Sends it, for whoever listens.
     pub fn send(self) {
         let id = self.kind.message_id();
@@ -85,10 +94,33 @@ impl Entry {
                 )
             };
         }
-        match self.kind.level() {
+        match self.level() {
             Level::ERROR => send_at!(Level::ERROR),
             Level::WARN => send_at!(Level::WARN),
             _ => send_at!(Level::INFO),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deferral_behind_which_somebody_may_be_is_a_warning() {
+        for (code, level) in [
+            ("policy-document-expired", Level::WARN),
+            ("policy-document-foreign", Level::WARN),
+            ("policy-document-invalid", Level::WARN),
+            ("policy-document-missing", Level::WARN),
+            ("policy-document-replayed", Level::WARN),
+            ("policy-document-unsigned", Level::WARN),
+            ("hook-deferred", Level::INFO),
+            ("clock-unset", Level::INFO),
+        ] {
+            assert_eq!(Entry::new(Kind::Deferred, "no").code(code).level(), level, "{code}");
+        }
+        assert_eq!(Entry::new(Kind::Deferred, "no").level(), Level::INFO);
+        assert_eq!(Entry::new(Kind::Failed, "no").code("esp-full").level(), Level::ERROR);
     }
 }
