@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::journal::STATE_DIRECTORY;
-use super::signature::{Verdict, verify};
+use super::signature::{Verdict, search};
 use super::{Run, UpdateError};
 use crate::config::DocumentMode;
 use crate::image::Digest;
@@ -15,7 +15,8 @@ use crate::policy::Decision;
 use crate::policy::document::{Document, document_tag, freshness};
 use crate::policy::signature::Verifier;
 use crate::printable;
-use crate::source::{FetchedDocument, Location, Source, fetch_document, is_absent};
+use crate::source::signatures::SIGNATURE_ANNOTATION;
+use crate::source::{FetchedDocument, Location, Signature, Source, fetch_document, is_absent};
 
 /// More than the file of one has, in bytes: a document of the largest size, as text in JSON.
 const LIMIT: u64 = 4 << 20;
@@ -46,8 +47,16 @@ struct Seen {
     manifest: String,
     /// The document, which is hashed against the manifest.
     document: String,
-    /// Which key signed it: the SHA-256 of the key; `None` where nobody asked.
-    signed_by: Option<Digest>,
+    /// Its signature, which is verified anew each time; `None` where nobody asked.
+    #[serde(default)]
+    signature: Option<Kept>,
+}
+
+/// A signature by simple signing, as it came: its two parts as text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Kept {
+    payload: String,
+    signature: String,
 }
 
 /// Where it is remembered.
@@ -97,18 +106,18 @@ pub(super) fn consult(
         Err(error) => return Err(error.into()),
     };
     let known = last.as_ref().filter(|last| last.digest == digest);
-    let mut signed_by = known.and_then(|known| known.signed_by);
-    let is_key = |hint: Digest| verifier.keys().iter().any(|key| key.public.hint() == hint);
-    let mut by = "";
-    let verdict;
-    if verifier.is_required() && !signed_by.is_some_and(is_key) {
-        verdict = verify(verifier, source, &[digest])?;
+    let mut signature = known.and_then(|known| known.signature.clone());
+    let verifier = verifier.bound();
+    // What is remembered is a record and no authority (P8): who can write it has signed nothing.
+    let still = signature.as_ref().and_then(|kept| verifier.check(&digest, &kept.as_found()).ok());
+    let mut by = still.map(|signed| signed.key).unwrap_or_default();
+    if verifier.is_required() && by.is_empty() {
+        let (verdict, found) = search(&verifier, source, &[digest])?;
         let (saw, decision) = verdict.ruling("the policy document");
-        match (&verdict, decision) {
+        match (verdict, decision) {
             (Verdict::Signed(signed), _) => {
-                by = signed.key.as_str();
-                let key = verifier.keys().iter().find(|key| key.name == signed.key);
-                signed_by = key.map(|key| key.public.hint());
+                by = signed.key;
+                signature = found.and_then(Kept::of);
             }
             // Nobody answers: that is said as it is of an image.
             (_, decision @ Decision::Defer { .. }) => return Ok(Consulted::refused(saw, decision)),
@@ -152,7 +161,7 @@ pub(super) fn consult(
         Decision::Defer { code, .. } => *code == "policy-document-expired",
         Decision::Block { .. } => false,
     };
-    let seen = Seen::new(&memory, digest, &fetched, signed_by);
+    let seen = Seen::new(&memory, digest, &fetched, signature);
     let news = seen.filter(|seen| counts && last.as_ref() != Some(seen)).map(|seen| (memory, seen));
     let document = decision.is_allow().then_some(document);
     Ok(Consulted { saw, decision, document, news })
@@ -207,7 +216,7 @@ impl Seen {
         memory: &Memory,
         digest: Digest,
         fetched: &FetchedDocument,
-        signed_by: Option<Digest>,
+        signature: Option<Kept>,
     ) -> Option<Self> {
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_owned()).ok();
         Some(Self {
@@ -216,7 +225,7 @@ impl Seen {
             digest,
             manifest: text(&fetched.manifest)?,
             document: text(&fetched.document)?,
-            signed_by,
+            signature,
         })
     }
 
@@ -235,6 +244,20 @@ impl Seen {
 
     fn issued(&self) -> Option<Timestamp> {
         Document::parse(self.document.as_bytes()).ok().map(|document| document.issued)
+    }
+}
+
+impl Kept {
+    /// One that was verified: it is small. `None` of a bundle, which is not accepted here.
+    fn of(signature: Signature) -> Option<Self> {
+        let Signature::Simple { payload, mut annotations } = signature else { return None };
+        let payload = String::from_utf8(payload).ok()?;
+        Some(Self { payload, signature: annotations.remove(SIGNATURE_ANNOTATION)? })
+    }
+
+    fn as_found(&self) -> Signature {
+        let annotations = [(SIGNATURE_ANNOTATION.to_owned(), self.signature.clone())].into();
+        Signature::Simple { payload: self.payload.clone().into_bytes(), annotations }
     }
 }
 

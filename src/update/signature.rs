@@ -9,7 +9,7 @@ use crate::image::Digest;
 use crate::policy::Decision;
 use crate::policy::signature::{Flaw, Signed, Verifier};
 use crate::printable;
-use crate::source::{Source, SourceError};
+use crate::source::{Signature, Source, SourceError};
 
 /// The most flaws that a sentence tells.
 const TOLD: usize = 3;
@@ -39,15 +39,27 @@ pub(super) fn verify(
     source: &dyn Source,
     digests: &[Digest],
 ) -> Result<Verdict, SourceError> {
+    search(verifier, source, digests).map(|(verdict, _)| verdict)
+}
+
+/// The same, with the valid signature itself.
+///
+/// # Errors
+/// As [`verify`].
+pub(super) fn search(
+    verifier: &Verifier,
+    source: &dyn Source,
+    digests: &[Digest],
+) -> Result<(Verdict, Option<Signature>), SourceError> {
     if !verifier.is_required() {
-        return Ok(Verdict::NotRequired);
+        return Ok((Verdict::NotRequired, None));
     }
     let (mut signed, mut flaws, mut unanswered) = (None, Vec::new(), None);
     for digest in digests {
         let searched = source.signatures(digest, &mut |signature| {
             match verifier.check(digest, &signature) {
                 Ok(valid) => {
-                    signed = Some(valid);
+                    signed = Some((valid, signature));
                     return ControlFlow::Break(());
                 }
                 Err(flaw) => {
@@ -62,15 +74,16 @@ pub(super) fn verify(
             Err(error) => unanswered = Some(error),
             Ok(()) => {}
         }
-        if let Some(signed) = signed {
-            return Ok(Verdict::Signed(signed));
+        if let Some((signed, signature)) = signed {
+            return Ok((Verdict::Signed(signed), Some(signature)));
         }
     }
-    Ok(match (unanswered, flaws.is_empty()) {
+    let verdict = match (unanswered, flaws.is_empty()) {
         (Some(error), _) => Verdict::Unanswered(error),
         (None, true) => Verdict::Missing,
         (None, false) => Verdict::Invalid(flaws),
-    })
+    };
+    Ok((verdict, None))
 }
 
 impl Verdict {

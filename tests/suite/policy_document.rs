@@ -2,6 +2,9 @@
 
 //! Which policy document a host goes by: whether there has to be one, whose it is, and how old.
 
+use std::path::PathBuf;
+
+use flipside::publish::sign::PrivateKey;
 use serde_json::{Value, json};
 
 use crate::support::keys::new_key;
@@ -105,6 +108,9 @@ fn freeze_an_expired_document_is_said_also_where_the_tag_has_nothing_new() {
     let sentence = host.refuses(75, "policy-document-expired");
     assert!(sentence.starts_with("the policy document has expired on 2"), "{sentence}");
     host.at.waits("policy-document-expired");
+    // At the first login, however often the host is rebooted.
+    let message = std::fs::read_to_string(host.host().file("run/motd.d/flipside")).unwrap();
+    assert!(message.contains("[policy-document-expired]"), "{message}");
     assert_eq!(host.at.status()["last_check"]["result"], "up-to-date");
     host.put(&document(1, &[release("1", &host.one, json!({}))]));
     assert_eq!(host.at.says(&["update"]), "up to date: 1");
@@ -222,6 +228,58 @@ fn where_signatures_are_required_a_document_needs_one_too() {
     host.refuses(75, "release-not-listed");
 }
 
+/// A host with the key of `signer` that has seen a document which lists 1, signed by it.
+fn seen_signed() -> (PolicyHost, PrivateKey) {
+    let (host, key) = (PolicyHost::new(), new_key());
+    host.trust("etc/mine.pub", &key);
+    let digest = host.put(&document(3, &[release("1", &host.one, json!({}))]));
+    host.sign(&key, &digest);
+    assert_eq!(host.at.says(&["update"]), "up to date: 1");
+    (host, key)
+}
+
+fn remembered(host: &PolicyHost) -> PathBuf {
+    let directory = host.host().file("var/lib/flipside/policy");
+    std::fs::read_dir(directory).unwrap().next().unwrap().unwrap().path()
+}
+
+#[test]
+fn p10_a_signed_document_is_verified_again_and_costs_one_question() {
+    let (host, _) = seen_signed();
+    let before = host.host().snapshot();
+    host.proxy.forget();
+    assert_eq!(host.at.says(&["update"]), "up to date: 1");
+    let asked: Vec<String> =
+        host.proxy.seen().iter().map(|seen| format!("{} {}", seen.method, seen.path)).collect();
+    assert_eq!(asked, ["HEAD /v2/os/manifests/stable", "HEAD /v2/os/manifests/stable.policy"]);
+    host.host().assert_unchanged_since(&before, "unchanged");
+    let (saw, _) = host.explains("policy-document");
+    assert!(saw.contains("signed by mine"), "{saw}");
+}
+
+#[test]
+fn p8_who_writes_the_state_directory_has_signed_nothing() {
+    let (host, key) = seen_signed();
+    let file = remembered(&host);
+    let read = || -> Value { serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap() };
+    let genuine = read();
+    // Another document, as a host remembers it that asks for no signature.
+    host.host().set("policy.signature.mode = \"off\"\n");
+    host.put(&document(1, &[release("1", &host.one, json!({}))]));
+    assert_eq!(host.at.says(&["update"]), "up to date: 1");
+    let unsigned = read();
+    assert_ne!(unsigned["digest"], genuine["digest"]);
+    host.host().set("");
+    let mut of_another = unsigned.clone();
+    of_another["signature"] = genuine["signature"].clone();
+    let mut in_words = unsigned.clone();
+    in_words["signed_by"] = json!(key.public().hint());
+    for forged in [unsigned, of_another, in_words] {
+        std::fs::write(&file, forged.to_string()).unwrap();
+        host.refuses(75, "policy-document-unsigned");
+    }
+}
+
 #[test]
 fn a_registry_that_does_not_say_is_not_one_without_a_document() {
     let (host, _) = offered(1);
@@ -230,8 +288,7 @@ fn a_registry_that_does_not_say_is_not_one_without_a_document() {
     host.refuses(1, "registry-forbidden");
     host.proxy.calm();
     host.proxy.fault("stable.policy", usize::MAX, Fault::Flood(5 << 20));
-    let output = host.host().program(["update"]);
-    assert!(!output.status.success(), "endless data: {output:?}");
+    host.refuses(1, "image-over-limit");
 }
 
 #[test]

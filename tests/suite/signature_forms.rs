@@ -59,6 +59,7 @@ fn verdict(checked: Result<Signed, Flaw>) -> &'static str {
         Err(Flaw::OtherKind(_)) => "kind",
         Err(Flaw::OtherDigest(_)) => "digest",
         Err(Flaw::OtherIdentity(_)) => "identity",
+        Err(Flaw::NamesNoRepository) => "no repository",
         Err(Flaw::NoIdentity(_)) => "no identity",
     }
 }

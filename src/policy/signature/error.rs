@@ -75,6 +75,9 @@ pub enum Flaw {
     /// A key of this host signed an image of another repository.
     #[error("for another repository, {0}")]
     OtherIdentity(String),
+    /// A bundle, where a signature has to name the repository.
+    #[error("that is a bundle and names no repository, where simple signing is needed")]
+    NamesNoRepository,
     /// Simple signing, and nothing to hold the repository against.
     #[error("for {0}, and what is followed is no repository; set policy.signature.identity")]
     NoIdentity(String),

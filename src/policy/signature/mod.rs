@@ -33,6 +33,8 @@ pub struct Verifier {
     keys: Vec<Key>,
     /// Repositories that a simple signature may name.
     identities: Vec<Reference>,
+    /// Whether a signature has to name one.
+    is_bound: bool,
 }
 
 /// The form of a signature.
@@ -71,21 +73,29 @@ impl Verifier {
             return Err(KeyError::None);
         }
         let identities = identities(config)?;
-        Ok(Self { mode, keys, identities })
+        Ok(Self { mode, keys, identities, is_bound: false })
     }
 
     /// The same keys for what is in another repository than the tracked one, such as a hook that
-    /// is a container image. A bundle names no repository: hold it to a digest that is known.
+    /// is a container image.
     #[must_use]
     pub fn of_repository(&self, repository: &Reference) -> Self {
         Self { identities: vec![repository.clone()], ..self.clone() }
+    }
+
+    /// The same keys for what nothing but a tag names and says no product of itself: a bundle would
+    /// let whatever the owner ever signed pass for it, whatever repository that is of.
+    #[must_use]
+    pub fn bound(&self) -> Self {
+        Self { is_bound: true, ..self.clone() }
     }
 
     /// For who looks whether `key` has signed for `identity` already.
     #[cfg(feature = "publish")]
     pub(crate) fn of_key(key: PublicKey, identity: Reference) -> Self {
         let key = Key { name: String::new(), path: Default::default(), public: key };
-        Self { mode: SignatureMode::Require, keys: vec![key], identities: vec![identity] }
+        let (mode, keys, identities) = (SignatureMode::Require, vec![key], vec![identity]);
+        Self { mode, keys, identities, is_bound: false }
     }
 
     /// Whether an image without a valid signature is refused.
@@ -115,7 +125,11 @@ impl Verifier {
                 (key, Form::SimpleSigning)
             }
             Signature::Bundle { bundle, .. } => {
-                (bundle::check(bundle, &self.keys, subject)?, Form::Bundle)
+                let key = bundle::check(bundle, &self.keys, subject)?;
+                if self.is_bound {
+                    return Err(Flaw::NamesNoRepository);
+                }
+                (key, Form::Bundle)
             }
             Signature::Unreadable { what } => return Err(Flaw::Unreadable(what.clone())),
         };

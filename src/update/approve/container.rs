@@ -55,7 +55,10 @@ impl Asked<'_> {
             Err(SourceError::Stopped(stopped)) => return Err(stopped.into()),
             Err(error) => return Ok(Err(unavailable(image, &error))),
         };
-        let verifier = self.offer.verifier.of_repository(&reference);
+        let mut verifier = self.offer.verifier.of_repository(&reference);
+        if reference.digest().is_none() {
+            verifier = verifier.bound();
+        }
         let verdict = signature::verify(&verifier, source.as_ref(), &[digest])?;
         let (_, decision) = verdict.ruling(&format!("the container hook {}", digest.short()));
         if !decision.is_allow() {
