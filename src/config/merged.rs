@@ -10,9 +10,9 @@ use super::ContainerHook;
 use super::fragment::{Fragment, Setting};
 use super::keys::Value;
 use super::{
-    Automatic, Backend, Boot, Config, ConfigError, DocumentMode, Health, Hooks, HostConfig, Place,
-    Policy, Reboot, RebootStrategy, SignatureMode, SignaturePolicy, SlotLabels, Track, Trial,
-    Update,
+    Automatic, Backend, Boot, Config, ConfigError, DocumentMode, Health, Hooks, HostConfig,
+    OnTimeout, Place, Policy, Reboot, RebootStrategy, SignatureMode, SignaturePolicy, SlotLabels,
+    Track, Trial, Update,
 };
 use crate::policy::hold::Hold;
 use crate::window::Window;
@@ -119,6 +119,10 @@ impl Merged {
                 clock_is_trusted: self.text("policy.clock").as_deref() == Some("trusted"),
                 hooks: Hooks {
                     timeout: self.duration("policy.hooks.timeout", Hooks::default().timeout),
+                    on_timeout: match self.text("policy.hooks.on_timeout").as_deref() {
+                        Some("block") => OnTimeout::Block,
+                        _ => OnTimeout::Defer,
+                    },
                     memory: self.size("policy.hooks.memory").unwrap_or(Hooks::default().memory),
                     container: self.text("policy.hooks.container.image").map(|image| {
                         let network = self.flag("policy.hooks.container.network", false);

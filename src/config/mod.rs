@@ -255,12 +255,24 @@ pub enum DocumentMode {
 /// `[policy.hooks]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Hooks {
-    /// `policy.hooks.timeout`: a hook that takes longer is ended, and defers.
+    /// `policy.hooks.timeout`: a hook that takes longer is ended.
     pub timeout: Duration,
+    /// `policy.hooks.on_timeout`: what that comes to.
+    pub on_timeout: OnTimeout,
     /// `policy.hooks.memory`: bytes of memory that a hook may use.
     pub memory: u64,
     /// `[policy.hooks.container]`: a hook that is a container image.
     pub container: Option<ContainerHook>,
+}
+
+/// `policy.hooks.on_timeout`: what a hook says that does not answer in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnTimeout {
+    /// Later: it may answer at the next run.
+    #[default]
+    Defer,
+    /// No: a person has to look at it.
+    Block,
 }
 
 /// `[policy.hooks.container]`.
@@ -274,7 +286,12 @@ pub struct ContainerHook {
 
 impl Default for Hooks {
     fn default() -> Self {
-        Self { timeout: Duration::from_secs(60), memory: 256 << 20, container: None }
+        Self {
+            timeout: Duration::from_secs(60),
+            on_timeout: OnTimeout::default(),
+            memory: 256 << 20,
+            container: None,
+        }
     }
 }
 

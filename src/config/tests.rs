@@ -68,6 +68,7 @@ fn every_key_reaches_its_setting() {
         policy.wariness = 0.25
         policy.clock = "trusted"
         policy.hooks.timeout = "1s"
+        policy.hooks.on_timeout = "block"
         policy.hooks.memory = "64MiB"
         policy.hooks.container = { image = "registry.example.com/hooks/fleet:1", network = true }
         policy.signature = { mode = "require", identity = "r.example/acme", product = "acme" }
@@ -135,6 +136,7 @@ fn every_key_reaches_its_setting() {
             clock_is_trusted: true,
             hooks: Hooks {
                 timeout: Duration::from_secs(1),
+                on_timeout: OnTimeout::Block,
                 memory: 64 << 20,
                 container: Some(ContainerHook {
                     image: "registry.example.com/hooks/fleet:1".into(),

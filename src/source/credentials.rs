@@ -71,6 +71,21 @@ pub(crate) fn find(
     Ok(None)
 }
 
+/// The file that [`find`] takes credentials from, for other programs that log in; `None` where it
+/// finds none.
+pub(crate) fn file(
+    options: &Options,
+    environment: Environment<'_>,
+    host: &str,
+    repository: &str,
+) -> Option<PathBuf> {
+    places(options, environment).into_iter().map(|(path, _)| path).find(|path| {
+        let Ok(Some(file)) = read(path, false) else { return false };
+        let here = File { path, file };
+        here.find(options, environment, host, repository).is_ok_and(|found| found.is_some())
+    })
+}
+
 /// Where credentials may be, first place first, and whether the file has to exist.
 fn places(options: &Options, environment: Environment<'_>) -> Vec<(PathBuf, bool)> {
     let root = &options.root;

@@ -53,6 +53,13 @@ impl Host {
         }))
     }
 
+    /// The file that another program is to be given, below the root.
+    fn place(&self, host: &str) -> Option<PathBuf> {
+        let environment = |name: &str| self.environment.get(name).cloned();
+        let path = file(&self.options, &environment, host, "a")?;
+        Some(path.strip_prefix(self.directory.path()).unwrap().to_owned())
+    }
+
     fn user(&self, host: &str, repository: &str) -> String {
         self.find(host, repository).unwrap().unwrap_or_default()
     }
@@ -230,4 +237,27 @@ fn a_helper_that_hangs_is_ended_by_a_stop() {
     let start = std::time::Instant::now();
     assert_eq!(host.find("r.example", "a").unwrap_err().code(), "stopped");
     assert!(start.elapsed().as_secs() < 2);
+}
+
+#[test]
+fn another_program_is_given_the_file_that_is_gone_by_here() {
+    let host = Host::new()
+        .file("etc/flipside/auth.json", "not as expected")
+        .file("run/flipside/auth.json", &auths(&["r.example"]))
+        .file("run/containers/0/auth.json", &auths(&["r.example", "s.example"]))
+        .file("root/.docker/config.json", r#"{"credHelpers":{"t.example":"one"}}"#)
+        .helper("one", r#"echo '{"Username":"h","Secret":"s"}'"#)
+        .variable("HOME", "/root");
+    for (registry, expected) in [
+        ("r.example", Some("run/flipside/auth.json")),
+        ("s.example", Some("run/containers/0/auth.json")),
+        ("t.example", Some("root/.docker/config.json")),
+        ("u.example", None),
+    ] {
+        assert_eq!(host.place(registry), expected.map(PathBuf::from), "{registry}");
+    }
+    let mut host = host.file("mine.json", &auths(&["s.example"]));
+    host.options.auth_file = Some("/mine.json".into());
+    assert_eq!(host.place("s.example"), Some("mine.json".into()));
+    assert_eq!(host.place("r.example"), None);
 }

@@ -58,13 +58,7 @@ impl Http {
 
     /// Whether plain HTTP to `url` is listed; loopback is a matter of its own.
     fn is_listed(&self, url: &Url) -> bool {
-        let host = authority(url);
-        let default = format!("{host}:80");
-        self.options.all_plain_http
-            || self.options.plain_http.iter().any(|listed| {
-                listed.eq_ignore_ascii_case(&host)
-                    || url.port().is_none() && listed.eq_ignore_ascii_case(&default)
-            })
+        self.options.lists_plain_http(&authority(url))
     }
 
     /// Refuses plain HTTP where it is not allowed; `from` led there.

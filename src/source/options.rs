@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::reference::split_port;
 use crate::config::Track;
 use crate::host::Root;
 use crate::stop::Stop;
@@ -57,6 +58,18 @@ impl Options {
             root,
             timing: Timing::default(),
         }
+    }
+
+    /// Whether `host`, or `host:port`, is listed as one that may be spoken to without TLS; loopback
+    /// is a matter of its own.
+    pub(crate) fn lists_plain_http(&self, host: &str) -> bool {
+        let has_no_port = split_port(host).1.is_none();
+        let default = format!("{host}:80");
+        self.all_plain_http
+            || self.plain_http.iter().any(|listed| {
+                listed.eq_ignore_ascii_case(host)
+                    || has_no_port && listed.eq_ignore_ascii_case(&default)
+            })
     }
 }
 

@@ -19,8 +19,8 @@ printf '%s\n' "$*" >> "$place/asked"
 case $1 in
 image) [ "$2" = rm ] || exec sh "$place/exists" ;;
 images) echo sha256:beef ;;
-pull) exec sh "$place/pull" ;;
-run) cat > "$place/stdin"; exec sh "$place/run" ;;
+pull) env | grep -i proxy > "$place/proxies"; exec sh "$place/pull" ;;
+run) env | grep -i proxy > "$place/proxies"; cat > "$place/stdin"; exec sh "$place/run" ;;
 esac
 "#;
 
@@ -71,6 +71,11 @@ impl Container {
 fn it_is_run_by_digest_without_network_and_reads_the_facts() {
     let container = Container::new("");
     container.host.write("etc/os-release", "ID=x\n");
+    let root = container.host.0.path();
+    let sys = format!(
+        " --mount=type=bind,src={}/sys,dst=/run/host/sys,ro,bind-nonrecursive ",
+        root.display()
+    );
     let said = container.ask();
     assert_eq!(said["decision"], "allow", "{said}");
     let last = said["answers"].as_array().unwrap().last().unwrap();
@@ -87,10 +92,16 @@ fn it_is_run_by_digest_without_network_and_reads_the_facts() {
         " --pull=never ",
         " --log-driver=none ",
         " --cap-drop=all ",
+        " --security-opt=no-new-privileges ",
+        " --replace ",
+        " --name=flipside-hook ",
+        " --timeout=61 ",
         " --cgroups=disabled ",
+        // Firmware variables and control groups are mounted below it, and would stay writable.
+        &sys,
         " --env=FLIPSIDE_NEW_VERSION=2 ",
         " --env=FLIPSIDE_ROOT=/run/host ",
-        "/etc/os-release:/run/host/etc/os-release:ro ",
+        "/etc/os-release,dst=/run/host/etc/os-release,ro,bind-nonrecursive ",
     ] {
         assert!(lines[1].contains(word), "{word} is not in {asked}");
     }
@@ -108,7 +119,7 @@ fn as_a_unit_it_has_control_groups_of_its_own() {
     let said = container.ask();
     assert_eq!(said["answers"][0]["ran_as"], "unit", "{said}");
     let asked = container.asked();
-    assert!(asked.contains(" --cgroups=split --memory=268435456 "), "{asked}");
+    assert!(asked.contains(" --cgroups=split --memory=268435456 --pids-limit=256 "), "{asked}");
     assert!(asked.contains(" --network=host "), "{asked}");
     let properties = systemd.with(|world| std::mem::take(&mut world.properties));
     assert_eq!(properties["Delegate"], "true");
@@ -147,6 +158,30 @@ fn what_is_not_there_is_fetched_and_what_cannot_be_fetched_defers() {
     let said = container.ask();
     assert_eq!(said["code"], "container-hook-unavailable", "{said}");
     assert!(said["reason"].as_str().unwrap().contains("the disk is full"), "{said}");
+}
+
+#[test]
+fn podman_reaches_the_registry_as_flipside_does() {
+    let container = Container::new("");
+    container.answer("exists", "exit 1");
+    let registry = container.image.split('/').next().unwrap();
+    let auth = format!(r#"{{"auths":{{{registry:?}:{{"auth":"dTpw"}}}}}}"#);
+    container.host.write("run/flipside/auth.json", auth);
+    let mut command = container.host.command(["hooks", "run"]);
+    command.env("HTTPS_PROXY", "http://127.0.0.1:9").env("no_proxy", "lan");
+    assert!(command.status().unwrap().success());
+    let asked = container.asked();
+    let pull = asked.lines().find(|line| line.starts_with("pull ")).unwrap();
+    let file = container.host.file("run/flipside/auth.json");
+    let expected = format!("pull --quiet --tls-verify=false --authfile={} ", file.display());
+    assert!(pull.starts_with(&expected), "{asked}");
+    // podman would hand them on to the container.
+    assert_eq!(std::fs::read_to_string(container.host.file("usr/bin/proxies")).unwrap(), "");
+    container.answer("pull", "tr '\\n' ' ' < \"${0%/*}/proxies\"; exit 1");
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains("HTTPS_PROXY=http://127.0.0.1:9"), "{said}");
+    assert!(said.contains("no_proxy=lan"), "{said}");
 }
 
 #[test]
@@ -189,6 +224,9 @@ fn post_promote_hooks_are_told_and_their_failure_is_a_warning() {
     let mut boot = Command::new(env!("CARGO_BIN_EXE_flipside"));
     let output = boot.args(["sim", "boot"]).arg(host.0.path()).output().unwrap();
     assert!(output.status.success(), "{output:?}");
+    // What the promote said.
+    let warned = String::from_utf8_lossy(&output.stdout);
+    assert!(warned.contains("hook 10-fails failed: no"), "{warned}");
     let told: Value = serde_json::from_slice(&std::fs::read(host.file("told")).unwrap()).unwrap();
     assert_eq!(told["hook"], "post-promote");
     assert_eq!((&told["running"]["slot"], &told["running"]["version"]), (&"a".into(), &"3".into()));

@@ -32,7 +32,8 @@ fn every_rule_is_listed_in_order_with_what_it_saw_and_said() {
     assert_eq!(rules[..all.len()], all, "{text}");
     let line = |rule: Rule| text.lines().find(|line| line.starts_with(rule.name())).unwrap();
     assert!(line(Rule::Host).contains("  allow  slot A runs 1, the tag names "), "{text}");
-    let said = "  defer  10-hook: hook 10-hook: busy [hook-deferred]";
+    let said = "  defer  as a process group, without the sandbox and limits of a unit: 10-hook: \
+                hook 10-hook: busy [hook-deferred]";
     assert!(line(Rule::HostHooks).ends_with(said), "{text}");
     assert_eq!(
         text.lines().last().unwrap(),
@@ -62,6 +63,8 @@ fn the_status_tells_what_the_rules_said_last() {
         |status: &Value| status["policy"]["rulings"].as_array().unwrap().last().unwrap().clone();
     assert_eq!(last(&status())["rule"], "host-hooks");
     assert_eq!(last(&status())["code"], "hook-blocked");
+    let saw = "as a process group, without the sandbox and limits of a unit: 10-hook";
+    assert_eq!(last(&status())["saw"], saw);
     // A question is no reason to say something else.
     host.program(["hooks", "run"]);
     assert_eq!(last(&status())["code"], "hook-blocked");
@@ -79,4 +82,16 @@ fn a_host_that_has_what_the_tag_names_is_asked_nothing_more() {
     let text = explain(&host, &[]);
     assert!(text.ends_with("2 is installed and boots at the next reboot\n"), "{text}");
     assert!(!host.file("asked").exists());
+}
+
+#[cfg(feature = "dbus")]
+#[test]
+fn of_hooks_in_their_sandbox_only_the_names_are_told() {
+    let host = ProgramHost::new();
+    let _systemd = crate::support::systemd::PlayedSystemd::of(&host.0.path());
+    hook(&host, "exit 1");
+    let document: Value = serde_json::from_str(&explain(&host, &["--json"])).unwrap();
+    let rules = document["rules"].as_array().unwrap();
+    let ruling = rules.iter().find(|rule| rule["rule"] == "host-hooks").unwrap();
+    assert_eq!((&ruling["saw"], &ruling["code"]), (&"10-hook".into(), &"hook-blocked".into()));
 }

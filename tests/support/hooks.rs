@@ -3,6 +3,7 @@
 //! A host in a directory with hooks of its own.
 
 use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
 use std::time::Duration;
 
 use flipside::config;
@@ -11,6 +12,8 @@ use flipside::image::Digest;
 use flipside::policy::hooks::{Answer, Context, DIRECTORY, System, ask};
 use flipside::policy::{Decision, Initiative};
 use flipside::stop::Stop;
+
+use super::program_host::ProgramHost;
 
 pub struct HookHost {
     pub directory: tempfile::TempDir,
@@ -47,6 +50,28 @@ impl HookHost {
     pub fn read(&self, name: &str) -> String {
         std::fs::read_to_string(self.directory.path().join(name)).unwrap()
     }
+}
+
+/// Gives `host` one hook, `h`.
+pub fn put_hook(host: &ProgramHost, script: &str) {
+    let name = "etc/flipside/hooks/pre-upgrade.d/h";
+    host.write(name, format!("#!/bin/sh\n{script}\n"));
+    std::fs::set_permissions(host.file(name), std::fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+/// What `hooks run` says of a hook that does `script` and then defers, and how much memory the
+/// program had needed by then, in KiB.
+pub fn peak_of_asking(host: &ProgramHost, script: &str) -> (serde_json::Value, u64) {
+    let look =
+        "grep VmHWM: \"/proc/$(cat \"$FLIPSIDE_ROOT/pid\")/status\" > \"$FLIPSIDE_ROOT/peak\"";
+    put_hook(host, &format!("{script}\n{look}\necho\necho done\nexit 75"));
+    let start = "echo $$ > \"$1/pid\"; exec \"$0\" -q --root \"$1\" hooks run --json";
+    let mut command = Command::new("sh");
+    command.args(["-c", start, env!("CARGO_BIN_EXE_flipside")]).arg(host.0.path());
+    let output = command.output().unwrap();
+    let peak = std::fs::read_to_string(host.file("peak")).unwrap();
+    let peak = peak.split_whitespace().nth(1).unwrap().parse().unwrap();
+    (serde_json::from_slice(&output.stdout).unwrap(), peak)
 }
 
 pub fn context() -> Context {

@@ -83,22 +83,17 @@ impl<'a> Asking<'a> {
     /// Asks the hook that is a container; `name` is what people call its image.
     pub fn container(&self, name: &str, container: &Container) -> Answer {
         let begun = Instant::now();
-        let limits = self.limits();
         let podman = Podman {
             root: self.root,
             runner: self.runner(),
             context: self.context,
-            limits: &limits,
+            settings: self.settings,
             stop: self.stop,
         };
         let (decision, said, ran_as) = podman.ask(container);
         let hook = name.to_owned();
         let took = begun.elapsed();
         Answer { hook, kind: Kind::Container, path: None, decision, said, ran_as, took }
-    }
-
-    fn limits(&self) -> Limits {
-        Limits { timeout: self.settings.timeout, memory: self.settings.memory }
     }
 
     /// Asks the hooks of this host in lexical order until one does not allow.
@@ -146,13 +141,13 @@ impl<'a> Asking<'a> {
             sandbox: Sandbox::Closed,
             body: body.map(|body| body.as_fd()),
         };
-        let limits = self.limits();
+        let limits = Limits { timeout: self.settings.timeout, memory: self.settings.memory };
         let (ended, said, ran_as) = self.runner().run(&program, &limits, self.stop);
         Answer {
             hook: name.to_owned(),
             kind: Kind::Host,
             path: Some(path.to_owned()),
-            decision: ended.decision(subject, &said, self.settings.timeout),
+            decision: ended.decision(subject, &said, self.settings),
             said,
             ran_as: Some(ran_as),
             took: begun.elapsed(),

@@ -12,7 +12,7 @@ use rustix::fs::OFlags;
 use super::TICK;
 use super::lines::Lines;
 
-/// The most lines of stderr that go to the log.
+/// The most lines of stdout and stderr together that go to the log.
 const LOGGED_LINES: usize = 50;
 
 /// Our ends, each until it is closed.
@@ -96,14 +96,14 @@ impl<'a> Dialogue<'a> {
     }
 
     fn listen(&mut self) {
+        let (kind, name, logged) = (self.kind, self.name, &mut self.logged);
+        let mut log = |line: &str| log(kind, name, logged, line);
         let said = &mut self.said;
-        if hear(self.stdout.as_mut(), |bytes| said.take(bytes, |_| ())) {
+        if hear(self.stdout.as_mut(), |bytes| said.take(bytes, &mut log)) {
             self.stdout = None;
         }
-        let (complained, logged) = (&mut self.complained, &mut self.logged);
-        let (kind, name) = (self.kind, self.name);
-        let heard = |bytes: &[u8]| complained.take(bytes, |line| log(kind, name, logged, line));
-        if hear(self.stderr.as_mut(), heard) {
+        let complained = &mut self.complained;
+        if hear(self.stderr.as_mut(), |bytes| complained.take(bytes, &mut log)) {
             self.stderr = None;
         }
     }
@@ -112,8 +112,8 @@ impl<'a> Dialogue<'a> {
     pub fn finish(mut self) -> (String, String) {
         self.listen();
         let (kind, name, mut logged) = (self.kind, self.name, self.logged);
-        let stdout = self.said.finish(|_| ());
-        (stdout, self.complained.finish(|line| log(kind, name, &mut logged, line)))
+        let mut log = |line: &str| log(kind, name, &mut logged, line);
+        (self.said.finish(&mut log), self.complained.finish(&mut log))
     }
 }
 

@@ -6,6 +6,7 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use super::DEFER_STATUS;
+use crate::config::{self, OnTimeout};
 use crate::policy::Decision;
 
 /// How a hook ended.
@@ -51,7 +52,7 @@ impl Ended {
 
     /// What it means; `subject` is who is asked, such as `hook 10-check`, `said` its own reason,
     /// or empty.
-    pub(super) fn decision(&self, subject: &str, said: &str, timeout: Duration) -> Decision {
+    pub(super) fn decision(&self, subject: &str, said: &str, settings: &config::Hooks) -> Decision {
         use std::os::unix::process::ExitStatusExt as _;
         let because = |otherwise: String| match said {
             "" => format!("{subject} {otherwise}"),
@@ -74,10 +75,11 @@ impl Ended {
                 },
             },
             Self::TimedOut => {
-                let limit = jiff::SignedDuration::try_from(timeout).unwrap_or_default();
-                Decision::Defer {
-                    code: "hook-timeout",
-                    reason: format!("{subject} did not answer within {limit:#}"),
+                let limit = jiff::SignedDuration::try_from(settings.timeout).unwrap_or_default();
+                let reason = format!("{subject} did not answer within {limit:#}");
+                match settings.on_timeout {
+                    OnTimeout::Defer => Decision::defer("hook-timeout", reason),
+                    OnTimeout::Block => Decision::block("hook-timeout", reason),
                 }
             }
             Self::OutOfMemory => Decision::Block {
@@ -103,7 +105,7 @@ mod tests {
 
     #[test]
     fn the_exit_status_decides() {
-        let minute = Duration::from_secs(60);
+        let mut settings = config::Hooks::default();
         for (status, said, decision, code, reason) in [
             (0, "fine", "allow", "", ""),
             (75 << 8, "", "defer", "hook-deferred", "hook h defers the update"),
@@ -113,13 +115,18 @@ mod tests {
             (9, "no", "block", "hook-failed", "hook h was ended by signal 9"),
         ] {
             let ended = Ended::Itself(ExitStatus::from_raw(status));
-            let value = serde_json::to_value(ended.decision("hook h", said, minute)).unwrap();
+            let value = serde_json::to_value(ended.decision("hook h", said, &settings)).unwrap();
             assert_eq!(value["decision"], decision);
             assert_eq!(value["code"].as_str().unwrap_or(""), code);
             assert_eq!(value["reason"].as_str().unwrap_or(""), reason);
         }
-        let timed_out = Ended::TimedOut.decision("hook h", "working on it", minute);
-        let reason = "hook h did not answer within 1m".to_owned();
-        assert_eq!(timed_out, Decision::Defer { code: "hook-timeout", reason });
+        let (code, reason) = ("hook-timeout", "hook h did not answer within 1m".to_owned());
+        for (on_timeout, expected) in [
+            (OnTimeout::Defer, Decision::Defer { code, reason: reason.clone() }),
+            (OnTimeout::Block, Decision::Block { code, reason: reason.clone() }),
+        ] {
+            settings.on_timeout = on_timeout;
+            assert_eq!(Ended::TimedOut.decision("hook h", "working on it", &settings), expected);
+        }
     }
 }

@@ -11,6 +11,7 @@ use super::context::{Context, environment};
 use super::ended::Ended;
 use super::program::{Limits, Program, Sandbox};
 use super::runner::{RanAs, Runner};
+use crate::config;
 use crate::host::Root;
 use crate::policy::Decision;
 use crate::stop::Stop;
@@ -30,6 +31,18 @@ const HOST: &str = "/run/host";
 /// The facts.
 const FACTS: [&str; 4] = ["/etc/os-release", "/etc/hostname", "/run/flipside/status.json", "/sys"];
 
+/// What leads to the registry, where it is not reached directly; podman takes them as we do.
+const PROXIES: [&str; 8] = [
+    "http_proxy",
+    "https_proxy",
+    "all_proxy",
+    "no_proxy",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+    "NO_PROXY",
+];
+
 /// How long an image may take to come.
 const PULL: Duration = Duration::from_secs(600);
 
@@ -45,7 +58,7 @@ pub struct Container {
     pub network: bool,
     /// Whether its registry is spoken to without TLS.
     pub plain_http: bool,
-    /// Credentials for its registry.
+    /// The file that has credentials for its registry, as this machine calls it.
     pub auth_file: Option<PathBuf>,
 }
 
@@ -54,7 +67,7 @@ pub(super) struct Podman<'a> {
     pub root: &'a Root,
     pub runner: &'a Runner,
     pub context: &'a Context,
-    pub limits: &'a Limits,
+    pub settings: &'a config::Hooks,
     pub stop: &'a Stop,
 }
 
@@ -73,13 +86,13 @@ impl Podman<'_> {
         }
         let input = self.context.document();
         let arguments = self.arguments(container);
-        let (ended, said, ran_as) = self.run(&podman, arguments, &input, self.limits.timeout);
+        let (ended, said, ran_as) = self.run(&podman, arguments, &input, self.settings.timeout);
         let decision = match podmans_own(&ended) {
             Some(status) => Decision::block(
                 "hook-failed",
                 format!("{SUBJECT} cannot be run: podman ends with status {status}: {said}"),
             ),
-            None => ended.decision(SUBJECT, &said, self.limits.timeout),
+            None => ended.decision(SUBJECT, &said, self.settings),
         };
         (decision, said, Some(ran_as))
     }
@@ -88,7 +101,7 @@ impl Podman<'_> {
     fn provide(&self, podman: &Path, container: &Container) -> Result<(), Decision> {
         let image = container.image.as_str();
         let exists = words(&["image", "exists", image]);
-        let (ended, ..) = self.run(podman, exists, b"", self.limits.timeout);
+        let (ended, ..) = self.run(podman, exists, b"", self.settings.timeout);
         if ended.is_success() {
             return Ok(());
         }
@@ -101,7 +114,7 @@ impl Podman<'_> {
             pull.push(format!("--authfile={}", file.display()).into());
         }
         pull.push(image.into());
-        let (ended, said, _) = self.run(podman, pull, b"", PULL);
+        let (ended, said, _) = self.run_in(podman, pull, b"", PULL, proxies());
         if ended.is_success() {
             return Ok(());
         }
@@ -116,9 +129,9 @@ impl Podman<'_> {
         let Some((repository, _)) = image.split_once('@') else { return };
         let filter = format!("--filter=reference={repository}");
         let find = words(&["images", "--quiet", "--no-trunc", &filter]);
-        let (ended, former, _) = self.run(podman, find, b"", self.limits.timeout);
+        let (ended, former, _) = self.run(podman, find, b"", self.settings.timeout);
         if ended.is_success() && !former.is_empty() {
-            self.run(podman, words(&["image", "rm", &former]), b"", self.limits.timeout);
+            self.run(podman, words(&["image", "rm", &former]), b"", self.settings.timeout);
         }
     }
 
@@ -129,18 +142,29 @@ impl Podman<'_> {
         input: &[u8],
         timeout: Duration,
     ) -> (Ended, String, RanAs) {
+        self.run_in(podman, arguments, input, timeout, Vec::new())
+    }
+
+    fn run_in(
+        &self,
+        podman: &Path,
+        arguments: Vec<OsString>,
+        input: &[u8],
+        timeout: Duration,
+        variables: Vec<(&'static str, String)>,
+    ) -> (Ended, String, RanAs) {
         let program = Program {
             kind: "container hook",
             name: "podman",
             path: podman,
             arguments,
             directory: self.root.directory(),
-            environment: &environment(self.root, []),
+            environment: &environment(self.root, variables),
             input,
             sandbox: Sandbox::Delegated,
             body: None,
         };
-        let memory = self.limits.memory.saturating_add(OWN_MEMORY);
+        let memory = self.settings.memory.saturating_add(OWN_MEMORY);
         self.runner.run(&program, &Limits { timeout, memory }, self.stop)
     }
 
@@ -159,13 +183,13 @@ impl Podman<'_> {
         match self.runner.runs_as() {
             RanAs::Unit => {
                 add("--cgroups=split".to_owned());
-                add(format!("--memory={}", self.limits.memory));
+                add(format!("--memory={}", self.settings.memory));
                 add("--pids-limit=256".to_owned());
             }
             RanAs::ProcessGroup => add("--cgroups=disabled".to_owned()),
         }
         // It does not end with podman where there are no control groups.
-        add(format!("--timeout={}", self.limits.timeout.as_secs().saturating_add(1)));
+        add(format!("--timeout={}", self.settings.timeout.as_secs().saturating_add(1)));
         for (name, value) in self.context.environment(self.root) {
             match name {
                 "FLIPSIDE_ROOT" => add(format!("--env={name}={HOST}")),
@@ -176,12 +200,20 @@ impl Podman<'_> {
         for fact in FACTS {
             let path = self.root.path(fact);
             if path.exists() {
-                add(format!("--volume={}:{HOST}{fact}:ro", path.display()));
+                let (from, to) = (path.display(), format!("{HOST}{fact}"));
+                // Only the mount itself becomes read-only: what is mounted below it (the firmware's
+                // variables, control groups) stays out.
+                add(format!("--mount=type=bind,src={from},dst={to},ro,bind-nonrecursive"));
             }
         }
         add(container.image.clone());
         all
     }
+}
+
+/// Those of this process. Not for the container, which podman would hand them on to.
+fn proxies() -> Vec<(&'static str, String)> {
+    PROXIES.into_iter().filter_map(|name| Some((name, std::env::var(name).ok()?))).collect()
 }
 
 fn words(words: &[&str]) -> Vec<OsString> {

@@ -5,10 +5,12 @@
 use super::super::UpdateError;
 use super::super::signature;
 use super::Asked;
+use super::hooks::saw;
 use crate::code::Coded as _;
 use crate::policy::hooks::{Answer, Asking, Container};
 use crate::policy::{Decision, Rule};
-use crate::source::{self, Location, Options, SourceError};
+use crate::source::reference::is_loopback;
+use crate::source::{self, Location, Options, SourceError, credentials};
 
 impl Asked<'_> {
     /// `None` where it is not asked.
@@ -30,7 +32,8 @@ impl Asked<'_> {
         };
         let answer = asking.container(&settings.image, &container);
         run.stop.check()?;
-        self.put(Rule::ContainerHook, &container.image, answer.decision.clone());
+        let saw = saw(&container.image, std::slice::from_ref(&answer));
+        self.put(Rule::ContainerHook, &saw, answer.decision.clone());
         Ok(Some(answer))
     }
 
@@ -47,8 +50,6 @@ impl Asked<'_> {
         // They are the tracked repository's.
         options.mirrors.clear();
         options.all_plain_http |= run.plain_http;
-        let plain_http =
-            options.all_plain_http || options.plain_http.iter().any(|h| h == reference.host());
         let source = source::open(&Location::Registry(reference.clone()), &options)?;
         let digest = match source.resolve() {
             Ok(digest) => digest,
@@ -65,7 +66,10 @@ impl Asked<'_> {
             return Ok(Err(decision));
         }
         let image = format!("{}@{digest}", reference.full_repository());
-        let auth_file = options.auth_file;
+        let host = reference.host();
+        let plain_http = options.lists_plain_http(host) || is_loopback(host);
+        let environment = |name: &str| std::env::var_os(name);
+        let auth_file = credentials::file(&options, &environment, host, reference.repository());
         Ok(Ok(Container { image, network, plain_http, auth_file }))
     }
 }

@@ -6,7 +6,7 @@ use super::{Asked, Stop, hook_context};
 use crate::host::executable::{Blank, Executable};
 use crate::image::{HOOK_LIMIT, HOOK_PAYLOAD, Layer};
 use crate::install::{self, InstallError};
-use crate::policy::hooks::{self, Answer, Asking};
+use crate::policy::hooks::{self, Answer, Asking, RanAs};
 use crate::policy::{Decision, Rule};
 use crate::report::progress::{Event, Phase, Silent};
 use crate::source::{self, Source};
@@ -29,7 +29,7 @@ impl Asked<'_> {
         if self.explanation.first_refusal().is_none() {
             let host = asking.host();
             run.stop.check()?;
-            self.put(Rule::HostHooks, &names(&host), hooks::decide(&host));
+            self.put(Rule::HostHooks, &saw(&names(&host), &host), hooks::decide(&host));
             answers.extend(host);
         }
         if self.explanation.first_refusal().is_none() {
@@ -70,6 +70,7 @@ impl Asked<'_> {
             }
         };
         self.offer.run.stop.check()?;
+        let saw = self::saw(&saw, std::slice::from_ref(&answer));
         self.put(Rule::ImageHook, &saw, answer.decision.clone());
         Ok(Some(answer))
     }
@@ -88,6 +89,15 @@ impl Asked<'_> {
         let run = self.offer.run;
         install::write_payload(source, layer, &blank, &options, &Silent, &run.stop)?;
         Ok(blank.seal())
+    }
+}
+
+/// What a rule went by, and that less kept the hooks in check, where that was so.
+pub(super) fn saw(what: &str, answers: &[Answer]) -> String {
+    let is_group = |answer: &Answer| answer.ran_as == Some(RanAs::ProcessGroup);
+    match answers.iter().any(is_group) {
+        true => format!("as a process group, without the sandbox and limits of a unit: {what}"),
+        false => what.to_owned(),
     }
 }
 

@@ -20,6 +20,8 @@ write() { echo x > "$1"; }
 may_not root write /mine
 may_not fact write /run/host/etc/os-release
 may_not tunable write /run/host/sys/kernel/mm/transparent_hugepage/enabled
+may_not variables ls /run/host/sys/firmware/efi/efivars/*
+may_not groups ls /run/host/sys/fs/cgroup/*
 may_not disk test -e /dev/vda
 may_not interface grep -q eth0 /proc/net/dev
 may_not interface grep -q enp /proc/net/dev
