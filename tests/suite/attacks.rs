@@ -5,9 +5,12 @@
 //! Each is refused with its code, and leaves the host as it was.
 
 use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
 
 use flipside::image::Digest;
-use flipside::publish::sign::{PrivateKey, simple};
+use flipside::publish::sign::{PrivateKey, bundle, simple};
+use flipside::source::Signature;
+use flipside::source::signatures::SIGNATURE_ANNOTATION;
 use serde_json::{Value, json};
 
 use crate::support::images::ImageBuilder;
@@ -173,6 +176,38 @@ const ATTACKS: &[Attack] = &[
         },
     },
     Attack {
+        name: "attack/endless-config",
+        refused: (1, "digest-mismatch"),
+        said: "config",
+        perform: |stage| {
+            stage.signed.sign(&stage.owner);
+            let path = format!("blobs/{}", stage.signed.image.image.manifest.config.digest);
+            stage.signed.proxy.fault(&path, ALWAYS, Fault::Flood(64 << 20));
+        },
+    },
+    Attack {
+        name: "attack/unsigned-on-the-way",
+        refused: (1, "signature-missing"),
+        said: "nobody has signed the image",
+        perform: |stage| {
+            // The goal is the owner's, and the way there is somebody's.
+            let asks = ImageBuilder::new("2")
+                .annotation("org.flipside.requires", "1.5")
+                .annotation("org.flipside.via", "bridge");
+            stage.signed.publish(&asks);
+            stage.signed.sign(&stage.owner);
+            let layout = stage.signed.host.0.directory.path().join("bridge");
+            ImageBuilder::new("1.6").write(&layout);
+            stage.signed.registry.push(&layout, &format!("{}:bridge", stage.signed.name));
+        },
+    },
+    Attack {
+        name: "attack/fast-forward-by-the-owner",
+        refused: (75, "policy-document-not-yet-valid"),
+        said: "policy document",
+        perform: |stage| stage.put_document("stable", -100 * 24, 300, &stage.owner),
+    },
+    Attack {
         name: "attack/fast-forward",
         refused: (75, "policy-document-unsigned"),
         said: "no valid signature",
@@ -207,6 +242,19 @@ const ATTACKS: &[Attack] = &[
         perform: |stage| stage.put_document("testing", 1, 30, &stage.owner),
     },
     Attack {
+        name: "attack/document-of-another-repository",
+        refused: (75, "policy-document-unsigned"),
+        said: "names no repository",
+        perform: |stage| {
+            // Of a tag with the same name, whose repository no bundle tells.
+            let listed = release("2", &stage.signed.image.digest, json!({}));
+            let document = document(1, &[listed]);
+            let digest = stage.repository().document("stable.policy", &document, Some("stable"));
+            stage.sign_by_bundle(&stage.repository(), &digest);
+            stage.signed.sign(&stage.owner);
+        },
+    },
+    Attack {
         name: "attack/endless-document",
         refused: (1, "image-over-limit"),
         said: "manifest",
@@ -237,9 +285,7 @@ const ATTACKS: &[Attack] = &[
             stage.signed.sign(&stage.owner);
             let image = stage.signed.registry.image("hooks/nobody:1");
             stage.signed.set(&format!("[policy.hooks.container]\nimage = {image:?}"));
-            stage.signed.host.write("usr/bin/podman", "#!/bin/sh\n");
-            let podman = stage.signed.host.file("usr/bin/podman");
-            std::fs::set_permissions(podman, std::fs::Permissions::from_mode(0o755)).unwrap();
+            stage.podman("");
         },
     },
     Attack {
@@ -248,16 +294,57 @@ const ATTACKS: &[Attack] = &[
         said: "hook",
         perform: |stage| {
             stage.signed.sign(&stage.owner);
-            let image = "attack/hook-image-unsigned/hook:1";
-            let layout = stage.signed.host.0.directory.path().join("hook");
-            ImageBuilder::new("9").write(&layout);
-            stage.signed.registry.push(&layout, image);
-            let image = stage.signed.registry.image(image);
-            stage.signed.set(&format!("[policy.hooks.container]\nimage = {image:?}"));
-            stage.signed.host.write("usr/bin/podman", "#!/bin/sh\n");
-            let podman = stage.signed.host.file("usr/bin/podman");
-            std::fs::set_permissions(podman, std::fs::Permissions::from_mode(0o755)).unwrap();
+            stage.hook_image("");
+            stage.podman("");
         },
+    },
+    Attack {
+        name: "attack/hook-of-another-repository",
+        refused: (1, "signature-invalid"),
+        said: "names no repository",
+        perform: |stage| {
+            // Anything that the owner ever signed so could be put there.
+            stage.signed.sign(&stage.owner);
+            let (digest, repository) = stage.hook_image("");
+            stage.sign_by_bundle(&repository, &digest);
+            stage.podman("");
+        },
+    },
+    Attack {
+        name: "attack/container-never-ends",
+        refused: (75, "hook-timeout"),
+        said: "the container hook",
+        perform: |stage| {
+            stage.signed.sign(&stage.owner);
+            stage.signed_hook_image("[policy.hooks]\ntimeout = \"1s\"\n");
+            stage.podman("[ $1 = run ] || exit 0; trap '' TERM; while :; do sleep 1; done");
+        },
+    },
+    Attack {
+        name: "attack/container-prints-a-gigabyte",
+        refused: (75, "hook-deferred"),
+        said: "xxx",
+        perform: |stage| {
+            stage.signed.sign(&stage.owner);
+            stage.signed_hook_image("");
+            let print = "head -c 1000000000 /dev/zero | tr '\\0' x; exit 75";
+            stage.podman(&format!("[ $1 = run ] || exit 0; {print}"));
+        },
+    },
+    Attack {
+        name: "attack/image-hook-never-ends",
+        refused: (75, "hook-timeout"),
+        said: "the image's hook",
+        perform: |stage| {
+            stage.signed.set("[policy.hooks]\ntimeout = \"1s\"");
+            stage.brings("trap '' TERM; while :; do sleep 1; done");
+        },
+    },
+    Attack {
+        name: "attack/image-hook-prints-a-gigabyte",
+        refused: (75, "hook-deferred"),
+        said: "xxx",
+        perform: |stage| stage.brings("head -c 1000000000 /dev/zero | tr '\\0' x; exit 75"),
     },
     Attack {
         name: "attack/hook-never-ends",
@@ -333,18 +420,61 @@ impl Stage {
     }
 
     fn hook(&self, script: &str) {
-        let name = "etc/flipside/hooks/pre-upgrade.d/50-hook";
+        self.program("etc/flipside/hooks/pre-upgrade.d/50-hook", script);
+    }
+
+    fn podman(&self, script: &str) {
+        self.program("usr/bin/podman", script);
+    }
+
+    fn program(&self, name: &str, script: &str) {
         self.signed.host.write(name, format!("#!/bin/sh\n{script}\n"));
         let mode = std::fs::Permissions::from_mode(0o755);
         std::fs::set_permissions(self.signed.host.file(name), mode).unwrap();
+    }
+
+    /// Lets the tag point to an image of the owner's that brings this hook.
+    fn brings(&mut self, script: &str) {
+        let hook = format!("#!/bin/sh\n{script}\n");
+        self.signed.publish(&ImageBuilder::new("2").payload("pre-upgrade", hook));
+        self.signed.sign(&self.owner);
+    }
+
+    /// Has a container hook, in a repository of its own, that nobody has signed.
+    fn hook_image(&self, settings: &str) -> (Digest, Repository) {
+        let layout = self.signed.host.0.directory.path().join("hook");
+        let digest = ImageBuilder::new("9").write(&layout).digest;
+        let name = format!("{}/hook", self.signed.name);
+        self.signed.registry.push(&layout, &format!("{name}:1"));
+        let image = self.signed.registry.image(&format!("{name}:1"));
+        self.signed.set(&format!("{settings}[policy.hooks.container]\nimage = {image:?}"));
+        (digest, Repository::at(self.signed.registry.address(), &name))
+    }
+
+    /// The same, signed by the owner.
+    fn signed_hook_image(&self, settings: &str) {
+        let (digest, repository) = self.hook_image(settings);
+        let identity = self.signed.registry.image(&format!("{}/hook", self.signed.name));
+        let Signature::Simple { payload, annotations } =
+            simple(&self.owner, &digest, &identity).unwrap()
+        else {
+            panic!("not simple");
+        };
+        repository.simple(&digest, &[(&payload, &annotations[SIGNATURE_ANNOTATION])]);
+    }
+
+    fn sign_by_bundle(&self, repository: &Repository, digest: &Digest) {
+        let Signature::Bundle { bundle, .. } = bundle(&self.owner, digest).unwrap() else {
+            panic!()
+        };
+        let listed = repository.bundle(digest, &bundle);
+        repository.referrers(digest, &[listed]);
     }
 }
 
 /// What a simple signature signs.
 fn simple_payload(digest: &Digest, identity: &str) -> String {
-    let flipside::source::Signature::Simple { payload, .. } =
-        simple(&new_key(), digest, identity).unwrap()
-    else {
+    let Signature::Simple { payload, .. } = simple(&new_key(), digest, identity).unwrap() else {
         panic!()
     };
     String::from_utf8(payload).unwrap()
@@ -360,16 +490,20 @@ fn every_attack_is_refused_and_leaves_the_host_as_it_was() {
     });
 }
 
+/// An update without what it would take to keep a gigabyte.
+fn within_memory(host: &ProgramHost) -> Command {
+    let mut command = Command::new("sh");
+    let script = "ulimit -v 900000 && exec \"$0\" -q --root \"$1\" update";
+    command.args(["-c", script, env!("CARGO_BIN_EXE_flipside")]).arg(host.0.path());
+    command
+}
+
 fn perform(attack: &Attack) {
     let mut stage = Stage::new(attack.name);
     (attack.perform)(&mut stage);
     let (status, code) = attack.refused;
-    // With what it would take to keep a gigabyte.
     let host = &stage.signed.host;
-    let mut command = std::process::Command::new("sh");
-    let script = "ulimit -v 900000 && exec \"$0\" -q --root \"$1\" update";
-    command.args(["-c", script, env!("CARGO_BIN_EXE_flipside")]).arg(host.0.path());
-    let sentence = host.refuses_in(&mut command, status, code);
+    let sentence = host.refuses_in(&mut within_memory(host), status, code);
     assert!(sentence.contains(attack.said), "{}: {sentence}", attack.name);
     host.boots_as_before();
 }
@@ -387,6 +521,9 @@ fn what_a_fast_forward_showed_is_not_remembered() {
     let stage = Stage::new("attack/after-fast-forward");
     stage.put_document("stable", 0, 300, &new_key());
     stage.signed.host.refuses(75, "policy-document-unsigned");
+    // By the owner himself, with a clock that was wrong.
+    stage.put_document("stable", -100 * 24, 300, &stage.owner);
+    stage.signed.host.refuses(75, "policy-document-not-yet-valid");
     stage.put_document("stable", 1, 30, &stage.owner);
     stage.signed.host.updates();
 }
@@ -404,6 +541,36 @@ fn a_mirror_that_lies_keeps_nobody_from_an_update() {
     stage.signed.host.updates();
     assert!(mirror.count("blobs/") > 0, "it was asked first");
     assert_eq!(stage.signed.host.boot(), "booted slot B: 2 (promoted)");
+}
+
+#[test]
+fn a_payload_without_an_end_is_given_up_at_its_first_chunk() {
+    let stage = Stage::new("attack/endless-payload");
+    stage.signed.sign(&stage.owner);
+    for layer in &stage.signed.image.image.manifest.layers {
+        stage.signed.proxy.fault(
+            &format!("blobs/{}", layer.digest),
+            ALWAYS,
+            Fault::Flood(64 << 20),
+        );
+    }
+    let output = within_memory(&stage.signed.host).output().unwrap();
+    refusal(&output, 1, "chunk-damaged");
+    stage.signed.host.boots_as_before();
+}
+
+/// A host that asks for no signature: the config says how many layers there are.
+#[test]
+fn a_layer_that_the_config_does_not_know_is_refused_also_without_keys() {
+    let signed = SignedHost::new("attack/extraneous-payload-unsigned");
+    let image = &signed.image;
+    let mut more: Value =
+        serde_json::from_slice(&std::fs::read(image.blob(&image.digest)).unwrap()).unwrap();
+    let layer = signed.repository().blob("application/octet-stream", b"a door");
+    more["layers"].as_array_mut().unwrap().push(layer);
+    signed.repository().manifest(Some("stable"), &more);
+    signed.host.refuses(1, "image-inconsistent");
+    signed.host.boots_as_before();
 }
 
 /// A host that asks for no signature, with nothing but the hashes to go by.

@@ -63,9 +63,14 @@ fn programs_and_scripts_run_alike_also_by_systemd() {
         let places = ["/usr/bin", "/bin"].map(|place| format!("{place}/{name}"));
         std::fs::read(places.iter().find(|path| std::fs::exists(path).unwrap()).unwrap()).unwrap()
     };
+    // Its own file, which nobody can change any more.
+    let sealed = "#!/bin/sh\ncase $0 in /proc/self/fd/*) ;; *) echo \"$0\"; exit 3 ;; esac\n\
+                  (echo x >> \"$0\") 2> /dev/null && exit 4\n\
+                  (echo x > \"$0\") 2> /dev/null && exit 5\nexit 0\n";
     let failing = "the image's hook blocks the update with exit status 1";
     for (hook, code, reason) in [
         (of("true"), "", ""),
+        (sealed.into(), "", ""),
         (of("false"), "hook-blocked", failing),
         (b"#!/bin/sh\necho no; exit 3\n".to_vec(), "hook-blocked", "the image's hook: no"),
         (b"no program\n".to_vec(), "hook-failed", "the image's hook cannot be run: "),

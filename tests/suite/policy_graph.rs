@@ -113,7 +113,13 @@ fn what_a_server_says_wrong_leaves_the_host_as_it_was() {
         ),
         (Answer::Body(404, "<html>".to_owned()), "graph-refused", "404"),
         (Answer::Body(200, "<html>".to_owned()), "graph-malformed", "is no update graph"),
-        (Answer::Body(200, r#"{"nodes":[],"edges":[[0,-1]]}"#.to_owned()), "graph-malformed", ""),
+        (
+            Answer::Body(200, r#"{"nodes":[],"edges":[[0,-1]]}"#.to_owned()),
+            "graph-malformed",
+            "is no update graph",
+        ),
+        (Answer::Body(500, "down".to_owned()), "graph-refused", "500"),
+        (Answer::Body(503, "down".to_owned()), "graph-refused", "503"),
         (Answer::Endless, "image-over-limit", "update graph"),
     ] {
         server.says(answer);
