@@ -83,8 +83,9 @@ fn it_is_run_by_digest_without_network_and_reads_the_facts() {
     let asked = container.asked();
     let lines: Vec<&str> = asked.lines().collect();
     let repository = container.image.rsplit_once(':').unwrap().0;
-    assert_eq!(lines.len(), 2, "{asked}");
-    assert!(lines[0].starts_with(&format!("image exists {repository}@sha256:")), "{asked}");
+    assert_eq!(lines.len(), 3, "{asked}");
+    assert_eq!(lines[0], "rm --force --ignore --time=0 flipside-hook");
+    assert!(lines[1].starts_with(&format!("image exists {repository}@sha256:")), "{asked}");
     for word in [
         "run --rm ",
         " --read-only ",
@@ -93,7 +94,6 @@ fn it_is_run_by_digest_without_network_and_reads_the_facts() {
         " --log-driver=none ",
         " --cap-drop=all ",
         " --security-opt=no-new-privileges ",
-        " --replace ",
         " --name=flipside-hook ",
         " --timeout=61 ",
         " --cgroups=disabled ",
@@ -103,9 +103,9 @@ fn it_is_run_by_digest_without_network_and_reads_the_facts() {
         " --env=FLIPSIDE_ROOT=/run/host ",
         "/etc/os-release,dst=/run/host/etc/os-release,ro,bind-nonrecursive ",
     ] {
-        assert!(lines[1].contains(word), "{word} is not in {asked}");
+        assert!(lines[2].contains(word), "{word} is not in {asked}");
     }
-    assert!(lines[1].rsplit(' ').next().unwrap().starts_with(&format!("{repository}@sha256:")));
+    assert!(lines[2].rsplit(' ').next().unwrap().starts_with(&format!("{repository}@sha256:")));
     let document = std::fs::read(container.host.file("usr/bin/stdin")).unwrap();
     let document: Value = serde_json::from_slice(&document).unwrap();
     assert_eq!(document["new"]["version"], "2");
@@ -152,8 +152,8 @@ fn what_is_not_there_is_fetched_and_what_cannot_be_fetched_defers() {
     // What the tag named before does not stay.
     let repository = container.image.rsplit_once(':').unwrap().0;
     let find = format!("images --quiet --no-trunc --filter=reference={repository}");
-    assert_eq!(lines[1..3], [find.as_str(), "image rm sha256:beef"]);
-    assert!(lines[3].starts_with("pull --quiet "), "{asked}");
+    assert_eq!(lines[2..4], [find.as_str(), "image rm sha256:beef"]);
+    assert!(lines[4].starts_with("pull --quiet "), "{asked}");
     container.answer("pull", "echo the disk is full >&2; exit 125");
     let said = container.ask();
     assert_eq!(said["code"], "container-hook-unavailable", "{said}");

@@ -81,6 +81,7 @@ impl Podman<'_> {
             let reason = format!("{SUBJECT} cannot be run: this host has no podman");
             return refused(Decision::block("container-hook-no-podman", reason));
         };
+        self.remove_left(&podman);
         if let Err(decision) = self.provide(&podman, container) {
             return refused(decision);
         }
@@ -95,6 +96,13 @@ impl Podman<'_> {
             None => ended.decision(SUBJECT, &said, self.settings),
         };
         (decision, said, Some(ran_as))
+    }
+
+    /// What was ended from outside is left, with its name and its hold on the image. Not by `run
+    /// --replace`, which names what it replaces among what the hook prints.
+    fn remove_left(&self, podman: &Path) {
+        let remove = words(&["rm", "--force", "--ignore", "--time=0", NAME]);
+        self.run(podman, remove, b"", self.settings.timeout);
     }
 
     /// Sees to it that the image is there.
@@ -171,7 +179,7 @@ impl Podman<'_> {
     fn arguments(&self, container: &Container) -> Vec<OsString> {
         let mut all: Vec<OsString> = Vec::new();
         let mut add = |word: String| all.push(word.into());
-        for word in ["run", "--rm", "--replace", "--interactive", "--pull=never", "--read-only"] {
+        for word in ["run", "--rm", "--interactive", "--pull=never", "--read-only"] {
             add(word.to_owned());
         }
         add(format!("--name={NAME}"));

@@ -22,6 +22,8 @@ may_not fact write /run/host/etc/os-release
 may_not tunable write /run/host/sys/kernel/mm/transparent_hugepage/enabled
 may_not variables ls /run/host/sys/firmware/efi/efivars/*
 may_not groups ls /run/host/sys/fs/cgroup/*
+may_not variable write /run/host/sys/firmware/efi/efivars/Hook-8be4df61-93ca-11d2-aa0d-00e098032b8c
+may_not group test -e /run/host/sys/fs/cgroup/cgroup.procs
 may_not disk test -e /dev/vda
 may_not interface grep -q eth0 /proc/net/dev
 may_not interface grep -q enp /proc/net/dev
