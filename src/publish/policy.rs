@@ -57,7 +57,7 @@ impl Change {
             Draft::new(self.issued, expires.map_err(|error| invalid(error.to_string()))?);
         draft.releases = old.map(|old| old.releases).unwrap_or_default();
         for release in &mut draft.releases {
-            release.rollout.take_if(|rollout| is_over(rollout, self.issued));
+            release.rollout.take_if(|rollout| rollout.is_over(self.issued));
         }
         for version in &self.forgotten {
             let at = find(&draft.releases, version)?;
@@ -86,11 +86,6 @@ impl Change {
         draft.releases.sort_by(|a, b| version::compare(&a.version, &b.version));
         Ok(draft)
     }
-}
-
-fn is_over(rollout: &DraftRollout, now: Timestamp) -> bool {
-    let end = rollout.length().and_then(|length| rollout.start.checked_add(length).ok());
-    end.is_some_and(|end| end <= now)
 }
 
 fn find(releases: &[DraftRelease], version: &str) -> Result<usize, PublishError> {

@@ -52,6 +52,28 @@ fn a_document_is_built_release_by_release() {
         1,
         "over a year after `issued` [policy-document-invalid]",
     );
+    let day = |days: i64| {
+        let time = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(24 * days);
+        time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+    };
+    let is_over = "is over before `issued`: leave it out, or mend its year";
+    for (start, part) in [(-365, is_over), (-3, is_over), (365, "than the document expires")] {
+        refuses(
+            &[
+                "build",
+                "--from",
+                path,
+                "--release",
+                &newer,
+                "--rollout",
+                "48h",
+                "--start",
+                &day(start),
+            ],
+            1,
+            part,
+        );
+    }
     says(&[
         "build",
         "--from",

@@ -171,6 +171,12 @@ impl DraftRollout {
         units::duration(&self.duration)
     }
 
+    /// Whether every host may take the release from `time` on, so that nothing is left to say.
+    pub fn is_over(&self, time: Timestamp) -> bool {
+        let end = self.length().and_then(|length| self.start.checked_add(length).ok());
+        end.is_some_and(|end| end <= time)
+    }
+
     /// The rollout, where it makes sense.
     pub(super) fn checked(&self) -> Option<Rollout> {
         let start_share = self.start_percentage;

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 
 use super::{Draft, DraftRelease, DraftRollout, RELEASES_LIMIT, Reason};
 use crate::policy::version;
@@ -97,7 +97,7 @@ impl Draft {
             }
         }
         for release in &self.releases {
-            lint_release(release, self.issued, &mut found);
+            lint_release(release, self, &mut found);
         }
         found.0.sort_by_key(|finding| finding.level);
         found.0
@@ -118,7 +118,7 @@ fn place(release: &DraftRelease) -> String {
     format!("release {}", printable::line(&release.version, VERSION_LIMIT))
 }
 
-fn lint_release(release: &DraftRelease, issued: Timestamp, found: &mut Findings) {
+fn lint_release(release: &DraftRelease, draft: &Draft, found: &mut Findings) {
     let place = place(release);
     let is_meant = |c: char| !c.is_whitespace() && !printable::line(&c.to_string(), 1).is_empty();
     let length = release.version.chars().count();
@@ -152,11 +152,11 @@ fn lint_release(release: &DraftRelease, issued: Timestamp, found: &mut Findings)
         }
     }
     if let Some(rollout) = &release.rollout {
-        lint_rollout(&place, rollout, issued, found);
+        lint_rollout(&place, rollout, draft, found);
     }
 }
 
-fn lint_rollout(place: &str, rollout: &DraftRollout, issued: Timestamp, found: &mut Findings) {
+fn lint_rollout(place: &str, rollout: &DraftRollout, draft: &Draft, found: &mut Findings) {
     let share = rollout.start_percentage;
     if !(0.0..=1.0).contains(&share) {
         let what = format!("start_percentage is {share}; it is a share from 0 to 1");
@@ -171,13 +171,27 @@ fn lint_rollout(place: &str, rollout: &DraftRollout, issued: Timestamp, found: &
             found.error(place, format!("{text:?} is no duration; \"48h\" and \"2d 12h\" are"));
         }
     }
-    let off = rollout.start.duration_since(issued);
+    let off = rollout.start.duration_since(draft.issued);
     if off > YEAR {
         let what = format!("the rollout starts ({}) over a year after `issued`", rollout.start);
         found.error(place, what);
     } else if off < -YEAR {
         let what = format!(
             "the rollout starts ({}) over a year before `issued`; one that is over is left out",
+            rollout.start
+        );
+        found.error(place, what);
+    } else if rollout.is_over(draft.issued) {
+        // With the year before this one, it would be for every host at once.
+        let what = format!(
+            "the rollout that starts {} is over before `issued`: leave it out, or mend its year",
+            rollout.start
+        );
+        found.error(place, what);
+    } else if rollout.start >= draft.expires {
+        let what = format!(
+            "the rollout starts ({}) no sooner than the document expires: no host takes the \
+             release by it",
             rollout.start
         );
         found.error(place, what);

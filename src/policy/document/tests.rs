@@ -113,6 +113,13 @@ fn what_makes_no_sense_is_refused() {
         (rollout(day, "0", "30000000000w"), "too long"),
         (rollout("2027-12-02T00:00:00Z", "0", "48h"), "over a year after"),
         (rollout("2025-10-02T00:00:00Z", "0", "48h"), "over a year before"),
+        // The right day, and a slip of the pen in the year.
+        (rollout("2025-11-01T00:00:00Z", "0", "48h"), "over before `issued`: leave it out"),
+        (rollout("2025-11-02T00:00:00Z", "0.05", "300d"), "over before `issued`"),
+        (rollout("2027-11-01T00:00:00Z", "0", "48h"), "no sooner than the document expires"),
+        (rollout("2027-11-02T00:00:00Z", "0", "48h"), "no sooner than the document expires"),
+        (rollout("2026-10-30T00:00:00Z", "0", "48h"), "over before `issued`"),
+        (rollout("2026-12-01T00:00:00Z", "0", "48h"), "no sooner than the document expires"),
         (with("").replace("2026-12-01", "2026-10-01"), "before it is issued"),
         (with("").replace("2026-12-01", "2026-11-01"), "before it is issued"),
         (with("").replace("2026-12-01", "2027-12-01"), "over a year after"),
@@ -125,7 +132,12 @@ fn what_makes_no_sense_is_refused() {
         assert!(said.contains(expected) && said.contains("makes no sense"), "{text}: {said}");
     }
     // At the edge of sense.
-    for text in [rollout(day, "1.0", "0s"), rollout("2027-11-01T00:00:00Z", "0", "366d")] {
+    let last = "2026-11-30T23:59:59Z";
+    for text in [
+        rollout(day, "1.0", "0s"),
+        rollout(last, "0", "366d"),
+        rollout("2026-10-30T00:00:01Z", "0", "48h"),
+    ] {
         Document::parse(text.as_bytes()).unwrap();
     }
 }
