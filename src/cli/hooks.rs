@@ -7,10 +7,10 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use serde_json::json;
 
-use super::{Global, exit, print, print_json, progress, session};
+use super::{Failure, Global, exit, print, print_json, progress, session};
 use crate::policy::hooks::{self, Answer, Hook, Planned, RanAs};
 use crate::policy::{Decision, Initiative};
-use crate::update::{self, HooksAsked, Run as UpdateRun};
+use crate::update::{self, HooksAsked, Run as UpdateRun, UpdateError};
 
 /// `EXIT_EXEC` of systemd.exec(5), as where systemd itself cannot run a program.
 const EXEC_FAILED: u8 = 203;
@@ -91,7 +91,8 @@ fn ask(args: &Run, global: &Global) -> super::Result {
     if args.dry_run {
         return plan(&run, initiative, global);
     }
-    let Some(asked) = update::ask_hooks_about_offer(&run, initiative)? else {
+    let asked = update::ask_hooks_about_offer(&run, initiative).map_err(refused)?;
+    let Some(asked) = asked else {
         match global.json {
             true => print_json(&json!({"new": null, "decision": "allow", "answers": []}))?,
             false => print("no update is on offer: the hooks were not asked")?,
@@ -113,8 +114,14 @@ fn ask(args: &Run, global: &Global) -> super::Result {
     }))
 }
 
+/// With the exit status of what refuses the update.
+fn refused(error: UpdateError) -> Failure {
+    let severity = error.severity();
+    Failure::from(error).with_severity(severity)
+}
+
 fn plan(run: &UpdateRun, initiative: Initiative, global: &Global) -> super::Result {
-    let Some(planned) = update::plan_hooks(run, initiative)? else {
+    let Some(planned) = update::plan_hooks(run, initiative).map_err(refused)? else {
         match global.json {
             true => print_json(&json!({"new": null, "hooks": []}))?,
             false => print("no update is on offer: no hook would be asked")?,

@@ -158,7 +158,12 @@ pub fn plan_hooks(run: &Run, initiative: Initiative) -> Result<Option<HooksPlann
         Course::Install | Course::Arm => {
             let context = hook_context(run, initiative, &look.situation, stop.image.as_ref());
             let asking = Asking::new(&run.root, &run.config.policy.hooks, &context, &run.stop);
-            let brings_one = stop.image.is_some_and(|image| image.layer(HOOK_PAYLOAD).is_some());
+            // What is only to be armed is asked as well, and was not looked at so far.
+            let image = match stop.image {
+                Some(image) => image,
+                None => fetch(stop.source(look.source.as_ref()), &stop.named)?,
+            };
+            let brings_one = image.layer(HOOK_PAYLOAD).is_some();
             let mut hooks: Vec<_> =
                 brings_one.then(|| asking.plan(Kind::Image, HOOK_PAYLOAD)).into_iter().collect();
             hooks.extend(asking.plan_host()?);
@@ -195,6 +200,10 @@ pub fn ask_hooks_about_offer(
         (Some(answers), _) => {
             let new = hook_context(run, initiative, &look.situation, stop.image.as_ref()).new;
             Ok(Some(HooksAsked { new, answers }))
+        }
+        // A rule about hooks may refuse without an answer of one.
+        (Some(answers), Course::Refuse(refusal)) if hooks::decide(&answers).is_allow() => {
+            Err(refusal.into())
         }
         (None, Course::Refuse(refusal)) => Err(refusal.into()),
         (None, _) => Ok(None),

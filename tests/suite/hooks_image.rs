@@ -126,6 +126,25 @@ fn a_dry_run_lists_it_first_and_does_not_run_it() {
 }
 
 #[test]
+fn a_dry_run_lists_it_also_where_the_image_is_installed_already() {
+    let host = offered("#!/bin/sh\n");
+    host.0.allow_downgrades();
+    host.updates();
+    assert_eq!(host.0.boot(), "B 2 promoted");
+    // Back to what the other slot holds, and forth again.
+    host.0.publish(&ImageBuilder::new("1"));
+    assert!(host.program(["update"]).status.success());
+    assert_eq!(host.0.boot(), "A 1 promoted");
+    host.0.publish(&ImageBuilder::new("2").payload("pre-upgrade", "#!/bin/sh\n"));
+    let said = String::from_utf8(host.program(["check"]).stdout).unwrap();
+    assert_eq!(said, "2 is installed and would be armed\n");
+    let output = host.program(["hooks", "run", "--dry-run", "--json"]);
+    let planned: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(planned["hooks"][0]["kind"], "image", "{planned}");
+    assert_eq!(planned["new"]["version"], "2");
+}
+
+#[test]
 fn image_build_takes_it_along_within_the_limit() {
     let directory = tempfile::tempdir().unwrap();
     let file = |name: &str| directory.path().join(name);

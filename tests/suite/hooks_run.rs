@@ -63,6 +63,27 @@ fn the_answers_are_printed_and_the_exit_status_says_what_they_come_to() {
 }
 
 #[test]
+fn a_refusal_without_an_answer_of_a_hook_is_one_all_the_same() {
+    let host = TestHost::running(&ImageBuilder::new("1"));
+    host.publish(&ImageBuilder::new("2"));
+    put(&host, "10-fine", "exit 0");
+    let setting = host.file("etc/flipside/flipside.toml.d/50-test.toml");
+    std::fs::create_dir_all(setting.parent().unwrap()).unwrap();
+    let container = "policy.hooks.container.image = \"127.0.0.1:9/a/b:1\"\n";
+    std::fs::write(&setting, container).unwrap();
+    let refused = |status: i32, code: &str| {
+        let output = run(&host, &[]);
+        assert_eq!(output.status.code(), Some(status), "{output:?}");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(stderr.ends_with(&format!(" [{code}]\n")), "{stderr}");
+    };
+    refused(75, "container-hook-unavailable");
+    std::fs::remove_file(&setting).unwrap();
+    host.publish(&ImageBuilder::new("2").payload("pre-upgrade", vec![0; (16 << 20) + 1]));
+    refused(1, "image-hook-too-large");
+}
+
+#[test]
 fn a_dry_run_lists_what_would_be_asked_and_runs_nothing() {
     let host = TestHost::running(&ImageBuilder::new("1"));
     let output = run(&host, &["--dry-run"]);
