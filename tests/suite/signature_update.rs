@@ -145,9 +145,8 @@ fn a_bundle_approves_of_the_product_that_this_host_is() {
     assert_eq!(status(&stage)["slots"][1]["signed_by"], "release");
 }
 
-#[test]
-fn a_signed_index_covers_the_images_that_it_lists() {
-    let (mut stage, key) = stage("update/index");
+/// Lets the tag point to an index that lists what it pointed to. Returns its digest.
+fn put_index(stage: &SignedHost) -> Digest {
     let size = std::fs::metadata(stage.image.blob(&stage.image.digest)).unwrap().len();
     let entry = Descriptor {
         media_type: MANIFEST_TYPE.into(),
@@ -162,7 +161,31 @@ fn a_signed_index_covers_the_images_that_it_lists() {
     };
     let kind = "application/vnd.oci.image.index.v1+json";
     let index = json!({"schemaVersion": 2, "mediaType": kind, "manifests": [entry]});
-    let index = stage.repository().manifest(Some("stable"), &index).digest;
+    stage.repository().manifest(Some("stable"), &index).digest
+}
+
+#[test]
+fn a_bundle_of_another_product_harms_no_signature_that_names_the_repository() {
+    let (stage, key) = stage("update/bundle-beside");
+    stage.host.write("etc/os-release", "ID=edge\n");
+    // It is asked first who signed the index.
+    let index = put_index(&stage);
+    stage.sign_by_bundle(&key, &index);
+    stage.host.refuses(1, "signature-product");
+    stage.sign(&new_key());
+    stage.host.refuses(1, "signature-product");
+    stage.sign(&key);
+    let explained = stage.host.program(["check", "--explain"]).stdout;
+    let explained = String::from_utf8(explained).unwrap();
+    assert!(explained.contains("signed by release (simple signing)"), "{explained}");
+    stage.host.updates();
+    assert_eq!(status(&stage)["slots"][1]["signed_by"], "release");
+}
+
+#[test]
+fn a_signed_index_covers_the_images_that_it_lists() {
+    let (mut stage, key) = stage("update/index");
+    let index = put_index(&stage);
     stage.refuses(1, "signature-missing");
     stage.put_simple(&index, &[simple(&new_key(), &index, &stage.identity())]);
     stage.refuses(1, "signature-invalid");

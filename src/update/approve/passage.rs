@@ -150,7 +150,7 @@ impl Asked<'_> {
             return Ok(());
         }
         let image = source::fetch_config(source, found, architecture)?;
-        self.product(&image);
+        self.product(source, &digests, &image)?;
         if stop.named == self.offer.tag {
             self.goal = Some(image.version().to_owned());
         }

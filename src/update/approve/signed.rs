@@ -7,8 +7,8 @@ use super::super::follow::fetch;
 use super::super::signature::{self, Verdict};
 use super::{Asked, Offer};
 use crate::image::{Digest, Image};
-use crate::policy::Rule;
 use crate::policy::signature::{Form, Signed};
+use crate::policy::{Decision, Rule};
 use crate::source::Source;
 
 impl Asked<'_> {
@@ -40,7 +40,7 @@ impl Asked<'_> {
         let is_allowed = self.signature(*source, &digests)?;
         if is_allowed && self.is_signed_by_bundle() {
             let image = fetch(*source, &digest)?;
-            self.product(&image);
+            self.product(*source, &digests, &image)?;
         }
         Ok(())
     }
@@ -49,14 +49,30 @@ impl Asked<'_> {
         self.signed.as_ref().is_some_and(|signed| signed.form == Form::Bundle)
     }
 
-    /// What a bundle leaves open, and only the config tells.
-    pub(super) fn product(&mut self, image: &Image) {
+    /// What a bundle leaves open, and only the config tells. One of another product neither helps
+    /// nor harms: the search goes on for a signature that names the repository.
+    pub(super) fn product(
+        &mut self,
+        source: &dyn Source,
+        digests: &[Digest],
+        image: &Image,
+    ) -> Result<(), UpdateError> {
         if !self.is_signed_by_bundle() {
-            return;
+            return Ok(());
         }
+        let Offer { verifier, product, .. } = self.offer;
         let id = &image.config.product_info.id;
-        let decision = signature::check_product(self.offer.product, id);
+        let decision = signature::check_product(*product, id);
+        if !decision.is_allow()
+            && let Verdict::Signed(signed) =
+                signature::verify(&verifier.bound(), source, digests)?
+        {
+            self.put(Rule::Signature, &signed.to_string(), Decision::Allow);
+            self.signed = Some(signed);
+            return Ok(());
+        }
         let signed = self.signed.as_ref().map(Signed::to_string).unwrap_or_default();
         self.put(Rule::Signature, &format!("{signed}, product {id:?}"), decision);
+        Ok(())
     }
 }
