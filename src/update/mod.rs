@@ -103,6 +103,20 @@ impl Run {
         Ok(source::open(&location, &self.source_options())?)
     }
 
+    /// The same without its mirrors; `None` where there are none.
+    ///
+    /// # Errors
+    /// As [`Run::source`].
+    fn source_itself(&self) -> Result<Option<Box<dyn Source>>, UpdateError> {
+        let mut options = self.source_options();
+        if options.mirrors.is_empty() {
+            return Ok(None);
+        }
+        options.mirrors.clear();
+        let Some(image) = &self.config.track.image else { return Ok(None) };
+        Ok(Some(source::open(&image.parse()?, &options)?))
+    }
+
     /// This host's clock, as far as its settings trust it.
     pub fn clock(&self) -> Clock<'_> {
         Clock::of(&self.root).trusted(self.config.policy.clock_is_trusted)

@@ -66,12 +66,36 @@ struct Memory {
     tag: String,
 }
 
-/// Asks for the document of the tag that `source` is. One request where nothing has changed.
-/// `now` is `None` where the clock is not synchronised; there is no document to go by then.
+/// Asks for the document of the tag that `source` is, to learn about the release `goal`. One
+/// request where nothing has changed. `now` is `None` where the clock is not synchronised; there is
+/// no document to go by then.
+///
+/// A mirror that is late or lies must not keep hosts from what the registry itself has: that is
+/// asked before a document is refused.
 ///
 /// # Errors
 /// [`UpdateError::Source`]: nobody knows whether there is one, or it cannot be had whole.
 pub(super) fn consult(
+    run: &Run,
+    source: &dyn Source,
+    verifier: &Verifier,
+    goal: &Digest,
+    now: Option<Timestamp>,
+) -> Result<Consulted, UpdateError> {
+    let consulted = ask(run, source, verifier, now);
+    run.stop.check()?;
+    // Without the time no document is any better.
+    if now.is_none() || consulted.as_ref().is_ok_and(|consulted| consulted.speaks_of(goal)) {
+        return consulted;
+    }
+    let Some(registry) = run.source_itself()? else { return consulted };
+    let from_registry = ask(run, registry.as_ref(), verifier, now);
+    run.stop.check()?;
+    // One that cannot be reached says nothing else.
+    from_registry.or(consulted)
+}
+
+fn ask(
     run: &Run,
     source: &dyn Source,
     verifier: &Verifier,
@@ -180,6 +204,12 @@ fn tracked_tag(run: &Run) -> Result<Option<String>, UpdateError> {
 }
 
 impl Consulted {
+    /// Whether it leaves no doubt that another answer would take away.
+    fn speaks_of(&self, goal: &Digest) -> bool {
+        let lists = |document: &Document| document.release(goal).is_some();
+        self.decision.is_allow() && self.document.as_ref().is_none_or(lists)
+    }
+
     fn without(saw: &str) -> Self {
         Self { saw: saw.to_owned(), decision: Decision::Allow, document: None, news: None }
     }

@@ -573,6 +573,41 @@ fn a_layer_that_the_config_does_not_know_is_refused_also_without_keys() {
     signed.host.boots_as_before();
 }
 
+#[test]
+fn a_mirror_with_another_policy_document_keeps_nobody_from_an_update() {
+    let name = "attack/mirror-document";
+    let stage = Stage::new(name);
+    stage.put_document("stable", 1, 30, &stage.owner);
+    let (mirror, two) = (Registry::start(), stage.signed.image.digest);
+    stage.signed.set(&format!("mirrors = [{:?}]", mirror.address()));
+    let listed = document(2, &[release("2", &two, json!({}))]);
+    let mut expired = listed.clone();
+    expired["expires"] = json!(days(-1));
+    let unlisted = document(2, &[release("1", &Digest::of(b"1"), json!({}))]);
+    for (case, document, is_signed) in [
+        ("unsigned", &listed, false),
+        ("expired", &expired, true),
+        ("of days gone by", &unlisted, true),
+    ] {
+        let there = Repository::at(mirror.address(), name);
+        let digest = there.document("stable.policy", document, Some("stable"));
+        if is_signed {
+            let signature = simple(&stage.owner, &digest, &stage.signed.identity());
+            stage.signed.put_simple(&digest, &[signature]);
+        }
+        let output = stage.signed.host.program(["check"]);
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(said.starts_with("2 is available"), "{case}: {output:?}");
+    }
+    // That of the mirror is still one to be refused, where nobody has another.
+    let at_registry = stage.repository();
+    at_registry.document("stable.policy", &unlisted, Some("stable"));
+    stage.signed.host.program(["update"]);
+    stage.signed.host.refuses(75, "release-not-listed");
+    stage.put_document("stable", 1, 30, &stage.owner);
+    stage.signed.host.updates();
+}
+
 /// A host that asks for no signature, with nothing but the hashes to go by.
 #[test]
 fn payloads_of_another_image_never_reach_a_slot() {

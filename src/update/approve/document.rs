@@ -30,7 +30,7 @@ impl Asked<'_> {
     pub(super) fn document(&mut self) -> Result<Digest, UpdateError> {
         let Offer { run, source, verifier, situation, tag, .. } = self.offer;
         let now = run.clock().now();
-        let consulted = consult(run, *source, verifier, now)?;
+        let consulted = consult(run, *source, verifier, tag, now)?;
         // A check writes nothing, and so remembers nothing.
         if self.depth == Depth::Update && !self.offer.is_only_asked {
             consulted.remember(run);
@@ -93,7 +93,7 @@ impl Asked<'_> {
 /// `release-withdrawn`, and a wish to stop.
 pub(in super::super) fn still_stands(offer: &Offer<'_>, named: &Digest) -> Result<(), UpdateError> {
     let Offer { run, source, verifier, .. } = offer;
-    let consulted = match consult(run, *source, verifier, run.clock().now()) {
+    let consulted = match consult(run, *source, verifier, named, run.clock().now()) {
         Ok(consulted) => consulted,
         Err(error) => {
             run.stop.check()?;
