@@ -4,7 +4,8 @@
 //! every rule, in the order of [`Rule::ALL`]. What decides is pure, in [`crate::policy`]; what
 //! it goes by is fetched here, and no sooner than its turn comes (P3).
 
-use super::course::{Course, Refusal, decide};
+use super::course::{Course, Refusal};
+use super::goal::Goal;
 use super::situation::Situation;
 use super::status::{note_check, note_rulings};
 use super::{Run, UpdateError};
@@ -40,10 +41,8 @@ pub(super) struct Offer<'a> {
     pub situation: &'a Situation,
     /// Where the tag is.
     pub source: &'a dyn Source,
-    /// What the tag points to: the goal.
-    pub tag: Digest,
-    /// What an update graph said, where that named the goal and not the tag.
-    pub graph: &'a [Ruling],
+    /// What the tag points to, or what an update graph says in its place.
+    pub named: &'a Goal,
     /// What signatures are held against.
     pub verifier: &'a Verifier,
     /// What this host calls its own product.
@@ -132,8 +131,9 @@ struct Asked<'a> {
 impl Asked<'_> {
     /// The order of the rules, as it is read.
     fn ask(&mut self) -> Result<(Stop, Option<Vec<Answer>>), UpdateError> {
-        let Offer { run, initiative, situation, tag, .. } = self.offer;
-        let mut stop = Stop::at_tag(*tag, decide(situation, tag));
+        let Offer { run, initiative, situation, named, .. } = self.offer;
+        let goal = named.digest;
+        let mut stop = Stop::at_tag(goal, named.course(situation, &goal));
         self.note(&stop.course);
         for (rule, (saw, decision)) in ask_of_the_time(run, *initiative) {
             self.put(rule, &saw, decision);
@@ -141,7 +141,7 @@ impl Asked<'_> {
         // What is about to boot may have been withdrawn, whatever keeps from installing more.
         if self.goes_on() || !stop.needs_approval() || situation.is_armed() {
             let step = self.document()?;
-            stop = Stop::at_tag(step, decide(situation, &step));
+            stop = Stop::at_tag(step, named.course(situation, &step));
         }
         self.host(&stop.course, &stop.named);
         // That has to go first: what else there is to do depends on it.
@@ -162,7 +162,7 @@ impl Asked<'_> {
 
     fn note(&self, course: &Course) {
         if !self.offer.is_only_asked {
-            note_check(self.offer.run, &self.offer.tag, self.goal.as_deref(), course);
+            note_check(self.offer.run, &self.offer.named.digest, self.goal.as_deref(), course);
         }
     }
 

@@ -2,6 +2,7 @@
 
 //! What to do about the digest that the tag has: one pure decision, from the facts.
 
+use super::journal::State;
 use super::situation::{Aftermath, Situation};
 use crate::code::Severity;
 use crate::host::boot::Next;
@@ -59,9 +60,7 @@ pub fn decide(situation: &Situation, tag: &Digest) -> Course {
     };
 
     if holds(running) {
-        // A proven target that is armed is a rollback: a person's wish.
-        let superseded = situation.is_armed() && !target.is_proven();
-        return if superseded { Course::Unarm } else { Course::UpToDate };
+        return stay(situation);
     }
     if let Some(refusal) = refuse_digest(situation, tag) {
         return Course::Refuse(refusal);
@@ -77,7 +76,7 @@ pub fn decide(situation: &Situation, tag: &Digest) -> Course {
             ),
         ));
     }
-    if situation.is_armed() && target.is_proven() && situation.failed.held == running.digest() {
+    if is_persons_rollback(situation) {
         return Course::Refuse(Refusal::defer(
             "rollback-pending",
             format!("a rollback to slot {} waits for the next reboot", situation.target()),
@@ -103,6 +102,37 @@ pub fn decide(situation: &Situation, tag: &Digest) -> Course {
         ));
     }
     if holds_tag { Course::Arm } else { Course::Install }
+}
+
+/// What to do where what runs is what is wanted: whatever else was armed must not boot, except what
+/// a person wants.
+pub(super) fn stay(situation: &Situation) -> Course {
+    // With the journal lost, a proven target that is armed may be a rollback.
+    let is_the_tags = !situation.target_slot().is_proven()
+        || noted(situation, &[State::Arming, State::Returning]);
+    match situation.is_armed() && is_the_tags {
+        true => Course::Unarm,
+        false => Course::UpToDate,
+    }
+}
+
+/// Whether what is armed is a rollback, a person's wish: what that leaves is held, or has no digest
+/// to be held by, and then the journal knows.
+pub(super) fn is_persons_rollback(situation: &Situation) -> bool {
+    let running = situation.running_slot().digest();
+    let is_held = running.is_some() && situation.failed.held == running;
+    let is_a_return = situation.is_armed() && situation.target_slot().is_proven();
+    is_a_return && (is_held || noted(situation, &[State::RollingBack]))
+}
+
+/// Whether the journal's last word is one of `states`, of what the target holds.
+fn noted(situation: &Situation, states: &[State]) -> bool {
+    let target = situation.target_slot();
+    situation.journal.as_ref().is_some_and(|entry| {
+        states.contains(&entry.state)
+            && entry.slot == situation.target()
+            && entry.digest == target.digest()
+    })
 }
 
 /// P7: digests that are not tried by themselves. Asked with the tag's digest, and again
@@ -139,6 +169,8 @@ mod tests {
     use super::*;
     use crate::host::Slot;
     use crate::host::efi::BootNumber;
+    use crate::host::esp::Proof;
+    use crate::update::journal::Entry;
     use crate::update::situation::example::{Is, digest, situation};
 
     fn code(course: &Course) -> &'static str {
@@ -149,6 +181,23 @@ mod tests {
             Course::Arm => "arm",
             Course::Install => "install",
             Course::Refuse(refusal) => refusal.code,
+        }
+    }
+
+    fn armed(mut facts: Situation) -> Situation {
+        facts.next = Next::Slot(Slot::B);
+        facts
+    }
+
+    fn entry(state: State, version: &str) -> Entry {
+        Entry {
+            format: 1,
+            state,
+            slot: Slot::B,
+            digest: Some(digest(version)),
+            version: version.to_owned(),
+            boot_id: "now".to_owned(),
+            time: jiff::Timestamp::UNIX_EPOCH,
         }
     }
 
@@ -174,6 +223,43 @@ mod tests {
                 facts.next = Next::Slot(Slot::B);
             }
             assert_eq!(code(&decide(&facts, &digest(tag))), expected, "{b:?} {armed} {tag}");
+        }
+    }
+
+    #[test]
+    fn what_the_tag_armed_gives_way_to_what_runs_and_a_persons_rollback_does_not() {
+        for (b, state, expected) in [
+            (Is::Installed("2"), Some(State::Armed), "unarm"),
+            (Is::Proven("2"), Some(State::Arming), "unarm"),
+            (Is::Proven("2"), Some(State::Returning), "unarm"),
+            (Is::Proven("2"), Some(State::RollingBack), "up-to-date"),
+            (Is::Proven("2"), None, "up-to-date"),
+        ] {
+            let mut facts = armed(situation(Is::Proven("1"), b));
+            facts.journal = state.map(|state| entry(state, "2"));
+            assert_eq!(code(&decide(&facts, &digest("1"))), expected, "{b:?} {state:?}");
+            // Of something else, which the target held before.
+            facts.journal = state.map(|state| entry(state, "3"));
+            let expected = if matches!(b, Is::Proven(_)) { "up-to-date" } else { "unarm" };
+            assert_eq!(code(&decide(&facts, &digest("1"))), expected, "{b:?} {state:?}");
+        }
+    }
+
+    #[test]
+    fn a_rollback_from_what_has_no_digest_is_known_by_the_journal() {
+        for (state, tag, expected) in [
+            (State::RollingBack, "3", "rollback-pending"),
+            (State::RollingBack, "2", "rollback-pending"),
+            (State::Returning, "3", "install"),
+            (State::Returning, "2", "waiting"),
+        ] {
+            let mut facts = armed(situation(Is::Proven("1"), Is::Proven("2")));
+            if let Some(record) = &mut facts.a.record {
+                record.digest = None;
+                facts.a.proof = Some(Proof::of(record));
+            }
+            facts.journal = Some(entry(state, "2"));
+            assert_eq!(code(&decide(&facts, &digest(tag))), expected, "{state:?} {tag}");
         }
     }
 

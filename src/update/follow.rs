@@ -4,7 +4,8 @@
 
 use super::announce;
 use super::approve::{Approval, Depth, Offer, approve, hook_context, still_stands, time_allows};
-use super::course::{Course, Refusal, decide};
+use super::course::{Course, Refusal};
+use super::failed::FailedDigests;
 use super::goal::{self, Goal};
 use super::journal::State;
 use super::lock::Lock;
@@ -110,8 +111,7 @@ impl Look {
             initiative,
             situation: &self.situation,
             source: self.source.as_ref(),
-            tag: self.named.digest,
-            graph: &self.named.rulings,
+            named: &self.named,
             verifier: &self.verifier,
             product: self.product.as_deref(),
             is_only_asked: false,
@@ -197,13 +197,13 @@ pub fn ask_hooks_about_offer(
     let offer = Offer { is_only_asked: true, ..look.offer(run, initiative) };
     let Approval { course, stop, answers, .. } = approve(&offer, Depth::Update)?;
     match (answers, course) {
-        (Some(answers), _) => {
-            let new = hook_context(run, initiative, &look.situation, stop.image.as_ref()).new;
-            Ok(Some(HooksAsked { new, answers }))
-        }
         // A rule about hooks may refuse without an answer of one.
         (Some(answers), Course::Refuse(refusal)) if hooks::decide(&answers).is_allow() => {
             Err(refusal.into())
+        }
+        (Some(answers), _) => {
+            let new = hook_context(run, initiative, &look.situation, stop.image.as_ref()).new;
+            Ok(Some(HooksAsked { new, answers }))
         }
         (None, Course::Refuse(refusal)) => Err(refusal.into()),
         (None, _) => Ok(None),
@@ -237,8 +237,7 @@ pub fn update(run: &Run, initiative: Initiative) -> Result<Outcome, UpdateError>
         initiative,
         situation: &anticipated,
         source: source.as_ref(),
-        tag,
-        graph: &named.rulings,
+        named: &named,
         verifier: &verifier,
         product: product.as_deref(),
         is_only_asked: false,
@@ -266,7 +265,7 @@ pub fn update(run: &Run, initiative: Initiative) -> Result<Outcome, UpdateError>
     let situation = machine.situation()?;
     settle(run, &machine, &situation)?;
     let situation = machine.situation()?;
-    let course = decide(&situation, &digest);
+    let course = named.course(&situation, &digest);
     if let Some(outcome) = without_lock(&situation, &tag, &course)? {
         return Ok(outcome);
     }
@@ -392,8 +391,15 @@ fn unarm_withdrawn(run: &Run, facts: &Situation) -> Result<(), UpdateError> {
 /// takes nothing (P8), that is better than that it boots.
 fn disarm(machine: &Machine, situation: &Situation) -> Result<(), UpdateError> {
     let target = situation.target();
-    without_journal(machine.note(State::Writing, target, situation.target_slot()));
-    Ok(machine.boot()?.disarm(target)?)
+    let slot = situation.target_slot();
+    without_journal(machine.note(State::Writing, target, slot));
+    machine.boot()?.disarm(target)?;
+    // Whoever arrives there all the same is not wanted there any more.
+    if slot.is_proven() && situation.failed.wanted == slot.digest() {
+        let failed = FailedDigests { wanted: None, ..situation.failed.clone() };
+        machine.write_failed(&failed)?;
+    }
+    Ok(())
 }
 
 fn unarm(machine: &Machine, situation: &Situation) -> Result<Outcome, UpdateError> {

@@ -3,6 +3,7 @@
 //! Where a host is to get to: what the tag names, or what an update graph says comes next.
 
 use super::approve::{place, running};
+use super::course::{Course, decide, stay};
 use super::situation::Situation;
 use super::{Run, UpdateError, machine};
 use crate::image::Digest;
@@ -13,10 +14,23 @@ use crate::source::{Location, Source, fetch_graph};
 
 /// The goal, and what the graph said that it comes from.
 pub(super) struct Goal {
-    /// The image, or an index that lists it. Where the graph refuses, what runs.
+    /// The image, or an index that lists it. Where the host is to stay, what runs, or where that has
+    /// no digest, what the tag names.
     pub digest: Digest,
     /// The graph's word; empty where the tag decides.
     pub rulings: Vec<Ruling>,
+    aim: Aim,
+}
+
+/// What to do about the goal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Aim {
+    /// The host goes there.
+    Reach,
+    /// It stays with what runs, whatever digest that has, and nothing else is to boot next.
+    Stay,
+    /// The graph refuses to say: nothing changes, nor what boots next.
+    Wait,
 }
 
 /// Asks the tag or, where `track.graph` is set, the graph.
@@ -29,7 +43,7 @@ pub(super) fn find(
     situation: &Situation,
 ) -> Result<Goal, UpdateError> {
     let Some(base) = run.config.track.graph.as_deref() else {
-        return Ok(Goal { digest: source.resolve()?, rulings: Vec::new() });
+        return Ok(Goal { digest: source.resolve()?, rulings: Vec::new(), aim: Aim::Reach });
     };
     let running = running(situation);
     let parameters = parameters(run, source, situation)?;
@@ -37,32 +51,46 @@ pub(super) fn find(
     let here = running.digests.last().copied();
     let version = &running.version;
     let ruling = |rule, saw: String, decision| Ruling { rule, saw, decision };
-    let (digest, ruling) = match graph.next(&running) {
+    let (aim, digest, ruling) = match graph.next(&running) {
         Next::Step { digest, version } => {
             let saw = format!("{version} comes next in the update graph");
-            (Some(digest), ruling(Rule::PolicyDocument, saw, Decision::Allow))
+            (Aim::Reach, Some(digest), ruling(Rule::PolicyDocument, saw, Decision::Allow))
         }
         Next::Stay => {
             let saw = format!("nothing comes after {version} in the update graph");
-            (here, ruling(Rule::PolicyDocument, saw, Decision::Allow))
+            (Aim::Stay, here, ruling(Rule::PolicyDocument, saw, Decision::Allow))
         }
         Next::Unknown => {
             let saw = format!("{version} is not in the update graph");
             let decision = Decision::defer("graph-node-unknown", saw.clone());
-            (here, ruling(Rule::PolicyDocument, saw, decision))
+            (Aim::Wait, here, ruling(Rule::PolicyDocument, saw, decision))
         }
         Next::DeadEnd(reason) => {
             let saw = format!("{version} is a dead end of the update graph");
             let why = format!("{version} is a dead end: {reason}");
-            (here, ruling(Rule::DeadEnd, saw, Decision::block("dead-end", why)))
+            (Aim::Wait, here, ruling(Rule::DeadEnd, saw, Decision::block("dead-end", why)))
         }
     };
     // A host that flipside did not install has no digest to stay with.
     let digest = digest.map_or_else(|| source.resolve(), Ok)?;
-    Ok(Goal { digest, rulings: vec![ruling] })
+    Ok(Goal { digest, rulings: vec![ruling], aim })
 }
 
 impl Goal {
+    /// What to do about `digest`: the goal, or a step to it.
+    pub fn course(&self, situation: &Situation, digest: &Digest) -> Course {
+        match self.aim {
+            Aim::Reach => decide(situation, digest),
+            Aim::Stay => stay(situation),
+            Aim::Wait => Course::UpToDate,
+        }
+    }
+
+    /// Whether the host is to go there, and not to stay where it is.
+    pub fn is_to_be_reached(&self) -> bool {
+        self.aim == Aim::Reach
+    }
+
     /// Whether the tag names something else by now. What a graph named is named by its digest.
     ///
     /// # Errors

@@ -72,6 +72,47 @@ fn without_an_edge_a_host_stays_whatever_the_tag_names() {
 }
 
 #[test]
+fn a_host_that_flipside_did_not_install_stays_as_well() {
+    let (host, server, digests) = stage();
+    // What was recorded is lost, and recorded again by what the system says of itself.
+    std::fs::remove_file(host.host().file("efi/EFI/flipside/slot-a.json")).unwrap();
+    assert_eq!(host.host().boot(), "booted slot A: 1 (promoted)");
+    server.says(answer(&graph(&digests, json!([[1, 2]]))));
+    let before = host.host().snapshot();
+    assert_eq!(host.at.says(&["update"]), "up to date: 1");
+    host.put(&document(1, &[release("3", &digests[2], json!({}))]));
+    assert_eq!(host.at.says(&["check"]), "up to date");
+    host.host().assert_unchanged_since(&before, "stay");
+    let mut other = graph(&digests, json!([[0, 1]]));
+    other["nodes"][0]["version"] = json!("0.9");
+    server.says(answer(&other));
+    host.refuses(75, "graph-node-unknown");
+    host.put(&document(0, &[release("2", &digests[1], json!({}))]));
+    server.says(answer(&graph(&digests, json!([[0, 1]]))));
+    assert!(host.at.says(&["update"]).starts_with("2 is installed in slot B"));
+}
+
+#[test]
+fn what_is_armed_stays_armed_where_the_graph_says_nothing_and_not_where_its_edge_is_gone() {
+    let (host, server, digests) = stage();
+    let edge = graph(&digests, json!([[0, 1]]));
+    server.says(answer(&edge));
+    assert!(host.at.says(&["update"]).starts_with("2 is installed in slot B"));
+    let mut unknown = edge.clone();
+    unknown["nodes"][0] = node("0.9", &Digest::of(b"other"), 0);
+    let mut dead = edge.clone();
+    dead["nodes"][0]["metadata"]["org.fedoraproject.coreos.updates.deadend"] = json!("true");
+    for (said, status, code) in [(unknown, 75, "graph-node-unknown"), (dead, 1, "dead-end")] {
+        server.says(answer(&said));
+        host.host().refuses(status, code);
+        assert_eq!(host.at.status()["state"], "armed");
+    }
+    server.says(answer(&graph(&digests, json!([]))));
+    assert!(host.at.says(&["update"]).ends_with("2 in slot B does not boot any more"));
+    assert_eq!(host.host().boot(), "booted slot A: 1 (promoted)");
+}
+
+#[test]
 fn a_dead_end_shows_in_status_and_login_message() {
     let (host, server, digests) = stage();
     let mut dead = graph(&digests, json!([]));

@@ -86,6 +86,29 @@ fn what_is_withdrawn_after_it_was_armed_does_not_boot() {
 }
 
 #[test]
+fn what_the_tag_went_back_to_does_not_boot_once_it_is_withdrawn_unless_a_person_wants_it() {
+    let host = PolicyHost::new();
+    host.host().set("update.allow_downgrade = true\n");
+    let two = host.publish("2");
+    let with =
+        |hours, more| document(hours, &[release("1", &host.one, more), release("2", &two, none())]);
+    host.put(&with(5, none()));
+    host.at.says(&["update"]);
+    assert_eq!(host.host().boot(), "booted slot B: 2 (promoted)");
+    host.publish("1");
+    assert!(host.at.says(&["update"]).starts_with("1 is installed in slot A"));
+    host.put(&with(4, because("withdrawn")));
+    host.refuses(1, "release-withdrawn");
+    let status = host.at.status();
+    assert_eq!((&status["state"], &status["boot_next"]), (&json!("idle"), &Value::Null));
+    assert_eq!(host.host().boot(), "booted slot B: 2 (promoted)");
+
+    host.at.says(&["rollback", "--unverified"]);
+    host.refuses(75, "rollback-pending");
+    assert_eq!(host.host().boot(), "booted slot A: 1 (promoted)");
+}
+
+#[test]
 fn what_is_withdrawn_gives_way_to_what_comes_after_it_in_the_same_run() {
     let host = PolicyHost::new();
     let two = host.publish("2");

@@ -47,6 +47,31 @@ fn a_tag_that_goes_back_to_the_other_slot_brings_the_host_there_for_good() {
 }
 
 #[test]
+fn a_tag_that_went_back_and_forth_before_the_reboot_leads_nowhere_else() {
+    for loses_state in [false, true] {
+        let host = updated();
+        host.allow_downgrades();
+        host.publish(&version("1"));
+        assert_eq!(host.arm(), "A 1");
+        host.publish(&version("2"));
+        if loses_state {
+            // Then it might be a person's rollback.
+            forget(&host);
+            assert!(matches!(host.update().unwrap(), Outcome::UpToDate { .. }));
+            assert_eq!(host.boot(), "A 1 promoted");
+            continue;
+        }
+        assert!(matches!(host.update().unwrap(), Outcome::Unarmed { slot: Slot::A, .. }));
+        assert_eq!((host.boot(), host.boot()), ("B 2 promoted".into(), "B 2 promoted".into()));
+        assert!(host.status().failed.is_empty(), "it was never tried");
+        // And forth again.
+        host.publish(&version("1"));
+        assert_eq!(host.arm(), "A 1");
+        assert_eq!(host.boot(), "A 1 promoted");
+    }
+}
+
+#[test]
 fn a_promotion_that_was_cut_off_after_the_proof_is_made_up_for() {
     let host = TestHost::running(&version("1"));
     host.publish(&version("2"));

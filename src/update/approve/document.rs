@@ -3,7 +3,7 @@
 //! The rules that go by the policy document: it names the step that may be taken to what the tag
 //! names, and what is not to boot any more although it is installed.
 
-use super::super::course::Refusal;
+use super::super::course::{Refusal, is_persons_rollback};
 use super::super::policy_document::consult;
 use super::super::situation::{Situation, SlotFacts};
 use super::super::{Run, UpdateError};
@@ -28,24 +28,30 @@ impl Asked<'_> {
     /// # Errors
     /// The source's: nobody knows whether there is a document.
     pub(super) fn document(&mut self) -> Result<Digest, UpdateError> {
-        let Offer { run, source, verifier, situation, tag, .. } = self.offer;
+        let Offer { run, source, verifier, situation, named, .. } = self.offer;
+        let goal = &named.digest;
         let now = run.clock().now();
-        let consulted = consult(run, *source, verifier, tag, now)?;
+        let consulted = consult(run, *source, verifier, goal, now)?;
         // A check writes nothing, and so remembers nothing.
         if self.depth == Depth::Update && !self.offer.is_only_asked {
             consulted.remember(run);
         }
-        for said in self.offer.graph {
+        for said in &named.rulings {
             self.put(said.rule, &said.saw, said.decision.clone());
         }
-        let graph = self.offer.graph.iter().map(|said| format!("{}; ", said.saw));
+        let graph = named.rulings.iter().map(|said| format!("{}; ", said.saw));
         let saw = format!("{}{}", graph.collect::<String>(), consulted.saw);
         self.put(Rule::PolicyDocument, &saw, consulted.decision.clone());
-        let (Some(document), Some(now)) = (consulted.document, now) else { return Ok(*tag) };
+        let (Some(document), Some(now)) = (consulted.document, now) else { return Ok(*goal) };
+        self.is_revoked = is_revoked(&document, situation);
         let running = running(situation);
+        // It stays, and is not known by a digest: no way leads there.
+        if !named.is_to_be_reached() && running.digests.is_empty() {
+            self.document = Some(document);
+            return Ok(*goal);
+        }
         let place = place(run);
-        let journey =
-            Journey { document: &document, running: &running, goal: tag, now, place: &place };
+        let journey = Journey { document: &document, running: &running, goal, now, place: &place };
         let route = journey.route();
         for ruling in route.rulings {
             let saw = match ruling.rule {
@@ -55,10 +61,9 @@ impl Asked<'_> {
             self.put(ruling.rule, &saw, ruling.decision);
         }
         let step = route.step.map(|step| step.digest);
-        self.goal = document.release(tag).map(|goal| goal.version.clone());
-        self.is_revoked = is_revoked(&document, situation);
+        self.goal = document.release(goal).map(|goal| goal.version.clone());
         self.document = Some(document);
-        Ok(step.unwrap_or(*tag))
+        Ok(step.unwrap_or(*goal))
     }
 
     /// Puts it to the document whether something on the way to the step was withdrawn; `false` where
@@ -114,11 +119,14 @@ fn withdrawn(release: &Release) -> Option<String> {
     Some(format!("{} is withdrawn: {reason}", printable::line(&release.version, 80)))
 }
 
-/// Whether the target boots next, for the first time, and was withdrawn.
+/// Whether the target boots next and was withdrawn. Where a person goes back to it, that is no
+/// matter of the publisher's.
 fn is_revoked(document: &Document, situation: &Situation) -> bool {
     let target = situation.target_slot();
-    let is_new = situation.is_armed() && target.is_installed() && !target.is_proven();
-    is_new && digests(target).iter().any(|d| document.release(d).and_then(withdrawn).is_some())
+    let is_armed = situation.is_armed() && target.is_installed();
+    let may_be_revoked = is_armed && !is_persons_rollback(situation);
+    may_be_revoked
+        && digests(target).iter().any(|d| document.release(d).and_then(withdrawn).is_some())
 }
 
 /// Where this host's place in rollouts comes from.

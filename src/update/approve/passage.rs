@@ -151,7 +151,7 @@ impl Asked<'_> {
         }
         let image = source::fetch_config(source, found, architecture)?;
         self.product(source, &digests, &image)?;
-        if stop.named == self.offer.tag {
+        if stop.named == self.offer.named.digest {
             self.goal = Some(image.version().to_owned());
         }
         stop.image = Some(image);
