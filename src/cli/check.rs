@@ -50,7 +50,17 @@ pub fn run(args: Args, global: &Global) -> super::Result {
     );
     let checked = update::check(&run, initiative, depth);
     update::finish_check(&run, &checked);
-    let Some(check) = checked? else {
+    let found = match checked {
+        Ok(found) => found,
+        Err(unasked) => {
+            // With --json the error is the one document; the status has the rules.
+            if args.explain && !global.json && !unasked.explanation.rulings().is_empty() {
+                print(explain::text(&unasked.explanation))?;
+            }
+            return Err(unasked.error.into());
+        }
+    };
+    let Some(check) = found else {
         print_nothing(global)?;
         return Ok(ExitCode::SUCCESS);
     };

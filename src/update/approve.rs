@@ -10,6 +10,7 @@ use super::situation::Situation;
 use super::status::{note_check, note_rulings};
 use super::{Run, UpdateError};
 use crate::code::Severity;
+use crate::config::{self, Config};
 use crate::host::Slot;
 use crate::image::{Digest, Image};
 use crate::policy::document::Document;
@@ -81,11 +82,32 @@ pub(super) struct Approval {
     pub answers: Option<Vec<Answer>>,
 }
 
+/// A rule could not be asked.
+#[derive(Debug)]
+pub struct Unasked {
+    /// Why.
+    pub error: UpdateError,
+    /// What the rules before it said.
+    pub explanation: Explanation,
+}
+
+impl From<UpdateError> for Box<Unasked> {
+    fn from(error: UpdateError) -> Self {
+        Self::new(Unasked { error, explanation: Explanation::default() })
+    }
+}
+
+impl From<Box<Unasked>> for UpdateError {
+    fn from(unasked: Box<Unasked>) -> Self {
+        unasked.error
+    }
+}
+
 /// Puts `offer` to every rule. The rulings go to the status, also where it ends with an error.
 ///
 /// # Errors
 /// What keeps a rule from being asked; a refusal is a [`Course`].
-pub(super) fn approve(offer: &Offer<'_>, depth: Depth) -> Result<Approval, UpdateError> {
+pub(super) fn approve(offer: &Offer<'_>, depth: Depth) -> Result<Approval, Box<Unasked>> {
     let mut asked = Asked {
         offer,
         depth,
@@ -99,7 +121,10 @@ pub(super) fn approve(offer: &Offer<'_>, depth: Depth) -> Result<Approval, Updat
     if !offer.is_only_asked {
         note_rulings(offer.run, &asked.explanation);
     }
-    let (stop, answers) = approved?;
+    let (stop, answers) = match approved {
+        Ok(approved) => approved,
+        Err(error) => return Err(Box::new(Unasked { error, explanation: asked.explanation })),
+    };
     let refusal = asked.explanation.first_refusal().and_then(|r| Refusal::of(&r.decision));
     let course = match (stop.course.clone(), refusal, asked.publishers_refusal()) {
         (Course::Install | Course::Arm, Some(refusal), _) => Course::Refuse(refusal),
@@ -135,7 +160,7 @@ impl Asked<'_> {
         let goal = named.digest;
         let mut stop = Stop::at_tag(goal, named.course(situation, &goal));
         self.note(&stop.course);
-        for (rule, (saw, decision)) in ask_of_the_time(run, *initiative) {
+        for (rule, (saw, decision)) in ask_of_the_time(run, &run.config.update, *initiative) {
             self.put(rule, &saw, decision);
         }
         // What is about to boot may have been withdrawn, whatever keeps from installing more.
@@ -193,9 +218,12 @@ impl Asked<'_> {
 }
 
 /// The rules that go by the clock alone: asked first, and under the lock again.
-fn ask_of_the_time(run: &Run, initiative: Initiative) -> [(Rule, (String, Decision)); 2] {
+fn ask_of_the_time(
+    run: &Run,
+    settings: &config::Update,
+    initiative: Initiative,
+) -> [(Rule, (String, Decision)); 2] {
     let zone = zone_of(&run.root);
-    let settings = &run.config.update;
     // Asked where it matters: it may take a service to tell.
     let has_dates = settings.hold.as_ref().is_some_and(|hold| hold.until.is_some());
     let asks = initiative == Initiative::Automatic && (has_dates || !settings.windows.is_empty());
@@ -208,13 +236,39 @@ fn ask_of_the_time(run: &Run, initiative: Initiative) -> [(Rule, (String, Decisi
     ]
 }
 
+/// `[update]` as the files have it by now: somebody may have held this host meanwhile. Files that
+/// cannot be read any more change nothing.
+pub(super) fn settings_now(run: &Run) -> config::Update {
+    Config::load(&run.root).map(|config| config.update).unwrap_or_else(|error| {
+        tracing::warn!("the settings stay what they were: {error}");
+        run.config.update.clone()
+    })
+}
+
 /// Whether the time still allows what it did when the rules were asked: hooks may take theirs.
 ///
 /// # Errors
 /// The refusal.
-pub(super) fn time_allows(run: &Run, initiative: Initiative) -> Result<(), Refusal> {
-    let decisions = ask_of_the_time(run, initiative).map(|(_, (_, decision))| decision);
+pub(super) fn time_allows(
+    run: &Run,
+    settings: &config::Update,
+    initiative: Initiative,
+) -> Result<(), Refusal> {
+    let decisions = ask_of_the_time(run, settings, initiative).map(|(_, (_, decision))| decision);
     decisions.iter().find_map(Refusal::of).map_or(Ok(()), Err)
+}
+
+/// The same of a hold alone, for an install that goes on beyond its window.
+///
+/// # Errors
+/// The refusal.
+pub(super) fn nobody_holds(
+    run: &Run,
+    settings: &config::Update,
+    initiative: Initiative,
+) -> Result<(), Refusal> {
+    let [(_, (_, hold)), _] = ask_of_the_time(run, settings, initiative);
+    Refusal::of(&hold).map_or(Ok(()), Err)
 }
 
 impl Refusal {

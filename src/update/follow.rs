@@ -3,7 +3,10 @@
 //! A run of `flipside check` or `flipside update`: from the tag to an armed slot.
 
 use super::announce;
-use super::approve::{Approval, Depth, Offer, approve, hook_context, still_stands, time_allows};
+use super::approve::{
+    Approval, Depth, Offer, Unasked, approve, hook_context, nobody_holds, settings_now,
+    still_stands, time_allows,
+};
 use super::course::{Course, Refusal};
 use super::failed::FailedDigests;
 use super::goal::{self, Goal};
@@ -14,6 +17,7 @@ use super::promote::{settle, without_journal};
 use super::situation::{Aftermath, Situation};
 use super::transaction::{self, Job};
 use super::{Run, UpdateError};
+use crate::config;
 use crate::host::{Clock, Slot};
 use crate::image::{Digest, HOOK_PAYLOAD, Image};
 use crate::policy::hooks::{Asking, Kind};
@@ -74,13 +78,13 @@ pub enum Outcome {
 /// Says what an update of this initiative would do. Writes nothing.
 ///
 /// # Errors
-/// [`UpdateError`]; a refusal is not an error here but a [`Course`]. `None` where there is
+/// [`Unasked`]; a refusal is not an error here but a [`Course`]. `None` where there is
 /// nothing to follow or no slot.
 pub fn check(
     run: &Run,
     initiative: Initiative,
     depth: Depth,
-) -> Result<Option<Check>, UpdateError> {
+) -> Result<Option<Check>, Box<Unasked>> {
     let Some(look) = look(run)? else { return Ok(None) };
     let offer = look.offer(run, initiative);
     let Approval { explanation, course, stop, goal, .. } = approve(&offer, depth)?;
@@ -275,8 +279,9 @@ pub fn update(run: &Run, initiative: Initiative) -> Result<Outcome, UpdateError>
     }
     run.stop.check()?;
     if matches!(course, Course::Install | Course::Arm) {
-        time_allows(run, initiative)?;
-        say_hold(run);
+        let settings = settings_now(run);
+        time_allows(run, &settings, initiative)?;
+        say_hold(run, &settings);
     }
     let target = situation.target();
     let armed = |version: &str| Outcome::Armed {
@@ -285,7 +290,11 @@ pub fn update(run: &Run, initiative: Initiative) -> Result<Outcome, UpdateError>
         tag,
         before: false,
     };
-    let still_stands = || still_stands(&offer, &stop.named);
+    // An install that began in a window is finished; a hold means what has not been armed yet.
+    let still_stands = || {
+        nobody_holds(run, &settings_now(run), initiative)?;
+        still_stands(&offer, &stop.named)
+    };
     match (course, &stop.image) {
         (Course::Install, Some(image)) => {
             let towards = goal.filter(|goal| goal != image.version());
@@ -318,9 +327,9 @@ pub fn update(run: &Run, initiative: Initiative) -> Result<Outcome, UpdateError>
 }
 
 /// Only a person gets this far on a host that is held.
-fn say_hold(run: &Run) {
+fn say_hold(run: &Run, settings: &config::Update) {
     let zone = zone_of(&run.root);
-    let hold = run.config.update.hold.as_ref();
+    let hold = settings.hold.as_ref();
     if let Some(hold) = hold.filter(|hold| hold.holds(Clock::of(&run.root).shows(), &zone)) {
         tracing::warn!("{}; this update goes on, because a person asked for it", hold.text(&zone));
     }

@@ -53,7 +53,7 @@ mod transaction;
 mod trial_log;
 mod verify;
 
-pub use approve::Depth;
+pub use approve::{Depth, Unasked};
 pub use armed::{Armed, armed};
 pub use course::{Course, Refusal};
 pub use deadline::{

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::announce;
+use super::approve::Unasked;
 use super::course::Course;
 use super::journal::State as Noted;
 use super::machine::Machine;
@@ -59,13 +60,13 @@ pub fn finish(run: &Run, error: Option<&UpdateError>) {
 }
 
 /// Ends a check: what an update would be refused for stands in the status, as after an update.
-pub fn finish_check(run: &Run, checked: &Result<Option<super::Check>, UpdateError>) {
+pub fn finish_check(run: &Run, checked: &Result<Option<super::Check>, Box<Unasked>>) {
     match checked {
         Ok(Some(super::Check { course: Course::Refuse(refusal), .. })) => {
             finish(run, Some(&refusal.clone().into()));
         }
         Ok(_) => finish(run, None),
-        Err(error) => finish(run, Some(error)),
+        Err(unasked) => finish(run, Some(&unasked.error)),
     }
 }
 

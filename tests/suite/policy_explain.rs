@@ -7,7 +7,9 @@ use std::os::unix::fs::PermissionsExt as _;
 use flipside::policy::Rule;
 use serde_json::Value;
 
-use crate::support::program_host::ProgramHost;
+use crate::support::policy_host::PolicyHost;
+use crate::support::program_host::{ProgramHost, refusal};
+use crate::support::proxy::Fault;
 
 fn hook(host: &ProgramHost, script: &str) {
     let name = "etc/flipside/hooks/pre-upgrade.d/10-hook";
@@ -50,6 +52,28 @@ fn every_rule_is_listed_in_order_with_what_it_saw_and_said() {
     assert_eq!(of("host-hooks")["reason"], "hook 10-hook: busy");
     assert_eq!(of("container-hook")["decision"], "not-asked");
     assert_eq!(document["code"], "hook-deferred");
+}
+
+#[test]
+fn what_rules_said_is_told_also_where_the_next_cannot_be_asked() {
+    let host = PolicyHost::new();
+    host.publish("2");
+    let denied = Fault::Status(403, vec![], String::new());
+    host.proxy.fault("stable.policy", usize::MAX, denied);
+    let output = host.host().program(["check", "--explain"]);
+    refusal(&output, 1, "registry-forbidden");
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(text.lines().count(), Rule::ALL.len(), "{text}");
+    let has = |start: &str, end: &str| {
+        text.lines().any(|line| line.starts_with(start) && line.ends_with(end))
+    };
+    assert!(has("hold ", "  allow  no hold") && has("policy-document ", "  not asked"), "{text}");
+
+    let output = host.host().program(["check", "--explain", "--json"]);
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(document["error"]["code"], "registry-forbidden");
+    assert_eq!(host.at.status()["policy"]["rulings"][0]["rule"], "hold");
+    assert!(host.host().program(["check"]).stdout.is_empty());
 }
 
 #[test]

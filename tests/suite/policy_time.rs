@@ -2,13 +2,19 @@
 
 //! Holds and update windows: the timer waits, a person does not.
 
+use flipside::code::Coded as _;
 use flipside::config::Config;
 use flipside::host::Root;
+use flipside::host::durable::Step;
+use flipside::policy::Initiative;
+use flipside::update;
 use jiff::{Timestamp, ToSpan as _};
 
+use crate::support::host::TestHost;
 use crate::support::images::ImageBuilder;
 use crate::support::program_host::refusal;
 use crate::support::registry_host::RegistryHost;
+use crate::support::steps::Steps;
 
 const HOLD: &str = "etc/flipside/flipside.toml.d/90-hold.toml";
 
@@ -138,4 +144,56 @@ fn a_host_that_has_nothing_to_install_waits_for_nothing() {
     host.says(&["update"]);
     host.publish(&ImageBuilder::new("1"));
     assert!(host.says(&["update", "--automatic"]).starts_with("the tag went back"));
+}
+
+/// Gives the host a hook that does this, and allows.
+fn hook(host: &RegistryHost, script: &str) {
+    let name = "etc/flipside/hooks/pre-upgrade.d/10-hook";
+    host.host.write(name, format!("#!/bin/sh\ncd \"$FLIPSIDE_ROOT/etc/flipside\"\n{script}\n"));
+    std::fs::create_dir_all(host.host.file("etc/flipside/flipside.toml.d")).unwrap();
+    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(host.host.file(name), executable).unwrap();
+}
+
+#[test]
+fn what_is_set_while_hooks_think_counts() {
+    let file = "flipside.toml.d/90-hold.toml";
+    for (setting, code) in [
+        ("update.hold = true".to_owned(), "updates-held"),
+        (window(5).trim_end().to_owned(), "update-window-closed"),
+    ] {
+        let host = offered();
+        hook(&host, &format!("echo '{setting}' > {file}"));
+        host.waits(code);
+        // A person has not been asked to wait.
+        assert!(host.says(&["update"]).starts_with("2 is installed"));
+    }
+    // Files that cannot be read any more change nothing.
+    let host = offered();
+    hook(&host, &format!("echo 'update.hold = maybe' > {file}"));
+    let output = host.host.program(["update", "--automatic"]);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(said.starts_with("2 is installed"), "{output:?}");
+}
+
+#[test]
+fn a_hold_while_an_image_is_written_keeps_it_from_being_armed() {
+    let host = TestHost::running(&ImageBuilder::new("1"));
+    host.publish(&ImageBuilder::new("2"));
+    let file = host.file(HOLD);
+    std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+    let steps = Steps::with(move |step| {
+        if matches!(step, Step::Phase("write")) {
+            std::fs::write(&file, "update.hold = true\n").unwrap();
+        }
+        None
+    });
+    let run = host.run_with(steps.durable(), |_| {});
+    let error = update::update(&run, Initiative::Automatic).unwrap_err();
+    assert_eq!(error.code(), "updates-held");
+    assert_eq!(host.boot(), "A 1 promoted");
+    assert!(host.status().failed.is_empty(), "it was never tried");
+    // A person does not wait, and it is whole.
+    assert_eq!(host.arm(), "B 2");
+    assert_eq!(host.boot(), "B 2 promoted");
 }
