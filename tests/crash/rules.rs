@@ -54,12 +54,18 @@ pub fn check_with(
     // P2, P9: whatever happens at the next power-on, the old or the new OS boots, whole.
     tree.write(scratch);
     let loader_is_replaced = loader_is_replaced(scenario, tree)?;
+    let has_failed = failed(tree) != failed(&scenario.base);
     for wipe_nvram in [false, true] {
         if wipe_nvram && loader_is_replaced {
             continue;
         }
         let verdict = scenario.judge.judge(scratch, &Power { wipe_nvram, quirks: Vec::new() });
         match verdict.booted {
+            Ok(booted)
+                if scenario.action == Action::Fail && has_failed && booted.version != "1" =>
+            {
+                return Err(format!("P7: {} boots, which failed", booted.version));
+            }
             Ok(booted) if scenario.may_boot.contains(&booted.version.as_str()) => {}
             Ok(booted) => return Err(format!("P9: {} boots", booted.version)),
             Err(why) => return Err(format!("P9: wiped {wipe_nvram}: {why}: {:?}", verdict.notes)),
@@ -144,17 +150,18 @@ pub fn loader_is_replaced(scenario: &Scenario, tree: &Tree) -> Result<bool, Stri
 
 /// P7: the failed digests are the old ones or the new ones, never forgotten.
 fn failed_document(scenario: &Scenario, tree: &Tree) -> Result<(), String> {
-    let read = |tree: &Tree| {
-        ["failed.new", "failed.json"].iter().find_map(|name| {
-            let bytes = tree.file(format!("efi/EFI/flipside/{name}"))?;
-            serde_json::from_slice::<serde_json::Value>(bytes).ok()
-        })
-    };
-    let now = read(tree);
-    if now == read(&scenario.base) || now == read(&scenario.end) {
+    let now = failed(tree);
+    if now == failed(&scenario.base) || now == failed(&scenario.end) {
         return Ok(());
     }
     Err(format!("P7: the failed digests are {now:?}"))
+}
+
+fn failed(tree: &Tree) -> Option<serde_json::Value> {
+    ["failed.new", "failed.json"].iter().find_map(|name| {
+        let bytes = tree.file(format!("efi/EFI/flipside/{name}"))?;
+        serde_json::from_slice(bytes).ok()
+    })
 }
 
 /// The journal is the old one or the new one, never torn.
