@@ -64,8 +64,7 @@ impl Asked<'_> {
         let id = &image.config.product_info.id;
         let decision = signature::check_product(*product, id);
         if !decision.is_allow()
-            && let Verdict::Signed(signed) =
-                signature::verify(&verifier.bound(), source, digests)?
+            && let Verdict::Signed(signed) = signature::verify(&verifier.bound(), source, digests)?
         {
             self.put(Rule::Signature, &signed.to_string(), Decision::Allow);
             self.signed = Some(signed);
