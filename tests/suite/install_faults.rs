@@ -35,11 +35,16 @@ fn in_time<T: Send>(work: impl FnOnce() -> T + Send) -> T {
 }
 
 fn ends_with(stored: &Stored, code: &str, message: &str) {
+    ends_with_one_of(stored, code, &[message]);
+}
+
+fn ends_with_one_of(stored: &Stored, code: &str, messages: &[&str]) {
     let medium = Memory::with_room(&stored.truth, 100_000);
     let source = BlobSource::new(&stored.blob);
     let error = in_time(|| install(&source, stored, &medium)).unwrap_err();
     assert_eq!(error.code(), code, "{error}");
-    assert!(error.to_string().contains(message), "{error}");
+    let error = error.to_string();
+    assert!(messages.iter().any(|message| error.contains(message)), "{error}");
     assert!(medium.contents()[stored.truth.len()..].iter().all(|byte| *byte == 0xa5));
 }
 
@@ -108,7 +113,9 @@ fn a_layer_that_is_no_good_ends_at_the_first_chunk_that_shows_it() {
         let (one, other) = (swapped.frame(2), swapped.frame(3));
         let frames = [&swapped.blob[other.clone()], &swapped.blob[one.clone()]].concat();
         swapped.blob[one.start..other.end].copy_from_slice(&frames);
-        ends_with(&swapped, "chunk-damaged", "chunk 2 of payload system");
+        // Two decode at a time, and each has one of them.
+        let either = ["chunk 2 of payload system", "chunk 3 of payload system"];
+        ends_with_one_of(&swapped, "chunk-damaged", &either);
     }
 }
 

@@ -29,11 +29,26 @@ fn read(path: &str) -> String {
     std::fs::read_to_string(repository().join(path)).unwrap()
 }
 
-/// The tree, with a few bytes in place of the program and no generated files.
+/// What `packaging/generate.rs` makes, a few of each kind.
+const GENERATED: [&str; 6] = [
+    "man/flipside.1",
+    "man/flipside.toml.5",
+    "man/flipside-update.8",
+    "bash/flipside",
+    "zsh/_flipside",
+    "fish/flipside.fish",
+];
+
+/// The tree, with a few bytes in place of the program, and without the generated files.
 fn installed(parts: &[&str]) -> (tempfile::TempDir, BTreeMap<String, Vec<u8>>) {
     let directory = tempfile::tempdir().unwrap();
     let binary = directory.path().join("flipside");
     std::fs::write(&binary, "the program").unwrap();
+    for file in GENERATED {
+        let path = directory.path().join("generated").join(file);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, "generated").unwrap();
+    }
     let tree = directory.path().join("tree");
     let status = Command::new(repository().join("packaging/install"))
         .arg(&binary)
@@ -47,7 +62,8 @@ fn installed(parts: &[&str]) -> (tempfile::TempDir, BTreeMap<String, Vec<u8>>) {
         let content = std::fs::read(&path).unwrap();
         (path.strip_prefix(&tree).unwrap().display().to_string(), content)
     };
-    let files = files_below(&tree).into_iter().map(named).collect();
+    let files = files_below(&tree).into_iter().map(named);
+    let files = files.filter(|(_, content)| content != b"generated").collect();
     (directory, files)
 }
 
@@ -84,6 +100,22 @@ fn every_unit_and_setting_is_installed_and_nothing_that_is_not_in_the_repository
     assert!(installed.contains_key("usr/share/flipside/hooks/battery"));
     let is_enabled = |path: &String| path.starts_with("etc/") || path.contains("pre-upgrade.d");
     assert!(!installed.keys().any(is_enabled), "nothing may be tracked or asked");
+}
+
+/// One that is left out without a word is missed by who looks for it on a host.
+#[test]
+fn what_is_missing_is_an_error() {
+    let directory = tempfile::tempdir().unwrap();
+    let binary = directory.path().join("flipside");
+    std::fs::write(&binary, "the program").unwrap();
+    let output = Command::new(repository().join("packaging/install"))
+        .arg(&binary)
+        .arg(directory.path().join("generated"))
+        .env("DESTDIR", directory.path().join("tree"))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && said.contains("install: there is no "), "{output:?}");
 }
 
 #[test]

@@ -41,8 +41,11 @@ impl Host {
         let own = host.0.path().join("usr/lib/systemd/system");
         fs::create_dir_all(&own).unwrap();
         fs::create_dir_all(host.0.path().join("usr/bin")).unwrap();
-        let program = host.0.path().join("usr/bin/flipside");
-        fs::copy(env!("CARGO_BIN_EXE_flipside"), program).unwrap();
+        // Any program will do for the one that is systemd's.
+        for program in ["flipside", "journalctl"] {
+            let path = host.0.path().join("usr/bin").join(program);
+            fs::copy(env!("CARGO_BIN_EXE_flipside"), path).unwrap();
+        }
         for entry in fs::read_dir("/usr/lib/systemd/system").into_iter().flatten() {
             let path = entry.unwrap().path();
             if path.extension().is_some_and(|end| end == "target") && path.is_file() {
