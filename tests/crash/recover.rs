@@ -77,7 +77,12 @@ pub fn recover(
 ) -> Result<(), String> {
     tree.write(place);
     let Circumstances { mut power, must_arrive } = circumstances;
-    power.wipe_nvram &= !rules::loader_is_replaced(scenario, tree)?;
+    if rules::loader_is_replaced(scenario, tree)? {
+        // Two at once, which `docs/reliability.md` names: what boots without the host's own entry cannot,
+        // and that entry is taken away.
+        power.wipe_nvram = false;
+        power.quirks.retain(|quirk| *quirk != Quirk::OtherLoaderFirst);
+    }
     let quirks = power.quirks.clone();
     let first = boot(place, false, power);
     let version = first.split(' ').nth(1).unwrap_or_default();
