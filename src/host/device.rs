@@ -60,6 +60,9 @@ impl FromStr for DeviceNumber {
     }
 }
 
+/// The peripheral device type of CD and DVD drives (SPC-4, section 6.4.2; `device/type` in sysfs).
+const OPTICAL: &str = "5";
+
 /// A block device: a disk, a partition, or something stacked on them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BlockDevice {
@@ -98,9 +101,14 @@ impl BlockDevice {
         }
     }
 
-    /// Every disk (not partition) that there is, by name.
+    /// Every disk (not partition) that there is, by name. No optical drive: it cannot be written, and
+    /// without a medium each look at it fills the kernel's log with errors.
     pub fn disks(root: &Root) -> Vec<Self> {
-        Self::children(&root.path("sys/block"))
+        let mut disks = Self::children(&root.path("sys/block"));
+        disks.retain(|disk| {
+            read_line(&disk.directory.join("device/type")).as_deref() != Some(OPTICAL)
+        });
+        disks
     }
 
     /// The labels of all partitions, as the kernel read them from tables (`PARTNAME` of their
@@ -228,6 +236,18 @@ mod tests {
             assert_eq!(text.parse::<DeviceNumber>(), Err(NoDeviceNumber), "{text}");
         }
         assert!(DeviceNumber { major: 0, minor: 27 }.is_anonymous());
+    }
+
+    #[test]
+    fn optical_drives_are_no_disks() {
+        let host = crate::host::test_host::Host::new();
+        for (name, major, kind) in [("sda", 8, "0"), ("sr0", 11, "5")] {
+            host.add_disk(name, major);
+            host.write(&format!("sys/devices/virtual/{name}/device/type"), &format!("{kind}\n"));
+        }
+        let disks = BlockDevice::disks(&host.root());
+        let names: Vec<&str> = disks.iter().map(BlockDevice::name).collect();
+        assert_eq!(names, ["sda", "vda"]);
     }
 
     #[test]
