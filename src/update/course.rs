@@ -170,8 +170,7 @@ mod tests {
     use crate::host::Slot;
     use crate::host::efi::BootNumber;
     use crate::host::esp::Proof;
-    use crate::update::journal::Entry;
-    use crate::update::situation::example::{Is, digest, situation};
+    use crate::update::situation::example::{Is, digest, entry, situation};
 
     fn code(course: &Course) -> &'static str {
         match course {
@@ -187,18 +186,6 @@ mod tests {
     fn armed(mut facts: Situation) -> Situation {
         facts.next = Next::Slot(Slot::B);
         facts
-    }
-
-    fn entry(state: State, version: &str) -> Entry {
-        Entry {
-            format: 1,
-            state,
-            slot: Slot::B,
-            digest: Some(digest(version)),
-            version: version.to_owned(),
-            boot_id: "now".to_owned(),
-            time: jiff::Timestamp::UNIX_EPOCH,
-        }
     }
 
     #[test]
@@ -236,10 +223,10 @@ mod tests {
             (Is::Proven("2"), None, "up-to-date"),
         ] {
             let mut facts = armed(situation(Is::Proven("1"), b));
-            facts.journal = state.map(|state| entry(state, "2"));
+            facts.journal = state.map(|state| entry(state, "2", "now"));
             assert_eq!(code(&decide(&facts, &digest("1"))), expected, "{b:?} {state:?}");
             // Of something else, which the target held before.
-            facts.journal = state.map(|state| entry(state, "3"));
+            facts.journal = state.map(|state| entry(state, "3", "now"));
             let expected = if matches!(b, Is::Proven(_)) { "up-to-date" } else { "unarm" };
             assert_eq!(code(&decide(&facts, &digest("1"))), expected, "{b:?} {state:?}");
         }
@@ -258,7 +245,7 @@ mod tests {
                 record.digest = None;
                 facts.a.proof = Some(Proof::of(record));
             }
-            facts.journal = Some(entry(state, "2"));
+            facts.journal = Some(entry(state, "2", "now"));
             assert_eq!(code(&decide(&facts, &digest(tag))), expected, "{state:?} {tag}");
         }
     }

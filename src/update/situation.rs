@@ -323,6 +323,19 @@ pub(super) mod example {
         }
     }
 
+    /// The journal's word about slot B.
+    pub fn entry(state: State, version: &str, boot_id: &str) -> Entry {
+        Entry {
+            format: 1,
+            state,
+            slot: Slot::B,
+            digest: Some(digest(version)),
+            version: version.to_owned(),
+            boot_id: boot_id.to_owned(),
+            time: jiff::Timestamp::UNIX_EPOCH,
+        }
+    }
+
     /// Slot A runs, in boot "now"; no journal, nothing armed, nothing failed.
     pub fn situation(a: Is, b: Is) -> Situation {
         Situation {
@@ -342,20 +355,8 @@ pub(super) mod example {
 
 #[cfg(test)]
 mod tests {
-    use super::example::{Is, digest, situation};
+    use super::example::{Is, digest, entry, situation};
     use super::*;
-
-    fn entry(state: State, version: &str, boot_id: &str) -> Entry {
-        Entry {
-            format: 1,
-            state,
-            slot: Slot::B,
-            digest: Some(digest(version)),
-            version: version.to_owned(),
-            boot_id: boot_id.to_owned(),
-            time: jiff::Timestamp::UNIX_EPOCH,
-        }
-    }
 
     fn counts(situation: &Situation) -> bool {
         matches!(situation.aftermath(), Aftermath::FellBack { .. })
