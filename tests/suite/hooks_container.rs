@@ -71,9 +71,10 @@ impl Container {
 fn it_is_run_by_digest_without_network_and_reads_the_facts() {
     let container = Container::new("");
     container.host.write("etc/os-release", "ID=x\n");
+    container.host.write("sys/class/power_supply/BAT0/capacity", "80\n");
     let root = container.host.0.path();
     let sys = format!(
-        " --mount=type=bind,src={}/sys,dst=/run/host/sys,ro,bind-nonrecursive ",
+        " --mount=type=bind,src={}/sys/class,dst=/run/host/sys/class,ro,bind-nonrecursive ",
         root.display()
     );
     let said = container.ask();
@@ -97,7 +98,7 @@ fn it_is_run_by_digest_without_network_and_reads_the_facts() {
         " --name=flipside-hook ",
         " --timeout=61 ",
         " --cgroups=disabled ",
-        // Firmware variables and control groups are mounted below it, and would stay writable.
+        // Firmware variables and control groups are mounted below /sys, and would stay writable.
         &sys,
         " --env=FLIPSIDE_NEW_VERSION=2 ",
         " --env=FLIPSIDE_ROOT=/run/host ",
@@ -105,6 +106,7 @@ fn it_is_run_by_digest_without_network_and_reads_the_facts() {
     ] {
         assert!(lines[2].contains(word), "{word} is not in {asked}");
     }
+    assert!(!lines[2].contains("/sys,"), "{asked}");
     assert!(lines[2].rsplit(' ').next().unwrap().starts_with(&format!("{repository}@sha256:")));
     let document = std::fs::read(container.host.file("usr/bin/stdin")).unwrap();
     let document: Value = serde_json::from_slice(&document).unwrap();

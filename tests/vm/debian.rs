@@ -57,6 +57,8 @@ pub struct Recipe {
     root: Option<String>,
     /// The program that it brings to be asked before it is installed.
     hook: Option<String>,
+    /// What its manifest says besides, `KEY=VALUE` in each line.
+    annotations: String,
 }
 
 impl Recipe {
@@ -71,6 +73,7 @@ impl Recipe {
             dracut: None,
             root: None,
             hook: None,
+            annotations: String::new(),
         }
     }
 
@@ -89,6 +92,12 @@ impl Recipe {
     /// With podman.
     pub fn with_podman(mut self) -> Self {
         self.has_podman = true;
+        self
+    }
+
+    /// With an annotation of its manifest.
+    pub fn annotation(mut self, annotation: &str) -> Self {
+        self.annotations.push_str(&format!("{annotation}\n"));
         self
     }
 
@@ -163,6 +172,8 @@ impl Debian {
             make(&tree, |new| {
                 programs::copy_tree(&base, new)?;
                 flipside_files::install(&packages, new)?;
+                // What the package manager made is not on a host that was made from an image.
+                remove_tree(&new.join("var/lib/systemd/catalog"))?;
                 let mut initrd = Command::new("chroot");
                 programs::run(initrd.arg(new).args(["update-initramfs", "-c", "-k", "all"]))
             })?;
@@ -267,6 +278,7 @@ impl Debian {
         if let Some(hook) = &recipe.hook {
             fs::write(directory.join("pre-upgrade"), hook)?;
         }
+        fs::write(directory.join("annotations"), &recipe.annotations)?;
         fs::write(directory.join("os-release"), os_release)?;
         let system = directory.join("system.img");
         let mut pack = Command::new("mkfs.erofs");

@@ -108,7 +108,15 @@ impl Bench<'_> {
     /// # Errors
     /// The registry's.
     pub fn publish(&self, image: &OsImage) -> Result<()> {
-        let name = self.lab.registry.image(&format!("{}:stable", self.name));
+        self.publish_as("stable", image)
+    }
+
+    /// The same for another tag beside it.
+    ///
+    /// # Errors
+    /// The registry's.
+    pub fn publish_as(&self, tag: &str, image: &OsImage) -> Result<()> {
+        let name = self.lab.registry.image(&format!("{}:{tag}", self.name));
         let mut push = self.lab.flipside();
         push.args(["image", "push"]).arg(format!("oci:{}", image.layout.display())).arg(name);
         programs::run(&mut push)

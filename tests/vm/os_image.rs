@@ -23,7 +23,7 @@ pub struct OsImage {
 
 impl OsImage {
     /// Makes one in `directory` from the files `system.img`, `kernel.efi`, `os-release` and, where
-    /// it brings a hook, `pre-upgrade` there.
+    /// there are some, `pre-upgrade` (a hook) and `annotations` there.
     ///
     /// # Errors
     /// Those of `flipside image build`.
@@ -35,6 +35,9 @@ impl OsImage {
         build.args(["--payload", &format!("kernel.efi={}", at("kernel.efi"))]);
         if directory.join("pre-upgrade").exists() {
             build.args(["--pre-upgrade", &at("pre-upgrade")]);
+        }
+        for annotation in std::fs::read_to_string(at("annotations")).unwrap_or_default().lines() {
+            build.args(["--annotation", annotation]);
         }
         build.args(["--os-release", &at("os-release"), "--output", &at("oci")]);
         let built: serde_json::Value = serde_json::from_str(&programs::output(&mut build)?)?;

@@ -28,8 +28,10 @@ const NAME: &str = "flipside-hook";
 /// Where it finds the facts of the host.
 const HOST: &str = "/run/host";
 
-/// The facts.
-const FACTS: [&str; 4] = ["/etc/os-release", "/etc/hostname", "/run/flipside/status.json", "/sys"];
+/// The facts. Not `/sys` as a whole: what is mounted below it (the firmware's variables, control groups)
+/// comes along with crun 1.8, and stays writable where only the mount above it is read-only.
+const FACTS: [&str; 5] =
+    ["/etc/os-release", "/etc/hostname", "/run/flipside/status.json", "/sys/class", "/sys/devices"];
 
 /// What leads to the registry, where it is not reached directly; podman takes them as we do.
 const PROXIES: [&str; 8] = [
@@ -209,8 +211,7 @@ impl Podman<'_> {
             let path = self.root.path(fact);
             if path.exists() {
                 let (from, to) = (path.display(), format!("{HOST}{fact}"));
-                // Only the mount itself becomes read-only: what is mounted below it (the firmware's
-                // variables, control groups) stays out.
+                // Only the mount itself becomes read-only: what may be mounted below it stays out.
                 add(format!("--mount=type=bind,src={from},dst={to},ro,bind-nonrecursive"));
             }
         }

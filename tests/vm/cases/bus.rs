@@ -3,7 +3,7 @@
 //! The system bus with the real dbus-daemon, polkit and systemd: who may look, who may act, and
 //! what those who look are told.
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 
 use super::expect;
 use crate::debian::Recipe;
@@ -32,6 +32,8 @@ pub fn run(bench: &Bench<'_>) -> Result<()> {
             .file("etc/group", &(etc("group")? + "operator:x:1001:\noperators:x:1002:operator\n")),
     )?;
     let v2 = bench.debian("2.0")?;
+    // A rollback verifies what it goes back to by what the registry has of it.
+    bench.publish(&v1)?;
     bench.publish(&v2)?;
     let mut machine = Machine::new(bench, &v1, &bench.settings(""))?;
     machine.start()?;
@@ -128,7 +130,10 @@ fn ends(machine: &mut Machine, unit: &str) -> Result<()> {
          sleep 0.5; done; exit 1"
     );
     let is_over = machine.ask(&wait)?.status == 0;
-    ensure!(is_over, "flipside-{unit}.service: {}", said_of(machine, unit)?);
+    if !is_over {
+        let log = machine.ask(&format!("journalctl -b --no-pager -u flipside-{unit}.service"))?;
+        bail!("flipside-{unit}.service does not end well: {}", log.text);
+    }
     Ok(())
 }
 

@@ -19,7 +19,7 @@ must() { what=$1; shift; if ! "$@" >/dev/null 2>&1; then did="$did no-$what"; fi
 write() { echo x > "$1"; }
 may_not root write /mine
 may_not fact write /run/host/etc/os-release
-may_not tunable write /run/host/sys/kernel/mm/transparent_hugepage/enabled
+may_not tunable write /run/host/sys/class/block/vda/queue/read_ahead_kb
 may_not variables ls /run/host/sys/firmware/efi/efivars/*
 may_not groups ls /run/host/sys/fs/cgroup/*
 may_not variable write /run/host/sys/firmware/efi/efivars/Hook-8be4df61-93ca-11d2-aa0d-00e098032b8c

@@ -46,6 +46,11 @@ pub const ALL: &[Case] = &[
         run: returns::nvram_wiped,
     },
     Case {
+        name: "by-steps",
+        shows: "an image that asks for another one first: both are reached without a further word",
+        run: update::by_steps,
+    },
+    Case {
         name: "power-cuts-killed",
         shows: "QEMU killed at 20 moments of update, reboot and promote",
         run: killed::uefi,

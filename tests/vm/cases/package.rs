@@ -18,7 +18,7 @@ const INVENTORY: &str = r"
 find /usr /etc /var /run \( -path /run/udev -o -path /run/blkid -o -path /run/systemd -o -path /var/log \
     -o -path /var/lib/dpkg -o -path /var/lib/systemd/timers -o -path /run/user -o -path '/run/vm-*' -o -path '/var/cache/ldconfig' \
     -o -name '*-' -path '/etc/*' \) -prune -o -printf '%p %y %U %G %m %l\n'
-find /var/lib/systemd/timers -name '*flipside*'
+find /var/lib/systemd -path '*/timers/*flipside*'
 find /var/lib/dpkg/info /var/lib/dpkg/triggers /run/systemd/system /run/systemd/transient
 find /run/systemd/units -name '*flipside*'
 cat /etc/passwd /etc/shadow /etc/group /etc/gshadow

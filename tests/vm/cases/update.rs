@@ -5,6 +5,7 @@
 use anyhow::{Result, ensure};
 
 use super::expect;
+use crate::debian::Recipe;
 use crate::lab::Bench;
 use crate::machine::Machine;
 
@@ -14,6 +15,29 @@ pub fn uefi(bench: &Bench<'_>) -> Result<()> {
 
 pub fn by_loader(bench: &Bench<'_>) -> Result<()> {
     run(bench, "systemd-boot")
+}
+
+/// 3.0 asks for 2.0, and the tag `bridge` has that: one run of the timer, and the machine gets there by
+/// itself.
+pub fn by_steps(bench: &Bench<'_>) -> Result<()> {
+    let (v1, v2) = (bench.debian("1.0")?, bench.debian("2.0")?);
+    let asks = Recipe::new("3.0")
+        .annotation("org.flipside.requires=2.0")
+        .annotation("org.flipside.via=bridge");
+    bench.publish_as("bridge", &v2)?;
+    let v3 = bench.recipe(&asks)?;
+    bench.publish(&v3)?;
+    let settings = bench.settings("[reboot]\nstrategy = \"immediate\"\n");
+    let mut machine = Machine::new(bench, &v1, &settings)?;
+    machine.start()?;
+    machine.settle()?;
+    expect::promoted(&mut machine, "a", "1.0", 300)?;
+    machine.send("systemctl start flipside-update.service")?;
+    machine.wait_boot()?;
+    expect::runs(&mut machine, "b", "2.0", "trial")?;
+    // Its promotion, the next run and the reboot come without a word from here.
+    machine.wait_boot()?;
+    expect::trial_then_promoted(&mut machine, "a", "3.0")
 }
 
 fn run(bench: &Bench<'_>, backend: &str) -> Result<()> {
