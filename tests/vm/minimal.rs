@@ -22,8 +22,13 @@ use crate::verity;
 /// What the system payload has: enough that an update takes its time.
 const SYSTEM_BYTES: usize = 4 << 20;
 /// Taken from Debian with the libraries that they need.
-const PROGRAMS: [&str; 4] =
-    ["/usr/bin/flipside", "/usr/sbin/fsck.vfat", "/usr/bin/strace", "/usr/sbin/dmsetup"];
+const PROGRAMS: [&str; 5] = [
+    "/usr/bin/flipside",
+    "/usr/sbin/fsck.vfat",
+    "/usr/sbin/e2fsck",
+    "/usr/bin/strace",
+    "/usr/sbin/dmsetup",
+];
 const MODULES: &str = "usr/lib/modules";
 
 /// A version of it.
