@@ -24,7 +24,7 @@ demo: needs-demo
 	@tests/demo target/release/flipside
 
 test: needs-test
-	$(CARGO) test
+	$(CARGO) test --workspace
 
 # Guests have flipside from its package.
 test-vm: needs-vm needs-package
@@ -48,9 +48,9 @@ bench: needs-bench
 	$(CARGO) bench --bench side_by_side
 
 lint:
-	$(CARGO) fmt --check
-	$(CARGO) clippy --all-targets -- -D warnings
-	$(CARGO) clippy --no-default-features -- -D warnings
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --workspace --no-default-features -- -D warnings
 	$(CARGO) deny check licenses bans
 
 clean:
