@@ -8,6 +8,7 @@
 //! [`install`] → boot ([`host`]) → [`report`]; [`update`] is the transaction
 //! that joins them and the only place that knows their order.
 
+pub mod blob_source;
 pub mod cli;
 pub mod code;
 pub mod config;
@@ -21,13 +22,16 @@ pub mod overlay;
 pub mod pe;
 pub mod policy;
 pub mod printable;
+pub mod progress;
 #[cfg(feature = "publish")]
 pub mod publish;
 pub mod reboot;
 pub mod report;
+pub mod settings;
 #[cfg(feature = "sim")]
 pub mod sim;
 pub mod source;
 pub mod stop;
+pub mod system;
 pub mod update;
 pub mod window;

@@ -8,9 +8,9 @@ use std::process::ExitCode;
 use clap::Subcommand;
 
 use super::{Failure, Global, print, print_json, progress};
-use crate::config::SlotLabels;
 use crate::image::Architecture;
 use crate::publish::disk::{self, Built, Mapping, Plan, SectorSize, Size, parse_size};
+use crate::settings::SlotLabels;
 use crate::source::Location;
 use crate::stop::Stop;
 

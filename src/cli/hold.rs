@@ -10,11 +10,11 @@ use super::output::print_done;
 use super::{Failure, Global, print, print_json, session};
 use crate::config::drop_in::{self, DropIn};
 use crate::config::{Config, Place};
-use crate::host::Clock;
 use crate::moment::Moment;
 use crate::policy::hold::Hold as Wish;
 use crate::printable;
 use crate::reboot::zone_of;
+use crate::system::Clock;
 use crate::update::{self, Run};
 
 /// The most characters that a reason may have.

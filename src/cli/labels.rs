@@ -7,8 +7,9 @@ use std::process::ExitCode;
 use serde_json::{Map, Value, json};
 
 use super::{Failure, Global, print, print_json};
-use crate::config::{Config, SlotLabels};
+use crate::config::Config;
 use crate::host::disk::payloads;
+use crate::settings::SlotLabels;
 
 /// Print the partition labels of every payload, for whoever builds an initrd.
 ///

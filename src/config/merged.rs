@@ -10,11 +10,11 @@ use super::ContainerHook;
 use super::fragment::{Fragment, Setting};
 use super::keys::Value;
 use super::{
-    Automatic, Backend, Boot, Config, ConfigError, DocumentMode, Health, Hooks, HostConfig,
-    OnTimeout, Place, Policy, Reboot, RebootStrategy, SignatureMode, SignaturePolicy, SlotLabels,
-    Track, Trial, Update,
+    Automatic, Boot, Config, ConfigError, DocumentMode, Health, Hooks, OnTimeout, Place, Policy,
+    Reboot, RebootStrategy, SignatureMode, SignaturePolicy, Track, Trial, Update,
 };
 use crate::policy::hold::Hold;
+use crate::settings::{BootBackend, HostConfig, SlotLabels};
 use crate::window::Window;
 
 /// Of each key the setting of the file that was taken last. Lists are replaced as a whole.
@@ -99,8 +99,8 @@ impl Merged {
             host: self.host()?,
             boot: Boot {
                 backend: match self.text("boot.backend").as_deref() {
-                    Some("systemd-boot") => Backend::SystemdBoot,
-                    _ => Backend::Uefi,
+                    Some("systemd-boot") => BootBackend::SystemdBoot,
+                    _ => BootBackend::Uefi,
                 },
             },
             trial: self.trial(),

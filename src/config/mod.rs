@@ -3,13 +3,12 @@
 //! Configuration: TOML files and drop-ins in, one validated [`Config`] out.
 //! Nothing after this module checks a setting again.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::host::Slot;
 use crate::policy::hold::Hold;
 use crate::policy::rollout::Wariness;
+use crate::settings::{BootBackend, HostConfig};
 use crate::window::Window;
 
 pub mod drop_in;
@@ -107,67 +106,11 @@ impl Default for Update {
     }
 }
 
-/// `[host]`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct HostConfig {
-    /// `host.esp`: where the ESP is mounted; `None` is `"auto"`.
-    pub esp: Option<PathBuf>,
-    /// `host.disk`: the disk with the slots; `None` is `"auto"`, the one that holds the ESP.
-    pub disk: Option<PathBuf>,
-    /// `host.compatible`: what this host is, for images that are for some hosts only.
-    pub compatible: Vec<String>,
-    /// `host.slots`: GPT labels of the `system` payload's partitions.
-    pub slots: SlotLabels,
-    /// `host.payloads`: further payloads and the labels of their partitions.
-    pub payloads: BTreeMap<String, SlotLabels>,
-}
-
-/// A GPT label for each slot.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SlotLabels {
-    /// Slot A's.
-    pub a: String,
-    /// Slot B's.
-    pub b: String,
-}
-
-impl SlotLabels {
-    /// The label for `slot`.
-    pub fn of(&self, slot: Slot) -> &str {
-        match slot {
-            Slot::A => &self.a,
-            Slot::B => &self.b,
-        }
-    }
-}
-
-impl Default for HostConfig {
-    fn default() -> Self {
-        Self {
-            esp: None,
-            disk: None,
-            compatible: Vec::new(),
-            slots: SlotLabels { a: "system-a".to_owned(), b: "system-b".to_owned() },
-            payloads: BTreeMap::new(),
-        }
-    }
-}
-
-/// `boot.backend`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Backend {
-    /// UEFI boot entries, `BootOrder` and `BootNext`.
-    #[default]
-    Uefi,
-    /// The entries of systemd-boot, which counts their tries.
-    SystemdBoot,
-}
-
 /// `[boot]`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Boot {
     /// `boot.backend`.
-    pub backend: Backend,
+    pub backend: BootBackend,
 }
 
 /// `[trial]`.

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use super::keys::KEYS;
 use super::*;
 use crate::code::Coded as _;
+use crate::settings::SlotLabels;
 
 fn parse(text: &str) -> Result<Config, ConfigError> {
     Config::parse(Path::new("/etc/flipside/flipside.toml"), text.as_bytes())
@@ -126,7 +127,7 @@ fn every_key_reaches_its_setting() {
             ]
             .into(),
         },
-        boot: Boot { backend: Backend::SystemdBoot },
+        boot: Boot { backend: BootBackend::SystemdBoot },
         trial: Trial { deadline: Duration::from_secs(93_600), attempts: 3 },
         health: Health { timeout: Duration::from_secs(300) },
         policy: Policy {

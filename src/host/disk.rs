@@ -19,7 +19,7 @@ use super::error::HostError;
 use super::gpt::{self, Agreement};
 use super::partition::{Node, Partition};
 use super::{Root, Slot};
-use crate::config::{HostConfig, SlotLabels};
+use crate::settings::{HostConfig, SlotLabels};
 
 /// A disk whose partition table was read and found sound.
 #[derive(Debug)]

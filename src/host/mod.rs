@@ -4,10 +4,7 @@
 //! anything.
 
 pub mod boot;
-#[cfg(feature = "dbus")]
-pub mod bus;
 mod bytes;
-pub mod clock;
 pub mod cmdline;
 pub mod device;
 pub mod disk;
@@ -15,10 +12,9 @@ pub mod durable;
 pub mod efi;
 pub mod error;
 pub mod esp;
-pub mod executable;
 pub mod fat;
 pub mod gpt;
-pub mod machine_id;
+pub mod kexec;
 pub mod medium;
 pub mod mounts;
 pub mod os_release;
@@ -37,7 +33,6 @@ mod test_disk;
 #[cfg(test)]
 mod test_host;
 
-pub use clock::Clock;
 pub use disk::Disk;
 pub use error::HostError;
 pub use partition::Partition;

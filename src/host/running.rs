@@ -12,7 +12,7 @@ use super::mounts::{Mounts, real_path};
 use super::partition::{Identity, Partition};
 use super::stack::{Side, devices_behind};
 use super::{Root, Slot};
-use crate::config::HostConfig;
+use crate::settings::HostConfig;
 
 /// What says which slot runs. A fact that names no slot is silent.
 #[derive(Debug, Clone, PartialEq, Eq)]

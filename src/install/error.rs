@@ -4,9 +4,9 @@
 
 use std::io;
 
+use crate::blob_source::FetchError;
 use crate::code::Coded;
 use crate::image::{ChunkIndex, ImageError, PayloadName};
-use crate::source::SourceError;
 
 /// Why an install or a verification ended early.
 #[derive(Debug, thiserror::Error)]
@@ -32,7 +32,7 @@ pub enum InstallError {
         /// The payload.
         payload: PayloadName,
         /// The source's reason.
-        source: SourceError,
+        source: FetchError,
     },
     /// The target did not take bytes.
     #[error("cannot write payload {payload} to {medium} at byte {offset}: {source}")]

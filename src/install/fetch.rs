@@ -13,9 +13,9 @@ use super::batch::{Batch, length, within};
 use super::buffer::Buffer;
 use super::decode::Damage;
 use super::job::Job;
+use crate::blob_source::FetchError;
 use crate::image::ChunkIndex;
-use crate::report::progress::Event;
-use crate::source::SourceError;
+use crate::progress::Event;
 use crate::stop::Stopped;
 
 /// How much one request asks for at most, in bytes: large, so that requests cost nothing;
@@ -167,7 +167,7 @@ impl Job<'_> {
         &self,
         range: Range<u64>,
         take: &mut dyn FnMut(&[u8]) -> Result<(), Stopped>,
-    ) -> Result<(), SourceError> {
+    ) -> Result<(), FetchError> {
         self.source.stream(self.layer.descriptor, range, &mut |piece| {
             self.halt.check()?;
             let bytes = piece.len() as u64;
@@ -180,10 +180,10 @@ impl Job<'_> {
     /// The error of a transfer, but for one that ended because everything ends.
     pub(super) fn unless_stopped(
         &self,
-        streamed: Result<(), SourceError>,
+        streamed: Result<(), FetchError>,
     ) -> Result<(), InstallError> {
         match streamed {
-            Ok(()) | Err(SourceError::Stopped(_)) => Ok(()),
+            Ok(()) | Err(FetchError::Stopped(_)) => Ok(()),
             Err(source) => {
                 Err(InstallError::Fetch { payload: self.target.payload.name.clone(), source })
             }

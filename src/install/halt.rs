@@ -55,7 +55,7 @@ impl<'a> Halt<'a> {
         self.raised.load(Ordering::Acquire) || self.stop.is_requested()
     }
 
-    /// `Err` once it is time to end, as a [`crate::source::Sink`] says it.
+    /// `Err` once it is time to end, as a [`crate::blob_source::Sink`] says it.
     pub(super) fn check(&self) -> Result<(), Stopped> {
         if self.is_raised() { Err(Stopped) } else { Ok(()) }
     }

@@ -10,10 +10,10 @@ use super::InstallError;
 use super::batch::Batch;
 use super::decode::Damage;
 use super::halt::Halt;
+use crate::blob_source::BlobSource;
 use crate::host::medium::Medium;
 use crate::image::{ChunkIndex, Compression, ImageError, Layer, Payload};
-use crate::report::progress::Progress;
-use crate::source::Source;
+use crate::progress::Progress;
 use crate::stop::Stop;
 
 /// How many chunks of a payload may be fetched a second time.
@@ -58,7 +58,7 @@ impl Target<'_> {
 /// The transfer of a payload from its source to its target.
 pub(super) struct Job<'a> {
     pub(super) target: Target<'a>,
-    pub(super) source: &'a dyn Source,
+    pub(super) source: &'a dyn BlobSource,
     pub(super) layer: &'a Layer<'a>,
     pub(super) halt: Halt<'a>,
     /// Bytes of the layer that came.
@@ -70,7 +70,11 @@ pub(super) struct Job<'a> {
 }
 
 impl<'a> Job<'a> {
-    pub(super) fn new(target: Target<'a>, source: &'a dyn Source, layer: &'a Layer<'a>) -> Self {
+    pub(super) fn new(
+        target: Target<'a>,
+        source: &'a dyn BlobSource,
+        layer: &'a Layer<'a>,
+    ) -> Self {
         Self {
             target,
             source,

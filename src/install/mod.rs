@@ -26,10 +26,10 @@ pub use error::InstallError;
 pub use plan::ChunkSource;
 pub use read_back::verify;
 
+use crate::blob_source::BlobSource;
 use crate::host::medium::Medium;
 use crate::image::Layer;
-use crate::report::progress::{Event, Phase, Progress};
-use crate::source::Source;
+use crate::progress::{Event, Phase, Progress};
 use crate::stop::Stop;
 use batch::Batch;
 use job::{Job, Target};
@@ -73,7 +73,7 @@ pub struct Written {
 /// # Errors
 /// [`InstallError`]. [`InstallError::PayloadTooLarge`] before anything is touched.
 pub fn write_payload(
-    source: &dyn Source,
+    source: &dyn BlobSource,
     layer: &Layer<'_>,
     medium: &dyn Medium,
     options: &Options,

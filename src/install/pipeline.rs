@@ -17,7 +17,7 @@ use super::stream::fetch_stream;
 use super::write::write_parcels;
 use super::{InstallError, Options, Written};
 use crate::image::Payload;
-use crate::report::progress::Event;
+use crate::progress::Event;
 
 /// Fetches, decodes, checks and writes `batches`, which are all that `plan` wants.
 pub(super) fn transfer(

@@ -10,7 +10,7 @@ use super::scan::{Unreadable, scan};
 use super::{InstallError, Options};
 use crate::host::medium::Medium;
 use crate::image::{ChunkIndex, Payload};
-use crate::report::progress::{Event, Progress};
+use crate::progress::{Event, Progress};
 use crate::stop::Stop;
 
 /// P2: reads what was written from the medium again, after it was made durable,

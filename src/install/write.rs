@@ -13,7 +13,7 @@ use super::decode::{Damage, FrameDecoder, check_hash};
 use super::fetch::{Parcel, fetch_again};
 use super::job::Job;
 use crate::image::ChunkIndex;
-use crate::report::progress::Event;
+use crate::progress::Event;
 
 /// Decodes frames into a buffer of its own.
 struct Decoding {

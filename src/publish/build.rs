@@ -16,7 +16,7 @@ use crate::image::{
     ProductInfo, VERSION_ANNOTATION,
 };
 use crate::policy::asks::Asks;
-use crate::report::progress::{Event, Phase, Progress};
+use crate::progress::{Event, Phase, Progress};
 use crate::stop::Stop;
 
 pub use super::layer::Storage;

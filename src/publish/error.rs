@@ -5,6 +5,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::blob_source::FetchError;
 use crate::code::Coded;
 use crate::image::ImageError;
 use crate::install::InstallError;
@@ -21,6 +22,9 @@ pub enum PublishError {
     /// A source did not give what it was asked for.
     #[error(transparent)]
     Source(#[from] SourceError),
+    /// A blob did not come.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
     /// A payload could not be taken out of the image.
     #[error(transparent)]
     Extract(#[from] InstallError),
@@ -140,6 +144,7 @@ impl Coded for PublishError {
         match self {
             Self::Image(error) => error.code(),
             Self::Source(error) => error.code(),
+            Self::Fetch(error) => error.code(),
             Self::Extract(error) => error.code(),
             Self::Stopped(_) => "stopped",
             Self::File { .. } => "publish-file-failed",

@@ -12,7 +12,7 @@ use super::layout::temporary_in;
 use crate::host::medium::Medium;
 use crate::image::Image;
 use crate::install::{self, Options};
-use crate::report::progress::Progress;
+use crate::progress::Progress;
 use crate::source::Source;
 use crate::stop::Stop;
 

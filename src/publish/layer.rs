@@ -14,7 +14,7 @@ use zstd::bulk::Compressor;
 use super::PublishError;
 use super::input::Input;
 use crate::image::{ChunkSize, Digest, Hasher};
-use crate::report::progress::{Event, Progress};
+use crate::progress::{Event, Progress};
 use crate::stop::Stop;
 
 /// How layers are stored.

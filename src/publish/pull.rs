@@ -10,12 +10,13 @@ use std::path::Path;
 use super::PublishError;
 use super::layout::LayoutWriter;
 use super::sign::{Home, Signatures};
+use crate::blob_source::FetchError;
 use crate::image::{
     Architecture, CONFIG_LIMIT, Descriptor, Digest, Hasher, INDEX_TYPE, Image, ImageError,
     MANIFEST_TYPE, Manifest, ManifestOrIndex, Platform,
 };
-use crate::report::progress::{Event, Phase, Progress};
-use crate::source::{Source, SourceError};
+use crate::progress::{Event, Phase, Progress};
+use crate::source::Source;
 use crate::stop::{Stop, Stopped};
 
 /// How much is read at a time, in bytes.
@@ -181,7 +182,7 @@ impl Pull<'_> {
             Ok(())
         });
         match (failure, streamed) {
-            (Some(failure), Err(SourceError::Stopped(_))) => return Err(failure),
+            (Some(failure), Err(FetchError::Stopped(_))) => return Err(failure),
             (_, streamed) => streamed?,
         }
         let actual = hasher.finish();

@@ -51,7 +51,7 @@ impl RebootError {
 }
 
 #[cfg(feature = "dbus")]
-impl crate::host::bus::CallError {
+impl crate::system::bus::CallError {
     /// The same as why `action` was not done.
     pub(super) fn refuses(self, action: &'static str) -> RebootError {
         RebootError::Refused { action, why: self.message }

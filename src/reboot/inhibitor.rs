@@ -22,7 +22,7 @@ impl Inhibitor {
 
 #[cfg(feature = "dbus")]
 fn take(root: &Root, why: &str) -> Option<OwnedFd> {
-    let reached = crate::host::bus::Bus::of(root);
+    let reached = crate::system::bus::Bus::of(root);
     let bus =
         reached.inspect_err(|why| tracing::debug!("shutdowns are not held off: {why}")).ok()?;
     // Without polkit logind asks for a capability that an update does without.

@@ -8,13 +8,13 @@
 
 use std::fs::File;
 use std::io::{self, Write as _};
-use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 
 use rustix::fs::{MemfdFlags, Mode, OFlags};
 
 use crate::code::Coded;
 use crate::host::medium::Medium;
-use crate::host::{Root, Slot};
+use crate::host::{Root, Slot, kexec};
 use crate::pe;
 
 mod load;
@@ -23,11 +23,6 @@ mod load;
 const SECTION_LIMIT: u64 = 1 << 30;
 /// The same for the command line; x86 takes 2048 bytes.
 const COMMAND_LINE_LIMIT: u64 = 64 << 10;
-
-/// Says that flipside loaded a kernel in this boot.
-const LOADED: &str = "/run/flipside/kexec";
-/// Where the kernel says whether one is loaded, by whomever: `0` or `1`.
-const KERNEL_SAYS: &str = "/sys/kernel/kexec_loaded";
 
 /// Why no kernel was loaded. The machine reboots by its firmware instead.
 #[derive(Debug, thiserror::Error)]
@@ -56,9 +51,6 @@ pub enum KexecError {
         /// Why.
         source: io::Error,
     },
-    /// One that was loaded stays loaded. Its slot must not be written: it could boot meanwhile (P2).
-    #[error("a kernel is loaded for kexec and cannot be unloaded before its slot is written: {0}")]
-    Loaded(io::Error),
 }
 
 impl Coded for KexecError {
@@ -67,7 +59,6 @@ impl Coded for KexecError {
             Self::NoKernel { .. } => "kexec-no-kernel",
             Self::Read { .. } => "kexec-unreadable",
             Self::Refused { .. } => "kexec-refused",
-            Self::Loaded(_) => "kexec-loaded",
         }
     }
 }
@@ -140,36 +131,8 @@ pub fn load(root: &Root, boot_file: &dyn Medium, slot: Slot) -> Result<(), Kexec
     if !root.is_live() {
         return Err(refused(io::Error::other("this host is a directory")));
     }
-    // Said before it is so: what is unloaded in vain does no harm.
-    std::fs::write(root.path(LOADED), "").map_err(refused)?;
+    kexec::mark(root).map_err(refused)?;
     kernel.load(slot).map_err(refused)
-}
-
-/// Whether flipside loaded a kernel in this boot, which may be gone again.
-pub fn is_marked(root: &Root) -> bool {
-    root.path(LOADED).exists()
-}
-
-/// Forgets a kernel that flipside loaded, before the slot that it belongs to is written.
-///
-/// # Errors
-/// [`KexecError::Loaded`]: it is still there, and any reboot may start it.
-pub fn forget(root: &Root) -> Result<(), KexecError> {
-    if !is_marked(root) {
-        return Ok(());
-    }
-    let says = std::fs::read_to_string(root.path(KERNEL_SAYS)).unwrap_or_default();
-    if says.trim() == "1" {
-        let unloaded = match root.is_live() {
-            true => load::unload(),
-            false => Err(io::Error::other("this host is a directory")),
-        };
-        unloaded.map_err(KexecError::Loaded)?;
-        tracing::debug!("the kernel that was loaded for kexec is forgotten");
-    }
-    // A mark that stays is looked at again.
-    let _ = std::fs::remove_file(root.path(LOADED));
-    Ok(())
 }
 
 /// `command_line` with `flipside.slot=` for `slot` and no other. What follows `--` is init's.
@@ -194,11 +157,6 @@ fn in_memory(bytes: &[u8]) -> io::Result<OwnedFd> {
     file.write_all(bytes)?;
     let path = format!("/proc/self/fd/{}", file.as_fd().as_raw_fd());
     Ok(rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?)
-}
-
-/// How a descriptor is called where there is none.
-fn number(file: Option<BorrowedFd<'_>>) -> i32 {
-    file.map_or(-1, |file| file.as_raw_fd())
 }
 
 #[cfg(test)]

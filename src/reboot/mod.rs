@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use crate::config::RebootStrategy;
-use crate::host::{Root, Slot};
+use crate::host::{self, Root, Slot};
 use crate::report::journal::{Entry, Kind};
 use crate::report::status::{NextReboot, Status};
 use crate::update::{self, Armed, Run};
@@ -39,7 +39,7 @@ pub use inhibitor::Inhibitor;
 #[cfg(not(feature = "dbus"))]
 use no_bus::{Bus, Logind, Timer};
 #[cfg(feature = "dbus")]
-use {crate::host::bus::Bus, logind::Logind, timer::Timer};
+use {crate::system::bus::Bus, logind::Logind, timer::Timer};
 
 use crate::code::Coded as _;
 use plan::{Circumstances, Plan};
@@ -137,7 +137,7 @@ fn consider(run: &Run, asked: Asked, by_kexec: bool) -> Result<Outcome, RebootEr
     let settings = &run.config.reboot;
     let is_by_itself = asked == Asked::ByItself;
     if is_by_itself
-        && kexec::is_marked(&run.root)
+        && host::kexec::is_marked(&run.root)
         && let Ok(bus) = Bus::of(&run.root)
     {
         forget_kernel(&run.root, &Logind(&bus));
@@ -198,7 +198,7 @@ fn consider(run: &Run, asked: Asked, by_kexec: bool) -> Result<Outcome, RebootEr
 /// Unloads a kernel that no reboot is going to start: an update cannot, and would wait for it.
 fn forget_kernel(root: &Root, logind: &Logind<'_>) {
     if matches!(logind.scheduled(), Ok(None))
-        && let Err(error) = kexec::forget(root)
+        && let Err(error) = host::kexec::forget(root)
     {
         tracing::warn!("{error} [{}]", error.code());
     }

@@ -127,7 +127,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::host::machine_id::MachineId;
+    use crate::system::MachineId;
     use crate::window::Window;
 
     fn at(text: &str) -> Timestamp {

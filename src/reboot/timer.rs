@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use zbus::{OwnedObjectPath, Variant};
 
 use super::RebootError;
-use crate::host::bus::{Bus, CallError, Object};
+use crate::system::bus::{Bus, CallError, Object};
 
 const SERVICE: &str = "org.freedesktop.systemd1";
 const MANAGER: Object<'static> = Object {

@@ -14,9 +14,9 @@ use super::machine::{DISK, ESP, Machine, VARIABLES};
 use super::nvram::Variables;
 use super::state::State;
 use super::{Quirk, SimError, Slot, esp, machine, os_files, tidy};
-use crate::config::SlotLabels;
 use crate::image::{Architecture, Digest};
 use crate::publish::disk::{self, Mapping, Plan, SectorSize};
+use crate::settings::SlotLabels;
 
 /// Of the ESP, in bytes, where nothing else is asked for. Its files are a directory besides.
 const DEFAULT_ESP_SIZE: u64 = 64 << 20;

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::File;
+use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,7 +15,8 @@ use super::choice::Choice;
 use super::local::{self, Extent, Files, LocalError};
 use super::tar::{Member, members};
 use super::{Source, SourceError};
-use crate::image::Digest;
+use crate::blob_source::{BlobSource, FetchError, Sink};
+use crate::image::{Descriptor, Digest};
 
 /// One image of an OCI archive. The file is opened once and its members are found once, so
 /// nothing changes when another file takes its name.
@@ -107,6 +109,17 @@ fn check_uncompressed(file: &File) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+impl BlobSource for ArchiveSource {
+    fn stream(
+        &self,
+        blob: &Descriptor,
+        range: Range<u64>,
+        sink: &mut Sink<'_>,
+    ) -> Result<(), FetchError> {
+        local::stream(self, blob, range, sink)
+    }
 }
 
 impl Files for ArchiveSource {

@@ -8,6 +8,7 @@
 use std::path::PathBuf;
 
 use super::LocalError;
+use crate::blob_source::FetchError;
 use crate::code::Coded;
 use crate::image::{Digest, ImageError};
 use crate::stop::Stopped;
@@ -240,6 +241,15 @@ fn again(seconds: &Option<u64>) -> String {
     match seconds {
         Some(seconds) => format!(" and asks to come again in {seconds} s"),
         None => String::new(),
+    }
+}
+
+impl From<SourceError> for FetchError {
+    fn from(error: SourceError) -> Self {
+        match error {
+            SourceError::Stopped(stopped) => Self::Stopped(stopped),
+            error => Self::failed(error),
+        }
     }
 }
 

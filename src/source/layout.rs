@@ -5,12 +5,14 @@
 use std::fmt;
 use std::fs;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::choice::Choice;
 use super::local::{self, Extent, Files, LocalError};
 use super::{Source, SourceError};
-use crate::image::Digest;
+use crate::blob_source::{BlobSource, FetchError, Sink};
+use crate::image::{Descriptor, Digest};
 
 /// One image of an OCI layout directory (OCI image spec v1.1, "Image Layout").
 ///
@@ -56,6 +58,17 @@ impl LayoutSource {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(source) => Err(LocalError::File { path, source }),
         }
+    }
+}
+
+impl BlobSource for LayoutSource {
+    fn stream(
+        &self,
+        blob: &Descriptor,
+        range: Range<u64>,
+        sink: &mut Sink<'_>,
+    ) -> Result<(), FetchError> {
+        local::stream(self, blob, range, sink)
     }
 }
 

@@ -16,7 +16,8 @@ use serde::Deserialize;
 use super::choice::Choice;
 use super::reference::check_tag;
 use super::signatures::Judge;
-use super::{Sink, Source, SourceError};
+use super::{Source, SourceError};
+use crate::blob_source::{BlobSource, FetchError, Sink};
 use crate::code::Coded;
 use crate::image::{Descriptor, Digest, ImageError, Index, MANIFEST_LIMIT};
 
@@ -187,7 +188,7 @@ pub(super) trait Files: Send + Sync {
     fn choosing(&self, choice: Choice) -> Box<dyn Source>;
 }
 
-impl<F: Files + fmt::Display> Source for F {
+impl<F: Files + BlobSource + fmt::Display> Source for F {
     fn resolve(&self) -> Result<Digest, SourceError> {
         let digest = match self.choice() {
             Choice::Digest(digest) => *digest,
@@ -205,19 +206,6 @@ impl<F: Files + fmt::Display> Source for F {
         let bytes = find(self, digest)?.read_all("manifest", MANIFEST_LIMIT)?;
         digest.check("manifest", &bytes)?;
         Ok(bytes)
-    }
-
-    fn stream(
-        &self,
-        blob: &Descriptor,
-        range: Range<u64>,
-        sink: &mut Sink<'_>,
-    ) -> Result<(), SourceError> {
-        let extent = find_sized(self, blob)?;
-        if range.end > extent.size {
-            return Err(wrong_size(self, &blob.digest, range.end, extent.size).into());
-        }
-        extent.stream(range, sink)
     }
 
     fn blob(
@@ -246,6 +234,21 @@ impl<F: Files + fmt::Display> Source for F {
     fn signatures(&self, subject: &Digest, judge: &mut Judge<'_>) -> Result<(), SourceError> {
         signatures::find(self, subject, judge)
     }
+}
+
+/// Hands over `range` of a blob, as [`BlobSource::stream`] does.
+pub(super) fn stream(
+    files: &dyn Files,
+    blob: &Descriptor,
+    range: Range<u64>,
+    sink: &mut Sink<'_>,
+) -> Result<(), FetchError> {
+    let extent = find_sized(files, blob).map_err(FetchError::failed)?;
+    if range.end > extent.size {
+        let error = wrong_size(files, &blob.digest, range.end, extent.size);
+        return Err(FetchError::failed(error));
+    }
+    Ok(extent.stream(range, sink)?)
 }
 
 fn find(files: &dyn Files, digest: &Digest) -> Result<Extent, LocalError> {

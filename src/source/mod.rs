@@ -3,12 +3,11 @@
 //! Where images come from: a registry, an OCI layout directory, an OCI archive.
 
 use std::fmt;
-use std::ops::Range;
 
+use crate::blob_source::BlobSource;
 use crate::image::{
     Architecture, CONFIG_LIMIT, Descriptor, Digest, Image, ImageError, Manifest, ManifestOrIndex,
 };
-use crate::stop::Stopped;
 
 mod answer;
 mod archive;
@@ -50,13 +49,10 @@ pub use reference::Reference;
 pub(crate) use reference::is_tag;
 pub use signatures::{Judge, Signature};
 
-/// Takes the next bytes of a blob; an error ends the transfer.
-pub type Sink<'a> = dyn FnMut(&[u8]) -> Result<(), Stopped> + 'a;
-
 /// One tag somewhere, and the blobs behind it. Displayed as people write it.
 ///
 /// Blocking: several threads may call one source at a time.
-pub trait Source: Send + Sync + fmt::Display {
+pub trait Source: BlobSource + fmt::Display {
     /// What the tag points to now. One request at a registry, after authentication.
     ///
     /// # Errors
@@ -70,19 +66,6 @@ pub trait Source: Send + Sync + fmt::Display {
     /// [`SourceError`].
     fn manifest(&self, digest: &Digest) -> Result<Vec<u8>, SourceError>;
 
-    /// The bytes `range` of a blob, in order, in pieces of any size. What breaks off is
-    /// taken up again inside; every byte is handed over once. They are not hash checked:
-    /// that is the caller's matter, chunk by chunk.
-    ///
-    /// # Errors
-    /// [`SourceError`]; [`SourceError::Stopped`] where the sink said so.
-    fn stream(
-        &self,
-        blob: &Descriptor,
-        range: Range<u64>,
-        sink: &mut Sink<'_>,
-    ) -> Result<(), SourceError>;
-
     /// A whole small blob, hash checked, of the size that its descriptor states.
     ///
     /// # Errors
@@ -93,12 +76,6 @@ pub trait Source: Send + Sync + fmt::Display {
         blob: &Descriptor,
         limit: u64,
     ) -> Result<Vec<u8>, SourceError>;
-
-    /// Asks no mirror any more, because bytes that came were not what they should be. Says
-    /// whether one was asked until now: then it is worth trying again.
-    fn leave_out_mirrors(&self) -> bool {
-        false
-    }
 
     /// The repository without tag or digest, as a slot's record keeps it.
     fn repository(&self) -> String;

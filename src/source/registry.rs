@@ -15,7 +15,8 @@ use super::options::{Options, Timing};
 use super::retry::Failure;
 use super::signatures::Judge;
 use super::transfer::Transfer;
-use super::{Reference, Sink, Source, SourceError, body};
+use super::{Reference, Source, SourceError, body};
+use crate::blob_source::{BlobSource, FetchError, Sink};
 use crate::image::{Descriptor, Digest, ImageError, MANIFEST_LIMIT};
 
 mod hosts;
@@ -140,6 +141,31 @@ impl Registry {
     }
 }
 
+impl BlobSource for Registry {
+    fn stream(
+        &self,
+        blob: &Descriptor,
+        range: Range<u64>,
+        sink: &mut Sink<'_>,
+    ) -> Result<(), FetchError> {
+        if range.start > range.end || range.end > blob.size {
+            let what = format!("bytes {range:?} of a blob that has {}", blob.size);
+            return Err(FetchError::failed(ImageError::Inconsistent { what }));
+        }
+        let mut transfer =
+            Transfer::new(&self.hosts.http, &self.hosts.rate, blob, range.start, range.end);
+        let transferred = self.hosts.run(
+            self.hosts
+                .anywhere(async |endpoint, timing| transfer.fetch(endpoint, timing, sink).await),
+        );
+        Ok(transferred?)
+    }
+
+    fn leave_out_mirrors(&self) -> bool {
+        self.hosts.leave_out_mirrors()
+    }
+}
+
 impl Source for Registry {
     fn resolve(&self) -> Result<Digest, SourceError> {
         if let Some(digest) = self.reference.digest() {
@@ -158,26 +184,6 @@ impl Source for Registry {
         }))
     }
 
-    fn stream(
-        &self,
-        blob: &Descriptor,
-        range: Range<u64>,
-        sink: &mut Sink<'_>,
-    ) -> Result<(), SourceError> {
-        if range.start > range.end || range.end > blob.size {
-            return Err(ImageError::Inconsistent {
-                what: format!("bytes {range:?} of a blob that has {}", blob.size),
-            }
-            .into());
-        }
-        let mut transfer =
-            Transfer::new(&self.hosts.http, &self.hosts.rate, blob, range.start, range.end);
-        self.hosts.run(
-            self.hosts
-                .anywhere(async |endpoint, timing| transfer.fetch(endpoint, timing, sink).await),
-        )
-    }
-
     fn blob(
         &self,
         object: &'static str,
@@ -190,10 +196,6 @@ impl Source for Registry {
                 self.blob_at(endpoint, timing, object, blob).await
             }),
         )
-    }
-
-    fn leave_out_mirrors(&self) -> bool {
-        self.hosts.leave_out_mirrors()
     }
 
     fn repository(&self) -> String {

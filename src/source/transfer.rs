@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use reqwest::header::{ACCEPT_ENCODING, CONTENT_RANGE, HeaderMap, HeaderValue, RANGE};
 use reqwest::{Method, Response, StatusCode};
 
+use super::SourceError;
 use super::answer::{Answer, failed};
 use super::body::piece;
 use super::content_range::ContentRange;
@@ -16,7 +17,7 @@ use super::http::Http;
 use super::options::Timing;
 use super::rate::Rate;
 use super::retry::{Failure, Tries};
-use super::{Sink, SourceError};
+use crate::blob_source::Sink;
 use crate::image::Descriptor;
 
 /// Slower than this on average counts as not answering, bytes per second.

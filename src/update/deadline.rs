@@ -3,11 +3,11 @@
 //! Whether this boot is a trial that has to end, told without anything that a broken OS may lack:
 //! no disk, no ESP, no settings (P8).
 
-use crate::config;
 use crate::host::cmdline::CommandLine;
 use crate::host::durable::Durable;
 use crate::host::efi::{self, Variables};
 use crate::host::{Root, Slot};
+use crate::settings::BootBackend;
 
 use super::machine::Machine;
 use super::{Run, UpdateError, machine};
@@ -45,13 +45,13 @@ const BOOT_SUCCESS: &str = "/run/flipside/boot-success";
 /// What cannot be read.
 pub fn trial_by_firmware(
     root: &Root,
-    backend: Option<config::Backend>,
+    backend: Option<BootBackend>,
     durable: &Durable,
 ) -> Result<ByFirmware, UpdateError> {
     let Ok(variables) = Variables::open(root, durable) else {
         return Ok(match backend {
-            Some(config::Backend::Uefi) => ByFirmware::None,
-            Some(config::Backend::SystemdBoot) | None => ByFirmware::AskEsp,
+            Some(BootBackend::Uefi) => ByFirmware::None,
+            Some(BootBackend::SystemdBoot) | None => ByFirmware::AskEsp,
         });
     };
     let facts = efi::boot_facts(&variables, machine::architecture()?)?;
@@ -63,9 +63,9 @@ pub fn trial_by_firmware(
     let back_to = match (facts.counted, backend.unwrap_or_default()) {
         // Only a trial has an entry with a count.
         (Some(trial), _) if Some(trial) == running => Some(trial.other()),
-        (_, config::Backend::Uefi) => facts.first,
+        (_, BootBackend::Uefi) => facts.first,
         // What BootOrder says of the slots counts only where flipside writes it.
-        (_, config::Backend::SystemdBoot) => None,
+        (_, BootBackend::SystemdBoot) => None,
     };
     Ok(match (running, back_to) {
         (Some(running), Some(first)) if running == first => ByFirmware::AskEsp,

@@ -79,7 +79,7 @@ pub enum UpdateError {
     Hooks(#[from] crate::overlay::Unreadable),
     /// A kernel that is loaded for kexec.
     #[error(transparent)]
-    Kexec(#[from] crate::reboot::kexec::KexecError),
+    Kexec(#[from] crate::host::kexec::KernelLoaded),
     /// The image.
     #[error(transparent)]
     Image(#[from] ImageError),

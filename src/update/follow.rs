@@ -18,14 +18,15 @@ use super::situation::{Aftermath, Situation};
 use super::transaction::{self, Job};
 use super::{Run, UpdateError};
 use crate::config;
-use crate::host::{Clock, Slot};
+use crate::host::Slot;
 use crate::image::{Digest, HOOK_PAYLOAD, Image};
 use crate::policy::hooks::{Asking, Kind};
 use crate::policy::signature::Verifier;
 use crate::policy::{Explanation, Initiative, Rule, hooks};
+use crate::progress::{Event, Phase};
 use crate::reboot::zone_of;
-use crate::report::progress::{Event, Phase};
 use crate::source::{self, Source};
+use crate::system::Clock;
 
 /// What a check found.
 #[derive(Debug, Clone)]

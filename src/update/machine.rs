@@ -14,7 +14,6 @@ use super::situation::{Situation, SlotFacts};
 use super::transaction::{BOOT_FILE_PAYLOAD, SYSTEM_PAYLOAD};
 use super::{Run, UpdateError};
 use crate::code::Coded as _;
-use crate::config::{self, HostConfig};
 use crate::host::boot::{Backend, Next};
 use crate::host::cmdline::CommandLine;
 use crate::host::disk::Disk;
@@ -29,6 +28,7 @@ use crate::host::systemd_boot::SystemdBoot;
 use crate::host::{Partition, Root, Slot};
 use crate::image::Architecture;
 use crate::report::history::{self, Happening, HistoryFile};
+use crate::settings::{BootBackend, HostConfig};
 
 /// An opened machine with slots.
 pub struct Machine {
@@ -58,14 +58,14 @@ pub fn architecture() -> Result<Architecture, UpdateError> {
 
 /// The way to boot slots that `boot.backend` asks for: the one place that chooses.
 fn backend(
-    choice: config::Backend,
+    choice: BootBackend,
     variables: Result<Variables, EfiError>,
     place: &Place,
     esp: &Esp,
     os: &OsRelease,
 ) -> Result<Box<dyn Backend>, EfiError> {
     match choice {
-        config::Backend::Uefi => {
+        BootBackend::Uefi => {
             let (sector, partition) = (place.esp_disk().sector_size(), &place.esp);
             let sector = u64::from(sector).max(1);
             let identity = EspIdentity {
@@ -76,7 +76,7 @@ fn backend(
             };
             Ok(Box::new(UefiBoot::new(variables?, identity, &os.name, esp.architecture())))
         }
-        config::Backend::SystemdBoot => {
+        BootBackend::SystemdBoot => {
             Ok(Box::new(SystemdBoot::new(esp.clone(), &os.name, variables.ok())))
         }
     }

@@ -19,12 +19,13 @@
 use std::sync::Arc;
 
 use crate::config::Config;
+use crate::host::Root;
 use crate::host::durable::Durable;
-use crate::host::{Clock, Root};
+use crate::progress::Progress;
 use crate::report::Follow;
-use crate::report::progress::Progress;
 use crate::source::{self, Source};
 use crate::stop::Stop;
+use crate::system::Clock;
 
 mod announce;
 mod approve;

@@ -10,11 +10,11 @@ use super::machine::Machine;
 use super::situation::Situation;
 use super::{Run, UpdateError, verify};
 use crate::host::boot::Standing;
-use crate::host::{Partition, Record, Slot};
+use crate::host::{Partition, Record, Slot, kexec};
 use crate::image::{Digest, HOOK_PAYLOAD, Image, Layer, PartitionIdentity};
 use crate::policy::asks::END_OF_LIFE;
-use crate::reboot::{Inhibitor, kexec};
-use crate::report::progress::{Event, Phase};
+use crate::progress::{Event, Phase};
+use crate::reboot::Inhibitor;
 use crate::source::Source;
 
 /// The payload that becomes the slot's boot file.

@@ -9,7 +9,7 @@ use super::{Run, UpdateError};
 use crate::host::medium::Medium as _;
 use crate::host::{Record, Slot};
 use crate::image::{CONFIG_LIMIT, Image, ImageConfig, Manifest, Payload};
-use crate::report::progress::Silent;
+use crate::progress::Silent;
 
 /// What a slot's contents were found to be.
 #[derive(Debug, Clone, PartialEq, Eq)]

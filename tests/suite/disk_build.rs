@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use flipside::code::Coded as _;
-use flipside::config::SlotLabels;
 use flipside::image::{Digest, PartitionIdentity};
 use flipside::publish::disk::{self, Built, Mapping, Partition, Plan, SectorSize};
+use flipside::settings::SlotLabels;
 
 use crate::support::images::ImageBuilder;
 

@@ -10,7 +10,6 @@ use flipside::code::Coded as _;
 use flipside::image::ChunkIndex;
 use flipside::install::{InstallError, Options, Written, verify, write_payload};
 use flipside::report::progress::{Event, Phase, Progress, Silent};
-use flipside::source::Source;
 use flipside::stop::Stop;
 use proptest::prelude::*;
 
@@ -18,7 +17,7 @@ use crate::support::medium::{FileMedium, Memory};
 use crate::support::stored::{BlobSource, KINDS, Kind, Stored, some_bytes};
 
 pub fn install(
-    source: &dyn Source,
+    source: &dyn flipside::blob_source::BlobSource,
     stored: &Stored,
     medium: &Memory,
 ) -> Result<Written, InstallError> {

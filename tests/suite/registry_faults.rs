@@ -5,9 +5,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use flipside::blob_source::FetchError;
 use flipside::code::Coded;
 use flipside::image::{Architecture, Descriptor, Digest, Image};
-use flipside::source::{Location, Options, Source, SourceError, fetch_image, open};
+use flipside::source::{Location, Options, Source, fetch_image, open};
 
 use crate::support::proxy::{Fault, Proxy};
 use crate::support::registry::{Registry, fixture, options};
@@ -45,7 +46,7 @@ impl Stage {
     }
 
     /// Streams a range through the proxy and compares it.
-    fn check(&self, start: u64, back: u64) -> Result<(), SourceError> {
+    fn check(&self, start: u64, back: u64) -> Result<(), FetchError> {
         let (blob, whole) = self.blob();
         let end = blob.size - back;
         let mut bytes = Vec::new();

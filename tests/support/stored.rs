@@ -3,14 +3,13 @@
 //! A payload stored as a layer, frame by frame as a test wants it, and a source that
 //! hands it out.
 
-use std::fmt;
 use std::ops::Range;
 use std::sync::Mutex;
 
+use flipside::blob_source::{FetchError, Sink};
 use flipside::image::{
     ChunkSize, Compression, Descriptor, Digest, FrameTable, ImageError, Layer, Payload,
 };
-use flipside::source::{Judge, Sink, Source, SourceError};
 
 /// How a layer stores its payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -169,47 +168,17 @@ impl<'a> BlobSource<'a> {
 }
 
 /// What a source says that breaks off for good.
-pub fn broken() -> SourceError {
-    SourceError::Image(ImageError::NotAnOsImage { what: "a broken line".to_owned() })
+pub fn broken() -> FetchError {
+    FetchError::failed(ImageError::NotAnOsImage { what: "a broken line".to_owned() })
 }
 
-impl fmt::Display for BlobSource<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a blob")
-    }
-}
-
-impl Source for BlobSource<'_> {
-    fn resolve(&self) -> Result<Digest, SourceError> {
-        Err(broken())
-    }
-
-    fn manifest(&self, _: &Digest) -> Result<Vec<u8>, SourceError> {
-        Err(broken())
-    }
-
-    fn blob(&self, _: &'static str, _: &Descriptor, _: u64) -> Result<Vec<u8>, SourceError> {
-        Err(broken())
-    }
-
-    fn repository(&self) -> String {
-        "a blob".to_owned()
-    }
-
-    fn sibling(&self, _: &str) -> Result<Box<dyn Source>, SourceError> {
-        Err(broken())
-    }
-
-    fn signatures(&self, _: &Digest, _: &mut Judge<'_>) -> Result<(), SourceError> {
-        Err(broken())
-    }
-
+impl flipside::blob_source::BlobSource for BlobSource<'_> {
     fn stream(
         &self,
         _: &Descriptor,
         range: Range<u64>,
         sink: &mut Sink<'_>,
-    ) -> Result<(), SourceError> {
+    ) -> Result<(), FetchError> {
         self.asked.lock().unwrap().push(range.clone());
         // A layer that was cut short ends early.
         let end = range.end.min(self.blob.len() as u64);

@@ -8,11 +8,11 @@ use std::path::PathBuf;
 use uuid::Uuid;
 
 use super::{Place, is_esp, uuids_on};
-use crate::config::HostConfig;
 use crate::host::Root;
 use crate::host::disk::Disk;
 use crate::host::durable::Durable;
 use crate::host::error::HostError;
+use crate::settings::HostConfig;
 
 const USUAL_DIRECTORIES: [&str; 3] = ["efi", "boot", "boot/efi"];
 

@@ -5,10 +5,10 @@
 use std::path::Path;
 
 use super::directory::images;
-use crate::config::HostConfig;
 use crate::host::device::BlockDevice;
 use crate::host::disk::open_for_reading;
 use crate::host::{Root, Slot, gpt};
+use crate::settings::HostConfig;
 
 /// Whether any partition in sight has the label of a slot: on any disk, by what the kernel or
 /// the disk's own table says, since a table may be damaged and a disk unreadable for this user.

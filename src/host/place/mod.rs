@@ -19,7 +19,7 @@ use super::fat;
 use super::gpt::{self, ESP_TYPE};
 use super::mounts::Mount;
 use super::partition::Partition;
-use crate::config::HostConfig;
+use crate::settings::HostConfig;
 
 /// What a host's boot files and slots are on.
 #[derive(Debug)]

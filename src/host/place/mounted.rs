@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
 use super::{Place, uuids_on};
-use crate::config::HostConfig;
 use crate::host::Root;
 use crate::host::device::{BlockDevice, DeviceNumber};
 use crate::host::disk::Disk;
@@ -17,6 +16,7 @@ use crate::host::error::HostError;
 use crate::host::gpt::ESP_TYPE;
 use crate::host::mounts::{Mount, Mounts, real_path};
 use crate::host::partition::Partition;
+use crate::settings::HostConfig;
 
 /// Where ESPs are mounted, in the order of the Boot Loader Specification and bootctl.
 const USUAL_POINTS: [&str; 3] = ["/efi", "/boot/efi", "/boot"];

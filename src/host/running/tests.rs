@@ -4,9 +4,9 @@ use std::path::Path;
 
 use super::*;
 use crate::code::Coded as _;
-use crate::config::SlotLabels;
 use crate::host::test_disk::SLOT_UUIDS;
 use crate::host::test_host::Host;
+use crate::settings::SlotLabels;
 
 type Told = Vec<(String, Option<Slot>)>;
 

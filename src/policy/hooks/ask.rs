@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 
 use super::context::Context;
 use super::discover::{DIRECTORY, Hook, discover};
+use super::executable::Executable;
 use super::podman::{Container, Podman};
 use super::program::{Limits, Program, Sandbox};
 use super::runner::Runner;
 use super::{Answer, Kind, Planned};
 use crate::config;
 use crate::host::Root;
-use crate::host::executable::Executable;
 use crate::overlay::Unreadable;
 use crate::policy::Decision;
 use crate::stop::Stop;

@@ -4,9 +4,10 @@
 
 use serde::Serialize;
 
-use crate::host::{Clock, Root, Slot};
+use crate::host::{Root, Slot};
 use crate::image::Digest;
 use crate::policy::Initiative;
+use crate::system::Clock;
 
 /// The upgrade in question. JSON on the hook's stdin, and as `FLIPSIDE_*`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

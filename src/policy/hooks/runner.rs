@@ -19,7 +19,7 @@ use crate::stop::Stop;
 #[cfg(feature = "dbus")]
 use super::unit::Unit;
 #[cfg(feature = "dbus")]
-use crate::host::bus::Bus;
+use crate::system::bus::Bus;
 
 /// As what a hook runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

@@ -21,7 +21,7 @@ use super::ended::Ended;
 use super::program::{Limits, Program};
 use super::run::Running;
 use super::sandbox::{self, Properties};
-use crate::host::bus::{Bus, CallError, Object};
+use crate::system::bus::{Bus, CallError, Object};
 
 const SERVICE: &str = "org.freedesktop.systemd1";
 const MANAGER: Object<'static> = Object {

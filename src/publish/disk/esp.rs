@@ -15,7 +15,7 @@ use crate::host::{Record, Slot};
 use crate::image::{Architecture, ImageError};
 use crate::pe;
 use crate::policy::asks::END_OF_LIFE;
-use crate::report::progress::Silent;
+use crate::progress::Silent;
 
 /// The payload that becomes the slot's boot file.
 pub(super) const BOOT_PAYLOAD: &str = "kernel.efi";

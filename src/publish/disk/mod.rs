@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::config::{HostConfig, SlotLabels};
 use crate::host::Slot;
 use crate::image::{Architecture, Digest, HOOK_PAYLOAD, Layer, PartitionIdentity, Payload};
-use crate::report::progress::{Progress, Silent};
+use crate::progress::{Progress, Silent};
+use crate::settings::{HostConfig, SlotLabels};
 use crate::stop::Stop;
 
 mod error;

@@ -15,7 +15,7 @@ use super::target::Target;
 use crate::host::medium::Medium;
 use crate::image::{Compression, Layer, Payload};
 use crate::install::{self, Options};
-use crate::report::progress::Progress;
+use crate::progress::Progress;
 use crate::source::Source;
 use crate::stop::Stop;
 

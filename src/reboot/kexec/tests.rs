@@ -116,23 +116,3 @@ fn what_is_loaded_is_whole_and_closed_for_writing() {
     assert_eq!(bytes, b"kernel");
     assert!(file.write_all(b"x").is_err());
 }
-
-#[test]
-fn p2_a_kernel_that_stays_loaded_is_an_error_and_one_that_is_gone_is_not() {
-    let directory = tempfile::tempdir().unwrap();
-    let root = Root::new(directory.path());
-    let write = |path: &str, text: &str| {
-        std::fs::create_dir_all(root.path(path).parent().unwrap()).unwrap();
-        std::fs::write(root.path(path), text).unwrap();
-    };
-    write(KERNEL_SAYS, "1\n");
-    // Somebody else's.
-    forget(&root).unwrap();
-    write(LOADED, "");
-    assert_eq!(forget(&root).unwrap_err().code(), "kexec-loaded");
-    assert!(root.path(LOADED).exists());
-    // It was never taken, or somebody unloaded it.
-    write(KERNEL_SAYS, "0\n");
-    forget(&root).unwrap();
-    assert!(!root.path(LOADED).exists());
-}

@@ -1,10 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! Progress of a run, as events that people and programs follow.
-
-use serde::{Deserialize, Serialize};
-
-use crate::host::Slot;
+//! The progress of a run, shown to people and programs.
 
 mod json;
 mod lines;
@@ -16,85 +12,7 @@ pub use lines::Lines;
 pub use tally::Tally;
 pub use terminal::{Terminal, beside_bars};
 
-/// What a run is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Phase {
-    /// Asking the source what the tag points to.
-    Checking,
-    /// Asking the hooks.
-    Hooks,
-    /// Looking what of the image stands in the target already.
-    Comparing,
-    /// Fetching and writing.
-    Writing,
-    /// Reading back what was written.
-    ReadingBack,
-    /// Writing the boot file and the boot entries.
-    Arming,
-    /// Nothing left to do.
-    Done,
-}
-
-impl Phase {
-    /// What it is, for people.
-    pub fn title(self) -> &'static str {
-        match self {
-            Self::Checking => "looking for an update",
-            Self::Hooks => "asking the hooks",
-            Self::Comparing => "comparing with what is there",
-            Self::Writing => "writing",
-            Self::ReadingBack => "reading back",
-            Self::Arming => "writing the boot entries",
-            Self::Done => "done",
-        }
-    }
-}
-
-/// Something that happened. Byte counts are differences, not sums.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
-    /// A new phase began.
-    Phase(Phase),
-    /// What is written, and where; said before the phase of writing.
-    Installing {
-        /// The version.
-        version: String,
-        /// The slot.
-        slot: Slot,
-    },
-    /// A payload begins: its name, its size, and how many of its bytes are kept.
-    Payload {
-        /// Its name.
-        name: String,
-        /// Its size in bytes, uncompressed.
-        size: u64,
-        /// Of these, what stands in the target already.
-        kept: u64,
-        /// What has to be fetched, in compressed bytes.
-        fetch: u64,
-    },
-    /// Compressed bytes came in.
-    Fetched(u64),
-    /// Uncompressed bytes were verified and written.
-    Written(u64),
-    /// Bytes were read back and found right.
-    ReadBack(u64),
-}
-
-/// Follows a run. Must not fail, and must not take long.
-pub trait Progress: Send + Sync {
-    /// Takes an event; called from several threads.
-    fn event(&self, event: Event);
-}
-
-/// Follows nothing.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Silent;
-
-impl Progress for Silent {
-    fn event(&self, _: Event) {}
-}
+pub use crate::progress::{Event, Phase, Progress, Silent};
 
 /// Tells several.
 pub struct Tee(pub Vec<std::sync::Arc<dyn Progress>>);

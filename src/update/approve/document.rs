@@ -8,13 +8,13 @@ use super::super::policy_document::consult;
 use super::super::situation::{Situation, SlotFacts};
 use super::super::{Run, UpdateError};
 use super::{Asked, Depth, Offer};
-use crate::host::machine_id::MachineId;
 use crate::image::Digest;
 use crate::policy::document::{Document, Release};
 use crate::policy::rollout::{APPLICATION, Place};
 use crate::policy::route::{Journey, Running};
 use crate::policy::{Decision, Rule};
 use crate::printable;
+use crate::system::MachineId;
 
 /// The rules that the publisher's word is asked by. They are no matter of this host's, so they are
 /// told also where there is nothing to install.

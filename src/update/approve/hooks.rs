@@ -3,12 +3,11 @@
 //! Programs that are asked about an update: the one that the new image brings, and this host's.
 
 use super::{Asked, Stop, hook_context};
-use crate::host::executable::{Blank, Executable};
 use crate::image::{HOOK_LIMIT, HOOK_PAYLOAD, Layer};
 use crate::install::{self, InstallError};
-use crate::policy::hooks::{self, Answer, Asking, RanAs};
+use crate::policy::hooks::{self, Answer, Asking, Blank, Executable, RanAs};
 use crate::policy::{Decision, Rule};
-use crate::report::progress::{Event, Phase, Silent};
+use crate::progress::{Event, Phase, Silent};
 use crate::source::{self, Source};
 use crate::update::{UpdateError, machine};
 

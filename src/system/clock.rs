@@ -4,7 +4,7 @@
 
 use jiff::Timestamp;
 
-use super::Root;
+use crate::host::Root;
 
 /// What systemd-timesyncd makes once it has set the clock (systemd-timesyncd.service(8)).
 const SYNCHRONIZED: &str = "/run/systemd/timesync/synchronized";

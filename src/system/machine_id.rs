@@ -8,7 +8,7 @@ use std::io::Read as _;
 use aws_lc_rs::hmac;
 use uuid::Uuid;
 
-use super::Root;
+use crate::host::Root;
 
 /// Where it stands.
 const FILE: &str = "/etc/machine-id";
