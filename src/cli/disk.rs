@@ -119,7 +119,7 @@ fn run_build(build: Build, global: &Global) -> super::Result {
         return Err(Failure::error("not-a-layout", message));
     };
     let stop = Stop::new();
-    stop.on_signals().map_err(anyhow::Error::from)?;
+    stop.on_signals().map_err(Failure::erased)?;
     let plan = Plan {
         image: directory,
         tag,

@@ -44,6 +44,14 @@ impl Failure {
         Self { severity, ..self }
     }
 
+    /// An error whose type was erased. The code is that of the first error in the chain that has
+    /// one.
+    pub fn erased(error: impl Into<anyhow::Error>) -> Self {
+        let error = error.into();
+        let code = error.chain().find_map(code_of).unwrap_or("internal");
+        Self::error(code, sentence(error.as_ref()))
+    }
+
     /// The exit status.
     pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self.severity {
@@ -63,14 +71,6 @@ impl fmt::Display for Failure {
 impl<E: Coded + Send + Sync + 'static> From<E> for Failure {
     fn from(error: E) -> Self {
         Self::error(error.code(), sentence(&error))
-    }
-}
-
-/// The code is that of the first error in the chain that has one.
-impl From<anyhow::Error> for Failure {
-    fn from(error: anyhow::Error) -> Self {
-        let code = error.chain().find_map(code_of).unwrap_or("internal");
-        Self::error(code, sentence(error.as_ref()))
     }
 }
 
@@ -148,9 +148,9 @@ mod tests {
             anyhow::Error::from(coded()),
             anyhow::Error::from(SourceError::from(coded())).context("cannot build the disk"),
         ] {
-            assert_eq!(Failure::from(error).code, "not-an-os-image");
+            assert_eq!(Failure::erased(error).code, "not-an-os-image");
         }
-        assert_eq!(Failure::from(anyhow::anyhow!("oops")).code, "internal");
+        assert_eq!(Failure::erased(anyhow::anyhow!("oops")).code, "internal");
     }
 
     /// Reads the sources: nothing else knows every implementation of a trait.

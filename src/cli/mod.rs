@@ -111,7 +111,7 @@ enum Command {
     Sim(sim::Args),
 }
 
-/// What every command returns. `?` takes any error with a code, and `anyhow`'s.
+/// What every command returns. `?` takes any error with a code.
 pub type Result<T = ExitCode> = std::result::Result<T, Failure>;
 
 fn run(command: Command, global: &Global) -> Result {
