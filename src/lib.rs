@@ -8,20 +8,18 @@
 //! [`install`] → boot ([`host`]) → [`report`]; [`update`] is the transaction
 //! that joins them and the only place that knows their order.
 
+// Until the program names the crate itself.
+pub use flipside_image as image;
+pub use flipside_image::{code, moment, os_release, pe, printable};
+
 pub mod blob_source;
 pub mod cli;
-pub mod code;
 pub mod config;
 pub mod health;
 pub mod host;
-pub mod image;
 pub mod install;
-pub mod moment;
-pub mod os_release;
 pub mod overlay;
-pub mod pe;
 pub mod policy;
-pub mod printable;
 pub mod progress;
 #[cfg(feature = "publish")]
 pub mod publish;

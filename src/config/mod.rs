@@ -19,7 +19,8 @@ mod load;
 mod merged;
 #[cfg(test)]
 mod tests;
-pub(crate) mod units;
+
+pub use flipside_image::units;
 
 pub use error::{ConfigError, Place};
 

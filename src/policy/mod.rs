@@ -21,7 +21,8 @@ pub mod route;
 mod rule;
 pub mod signature;
 pub mod update_window;
-pub mod version;
+
+pub use flipside_image::version;
 
 pub use rule::{Explanation, Rule, Ruling};
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 /// A duration: whole numbers, each with a unit of systemd.time(7), added up.
 /// `None` for anything else, also for a number without a unit.
-pub(crate) fn duration(text: &str) -> Option<Duration> {
+pub fn duration(text: &str) -> Option<Duration> {
     let mut rest = text.trim_start();
     let mut sum = None;
     while !rest.is_empty() {
@@ -30,7 +30,7 @@ pub(crate) fn duration(text: &str) -> Option<Duration> {
 
 /// A number of bytes: a whole number, with a unit of 1024 (`K`, `KiB`, ...) or of 1000
 /// (`kB`, ...), or none. `None` for anything else.
-pub(super) fn size(text: &str) -> Option<u64> {
+pub fn size(text: &str) -> Option<u64> {
     let (number, behind) = leading_number(text.trim())?;
     let (unit, behind) = leading_word(behind.trim_start());
     if !behind.is_empty() {

@@ -6,7 +6,7 @@
 use std::io;
 use std::ops::Range;
 
-use crate::image::Architecture;
+use crate::Architecture;
 
 mod signers;
 

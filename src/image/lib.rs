@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! The OS image format, pure: bytes in, checked values out, no I/O.
+//! The formats that flipside reads and writes, and what follows from their bytes alone. There is
+//! no I/O here: bytes go in, checked values come out.
 //!
-//! An image is an OCI image manifest with the artifact type of Monogon OS
-//! images, one config, and one layer per payload; `docs/image-format.md`
-//! describes it. Everything here takes untrusted bytes: limits are checked
-//! before anything is allocated, and nothing panics.
+//! An image is an OCI image manifest with the artifact type of Monogon OS images, one config,
+//! and one layer per payload. `docs/image-format.md` describes it. Everything here takes
+//! untrusted bytes: limits are checked before anything is allocated, and nothing panics.
 
 mod architecture;
 mod chunk;
+pub mod code;
 mod config;
 mod descriptor;
 mod digest;
@@ -16,9 +17,15 @@ mod error;
 mod frames;
 mod index;
 mod manifest;
+pub mod moment;
+pub mod os_release;
 mod payload;
 mod payload_name;
+pub mod pe;
+pub mod printable;
 mod product_info;
+pub mod units;
+pub mod version;
 
 pub use architecture::Architecture;
 pub use chunk::{ChunkIndex, ChunkSize, DEFAULT_CHUNK_SIZE, MAX_CHUNK_SIZE};
