@@ -24,6 +24,7 @@ pub mod progress;
 #[cfg(feature = "publish")]
 pub mod publish;
 pub mod reboot;
+pub mod refusal;
 pub mod report;
 pub mod settings;
 #[cfg(feature = "sim")]

@@ -4,7 +4,7 @@
 
 use serde_json::{Value, json};
 
-use crate::policy::{Decision, Explanation, Rule};
+use crate::policy::{Explanation, Rule, Verdict};
 
 /// A line for each rule, also for those that were not asked.
 pub(super) fn text(explanation: &Explanation) -> String {
@@ -15,10 +15,10 @@ pub(super) fn text(explanation: &Explanation) -> String {
             return format!("{rule:<width$}  -      not asked");
         };
         let saw = &ruling.saw;
-        let (word, said) = match &ruling.decision {
-            Decision::Allow => ("allow", saw.clone()),
-            Decision::Defer { code, reason } => ("defer", format!("{saw}: {reason} [{code}]")),
-            Decision::Block { code, reason } => ("block", format!("{saw}: {reason} [{code}]")),
+        let word = ruling.decision.word();
+        let said = match &ruling.decision {
+            Verdict::Allow => saw.clone(),
+            Verdict::No(refusal) => format!("{saw}: {refusal} [{}]", refusal.code),
         };
         format!("{rule:<width$}  {word}  {said}").trim_end().to_owned()
     };

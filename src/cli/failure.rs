@@ -7,7 +7,8 @@ use std::fmt;
 use std::process::ExitCode;
 
 use super::exit;
-use crate::code::{Coded, Severity, sentence};
+use crate::code::{Coded, sentence};
+use crate::refusal::Severity;
 
 /// What to tell the person, and which exit status to give (P11). Like
 /// `anyhow::Error` it is no `std::error::Error` itself, so that `?` takes

@@ -9,7 +9,8 @@ use serde_json::json;
 
 use super::{Failure, Global, exit, print, print_json, progress, session};
 use crate::policy::hooks::{self, Answer, Hook, Planned, RanAs};
-use crate::policy::{Decision, Initiative};
+use crate::policy::{Initiative, Verdict};
+use crate::refusal::{Refusal, Severity};
 use crate::update::{self, HooksAsked, Run as UpdateRun, UpdateError};
 
 /// `EXIT_EXEC` of systemd.exec(5), as where systemd itself cannot run a program.
@@ -108,9 +109,9 @@ fn ask(args: &Run, global: &Global) -> super::Result {
         false => print(text(&asked))?,
     }
     Ok(ExitCode::from(match decision {
-        Decision::Allow => exit::DONE,
-        Decision::Defer { .. } => exit::DEFERRED,
-        Decision::Block { .. } => exit::FAILED,
+        Verdict::Allow => exit::DONE,
+        Verdict::No(Refusal { severity: Severity::Defer, .. }) => exit::DEFERRED,
+        Verdict::No(_) => exit::FAILED,
     }))
 }
 
@@ -152,7 +153,7 @@ fn width<'a>(names: impl Iterator<Item = &'a str>) -> usize {
     names.map(|name| name.chars().count()).max().unwrap_or(0)
 }
 
-fn document(asked: &HooksAsked, decision: &Decision) -> serde_json::Value {
+fn document(asked: &HooksAsked, decision: &Verdict) -> serde_json::Value {
     let mut document = json!(decision);
     if let Some(fields) = document.as_object_mut() {
         fields.insert("new".to_owned(), json!(asked.new));
@@ -167,10 +168,10 @@ fn text(asked: &HooksAsked) -> String {
     }
     let width = width(asked.answers.iter().map(|answer| answer.hook.as_str()));
     let line = |answer: &Answer| {
-        let (decision, why) = match &answer.decision {
-            Decision::Allow => ("allow", answer.said.clone()),
-            Decision::Defer { code, reason } => ("defer", format!("{reason} [{code}]")),
-            Decision::Block { code, reason } => ("block", format!("{reason} [{code}]")),
+        let decision = answer.decision.word();
+        let why = match &answer.decision {
+            Verdict::Allow => answer.said.clone(),
+            Verdict::No(refusal) => format!("{refusal} [{}]", refusal.code),
         };
         let line = format!("{:<width$}  {decision}  {why}", answer.hook);
         line.trim_end().to_owned()

@@ -9,8 +9,9 @@ use serde_json::json;
 
 use super::output::complain_of;
 use super::{Failure, Global, exit, print, print_json, session};
-use crate::code::{Coded as _, Severity};
+use crate::code::Coded as _;
 use crate::reboot::{self, Asked, Outcome, RebootError};
+use crate::refusal::Severity;
 use crate::report::ago::until;
 use crate::report::journal::{Entry, Kind};
 

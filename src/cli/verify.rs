@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::{Global, exit, print, print_json, progress, session};
 use crate::host::Slot;
-use crate::update::{self, Verdict};
+use crate::update::{self, SlotContents};
 
 /// Compare what both slots hold with the hashes recorded for them.
 ///
@@ -30,7 +30,7 @@ pub fn run(args: Args, global: &Global) -> super::Result {
     run.progress = progress::of(global);
     let slots = args.slot.map_or(Slot::BOTH.to_vec(), |slot| vec![slot]);
     let verdicts = update::verify(&run, &slots)?;
-    let is_damaged = verdicts.iter().any(|(_, v)| matches!(v, Verdict::Damaged(_)));
+    let is_damaged = verdicts.iter().any(|(_, v)| matches!(v, SlotContents::Damaged(_)));
     if global.json {
         let documents: Vec<_> = verdicts.iter().map(|(slot, v)| document(*slot, v)).collect();
         print_json(&documents)?;
@@ -42,24 +42,24 @@ pub fn run(args: Args, global: &Global) -> super::Result {
     Ok(ExitCode::from(if is_damaged { exit::FAILED } else { exit::DONE }))
 }
 
-fn sentence(verdict: &Verdict) -> String {
+fn sentence(verdict: &SlotContents) -> String {
     match verdict {
-        Verdict::Whole => "whole".to_owned(),
-        Verdict::Damaged(payloads) => format!("damaged: {}", payloads.join(", ")),
-        Verdict::Unverifiable(why) => format!("cannot be verified: {why}"),
-        Verdict::Empty => "empty".to_owned(),
+        SlotContents::Whole => "whole".to_owned(),
+        SlotContents::Damaged(payloads) => format!("damaged: {}", payloads.join(", ")),
+        SlotContents::Unverifiable(why) => format!("cannot be verified: {why}"),
+        SlotContents::Empty => "empty".to_owned(),
     }
 }
 
-fn document(slot: Slot, verdict: &Verdict) -> serde_json::Value {
+fn document(slot: Slot, verdict: &SlotContents) -> serde_json::Value {
     match verdict {
-        Verdict::Whole => json!({"slot": slot, "verdict": "whole"}),
-        Verdict::Damaged(payloads) => {
+        SlotContents::Whole => json!({"slot": slot, "verdict": "whole"}),
+        SlotContents::Damaged(payloads) => {
             json!({"slot": slot, "verdict": "damaged", "payloads": payloads})
         }
-        Verdict::Unverifiable(why) => {
+        SlotContents::Unverifiable(why) => {
             json!({"slot": slot, "verdict": "unverifiable", "reason": why})
         }
-        Verdict::Empty => json!({"slot": slot, "verdict": "empty"}),
+        SlotContents::Empty => json!({"slot": slot, "verdict": "empty"}),
     }
 }

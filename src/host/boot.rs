@@ -10,7 +10,8 @@ use super::Slot;
 use super::efi::{BootNumber, EfiError};
 use super::esp::EspError;
 use super::systemd_boot::LoaderError;
-use crate::code::{Coded, Severity};
+use crate::code::Coded;
+use crate::refusal::Severity;
 
 /// Why slots cannot be booted, or not as they should be.
 #[derive(Debug, thiserror::Error)]

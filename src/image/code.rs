@@ -14,35 +14,6 @@ pub trait Coded: Error {
     fn code(&self) -> &'static str;
 }
 
-/// How a run ends that did not do what it was asked to: what to tell the
-/// person and which exit status to give.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Severity {
-    /// Try again next time by itself: exit status 75.
-    Defer,
-    /// Refused until something changes: exit status 1.
-    Block,
-    /// Something failed: exit status 1.
-    Error,
-}
-
-/// Deferrals that go away by themselves in a registry that is well, and that last where somebody
-/// keeps this host from updates by freezing or replaying what it shows: they are said aloud.
-const SUSPICIOUS: [&str; 6] = [
-    "policy-document-expired",
-    "policy-document-foreign",
-    "policy-document-invalid",
-    "policy-document-missing",
-    "policy-document-replayed",
-    "policy-document-unsigned",
-];
-
-/// Whether what carries this code may be an attack.
-pub fn is_suspicious(code: &str) -> bool {
-    SUSPICIOUS.contains(&code)
-}
-
 /// The error and its causes in one sentence. Errors that repeat their cause in
 /// their own text are common; the cause is then not said twice.
 pub fn sentence(error: &dyn Error) -> String {

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::asks::{EndOfLife, Requires};
-use super::{Decision, version};
+use super::{Verdict, version};
 use crate::printable;
 
 /// The most characters of a version or a name that are shown.
@@ -20,20 +20,20 @@ fn shown(text: &str) -> String {
 }
 
 /// What the rule saw of an image for the hosts `wanted` on one that is all of `host`, and says.
-pub fn compatible(wanted: &[String], host: &[String]) -> (String, Decision) {
+pub fn compatible(wanted: &[String], host: &[String]) -> (String, Verdict) {
     if wanted.is_empty() {
-        return ("the image is for any host".to_owned(), Decision::Allow);
+        return ("the image is for any host".to_owned(), Verdict::Allow);
     }
     let image_is_for = format!("the image is for {}", shown(&wanted.join(", ")));
     if wanted.iter().any(|name| host.contains(name)) {
-        return (image_is_for, Decision::Allow);
+        return (image_is_for, Verdict::Allow);
     }
     let host_is = match host {
         [] => "host.compatible names nothing".to_owned(),
         names => format!("this host is {}", shown(&names.join(", "))),
     };
     let why = format!("{image_is_for}, and {host_is}");
-    (image_is_for, Decision::block("not-compatible", why))
+    (image_is_for, Verdict::block("not-compatible", why))
 }
 
 /// How to get to an image.
@@ -58,16 +58,16 @@ pub fn way<'a>(requires: Option<&'a Requires>, running: &str) -> Way<'a> {
 }
 
 /// What the rule saw at an image of the version `new`, and says where there is no way to it.
-pub fn requires(new: &str, requires: Option<&Requires>, running: &str) -> (String, Decision) {
+pub fn requires(new: &str, requires: Option<&Requires>, running: &str) -> (String, Verdict) {
     let Some(Requires { lowest, via }) = requires else {
-        return (format!("{} asks for no version", shown(new)), Decision::Allow);
+        return (format!("{} asks for no version", shown(new)), Verdict::Allow);
     };
     let saw = format!("{} asks for {}, {} runs", shown(new), shown(lowest), shown(running));
     match way(requires, running) {
-        Way::Direct => (saw, Decision::Allow),
+        Way::Direct => (saw, Verdict::Allow),
         Way::Through(_) => {
             let via = via.as_deref().map(shown).unwrap_or_default();
-            (format!("{saw}: by way of {via}"), Decision::Allow)
+            (format!("{saw}: by way of {via}"), Verdict::Allow)
         }
         Way::None => {
             let why = format!(
@@ -76,7 +76,7 @@ pub fn requires(new: &str, requires: Option<&Requires>, running: &str) -> (Strin
                 shown(lowest),
                 shown(running)
             );
-            (saw, Decision::block("requires-newer", why))
+            (saw, Verdict::block("requires-newer", why))
         }
     }
 }
@@ -101,6 +101,7 @@ pub fn is_told(end: Timestamp, now: Timestamp) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::refusal::{Refusal, Severity};
 
     fn names(text: &str) -> Vec<String> {
         text.split_whitespace().map(str::to_owned).collect()
@@ -119,8 +120,8 @@ mod tests {
         ] {
             let (_, decision) = compatible(&names(wanted), &names(host));
             assert_eq!(decision.is_allow(), allowed, "{wanted} on {host}");
-            if let Decision::Block { code, .. } = decision {
-                assert_eq!(code, "not-compatible");
+            if let Some(Refusal { severity, code, .. }) = decision.refusal() {
+                assert_eq!((*severity, *code), (Severity::Block, "not-compatible"));
             }
         }
     }
@@ -141,10 +142,7 @@ mod tests {
         ] {
             assert_eq!(way(wanted.as_ref(), running), expected, "{wanted:?} {running}");
             let (_, decision) = requires("2", wanted.as_ref(), running);
-            let found = match decision {
-                Decision::Allow => None,
-                Decision::Defer { code, .. } | Decision::Block { code, .. } => Some(code),
-            };
+            let found = decision.refusal().map(|refusal| refusal.code);
             assert_eq!(found, code, "{wanted:?} {running}");
         }
     }

@@ -2,7 +2,7 @@
 
 //! [`Rule::Version`](super::Rule::Version): no version below the floor.
 
-use super::{Decision, version};
+use super::{Verdict, version};
 use crate::printable;
 
 /// The most characters of a version that are shown.
@@ -21,7 +21,7 @@ pub struct Floor<'a> {
 }
 
 /// What the rule saw of an image with this version, and says.
-pub fn decide(new: &str, floor: &Floor<'_>) -> (String, Decision) {
+pub fn decide(new: &str, floor: &Floor<'_>) -> (String, Verdict) {
     let shown = |text: &str| printable::line(text, SHOWN);
     let minimum =
         floor.minimum.map(|minimum| format!(", policy.min_version is {}", shown(minimum)));
@@ -33,7 +33,7 @@ pub fn decide(new: &str, floor: &Floor<'_>) -> (String, Decision) {
     );
     if let Some(minimum) = floor.minimum.filter(|minimum| version::is_below(new, minimum)) {
         let why = format!("{} is below policy.min_version, {}", shown(new), shown(minimum));
-        return (saw, Decision::block("version-too-old", why));
+        return (saw, Verdict::block("version-too-old", why));
     }
     let is_downgrade = floor.running.is_some_and(|running| version::is_below(new, running));
     if is_downgrade && !floor.allow_downgrade {
@@ -42,14 +42,15 @@ pub fn decide(new: &str, floor: &Floor<'_>) -> (String, Decision) {
             shown(new),
             shown(floor.running.unwrap_or_default())
         );
-        return (saw, Decision::block("version-too-old", why));
+        return (saw, Verdict::block("version-too-old", why));
     }
-    (saw, Decision::Allow)
+    (saw, Verdict::Allow)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::refusal::{Refusal, Severity};
 
     #[test]
     fn the_floor_is_the_higher_of_what_runs_and_the_minimum() {
@@ -72,8 +73,8 @@ mod tests {
             let floor = Floor { running, minimum, allow_downgrade };
             let (_, decision) = decide(new, &floor);
             assert_eq!(decision.is_allow(), allowed, "{new} {floor:?}: {decision:?}");
-            if let Decision::Block { code, reason } = decision {
-                assert_eq!(code, "version-too-old");
+            if let Some(Refusal { severity, code, message: reason }) = decision.refusal() {
+                assert_eq!((*severity, *code), (Severity::Block, "version-too-old"));
                 let names =
                     if reason.contains("downgrade") { "allow_downgrade" } else { "min_version" };
                 assert!(reason.contains(names), "{reason}");

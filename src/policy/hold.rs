@@ -5,7 +5,7 @@
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::{Decision, Initiative};
+use super::{Initiative, Verdict};
 use crate::moment::Moment;
 use crate::printable;
 
@@ -45,8 +45,8 @@ pub fn decide(
     initiative: Initiative,
     now: Option<Timestamp>,
     host: &TimeZone,
-) -> (String, Decision) {
-    let Some(hold) = hold else { return ("no hold".to_owned(), Decision::Allow) };
+) -> (String, Verdict) {
+    let Some(hold) = hold else { return ("no hold".to_owned(), Verdict::Allow) };
     let text = hold.text(host);
     let is_over = match (&hold.until, now) {
         (None, _) => Some(false),
@@ -54,16 +54,16 @@ pub fn decide(
         (Some(_), None) => None,
     };
     match (is_over, initiative) {
-        (Some(true), _) => ("the hold is over".to_owned(), Decision::Allow),
+        (Some(true), _) => ("the hold is over".to_owned(), Verdict::Allow),
         (_, Initiative::Manual) => {
-            (format!("{text} (what a person asks for does not wait)"), Decision::Allow)
+            (format!("{text} (what a person asks for does not wait)"), Verdict::Allow)
         }
         (Some(false), Initiative::Automatic) => {
-            ("a hold".to_owned(), Decision::defer("updates-held", text))
+            ("a hold".to_owned(), Verdict::defer("updates-held", text))
         }
         (None, Initiative::Automatic) => {
             let why = "the clock is not synchronised: whether the hold is over cannot be told";
-            (text, Decision::defer("clock-unset", why))
+            (text, Verdict::defer("clock-unset", why))
         }
     }
 }
@@ -72,10 +72,10 @@ pub fn decide(
 mod tests {
     use super::*;
 
-    fn code(decision: &Decision) -> &'static str {
+    fn code(decision: &Verdict) -> &'static str {
         match decision {
-            Decision::Allow => "allow",
-            Decision::Defer { code, .. } | Decision::Block { code, .. } => code,
+            Verdict::Allow => "allow",
+            Verdict::No(refusal) => refusal.code,
         }
     }
 

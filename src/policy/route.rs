@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::document::{Document, Release};
 use super::rollout::Place;
-use super::{Decision, Rule, Ruling, version};
+use super::{Rule, Ruling, Verdict, version};
 use crate::image::Digest;
 use crate::printable;
 
@@ -60,7 +60,7 @@ impl<'a> Journey<'a> {
                 "the policy document does not list {}, which the tag names",
                 self.goal.short()
             );
-            let refusal = Decision::defer("release-not-listed", reason);
+            let refusal = Verdict::defer("release-not-listed", reason);
             return Route { step: None, rulings: vec![ruling(Rule::PolicyDocument, saw, refusal)] };
         };
         let here = self.here();
@@ -117,20 +117,20 @@ impl<'a> Journey<'a> {
 
     fn listed(&self, goal: &Release) -> Ruling {
         let saw = format!("the tag names {}, which is listed", shown(&goal.version));
-        ruling(Rule::PolicyDocument, saw, Decision::Allow)
+        ruling(Rule::PolicyDocument, saw, Verdict::Allow)
     }
 
     fn dead_end(&self, here: Option<&Release>) -> Ruling {
         let running = shown(&self.running.version);
         let Some(here) = here else {
             let saw = format!("{running} runs, which is not listed");
-            return ruling(Rule::DeadEnd, saw, Decision::Allow);
+            return ruling(Rule::DeadEnd, saw, Verdict::Allow);
         };
         let Some(reason) = &here.dead_end else {
-            return ruling(Rule::DeadEnd, format!("{running} is none"), Decision::Allow);
+            return ruling(Rule::DeadEnd, format!("{running} is none"), Verdict::Allow);
         };
         let reason = format!("{running} is a dead end: {}", because(reason));
-        let decision = Decision::block("dead-end", reason);
+        let decision = Verdict::block("dead-end", reason);
         ruling(Rule::DeadEnd, format!("{running} is a dead end"), decision)
     }
 
@@ -144,7 +144,7 @@ impl<'a> Journey<'a> {
         let version = shown(&newest.version);
         let Some(rollout) = newest.rollout else {
             let saw = format!("{version} is for every host");
-            return ruling(Rule::Rollout, saw, Decision::Allow);
+            return ruling(Rule::Rollout, saw, Verdict::Allow);
         };
         let wariness = self.place.wariness(&newest.version);
         let share = rollout.threshold(self.now).map_or_else(
@@ -167,7 +167,7 @@ impl<'a> Journey<'a> {
             wariness.share()
         );
         let decision = match step {
-            Some(_) => Decision::Allow,
+            Some(_) => Verdict::Allow,
             None => {
                 let turn = rollout.turn(wariness).map_or_else(
                     || "never".to_owned(),
@@ -175,7 +175,7 @@ impl<'a> Journey<'a> {
                 );
                 let reason =
                     format!("the rollout of {version} has not reached this host; it does {turn}");
-                Decision::defer("rollout-not-reached", reason)
+                Verdict::defer("rollout-not-reached", reason)
             }
         };
         ruling(Rule::Rollout, saw, decision)
@@ -186,23 +186,23 @@ impl<'a> Journey<'a> {
 fn runs(goal: &Release) -> Ruling {
     let withdrawn = if goal.withdrawn.is_some() { ", and is withdrawn" } else { "" };
     let saw = format!("{} runs{withdrawn}", shown(&goal.version));
-    ruling(Rule::Withdrawn, saw, Decision::Allow)
+    ruling(Rule::Withdrawn, saw, Verdict::Allow)
 }
 
 /// `way`: what the host could take; `good`: what of it is not withdrawn.
 fn withdrawn(way: &[&Release], good: &[&Release]) -> Ruling {
     let Some((last, reason)) = way.iter().rev().find_map(|r| Some((r, r.withdrawn.as_ref()?)))
     else {
-        return ruling(Rule::Withdrawn, "nothing on the way is withdrawn".into(), Decision::Allow);
+        return ruling(Rule::Withdrawn, "nothing on the way is withdrawn".into(), Verdict::Allow);
     };
     let version = shown(&last.version);
     let saw = format!("{version} is withdrawn");
     let decision = match good {
-        [] => Decision::block(
+        [] => Verdict::block(
             "release-withdrawn",
             format!("{version} is withdrawn: {}", because(reason)),
         ),
-        _ => Decision::Allow,
+        _ => Verdict::Allow,
     };
     ruling(Rule::Withdrawn, saw, decision)
 }
@@ -216,10 +216,10 @@ fn passes(goal: &Release, last: &Release) -> Ruling {
         }
         _ => format!("none before {goal}"),
     };
-    ruling(Rule::Barrier, saw, Decision::Allow)
+    ruling(Rule::Barrier, saw, Verdict::Allow)
 }
 
-fn ruling(rule: Rule, saw: String, decision: Decision) -> Ruling {
+fn ruling(rule: Rule, saw: String, decision: Verdict) -> Ruling {
     Ruling { rule, saw, decision }
 }
 

@@ -6,7 +6,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::Decision;
+use super::Verdict;
 
 /// A question that is asked before an update, in the order in which it is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -106,7 +106,7 @@ pub struct Ruling {
     pub saw: String,
     /// What it said.
     #[serde(flatten)]
-    pub decision: Decision,
+    pub decision: Verdict,
 }
 
 /// What the rules said about one update, in their order. A rule that is missing was not asked.
@@ -146,7 +146,7 @@ impl Explanation {
 mod tests {
     use super::*;
 
-    fn ruling(rule: Rule, decision: Decision) -> Ruling {
+    fn ruling(rule: Rule, decision: Verdict) -> Ruling {
         Ruling { rule, saw: String::new(), decision }
     }
 
@@ -162,9 +162,9 @@ mod tests {
     fn the_first_refusal_in_order_is_the_reason_whenever_it_was_noted() {
         let mut explanation = Explanation::default();
         assert_eq!(explanation.first_refusal(), None);
-        explanation.note(ruling(Rule::Version, Decision::block("x", "x")));
-        explanation.note(ruling(Rule::Hold, Decision::defer("y", "y")));
-        explanation.note(ruling(Rule::Host, Decision::Allow));
+        explanation.note(ruling(Rule::Version, Verdict::block("x", "x")));
+        explanation.note(ruling(Rule::Hold, Verdict::defer("y", "y")));
+        explanation.note(ruling(Rule::Host, Verdict::Allow));
         assert_eq!(explanation.first_refusal().unwrap().rule, Rule::Hold);
         let order: Vec<Rule> = explanation.rulings().iter().map(|r| r.rule).collect();
         assert_eq!(order, [Rule::Host, Rule::Hold, Rule::Version]);
@@ -173,12 +173,12 @@ mod tests {
     #[test]
     fn a_refusal_stands_and_what_allows_gives_way_to_a_later_word() {
         let mut explanation = Explanation::default();
-        let refusal = ruling(Rule::Version, Decision::block("x", "x"));
-        for said in [ruling(Rule::Version, Decision::Allow), refusal.clone()] {
+        let refusal = ruling(Rule::Version, Verdict::block("x", "x"));
+        for said in [ruling(Rule::Version, Verdict::Allow), refusal.clone()] {
             explanation.note(said);
         }
         assert_eq!(explanation.of(Rule::Version), Some(&refusal));
-        explanation.note(ruling(Rule::Version, Decision::Allow));
+        explanation.note(ruling(Rule::Version, Verdict::Allow));
         assert_eq!(explanation.rulings(), [refusal]);
         let json = serde_json::to_value(&explanation).unwrap();
         assert_eq!(json[0]["rule"], "version");

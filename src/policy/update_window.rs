@@ -4,7 +4,7 @@
 
 use jiff::Timestamp;
 
-use super::{Decision, Initiative};
+use super::{Initiative, Verdict};
 use crate::window::Windows;
 
 /// What the rule saw and says. `now` is `None` where the clock is not synchronised.
@@ -12,23 +12,23 @@ pub fn decide(
     windows: Windows<'_>,
     initiative: Initiative,
     now: Option<Timestamp>,
-) -> (String, Decision) {
+) -> (String, Verdict) {
     if windows.windows.is_empty() {
-        return ("any time".to_owned(), Decision::Allow);
+        return ("any time".to_owned(), Verdict::Allow);
     }
     if initiative == Initiative::Manual {
-        return ("what a person asks for does not wait".to_owned(), Decision::Allow);
+        return ("what a person asks for does not wait".to_owned(), Verdict::Allow);
     }
     let Some(now) = now else {
         let why = "the clock is not synchronised: whether an update window is open cannot be told";
-        return ("update.windows".to_owned(), Decision::defer("clock-unset", why));
+        return ("update.windows".to_owned(), Verdict::defer("clock-unset", why));
     };
     if windows.open_until(now).is_some() {
-        return ("a window is open".to_owned(), Decision::Allow);
+        return ("a window is open".to_owned(), Verdict::Allow);
     }
     let next = windows.next(now).map(|opening| format!("; the next is {}", opening.text()));
     let why = format!("no update window is open{}", next.unwrap_or_default());
-    ("update.windows".to_owned(), Decision::defer("update-window-closed", why))
+    ("update.windows".to_owned(), Verdict::defer("update-window-closed", why))
 }
 
 #[cfg(test)]
@@ -36,6 +36,7 @@ mod tests {
     use jiff::tz::TimeZone;
 
     use super::*;
+    use crate::refusal::{Refusal, Severity};
     use crate::window::Window;
 
     #[test]
@@ -56,13 +57,12 @@ mod tests {
             let windows = Windows { windows, host: &TimeZone::UTC };
             let (_, decision) = decide(windows, initiative, now);
             match &decision {
-                Decision::Allow => assert_eq!(expected, "allow", "{now:?}"),
-                Decision::Defer { code, reason } => {
-                    assert_eq!(*code, expected, "{now:?}");
+                Verdict::Allow => assert_eq!(expected, "allow", "{now:?}"),
+                Verdict::No(Refusal { severity, code, message: reason }) => {
+                    assert_eq!((*severity, *code), (Severity::Defer, expected), "{now:?}");
                     let next = "; the next is Sat 22:00–24:00 UTC";
                     assert_eq!(reason.ends_with(next), *code == "update-window-closed", "{reason}");
                 }
-                Decision::Block { .. } => panic!("{decision:?}"),
             }
         }
     }

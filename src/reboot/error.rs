@@ -2,11 +2,9 @@
 
 //! Why a reboot did not come about.
 
-use crate::code::{Coded, Severity};
+use crate::code::Coded;
+use crate::refusal::Severity;
 use crate::update::UpdateError;
-
-/// Somebody holds a lock that blocks shutdowns.
-pub(super) const INHIBITED: &str = "reboot-inhibited";
 
 /// Why a reboot did not come about. What is armed stays armed: the next reboot tries it, whoever
 /// asks for it.

@@ -13,8 +13,9 @@ use jiff::tz::TimeZone;
 
 use crate::config::RebootStrategy;
 use crate::host::{self, Root, Slot};
+use crate::report::KnownCode;
 use crate::report::journal::{Entry, Kind};
-use crate::report::status::{NextReboot, Status};
+use crate::report::status::{Blocked, NextReboot, Status};
 use crate::update::{self, Armed, Run};
 use crate::window::Windows;
 
@@ -33,7 +34,6 @@ pub mod spread;
 #[cfg(feature = "dbus")]
 mod timer;
 
-use error::INHIBITED;
 pub use error::RebootError;
 pub use inhibitor::Inhibitor;
 #[cfg(not(feature = "dbus"))]
@@ -120,7 +120,11 @@ pub fn reboot(run: &Run, asked: Asked, by_kexec: bool) -> Result<Outcome, Reboot
     run.follow.change(|status| {
         status.next_reboot = next;
         match &result {
-            Ok(_) => drop(status.blocked.take_if(|blocked| blocked.code == INHIBITED)),
+            Ok(_) => {
+                let is_over =
+                    |of: &mut Blocked| KnownCode::of(&of.code) == KnownCode::RebootInhibited;
+                status.blocked.take_if(is_over);
+            }
             Err(error) => note_error(status, error),
         }
     });

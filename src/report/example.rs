@@ -6,9 +6,9 @@ use jiff::Timestamp;
 
 use super::progress::Phase;
 use super::status::*;
-use crate::code::Severity;
 use crate::host::Slot;
 use crate::image::Digest;
+use crate::refusal::Severity;
 
 pub(super) const NOW: i64 = 1_795_000_000;
 

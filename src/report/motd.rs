@@ -9,11 +9,12 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 
+use super::known_code::KnownCode;
 use super::status::{Blocked, CheckResult, Failure, SlotState, State, Status};
-use crate::code::{Severity, is_suspicious};
 use crate::host::{Root, Slot};
 use crate::policy::fitness::is_told;
 use crate::printable;
+use crate::refusal::Severity;
 
 /// Where the message is. A directory of which login services show every file.
 pub const PATH: &str = "/run/motd.d/flipside";
@@ -22,10 +23,6 @@ pub const PATH: &str = "/run/motd.d/flipside";
 const BLOCKED_FOR: i64 = 24 * 3600;
 /// The same for an error, such as a registry that does not answer.
 const FAILING_FOR: i64 = 72 * 3600;
-/// Refusals that are said in other words, or that a person wished for.
-const SAID_OTHERWISE: [&str; 3] = ["digest-failed", "digest-held", "dead-end"];
-/// Errors that do not go away by themselves.
-const LASTING: [&str; 1] = ["esp-damaged"];
 
 /// What `status` asks of a person, a line for each; `None` where it asks nothing.
 /// `reboots_by_itself`: flipside makes the reboot that an update waits for.
@@ -61,7 +58,7 @@ fn failed(status: &Status) -> Option<String> {
     if status.last_check.as_ref().is_some_and(|check| check.result == CheckResult::UpToDate) {
         return None;
     }
-    let is_refused = status.blocked.as_ref().is_some_and(|b| b.code == "digest-failed");
+    let is_refused = refusal(status) == Some(KnownCode::DigestFailed);
     let in_slot = status.slots.iter().find(|slot| slot.state == SlotState::Failed);
     let (version, digest) = match in_slot {
         Some(slot) => (slot.version.as_ref(), slot.digest?),
@@ -78,23 +75,32 @@ fn failed(status: &Status) -> Option<String> {
     ))
 }
 
+/// What refuses the update on offer.
+fn refusal(status: &Status) -> Option<KnownCode> {
+    status.blocked.as_ref().map(|blocked| KnownCode::of(&blocked.code))
+}
+
 fn lasts(since: Option<Timestamp>, seconds: i64, now: Timestamp) -> bool {
     since.is_some_and(|since| now.as_second().saturating_sub(since.as_second()) >= seconds)
 }
 
 /// Nothing goes on by itself from there, so that there is nothing to wait for.
 fn dead_end(status: &Status) -> Option<String> {
-    let Blocked { message, .. } = status.blocked.as_ref().filter(|b| b.code == "dead-end")?;
+    let is_dead_end = refusal(status) == Some(KnownCode::DeadEnd);
+    let Blocked { message, .. } = status.blocked.as_ref().filter(|_| is_dead_end)?;
     Some(format!("this host takes no more updates by itself: {}.", shown(message)))
 }
 
 fn blocked(status: &Status, now: Timestamp) -> Option<String> {
     let Blocked { severity, code, message, since } = status.blocked.as_ref()?;
-    let lasts = *severity == Severity::Block
-        && !SAID_OTHERWISE.contains(&code.as_str())
-        && lasts(*since, BLOCKED_FOR, now);
-    // At once: nothing outlives a reboot by which to tell how long it has lasted.
-    (lasts || is_suspicious(code)).then(|| {
+    let is_due = match KnownCode::of(code) {
+        // Said in other words, or a person's wish.
+        KnownCode::DigestFailed | KnownCode::DigestHeld | KnownCode::DeadEnd => false,
+        // At once: nothing outlives a reboot by which to tell how long it has lasted.
+        KnownCode::MayBeAttack => true,
+        _ => *severity == Severity::Block && lasts(*since, BLOCKED_FOR, now),
+    };
+    is_due.then(|| {
         let message = shown(message);
         format!("an update is refused: {message} [{code}]; `flipside status` tells more.")
     })
@@ -103,7 +109,9 @@ fn blocked(status: &Status, now: Timestamp) -> Option<String> {
 fn failing(status: &Status, now: Timestamp) -> Option<String> {
     let Failure { code, message, since, .. } = status.last_error.as_ref()?;
     let is_known = status.running.problem.as_ref().is_some_and(|problem| problem.code == *code);
-    let is_due = LASTING.contains(&code.as_str()) || lasts(*since, FAILING_FOR, now);
+    // It does not go away by itself.
+    let is_lasting = KnownCode::of(code) == KnownCode::EspDamaged;
+    let is_due = is_lasting || lasts(*since, FAILING_FOR, now);
     (is_due && !is_known).then(|| {
         let message = shown(message);
         format!("this host cannot update: {message} [{code}]; `flipside status` tells more.")

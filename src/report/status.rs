@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use super::ago::{ago, until};
 use super::progress::Phase;
-use crate::code::Severity;
 use crate::host::Slot;
 use crate::image::Digest;
 use crate::printable;
+use crate::refusal::Severity;
 
 /// Version of the document; grows only where a field changes its meaning or goes away.
 pub const VERSION: u32 = 1;

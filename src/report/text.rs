@@ -9,10 +9,10 @@ use super::progress::bytes;
 use super::status::{
     BootFile, BootTarget, CheckResult, EndOfLife, RunProgress, SlotState, SlotStatus, State, Status,
 };
-use crate::code::Severity;
 use crate::host::Slot;
 use crate::policy::fitness::is_told;
 use crate::printable;
+use crate::refusal::Severity;
 
 /// The most characters that are shown of what others chose.
 const SHOWN: usize = 200;

@@ -19,7 +19,7 @@ const ERROR_LIMIT: u64 = 16 << 10;
 
 /// What such a server says in place of a graph.
 #[derive(Deserialize)]
-struct Refusal {
+struct ErrorBody {
     kind: String,
     value: String,
 }
@@ -93,7 +93,7 @@ async fn ask(http: &Http, url: &Url) -> Result<Graph, Failure> {
     let (status, host) = (answer.response.status(), answer.host);
     if status != StatusCode::OK {
         let body = body::bounded(http, answer.response, &host, "graph error", ERROR_LIMIT).await;
-        let said = body.ok().and_then(|body| serde_json::from_slice::<Refusal>(&body).ok());
+        let said = body.ok().and_then(|body| serde_json::from_slice::<ErrorBody>(&body).ok());
         let name = status.canonical_reason().unwrap_or("an unknown status");
         let words =
             said.map(|said| printable::line(&format!(" ({}: {})", said.kind, said.value), 200));

@@ -4,21 +4,21 @@
 //! every rule, in the order of [`Rule::ALL`]. What decides is pure, in [`crate::policy`]; what
 //! it goes by is fetched here, and no sooner than its turn comes (P3).
 
-use super::course::{Course, Refusal};
+use super::course::Course;
 use super::goal::Goal;
 use super::situation::Situation;
 use super::status::{note_check, note_rulings};
 use super::{Run, UpdateError};
-use crate::code::Severity;
 use crate::config::{self, Config};
 use crate::host::Slot;
 use crate::image::{Digest, Image};
 use crate::policy::document::Document;
 use crate::policy::hooks::{Answer, Context, System};
 use crate::policy::signature::{Signed, Verifier};
-use crate::policy::{Decision, Explanation, Initiative, Rule, Ruling, hold, update_window};
+use crate::policy::{Explanation, Initiative, Rule, Ruling, Verdict, hold, update_window};
 use crate::printable;
 use crate::reboot::zone_of;
+use crate::refusal::Refusal;
 use crate::source::Source;
 use crate::window::Windows;
 
@@ -125,7 +125,7 @@ pub(super) fn approve(offer: &Offer<'_>, depth: Depth) -> Result<Approval, Box<U
         Ok(approved) => approved,
         Err(error) => return Err(Box::new(Unasked { error, explanation: asked.explanation })),
     };
-    let refusal = asked.explanation.first_refusal().and_then(|r| Refusal::of(&r.decision));
+    let refusal = asked.explanation.first_refusal().and_then(|r| r.decision.refusal().cloned());
     let course = match (stop.course.clone(), refusal, asked.publishers_refusal()) {
         (Course::Install | Course::Arm, Some(refusal), _) => Course::Refuse(refusal),
         // Who is kept from learning of an update looks like one who has none: that is said.
@@ -201,7 +201,7 @@ impl Asked<'_> {
         self.depth == Depth::Explain || !self.is_refused()
     }
 
-    fn put(&mut self, rule: Rule, saw: &str, decision: Decision) {
+    fn put(&mut self, rule: Rule, saw: &str, decision: Verdict) {
         let saw = printable::line(saw, SHOWN);
         self.explanation.note(Ruling { rule, saw, decision });
     }
@@ -210,8 +210,8 @@ impl Asked<'_> {
         let running = self.offer.situation.running;
         let saw = format!("slot {running} runs {}", self.offer.situation.running_slot().version());
         let decision = match course {
-            Course::Refuse(refusal) => refusal.clone().into(),
-            _ => Decision::Allow,
+            Course::Refuse(refusal) => Verdict::No(refusal.clone()),
+            _ => Verdict::Allow,
         };
         self.put(Rule::Host, &format!("{saw}, the tag names {}", digest.short()), decision);
     }
@@ -222,7 +222,7 @@ fn ask_of_the_time(
     run: &Run,
     settings: &config::Update,
     initiative: Initiative,
-) -> [(Rule, (String, Decision)); 2] {
+) -> [(Rule, (String, Verdict)); 2] {
     let zone = zone_of(&run.root);
     // Asked where it matters: it may take a service to tell.
     let has_dates = settings.hold.as_ref().is_some_and(|hold| hold.until.is_some());
@@ -254,8 +254,8 @@ pub(super) fn time_allows(
     settings: &config::Update,
     initiative: Initiative,
 ) -> Result<(), Refusal> {
-    let decisions = ask_of_the_time(run, settings, initiative).map(|(_, (_, decision))| decision);
-    decisions.iter().find_map(Refusal::of).map_or(Ok(()), Err)
+    let [(_, (_, hold)), (_, (_, window))] = ask_of_the_time(run, settings, initiative);
+    hold.into_result().and_then(|()| window.into_result())
 }
 
 /// The same of a hold alone, for an install that goes on beyond its window.
@@ -268,27 +268,7 @@ pub(super) fn nobody_holds(
     initiative: Initiative,
 ) -> Result<(), Refusal> {
     let [(_, (_, hold)), _] = ask_of_the_time(run, settings, initiative);
-    Refusal::of(&hold).map_or(Ok(()), Err)
-}
-
-impl Refusal {
-    /// What a decision comes to; `None` for one that allows.
-    pub(super) fn of(decision: &Decision) -> Option<Self> {
-        match decision {
-            Decision::Allow => None,
-            Decision::Defer { code, reason } => Some(Self::defer(code, reason)),
-            Decision::Block { code, reason } => Some(Self::block(code, reason)),
-        }
-    }
-}
-
-impl From<Refusal> for Decision {
-    fn from(refusal: Refusal) -> Self {
-        match refusal.severity {
-            Severity::Defer => Self::defer(refusal.code, refusal.message),
-            Severity::Block | Severity::Error => Self::block(refusal.code, refusal.message),
-        }
-    }
+    hold.into_result()
 }
 
 /// What the hooks are told: an image that is to be installed, or the one that the target holds.

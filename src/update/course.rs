@@ -4,9 +4,9 @@
 
 use super::journal::State;
 use super::situation::{Aftermath, Situation};
-use crate::code::Severity;
 use crate::host::boot::Next;
 use crate::image::Digest;
+use crate::refusal::Refusal;
 
 /// What an update run is to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,30 +24,6 @@ pub enum Course {
     Install,
     /// Not now, or not at all.
     Refuse(Refusal),
-}
-
-/// A decision against an update, for people and programs (P11).
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub struct Refusal {
-    /// Try again by itself or not.
-    pub severity: Severity,
-    /// Stable code.
-    pub code: &'static str,
-    /// One sentence.
-    pub message: String,
-}
-
-impl Refusal {
-    /// Ask again next time.
-    pub fn defer(code: &'static str, message: impl Into<String>) -> Self {
-        Self { severity: Severity::Defer, code, message: message.into() }
-    }
-
-    /// Not before something changes.
-    pub fn block(code: &'static str, message: impl Into<String>) -> Self {
-        Self { severity: Severity::Block, code, message: message.into() }
-    }
 }
 
 /// Decides about `tag`, the digest that the tag has now. Call it after the aftermath of

@@ -5,8 +5,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::course::Refusal;
-use crate::code::{Coded, Severity};
+use crate::code::Coded;
 use crate::host::HostError;
 use crate::host::boot::BootError;
 use crate::host::efi::EfiError;
@@ -14,6 +13,7 @@ use crate::host::esp::EspError;
 use crate::image::ImageError;
 use crate::install::InstallError;
 use crate::policy::signature::KeyError;
+use crate::refusal::{Refusal, Severity};
 use crate::source::SourceError;
 use crate::stop::Stopped;
 

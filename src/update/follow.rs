@@ -7,7 +7,7 @@ use super::approve::{
     Approval, Depth, Offer, Unasked, approve, hook_context, nobody_holds, settings_now,
     still_stands, time_allows,
 };
-use super::course::{Course, Refusal};
+use super::course::Course;
 use super::failed::FailedDigests;
 use super::goal::{self, Goal};
 use super::journal::State;
@@ -25,6 +25,7 @@ use crate::policy::signature::Verifier;
 use crate::policy::{Explanation, Initiative, Rule, hooks};
 use crate::progress::{Event, Phase};
 use crate::reboot::zone_of;
+use crate::refusal::Refusal;
 use crate::source::{self, Source};
 use crate::system::Clock;
 

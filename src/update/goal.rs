@@ -9,7 +9,7 @@ use super::{Run, UpdateError, machine};
 use crate::image::Digest;
 use crate::policy::graph::Next;
 use crate::policy::rollout::{Place, Wariness};
-use crate::policy::{Decision, Rule, Ruling};
+use crate::policy::{Rule, Ruling, Verdict};
 use crate::source::{Location, Source, fetch_graph};
 
 /// The goal, and what the graph said that it comes from.
@@ -54,21 +54,21 @@ pub(super) fn find(
     let (aim, digest, ruling) = match graph.next(&running) {
         Next::Step { digest, version } => {
             let saw = format!("{version} comes next in the update graph");
-            (Aim::Reach, Some(digest), ruling(Rule::PolicyDocument, saw, Decision::Allow))
+            (Aim::Reach, Some(digest), ruling(Rule::PolicyDocument, saw, Verdict::Allow))
         }
         Next::Stay => {
             let saw = format!("nothing comes after {version} in the update graph");
-            (Aim::Stay, here, ruling(Rule::PolicyDocument, saw, Decision::Allow))
+            (Aim::Stay, here, ruling(Rule::PolicyDocument, saw, Verdict::Allow))
         }
         Next::Unknown => {
             let saw = format!("{version} is not in the update graph");
-            let decision = Decision::defer("graph-node-unknown", saw.clone());
+            let decision = Verdict::defer("graph-node-unknown", saw.clone());
             (Aim::Wait, here, ruling(Rule::PolicyDocument, saw, decision))
         }
         Next::DeadEnd(reason) => {
             let saw = format!("{version} is a dead end of the update graph");
             let why = format!("{version} is a dead end: {reason}");
-            (Aim::Wait, here, ruling(Rule::DeadEnd, saw, Decision::block("dead-end", why)))
+            (Aim::Wait, here, ruling(Rule::DeadEnd, saw, Verdict::block("dead-end", why)))
         }
     };
     // A host that flipside did not install has no digest to stay with.

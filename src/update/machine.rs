@@ -7,7 +7,6 @@ use std::path::Path;
 
 use jiff::Timestamp;
 
-use super::course::Refusal;
 use super::failed::FailedDigests;
 use super::journal::{self, Entry, Journal, State};
 use super::situation::{Situation, SlotFacts};
@@ -27,6 +26,7 @@ use crate::host::running::{self, Running};
 use crate::host::systemd_boot::SystemdBoot;
 use crate::host::{Partition, Root, Slot};
 use crate::image::Architecture;
+use crate::refusal::Refusal;
 use crate::report::history::{self, Happening, HistoryFile};
 use crate::settings::{BootBackend, HostConfig};
 

@@ -20,8 +20,9 @@ use std::sync::Arc;
 
 use crate::config::Config;
 use crate::host::Root;
+use crate::host::Root;
 use crate::host::durable::Durable;
-use crate::progress::Progress;
+use crate::refusal::Refusal;
 use crate::report::Follow;
 use crate::source::{self, Source};
 use crate::stop::Stop;
@@ -56,7 +57,7 @@ mod verify;
 
 pub use approve::{Depth, Unasked};
 pub use armed::{Armed, armed};
-pub use course::{Course, Refusal};
+pub use course::Course;
 pub use deadline::{
     ByFirmware, TrialBoot, has_boot_success, has_nowhere_to_go, trial_by_esp, trial_by_firmware,
 };
@@ -71,7 +72,7 @@ pub use release::{release, release_all};
 pub use rollback::{Rollback, rollback};
 pub use status::{finish, finish_check, last_status, note_settings, status};
 pub use told::{go_on, tell_promoted};
-pub use verify::{Verdict, verify};
+pub use verify::{SlotContents, verify};
 
 /// What every run of a command has: settings, the way to the disk, whom to tell, when to stop.
 pub struct Run {

@@ -7,14 +7,15 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::journal::STATE_DIRECTORY;
-use super::signature::{Verdict, search};
+use super::signature::{SignatureSearch, search};
 use super::{Run, UpdateError};
 use crate::config::DocumentMode;
 use crate::image::Digest;
-use crate::policy::Decision;
+use crate::policy::Verdict;
 use crate::policy::document::{Document, document_tag, freshness};
 use crate::policy::signature::Verifier;
 use crate::printable;
+use crate::refusal::{Refusal, Severity};
 use crate::source::signatures::SIGNATURE_ANNOTATION;
 use crate::source::{FetchedDocument, Location, Signature, Source, fetch_document, is_absent};
 
@@ -27,7 +28,7 @@ pub(super) struct Consulted {
     /// What there is.
     pub saw: String,
     /// Whether that is enough.
-    pub decision: Decision,
+    pub decision: Verdict,
     /// What to go by; `None` where the tag alone decides, and where the decision refuses.
     pub document: Option<Document>,
     /// What to remember of it.
@@ -136,20 +137,22 @@ fn ask(
     let still = signature.as_ref().and_then(|kept| verifier.check(&digest, &kept.as_found()).ok());
     let mut by = still.map(|signed| signed.key).unwrap_or_default();
     if verifier.is_required() && by.is_empty() {
-        let (verdict, found) = search(&verifier, source, &[digest])?;
-        let (saw, decision) = verdict.ruling("the policy document");
-        match (verdict, decision) {
-            (Verdict::Signed(signed), _) => {
+        let (searched, found) = search(&verifier, source, &[digest])?;
+        let (saw, verdict) = searched.ruling("the policy document");
+        match (searched, verdict) {
+            (SignatureSearch::Signed(signed), _) => {
                 by = signed.key;
                 signature = found.and_then(Kept::of);
             }
             // Nobody answers: that is said as it is of an image.
-            (_, decision @ Decision::Defer { .. }) => return Ok(Consulted::refused(saw, decision)),
-            (_, Decision::Block { reason, .. }) => {
-                let decision = Decision::defer("policy-document-unsigned", reason);
-                return Ok(Consulted::refused(saw, decision));
+            (_, verdict @ Verdict::No(Refusal { severity: Severity::Defer, .. })) => {
+                return Ok(Consulted::refused(saw, verdict));
             }
-            (_, Decision::Allow) => {}
+            (_, Verdict::No(refusal)) => {
+                let verdict = Verdict::defer("policy-document-unsigned", refusal.message);
+                return Ok(Consulted::refused(saw, verdict));
+            }
+            (_, Verdict::Allow) => {}
         }
     }
     let fetched = match known.and_then(Seen::as_fetched) {
@@ -168,7 +171,7 @@ fn ask(
         let of = fetched.tag.as_deref().map_or("which it does not name", |of| of);
         let of = printable::line(of, 80);
         let why = format!("the policy document at {name} is about the tag {of}, not {tag}");
-        let decision = Decision::defer("policy-document-foreign", why);
+        let decision = Verdict::defer("policy-document-foreign", why);
         return Ok(Consulted::refused(format!("{name} is about {of}"), decision));
     }
     let document = match Document::parse(&fetched.document) {
@@ -176,17 +179,15 @@ fn ask(
         Err(error) => return Ok(Consulted::invalid(&name, &error)),
     };
     let before = last.as_ref().and_then(Seen::issued);
-    let decision = freshness::judge(&document, before, now);
+    let freshness = freshness::judge(&document, before, now);
     let signed = if by.is_empty() { String::new() } else { format!(", signed by {by}") };
     let saw = format!("{name}, issued {}{signed}", freshness::day(document.issued));
-    // An old one is still the last one that was seen, one of days to come is not yet seen.
-    let counts = match &decision {
-        Decision::Allow => true,
-        Decision::Defer { code, .. } => *code == "policy-document-expired",
-        Decision::Block { .. } => false,
-    };
-    let seen = Seen::new(&memory, digest, &fetched, signature);
-    let news = seen.filter(|seen| counts && last.as_ref() != Some(seen)).map(|seen| (memory, seen));
+    let seen = Seen::new(&memory, digest, &fetched, signature).filter(|seen| {
+        let is_news = last.as_ref() != Some(seen);
+        is_news && freshness.counts_as_seen()
+    });
+    let news = seen.map(|seen| (memory, seen));
+    let decision = freshness.verdict();
     let document = decision.is_allow().then_some(document);
     Ok(Consulted { saw, decision, document, news })
 }
@@ -211,21 +212,21 @@ impl Consulted {
     }
 
     fn without(saw: &str) -> Self {
-        Self { saw: saw.to_owned(), decision: Decision::Allow, document: None, news: None }
+        Self { saw: saw.to_owned(), decision: Verdict::Allow, document: None, news: None }
     }
 
-    fn refused(saw: String, decision: Decision) -> Self {
+    fn refused(saw: String, decision: Verdict) -> Self {
         Self { saw, decision, document: None, news: None }
     }
 
     fn missing(saw: &str) -> Self {
         let why = format!("the policy document is missing: {saw}");
-        Self::refused(saw.to_owned(), Decision::defer("policy-document-missing", why))
+        Self::refused(saw.to_owned(), Verdict::defer("policy-document-missing", why))
     }
 
     fn invalid(name: &str, error: &dyn std::error::Error) -> Self {
         let why = printable::line(&crate::code::sentence(error), 300);
-        let decision = Decision::defer("policy-document-invalid", why);
+        let decision = Verdict::defer("policy-document-invalid", why);
         Self::refused(format!("{name} is nothing to go by"), decision)
     }
 

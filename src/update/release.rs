@@ -6,8 +6,9 @@ use super::announce;
 use super::failed::FailedDigests;
 use super::lock::Lock;
 use super::machine::Machine;
-use super::{Refusal, Run, UpdateError};
+use super::{Run, UpdateError};
 use crate::image::Digest;
+use crate::refusal::Refusal;
 
 /// Forgets that `digest` failed or is held. Returns whether it was either.
 ///

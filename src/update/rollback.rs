@@ -3,16 +3,16 @@
 //! Back to the other slot, if it is proven and whole, and the digest that is left is held.
 
 use super::announce;
-use super::course::Refusal;
 use super::journal::State;
 use super::lock::Lock;
 use super::machine::Machine;
 use super::promote::without_journal;
 use super::transaction::secure;
-use super::verify::{self, Verdict};
+use super::verify::{self, SlotContents};
 use super::{Run, UpdateError};
 use crate::host::Slot;
 use crate::host::boot::Next;
+use crate::refusal::Refusal;
 
 /// Where a rollback goes at the next reboot.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,25 +54,25 @@ pub fn rollback(run: &Run, unverified: bool) -> Result<Rollback, UpdateError> {
         .into());
     }
     match verify::slot(run, &machine, &situation, target)? {
-        Verdict::Whole => {}
-        Verdict::Unverifiable(why) if unverified => {
+        SlotContents::Whole => {}
+        SlotContents::Unverifiable(why) if unverified => {
             tracing::warn!("slot {target} is not verified: {why}");
         }
-        Verdict::Unverifiable(why) => {
+        SlotContents::Unverifiable(why) => {
             return Err(Refusal::block(
                 "slot-unverifiable",
                 format!("slot {target} cannot be verified: {why}; --unverified accepts that"),
             )
             .into());
         }
-        Verdict::Damaged(payloads) => {
+        SlotContents::Damaged(payloads) => {
             return Err(Refusal::block(
                 "slot-damaged",
                 format!("slot {target} is damaged: {}", payloads.join(", ")),
             )
             .into());
         }
-        Verdict::Empty => {
+        SlotContents::Empty => {
             return Err(Refusal::block("slot-not-proven", format!("slot {target} is empty")).into());
         }
     }

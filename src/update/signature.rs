@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 
 use crate::code::sentence;
 use crate::image::Digest;
-use crate::policy::Decision;
+use crate::policy::Verdict;
 use crate::policy::signature::{Flaw, Signed, Verifier};
 use crate::printable;
 use crate::source::{Signature, Source, SourceError};
@@ -16,7 +16,7 @@ const TOLD: usize = 3;
 
 /// What a search came to.
 #[derive(Debug)]
-pub(super) enum Verdict {
+pub(super) enum SignatureSearch {
     /// Nobody searched: this host requires no signature.
     NotRequired,
     /// It is signed.
@@ -33,12 +33,12 @@ pub(super) enum Verdict {
 /// list it, whose signatures cover it. They are asked for in this order.
 ///
 /// # Errors
-/// Only a wish to stop; a source that does not answer is [`Verdict::Unanswered`].
+/// Only a wish to stop; a source that does not answer is [`SignatureSearch::Unanswered`].
 pub(super) fn verify(
     verifier: &Verifier,
     source: &dyn Source,
     digests: &[Digest],
-) -> Result<Verdict, SourceError> {
+) -> Result<SignatureSearch, SourceError> {
     search(verifier, source, digests).map(|(verdict, _)| verdict)
 }
 
@@ -50,9 +50,9 @@ pub(super) fn search(
     verifier: &Verifier,
     source: &dyn Source,
     digests: &[Digest],
-) -> Result<(Verdict, Option<Signature>), SourceError> {
+) -> Result<(SignatureSearch, Option<Signature>), SourceError> {
     if !verifier.is_required() {
-        return Ok((Verdict::NotRequired, None));
+        return Ok((SignatureSearch::NotRequired, None));
     }
     let (mut signed, mut flaws, mut unanswered) = (None, Vec::new(), None);
     for digest in digests {
@@ -75,35 +75,35 @@ pub(super) fn search(
             Ok(()) => {}
         }
         if let Some((signed, signature)) = signed {
-            return Ok((Verdict::Signed(signed), Some(signature)));
+            return Ok((SignatureSearch::Signed(signed), Some(signature)));
         }
     }
     let verdict = match (unanswered, flaws.is_empty()) {
-        (Some(error), _) => Verdict::Unanswered(error),
-        (None, true) => Verdict::Missing,
-        (None, false) => Verdict::Invalid(flaws),
+        (Some(error), _) => SignatureSearch::Unanswered(error),
+        (None, true) => SignatureSearch::Missing,
+        (None, false) => SignatureSearch::Invalid(flaws),
     };
     Ok((verdict, None))
 }
 
-impl Verdict {
+impl SignatureSearch {
     /// What the rule saw, and what it says. `what` names the thing that is to be signed.
-    pub fn ruling(&self, what: &str) -> (String, Decision) {
+    pub fn ruling(&self, what: &str) -> (String, Verdict) {
         match self {
-            Self::NotRequired => ("none is required of this host".to_owned(), Decision::Allow),
-            Self::Signed(signed) => (signed.to_string(), Decision::Allow),
+            Self::NotRequired => ("none is required of this host".to_owned(), Verdict::Allow),
+            Self::Signed(signed) => (signed.to_string(), Verdict::Allow),
             Self::Missing => (
                 "none".to_owned(),
-                Decision::block("signature-missing", format!("nobody has signed {what}")),
+                Verdict::block("signature-missing", format!("nobody has signed {what}")),
             ),
             Self::Invalid(flaws) => {
                 let told = told(flaws);
                 let reason = format!("{what} has no valid signature, but {told}");
-                (told, Decision::block("signature-invalid", reason))
+                (told, Verdict::block("signature-invalid", reason))
             }
             Self::Unanswered(error) => {
                 let reason = format!("cannot learn who signed {what}: {}", sentence(error));
-                ("no answer".to_owned(), Decision::defer("signature-unavailable", reason))
+                ("no answer".to_owned(), Verdict::defer("signature-unavailable", reason))
             }
         }
     }
@@ -128,18 +128,18 @@ fn told(flaws: &[Flaw]) -> String {
 
 /// A bundle names no repository: it approves of the image for whoever runs this product. `host`
 /// is what this host calls its own (`policy.signature.product`, or `ID` in os-release).
-pub(super) fn check_product(host: Option<&str>, image: &str) -> Decision {
+pub(super) fn check_product(host: Option<&str>, image: &str) -> Verdict {
     let image = printable::line(image, 80);
     match host {
-        Some(host) if host == image => Decision::Allow,
-        Some(host) => Decision::block(
+        Some(host) if host == image => Verdict::Allow,
+        Some(host) => Verdict::block(
             "signature-product",
             format!(
                 "a bundle signs the image, which names no repository, and the image is of the \
                  product {image:?}, not of {host:?}"
             ),
         ),
-        None => Decision::block(
+        None => Verdict::block(
             "signature-product",
             format!(
                 "a bundle signs the image of the product {image:?}, and this host does not say \

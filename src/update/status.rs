@@ -18,10 +18,11 @@ use crate::host::boot::{self, EntryKind, EntryName};
 use crate::host::esp::BootFileState;
 use crate::host::{Root, Slot};
 use crate::image::{Architecture, Digest};
+use crate::policy::Explanation;
 use crate::policy::asks::EndOfLife;
 use crate::policy::signature::Verifier;
-use crate::policy::{Decision, Explanation};
 use crate::reboot::{required, zone_of};
+use crate::report::KnownCode;
 use crate::report::motd::{self, Motd};
 use crate::report::status as report;
 use crate::report::status::{
@@ -93,17 +94,13 @@ pub(super) fn note_check(run: &Run, tag: &Digest, version: Option<&str>, course:
 /// What the rules said.
 pub(super) fn note_rulings(run: &Run, explanation: &Explanation) {
     let rulings = explanation.rulings().iter().map(|ruling| {
-        let (decision, code, reason) = match &ruling.decision {
-            Decision::Allow => ("allow", None, None),
-            Decision::Defer { code, reason } => ("defer", Some(*code), Some(reason.clone())),
-            Decision::Block { code, reason } => ("block", Some(*code), Some(reason.clone())),
-        };
+        let refusal = ruling.decision.refusal();
         RulingStatus {
             rule: ruling.rule.to_string(),
             saw: ruling.saw.clone(),
-            decision: decision.to_owned(),
-            code: code.map(str::to_owned),
-            reason,
+            decision: ruling.decision.word().to_owned(),
+            code: refusal.map(|refusal| refusal.code.to_owned()),
+            reason: refusal.map(|refusal| refusal.message.clone()),
         }
     });
     let policy = PolicyStatus { time: Timestamp::now(), rulings: rulings.collect() };
@@ -122,9 +119,9 @@ fn note_error(status: &mut Status, error: &UpdateError) {
 /// The settings were changed, by a command that updates nothing.
 pub fn note_settings(run: &Run) {
     run.follow.change(|status| {
-        let held = |blocked: &mut Blocked| blocked.code == "updates-held";
+        let is_hold = |of: &mut Blocked| KnownCode::of(&of.code) == KnownCode::UpdatesHeld;
         if run.config.update.hold.is_none() {
-            status.blocked.take_if(held);
+            status.blocked.take_if(is_hold);
         }
         refresh(run, status);
     });

@@ -4,7 +4,6 @@
 //! another order does not compile, and makes its work durable before it returns.
 
 use super::announce;
-use super::course::Refusal;
 use super::journal::{Entry, State};
 use super::machine::Machine;
 use super::situation::Situation;
@@ -15,6 +14,7 @@ use crate::image::{Digest, HOOK_PAYLOAD, Image, Layer, PartitionIdentity};
 use crate::policy::asks::END_OF_LIFE;
 use crate::progress::{Event, Phase};
 use crate::reboot::Inhibitor;
+use crate::refusal::Refusal;
 use crate::source::Source;
 
 /// The payload that becomes the slot's boot file.

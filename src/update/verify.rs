@@ -13,7 +13,7 @@ use crate::progress::Silent;
 
 /// What a slot's contents were found to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
+pub enum SlotContents {
     /// Every chunk of every payload hashes to what the image's config says.
     Whole,
     /// The payloads with damaged chunks, one sentence each.
@@ -33,11 +33,11 @@ pub fn slot(
     machine: &Machine,
     situation: &Situation,
     slot: Slot,
-) -> Result<Verdict, UpdateError> {
-    let Some(record) = &situation.slot(slot).record else { return Ok(Verdict::Empty) };
+) -> Result<SlotContents, UpdateError> {
+    let Some(record) = &situation.slot(slot).record else { return Ok(SlotContents::Empty) };
     let config = match config(run, machine, record) {
         Ok(config) => config,
-        Err(why) => return Ok(Verdict::Unverifiable(why)),
+        Err(why) => return Ok(SlotContents::Unverifiable(why)),
     };
     let mut damaged = Vec::new();
     for payload in &config.payloads {
@@ -69,7 +69,7 @@ pub fn slot(
             });
         }
     }
-    Ok(if damaged.is_empty() { Verdict::Whole } else { Verdict::Damaged(damaged) })
+    Ok(if damaged.is_empty() { SlotContents::Whole } else { SlotContents::Damaged(damaged) })
 }
 
 /// Whether the boot file of `slot` is another than its image's: read from
@@ -121,7 +121,7 @@ fn config(run: &Run, machine: &Machine, record: &Record) -> Result<ImageConfig, 
 ///
 /// # Errors
 /// [`UpdateError`].
-pub fn verify(run: &Run, slots: &[Slot]) -> Result<Vec<(Slot, Verdict)>, UpdateError> {
+pub fn verify(run: &Run, slots: &[Slot]) -> Result<Vec<(Slot, SlotContents)>, UpdateError> {
     let Some(machine) = Machine::open(run)? else { return Ok(Vec::new()) };
     let situation = machine.situation()?;
     slots.iter().map(|s| Ok((*s, slot(run, &machine, &situation, *s)?))).collect()

@@ -5,11 +5,12 @@
 
 use std::sync::Arc;
 
-use flipside::code::{Coded as _, Severity};
+use flipside::code::Coded as _;
 use flipside::host::Slot;
 use flipside::host::boot::{Backend as _, BootError, EntryKind, EntryName, Next, Standing};
 use flipside::host::durable::{Durable, Step};
 use flipside::host::efi::{BootNumber, EfiError};
+use flipside::refusal::Severity;
 
 use crate::support::nvram::{
     self, ESP, Nvram, OTHER_ESP, entry, file, foreign, path, slot, whole_disk,

@@ -5,10 +5,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use flipside::report::KnownCode;
+
 /// Calls whose first argument is a code, and the severity that they give it.
 const CONSTRUCTORS: [(&str, &str); 7] = [
-    ("Decision::block(", "block"),
-    ("Decision::defer(", "defer"),
+    ("Verdict::block(", "block"),
+    ("Verdict::defer(", "defer"),
     ("Refusal::block(", "block"),
     ("Refusal::defer(", "defer"),
     ("Failure::block(", "block"),
@@ -78,29 +80,23 @@ fn codes_of_sources() -> Codes {
             }
         }
         for (constructor, severity) in CONSTRUCTORS {
-            for (_, code) in first_literals(text, constructor) {
+            for code in first_literals(text, constructor) {
                 codes.entry(code.to_owned()).or_default().insert(severity);
             }
         }
-        // Decisions of hooks are made by field.
-        for (before, code) in first_literals(text, "code: ") {
-            let severities = codes.entry(code.to_owned()).or_default();
-            severities.extend(["Defer", "Block"].iter().zip(["defer", "block"]).filter_map(
-                |(name, severity)| {
-                    before.trim_end().ends_with(&format!("Decision::{name} {{")).then_some(severity)
-                },
-            ));
+        for code in first_literals(text, "code: ") {
+            codes.entry(code.to_owned()).or_default();
         }
     }
     codes
 }
 
-/// The codes that follow `start` directly, each with the text before.
-fn first_literals<'a>(text: &'a str, start: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
+/// The codes that follow `start` directly.
+fn first_literals<'a>(text: &'a str, start: &'a str) -> impl Iterator<Item = &'a str> {
     text.match_indices(start).filter_map(move |(at, _)| {
         let rest = text[at + start.len()..].trim_start().strip_prefix('"')?;
         let code = rest.split('"').next()?;
-        is_code(code).then_some((&text[..at], code))
+        is_code(code).then_some(code)
     })
 }
 
@@ -155,4 +151,14 @@ fn codes_are_sorted_inside_their_area() {
         let [(area, code, _), (next_area, next, _)] = pair else { continue };
         assert!(area != next_area || code < next, "{next} stands behind {code}");
     }
+}
+
+#[test]
+fn every_code_that_is_told_otherwise_is_documented() {
+    let rows = documented();
+    for (code, known) in KnownCode::ALL {
+        assert!(rows.iter().any(|(_, listed, _)| listed == code), "{code}");
+        assert_eq!(KnownCode::of(code), known);
+    }
+    assert_eq!(KnownCode::of("hook-blocked"), KnownCode::Other);
 }

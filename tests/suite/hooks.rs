@@ -8,8 +8,9 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use flipside::config;
-use flipside::policy::Decision;
+use flipside::policy::Verdict;
 use flipside::policy::hooks::{DIRECTORY, RanAs, ask, decide};
+use flipside::refusal::{Refusal, Severity};
 use flipside::stop::Stop;
 
 use crate::support::hooks::{HookHost as Host, block, context, defer, peak_of_asking, put_hook};
@@ -18,7 +19,7 @@ use crate::support::program_host::ProgramHost;
 #[test]
 fn the_exit_status_and_the_last_line_are_the_answer() {
     for (script, expected) in [
-        ("exit 0", Decision::Allow),
+        ("exit 0", Verdict::Allow),
         ("echo thinking; echo busy; exit 75", defer("hook-deferred", "hook h: busy")),
         ("printf 'until \\033[31mnoon'; exit 75", defer("hook-deferred", "hook h: until [31mnoon")),
         ("echo no; exit 1", block("hook-blocked", "hook h: no")),
@@ -43,14 +44,14 @@ fn the_first_that_does_not_allow_ends_the_questioning() {
     assert_eq!(said, [("10-allow", "fine"), ("20-defer", "later")]);
     assert_eq!(decide(&answers), defer("hook-deferred", "hook 20-defer: later"));
     assert!(!host.directory.path().join("asked").exists());
-    assert_eq!(decide(&[]), Decision::Allow);
+    assert_eq!(decide(&[]), Verdict::Allow);
 }
 
 #[test]
 fn a_hook_gets_the_context_and_nothing_else() {
     let host =
         Host::new(&[("h", "#!/bin/sh\ncat > stdin.json\nenv > environment\npwd > directory\n")]);
-    assert_eq!(decide(&host.ask()), Decision::Allow);
+    assert_eq!(decide(&host.ask()), Verdict::Allow);
     let document: serde_json::Value = serde_json::from_str(&host.read("stdin.json")).unwrap();
     assert_eq!(document["version"], 1);
     assert_eq!(document["new"]["version"], "2.0");
@@ -73,7 +74,7 @@ fn a_hook_gets_the_context_and_nothing_else() {
 #[test]
 fn a_hook_that_does_not_listen_is_no_error() {
     let host = Host::new(&[("h", "#!/bin/sh\nexec 0<&-\nsleep 0.1\nexit 0\n")]);
-    assert_eq!(decide(&host.ask()), Decision::Allow);
+    assert_eq!(decide(&host.ask()), Verdict::Allow);
 }
 
 #[test]
@@ -140,7 +141,10 @@ fn one_that_ends_itself_on_sigterm_is_not_waited_for_longer() {
     let host = Host::new(&[("h", "#!/bin/sh\nexec sleep 600\n")]);
     let begun = Instant::now();
     let answers = host.ask_within(Duration::from_millis(300));
-    assert!(matches!(decide(&answers), Decision::Defer { code: "hook-timeout", .. }));
+    assert!(matches!(
+        decide(&answers),
+        Verdict::No(Refusal { severity: Severity::Defer, code: "hook-timeout", .. })
+    ));
     assert!(begun.elapsed() < Duration::from_millis(1900), "{:?}", begun.elapsed());
 }
 
@@ -150,7 +154,7 @@ fn what_a_hook_leaves_behind_holds_nothing_up() {
     let begun = Instant::now();
     let answers = host.ask();
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
-    assert_eq!((decide(&answers), answers[0].said.as_str()), (Decision::Allow, "fine"));
+    assert_eq!((decide(&answers), answers[0].said.as_str()), (Verdict::Allow, "fine"));
 }
 
 #[test]
@@ -163,7 +167,11 @@ fn what_cannot_be_run_blocks() {
     ] {
         host.put("h", bytes);
         match decide(&host.ask()) {
-            Decision::Block { code: "hook-failed", reason } => {
+            Verdict::No(Refusal {
+                severity: Severity::Block,
+                code: "hook-failed",
+                message: reason,
+            }) => {
                 assert!(reason.starts_with("hook h cannot be run: "), "{reason}");
                 assert!(reason.contains(part), "{reason}");
             }
@@ -177,7 +185,10 @@ fn a_link_that_leads_nowhere_blocks() {
     let host = Host::new(&[]);
     let directory = host.root.path("etc").join(DIRECTORY);
     std::os::unix::fs::symlink("gone", directory.join("10-check")).unwrap();
-    assert!(matches!(decide(&host.ask()), Decision::Block { code: "hook-failed", .. }));
+    assert!(matches!(
+        decide(&host.ask()),
+        Verdict::No(Refusal { severity: Severity::Block, code: "hook-failed", .. })
+    ));
 }
 
 #[test]
@@ -192,7 +203,13 @@ fn a_wish_to_stop_ends_the_hook_and_never_allows() {
     let begun = Instant::now();
     let hooks = config::Hooks::default();
     let answers = ask(&host.root, &hooks, &context(), &stop);
-    assert!(matches!(decide(&answers), Decision::Defer { code: "stopped", .. }), "{answers:?}");
+    assert!(
+        matches!(
+            decide(&answers),
+            Verdict::No(Refusal { severity: Severity::Defer, code: "stopped", .. })
+        ),
+        "{answers:?}"
+    );
     assert!(begun.elapsed() < Duration::from_secs(10));
     waiter.join().unwrap();
 }
@@ -208,7 +225,7 @@ fn a_process_has_limits_that_it_cannot_raise() {
         ..config::Hooks::default()
     };
     let answers = ask(&host.root, &hooks, &context(), &Stop::new());
-    assert_eq!(decide(&answers), Decision::Allow);
+    assert_eq!(decide(&answers), Verdict::Allow);
     assert_eq!(answers[0].ran_as, Some(RanAs::ProcessGroup));
     let limits = host.read("limits");
     for (name, limit) in [

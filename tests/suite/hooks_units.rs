@@ -7,8 +7,9 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use flipside::config;
-use flipside::policy::Decision;
+use flipside::policy::Verdict;
 use flipside::policy::hooks::{RanAs, ask, decide};
+use flipside::refusal::{Refusal, Severity};
 use flipside::stop::Stop;
 
 use crate::support::hooks::{HookHost, block, context, defer, peak_of_asking};
@@ -24,7 +25,7 @@ fn booted(hooks: &[(&str, &str)]) -> (HookHost, PlayedSystemd) {
 #[test]
 fn a_unit_answers_as_a_process_does() {
     for (script, expected) in [
-        ("exit 0", Decision::Allow),
+        ("exit 0", Verdict::Allow),
         ("echo thinking; echo busy; exit 75", defer("hook-deferred", "hook h: busy")),
         ("echo oops >&2; exit 3", block("hook-blocked", "hook h: oops")),
         ("echo so; kill -9 $$", block("hook-failed", "hook h was ended by signal 9")),
@@ -41,7 +42,7 @@ fn a_unit_answers_as_a_process_does() {
 fn it_gets_the_context_and_no_environment_but_systemds() {
     let script = "#!/bin/sh\ncat > stdin.json\nenv > environment\npwd > directory\n";
     let (host, systemd) = booted(&[("10 odd $HOME name", script)]);
-    assert_eq!(decide(&host.ask()), Decision::Allow);
+    assert_eq!(decide(&host.ask()), Verdict::Allow);
     assert_eq!(systemd.calls().len(), 2);
     let document: serde_json::Value = serde_json::from_str(&host.read("stdin.json")).unwrap();
     assert_eq!(document["new"]["version"], "2.0");
@@ -115,7 +116,13 @@ fn a_wish_to_stop_stops_the_unit() {
         wish.request();
     });
     let answers = ask(&host.root, &config::Hooks::default(), &context(), &stop);
-    assert!(matches!(decide(&answers), Decision::Defer { code: "stopped", .. }), "{answers:?}");
+    assert!(
+        matches!(
+            decide(&answers),
+            Verdict::No(Refusal { severity: Severity::Defer, code: "stopped", .. })
+        ),
+        "{answers:?}"
+    );
     assert!(systemd.calls().contains(&"StopUnit replace".to_owned()));
     waiter.join().unwrap();
 }

@@ -177,7 +177,7 @@ fn p9_an_update_spares_the_target_where_the_running_slot_would_not_boot_again() 
             assert_eq!(host.refusal(), "running-slot-damaged");
             assert_eq!(tree(), before);
             let verdicts = update::verify(&host.run(), &[flipside::host::Slot::B]).unwrap();
-            assert!(matches!(&verdicts[0].1, update::Verdict::Damaged(_)), "{verdicts:?}");
+            assert!(matches!(&verdicts[0].1, update::SlotContents::Damaged(_)), "{verdicts:?}");
             // The way out.
             update::rollback(&host.run(), false).unwrap();
             assert_eq!(host.boot(), "A 1 promoted");
@@ -196,7 +196,7 @@ fn verify_names_the_damaged_slot_and_payload() {
         let verdicts = update::verify(&host.run(), &flipside::host::Slot::BOTH).unwrap();
         verdicts.into_iter().map(|(_, verdict)| verdict).collect::<Vec<_>>()
     };
-    assert_eq!(verify(), [update::Verdict::Whole, update::Verdict::Whole]);
+    assert_eq!(verify(), [update::SlotContents::Whole, update::SlotContents::Whole]);
     // A byte of slot B's partition rots.
     let disk = host.file("disk.img");
     let mut bytes = std::fs::read(&disk).unwrap();
@@ -204,10 +204,10 @@ fn verify_names_the_damaged_slot_and_payload() {
     let at = bytes.chunks(1 << 20).position(|part| part.starts_with(system)).unwrap() << 20;
     bytes[at + 70_000] ^= 1;
     std::fs::write(&disk, bytes).unwrap();
-    let damaged = update::Verdict::Damaged(vec!["system (chunk 1)".into()]);
-    assert_eq!(verify(), [update::Verdict::Whole, damaged]);
+    let damaged = update::SlotContents::Damaged(vec!["system (chunk 1)".into()]);
+    assert_eq!(verify(), [update::SlotContents::Whole, damaged]);
     std::fs::remove_file(host.file("efi/EFI/flipside/boot-b.efi")).unwrap();
-    let update::Verdict::Damaged(payloads) = verify().remove(1) else { panic!() };
+    let update::SlotContents::Damaged(payloads) = verify().remove(1) else { panic!() };
     assert_eq!(payloads, ["kernel.efi (the boot file is missing)", "system (chunk 1)"]);
 }
 

@@ -10,7 +10,7 @@ use flipside::config;
 use flipside::host::{Root, Slot};
 use flipside::image::Digest;
 use flipside::policy::hooks::{Answer, Context, DIRECTORY, System, ask};
-use flipside::policy::{Decision, Initiative};
+use flipside::policy::{Initiative, Verdict};
 use flipside::stop::Stop;
 
 use super::program_host::ProgramHost;
@@ -87,10 +87,10 @@ pub fn context() -> Context {
     }
 }
 
-pub fn block(code: &'static str, reason: &str) -> Decision {
-    Decision::Block { code, reason: reason.into() }
+pub fn block(code: &'static str, reason: &str) -> Verdict {
+    Verdict::block(code, reason)
 }
 
-pub fn defer(code: &'static str, reason: &str) -> Decision {
-    Decision::Defer { code, reason: reason.into() }
+pub fn defer(code: &'static str, reason: &str) -> Verdict {
+    Verdict::defer(code, reason)
 }

@@ -6,8 +6,9 @@ use std::io;
 use std::path::PathBuf;
 
 use super::BootNumber;
-use crate::code::{Coded, Severity};
+use crate::code::Coded;
 use crate::host::Slot;
+use crate::refusal::Severity;
 
 /// Why a firmware variable could not be read or changed, or must not be.
 #[derive(Debug, thiserror::Error)]

@@ -4,8 +4,9 @@
 
 use std::path::PathBuf;
 
-use crate::code::{Coded, Severity};
+use crate::code::Coded;
 use crate::host::Slot;
+use crate::refusal::Severity;
 
 /// Why systemd-boot could not boot a trial and come back from it.
 #[derive(Debug, thiserror::Error)]

@@ -6,47 +6,75 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::Document;
-use crate::policy::Decision;
+use crate::policy::Verdict;
+use crate::refusal::Refusal;
 
 /// How far the clocks of publisher and host may be apart.
 const SLACK: SignedDuration = SignedDuration::from_hours(1);
+
+/// What a document is worth, by its time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Freshness {
+    /// It may be gone by.
+    Fresh,
+    /// It was the one to go by, and nobody has renewed it.
+    Expired(Refusal),
+    /// It says nothing about now.
+    Unusable(Refusal),
+}
+
+impl Freshness {
+    /// Whether the document is one that this host has seen: an expired one is still the last, one
+    /// of days to come is not yet.
+    pub fn counts_as_seen(&self) -> bool {
+        matches!(self, Self::Fresh | Self::Expired(_))
+    }
+
+    /// What that means for an update.
+    pub fn verdict(self) -> Verdict {
+        match self {
+            Self::Fresh => Verdict::Allow,
+            Self::Expired(refusal) | Self::Unusable(refusal) => Verdict::No(refusal),
+        }
+    }
+}
 
 /// Judges `document` at `now`, which is `None` where the clock is not synchronised; `last` is
 /// when the last document that this host saw was issued.
 ///
 /// One that is dated in the future is no later document than others: who remembered it would
 /// take no other for as long.
-pub fn judge(document: &Document, last: Option<Timestamp>, now: Option<Timestamp>) -> Decision {
+pub fn judge(document: &Document, last: Option<Timestamp>, now: Option<Timestamp>) -> Freshness {
     let Document { issued, expires, .. } = document;
     if let Some(last) = last.filter(|last| issued < last) {
-        return Decision::defer(
+        return Freshness::Unusable(Refusal::defer(
             "policy-document-replayed",
             format!(
                 "the policy document was issued {}, and this host has seen one issued {}",
                 day(*issued),
                 day(last)
             ),
-        );
+        ));
     }
     let Some(now) = now else {
-        return Decision::defer(
+        return Freshness::Unusable(Refusal::defer(
             "clock-unset",
             "the clock of this host is not synchronised, and a policy document has its time",
-        );
+        ));
     };
     if issued.duration_since(now) > SLACK {
-        return Decision::defer(
+        return Freshness::Unusable(Refusal::defer(
             "policy-document-not-yet-valid",
             format!("the policy document is issued {}, which is to come", day(*issued)),
-        );
+        ));
     }
     if now >= *expires {
-        return Decision::defer(
+        return Freshness::Expired(Refusal::defer(
             "policy-document-expired",
             format!("the policy document has expired {}", day(*expires)),
-        );
+        ));
     }
-    Decision::Allow
+    Freshness::Fresh
 }
 
 /// A moment in words.
@@ -57,6 +85,7 @@ pub fn day(time: Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::refusal::Severity;
 
     #[test]
     fn a_document_has_its_time() {
@@ -77,10 +106,15 @@ mod tests {
             (None, Some(at("09T23:00")), None),
             (None, Some(at("09T22:59")), Some("policy-document-not-yet-valid")),
         ] {
-            let code = match judge(&document, last, now) {
-                Decision::Allow => None,
-                Decision::Defer { code, .. } => Some(code),
-                Decision::Block { .. } => Some("block"),
+            let freshness = judge(&document, last, now);
+            let is_expired = matches!(freshness, Freshness::Expired(_));
+            assert_eq!(is_expired, expected == Some("policy-document-expired"));
+            let code = match freshness {
+                Freshness::Fresh => None,
+                Freshness::Expired(refusal) | Freshness::Unusable(refusal) => {
+                    assert_eq!(refusal.severity, Severity::Defer);
+                    Some(refusal.code)
+                }
             };
             assert_eq!(code, expected, "{last:?} {now:?}");
         }

@@ -17,7 +17,7 @@ use super::{Answer, Kind, Planned};
 use crate::config;
 use crate::host::Root;
 use crate::overlay::Unreadable;
-use crate::policy::Decision;
+use crate::policy::Verdict;
 use crate::stop::Stop;
 
 /// Asks the hooks of this host in lexical order until one does not allow. What
@@ -32,11 +32,11 @@ pub fn ask(root: &Root, hooks: &config::Hooks, context: &Context, stop: &Stop) -
 pub fn nested() -> Option<Answer> {
     std::env::var_os("FLIPSIDE_HOOK")?;
     let reason = "hooks are not asked by what a hook started".to_owned();
-    Some(unasked(None, Decision::Defer { code: "hook-nested", reason }))
+    Some(unasked(None, Verdict::defer("hook-nested", reason)))
 }
 
 /// An answer of nobody, in place of the host's hooks.
-fn unasked(path: Option<PathBuf>, decision: Decision) -> Answer {
+fn unasked(path: Option<PathBuf>, decision: Verdict) -> Answer {
     Answer {
         hook: DIRECTORY.to_owned(),
         kind: Kind::Host,
@@ -105,7 +105,7 @@ impl<'a> Asking<'a> {
             Ok(found) => found,
             Err(error) => {
                 let reason = format!("{error}: {}", error.source);
-                let decision = Decision::Block { code: "hook-failed", reason };
+                let decision = Verdict::block("hook-failed", reason);
                 return vec![unasked(Some(error.path), decision)];
             }
         };
@@ -147,7 +147,7 @@ impl<'a> Asking<'a> {
             hook: name.to_owned(),
             kind: Kind::Host,
             path: Some(path.to_owned()),
-            decision: ended.decision(subject, &said, self.settings),
+            decision: ended.verdict(subject, &said, self.settings),
             said,
             ran_as: Some(ran_as),
             took: begun.elapsed(),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::DEFER_STATUS;
 use crate::config::{self, OnTimeout};
-use crate::policy::Decision;
+use crate::policy::Verdict;
 
 /// How a hook ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,7 +52,7 @@ impl Ended {
 
     /// What it means; `subject` is who is asked, such as `hook 10-check`, `said` its own reason,
     /// or empty.
-    pub(super) fn decision(&self, subject: &str, said: &str, settings: &config::Hooks) -> Decision {
+    pub(super) fn verdict(&self, subject: &str, said: &str, settings: &config::Hooks) -> Verdict {
         use std::os::unix::process::ExitStatusExt as _;
         let because = |otherwise: String| match said {
             "" => format!("{subject} {otherwise}"),
@@ -60,40 +60,38 @@ impl Ended {
         };
         match self {
             Self::Itself(status) => match (status.code(), status.signal()) {
-                (Some(0), _) => Decision::Allow,
-                (Some(DEFER_STATUS), _) => Decision::Defer {
-                    code: "hook-deferred",
-                    reason: because("defers the update".to_owned()),
-                },
-                (Some(code), _) => Decision::Block {
-                    code: "hook-blocked",
-                    reason: because(format!("blocks the update with exit status {code}")),
-                },
-                (None, signal) => Decision::Block {
-                    code: "hook-failed",
-                    reason: format!("{subject} was ended by signal {}", signal.unwrap_or(0)),
-                },
+                (Some(0), _) => Verdict::Allow,
+                (Some(DEFER_STATUS), _) => {
+                    Verdict::defer("hook-deferred", because("defers the update".to_owned()))
+                }
+                (Some(code), _) => Verdict::block(
+                    "hook-blocked",
+                    because(format!("blocks the update with exit status {code}")),
+                ),
+                (None, signal) => Verdict::block(
+                    "hook-failed",
+                    format!("{subject} was ended by signal {}", signal.unwrap_or(0)),
+                ),
             },
             Self::TimedOut => {
                 let limit = jiff::SignedDuration::try_from(settings.timeout).unwrap_or_default();
                 let reason = format!("{subject} did not answer within {limit:#}");
                 match settings.on_timeout {
-                    OnTimeout::Defer => Decision::defer("hook-timeout", reason),
-                    OnTimeout::Block => Decision::block("hook-timeout", reason),
+                    OnTimeout::Defer => Verdict::defer("hook-timeout", reason),
+                    OnTimeout::Block => Verdict::block("hook-timeout", reason),
                 }
             }
-            Self::OutOfMemory => Decision::Block {
-                code: "hook-failed",
-                reason: format!("{subject} was ended: it used up policy.hooks.memory"),
-            },
-            Self::Stopped => Decision::Defer {
-                code: "stopped",
-                reason: format!("{subject} was not heard: the run was asked to stop"),
-            },
-            Self::NotRun(why) => Decision::Block {
-                code: "hook-failed",
-                reason: format!("{subject} cannot be run: {why}"),
-            },
+            Self::OutOfMemory => Verdict::block(
+                "hook-failed",
+                format!("{subject} was ended: it used up policy.hooks.memory"),
+            ),
+            Self::Stopped => Verdict::defer(
+                "stopped",
+                format!("{subject} was not heard: the run was asked to stop"),
+            ),
+            Self::NotRun(why) => {
+                Verdict::block("hook-failed", format!("{subject} cannot be run: {why}"))
+            }
         }
     }
 }
@@ -115,18 +113,18 @@ mod tests {
             (9, "no", "block", "hook-failed", "hook h was ended by signal 9"),
         ] {
             let ended = Ended::Itself(ExitStatus::from_raw(status));
-            let value = serde_json::to_value(ended.decision("hook h", said, &settings)).unwrap();
+            let value = serde_json::to_value(ended.verdict("hook h", said, &settings)).unwrap();
             assert_eq!(value["decision"], decision);
             assert_eq!(value["code"].as_str().unwrap_or(""), code);
             assert_eq!(value["reason"].as_str().unwrap_or(""), reason);
         }
         let (code, reason) = ("hook-timeout", "hook h did not answer within 1m".to_owned());
         for (on_timeout, expected) in [
-            (OnTimeout::Defer, Decision::Defer { code, reason: reason.clone() }),
-            (OnTimeout::Block, Decision::Block { code, reason: reason.clone() }),
+            (OnTimeout::Defer, Verdict::defer(code, reason.clone())),
+            (OnTimeout::Block, Verdict::block(code, reason.clone())),
         ] {
             settings.on_timeout = on_timeout;
-            assert_eq!(Ended::TimedOut.decision("hook h", "working on it", &settings), expected);
+            assert_eq!(Ended::TimedOut.verdict("hook h", "working on it", &settings), expected);
         }
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::Decision;
+use super::Verdict;
 
 mod ask;
 mod context;
@@ -88,7 +88,7 @@ pub struct Answer {
     pub path: Option<PathBuf>,
     /// What it comes to.
     #[serde(flatten)]
-    pub decision: Decision,
+    pub decision: Verdict,
     /// The last line of its stdout: printable, at most 200 characters; empty
     /// where there was none.
     pub said: String,
@@ -107,7 +107,7 @@ pub(crate) fn milliseconds<S: serde::Serializer>(
 }
 
 /// What all answers come to: the first that does not allow.
-pub fn decide(answers: &[Answer]) -> Decision {
+pub fn decide(answers: &[Answer]) -> Verdict {
     let first = answers.iter().find(|answer| !answer.decision.is_allow());
-    first.map_or(Decision::Allow, |answer| answer.decision.clone())
+    first.map_or(Verdict::Allow, |answer| answer.decision.clone())
 }

@@ -13,7 +13,7 @@ use super::program::{Limits, Program, Sandbox};
 use super::runner::{RanAs, Runner};
 use crate::config;
 use crate::host::Root;
-use crate::policy::Decision;
+use crate::policy::Verdict;
 use crate::stop::Stop;
 
 /// Where podman is, on the host.
@@ -75,13 +75,13 @@ pub(super) struct Podman<'a> {
 
 impl Podman<'_> {
     /// What it says, its reason, and as what it ran.
-    pub fn ask(&self, container: &Container) -> (Decision, String, Option<RanAs>) {
+    pub fn ask(&self, container: &Container) -> (Verdict, String, Option<RanAs>) {
         let refused = |decision| (decision, String::new(), None);
         let Some(podman) =
             PLACES.map(|place| self.root.path(place)).into_iter().find(|p| p.exists())
         else {
             let reason = format!("{SUBJECT} cannot be run: this host has no podman");
-            return refused(Decision::block("container-hook-no-podman", reason));
+            return refused(Verdict::block("container-hook-no-podman", reason));
         };
         self.remove_left(&podman);
         if let Err(decision) = self.provide(&podman, container) {
@@ -91,11 +91,11 @@ impl Podman<'_> {
         let arguments = self.arguments(container);
         let (ended, said, ran_as) = self.run(&podman, arguments, &input, self.settings.timeout);
         let decision = match podmans_own(&ended) {
-            Some(status) => Decision::block(
+            Some(status) => Verdict::block(
                 "hook-failed",
                 format!("{SUBJECT} cannot be run: podman ends with status {status}: {said}"),
             ),
-            None => ended.decision(SUBJECT, &said, self.settings),
+            None => ended.verdict(SUBJECT, &said, self.settings),
         };
         (decision, said, Some(ran_as))
     }
@@ -108,7 +108,7 @@ impl Podman<'_> {
     }
 
     /// Sees to it that the image is there.
-    fn provide(&self, podman: &Path, container: &Container) -> Result<(), Decision> {
+    fn provide(&self, podman: &Path, container: &Container) -> Result<(), Verdict> {
         let image = container.image.as_str();
         let exists = words(&["image", "exists", image]);
         let (ended, ..) = self.run(podman, exists, b"", self.settings.timeout);
@@ -130,7 +130,7 @@ impl Podman<'_> {
         }
         let why = ended.failure(&said, PULL).unwrap_or_default();
         let reason = format!("{SUBJECT} cannot be fetched: podman pull {why}");
-        Err(Decision::defer("container-hook-unavailable", reason))
+        Err(Verdict::defer("container-hook-unavailable", reason))
     }
 
     /// What the tag named before would be kept for ever. Each pull adds one, so one has to go; what a

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::policy::rollout::{Rollout, Wariness};
+use crate::refusal::{Refusal, Severity};
 
 fn digest(version: &str) -> Digest {
     Digest::of(version.as_bytes())
@@ -56,10 +57,10 @@ fn go(document: &Document, running: &Running, goal: &str, wariness: f64, hours: 
     let route = journey.route();
     let refusal = route.rulings.iter().find(|ruling| !ruling.decision.is_allow());
     assert!(route.rulings.is_sorted_by_key(|ruling| ruling.rule), "{:?}", route.rulings);
-    match (route.step, refusal.map(|ruling| &ruling.decision)) {
+    match (route.step, refusal.and_then(|ruling| ruling.decision.refusal())) {
         (Some(step), None) => step.version.clone(),
-        (None, Some(Decision::Defer { code, .. })) => format!("defer {code}"),
-        (None, Some(Decision::Block { code, .. })) => format!("block {code}"),
+        (None, Some(Refusal { severity: Severity::Defer, code, .. })) => format!("defer {code}"),
+        (None, Some(Refusal { severity: Severity::Block, code, .. })) => format!("block {code}"),
         other => panic!("{other:?}"),
     }
 }
@@ -166,7 +167,8 @@ fn nobody_is_reached_before_the_start_and_each_rule_says_what_it_saw() {
             "rollout: 2: its rollout is at 0.500, this host's wariness is 1.000 for want of a machine ID",
         ]
     );
-    let Some(Decision::Defer { reason, .. }) = rulings.last().map(|ruling| &ruling.decision) else {
+    let last = rulings.last().and_then(|ruling| ruling.decision.refusal());
+    let Some(Refusal { severity: Severity::Defer, message: reason, .. }) = last else {
         panic!("{rulings:?}");
     };
     assert!(reason.ends_with("it does at 2026-11-05 04:00 UTC"), "{reason}");
@@ -180,9 +182,8 @@ fn what_a_publisher_writes_reaches_people_as_plain_text() {
     let journey =
         Journey { document: &document, running: &running, goal: &goal, now: at(0), place: &place };
     let rulings = journey.route().rulings;
-    let Some(Decision::Block { reason, .. }) =
-        rulings.iter().map(|r| &r.decision).find(|d| !d.is_allow())
-    else {
+    let first = rulings.iter().find_map(|ruling| ruling.decision.refusal());
+    let Some(Refusal { severity: Severity::Block, message: reason, .. }) = first else {
         panic!("{rulings:?}");
     };
     assert_eq!(reason, "1 is a dead end: [2Jreinstall");

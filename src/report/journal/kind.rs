@@ -75,11 +75,11 @@ kinds! {
 
 impl Kind {
     /// The kind of a refusal, or of an error.
-    pub const fn of(severity: crate::code::Severity) -> Self {
+    pub const fn of(severity: crate::refusal::Severity) -> Self {
         match severity {
-            crate::code::Severity::Defer => Self::Deferred,
-            crate::code::Severity::Block => Self::Blocked,
-            crate::code::Severity::Error => Self::Failed,
+            crate::refusal::Severity::Defer => Self::Deferred,
+            crate::refusal::Severity::Block => Self::Blocked,
+            crate::refusal::Severity::Error => Self::Failed,
         }
     }
 }

@@ -13,9 +13,9 @@ pub use kind::Kind;
 
 use tracing::Level;
 
-use crate::code::is_suspicious;
 use crate::host::Slot;
 use crate::image::Digest;
+use crate::report::KnownCode;
 
 /// The target of the events that are entries.
 pub const TARGET: &str = "flipside::entry";
@@ -66,7 +66,9 @@ impl Entry {
     /// That of its kind, but for a deferral behind which somebody may be: that is a warning.
     fn level(&self) -> Level {
         match (self.kind, self.code.as_deref()) {
-            (Kind::Deferred, Some(code)) if is_suspicious(code) => Level::WARN,
+            (Kind::Deferred, Some(code)) if KnownCode::of(code) == KnownCode::MayBeAttack => {
+                Level::WARN
+            }
             (kind, _) => kind.level(),
         }
     }

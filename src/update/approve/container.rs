@@ -8,7 +8,7 @@ use super::Asked;
 use super::hooks::saw;
 use crate::code::Coded as _;
 use crate::policy::hooks::{Answer, Asking, Container};
-use crate::policy::{Decision, Rule};
+use crate::policy::{Rule, Verdict};
 use crate::source::reference::is_loopback;
 use crate::source::{self, Location, Options, SourceError, credentials};
 
@@ -20,7 +20,7 @@ impl Asked<'_> {
     ) -> Result<Option<Answer>, UpdateError> {
         let run = self.offer.run;
         let Some(settings) = &run.config.policy.hooks.container else {
-            self.put(Rule::ContainerHook, "none is set", Decision::Allow);
+            self.put(Rule::ContainerHook, "none is set", Verdict::Allow);
             return Ok(None);
         };
         let container = match self.find(&settings.image, settings.network)? {
@@ -38,7 +38,7 @@ impl Asked<'_> {
     }
 
     /// From the tag to a digest that one of this host's keys has signed, where they are to.
-    fn find(&self, image: &str, network: bool) -> Result<Result<Container, Decision>, UpdateError> {
+    fn find(&self, image: &str, network: bool) -> Result<Result<Container, Verdict>, UpdateError> {
         let Location::Registry(reference) = image.parse()? else {
             let text = image.chars().take(200).collect();
             let reason = "a container hook comes from a registry";
@@ -74,10 +74,10 @@ impl Asked<'_> {
     }
 }
 
-fn unavailable(image: &str, error: &SourceError) -> Decision {
+fn unavailable(image: &str, error: &SourceError) -> Verdict {
     let reason = format!("the container hook {image} cannot be found: {error}");
     match error.code() {
-        "tag-not-found" | "manifest-not-found" => Decision::block("container-hook-missing", reason),
-        _ => Decision::defer("container-hook-unavailable", reason),
+        "tag-not-found" | "manifest-not-found" => Verdict::block("container-hook-missing", reason),
+        _ => Verdict::defer("container-hook-unavailable", reason),
     }
 }

@@ -3,7 +3,7 @@
 //! The rules that go by the policy document: it names the step that may be taken to what the tag
 //! names, and what is not to boot any more although it is installed.
 
-use super::super::course::{Refusal, is_persons_rollback};
+use super::super::course::is_persons_rollback;
 use super::super::policy_document::consult;
 use super::super::situation::{Situation, SlotFacts};
 use super::super::{Run, UpdateError};
@@ -12,8 +12,9 @@ use crate::image::Digest;
 use crate::policy::document::{Document, Release};
 use crate::policy::rollout::{APPLICATION, Place};
 use crate::policy::route::{Journey, Running};
-use crate::policy::{Decision, Rule};
+use crate::policy::{Rule, Verdict};
 use crate::printable;
+use crate::refusal::Refusal;
 use crate::system::MachineId;
 
 /// The rules that the publisher's word is asked by. They are no matter of this host's, so they are
@@ -71,7 +72,7 @@ impl Asked<'_> {
     pub(super) fn is_not_withdrawn(&mut self, named: &Digest) -> bool {
         let Some(document) = &self.document else { return true };
         let Some(why) = document.release(named).and_then(withdrawn) else { return true };
-        self.put(Rule::Withdrawn, &why, Decision::block("release-withdrawn", why.clone()));
+        self.put(Rule::Withdrawn, &why, Verdict::block("release-withdrawn", why.clone()));
         false
     }
 
@@ -87,7 +88,7 @@ impl Asked<'_> {
     /// What the publisher has against this host's being where it is.
     pub(super) fn publishers_refusal(&self) -> Option<Refusal> {
         let rulings = PUBLISHERS.iter().filter_map(|rule| self.explanation.of(*rule));
-        rulings.filter_map(|ruling| Refusal::of(&ruling.decision)).next()
+        rulings.filter_map(|ruling| ruling.decision.refusal()).next().cloned()
     }
 }
 

@@ -6,7 +6,7 @@ use super::{Asked, Stop, hook_context};
 use crate::image::{HOOK_LIMIT, HOOK_PAYLOAD, Layer};
 use crate::install::{self, InstallError};
 use crate::policy::hooks::{self, Answer, Asking, Blank, Executable, RanAs};
-use crate::policy::{Decision, Rule};
+use crate::policy::{Rule, Verdict};
 use crate::progress::{Event, Phase, Silent};
 use crate::source::{self, Source};
 use crate::update::{UpdateError, machine};
@@ -50,21 +50,21 @@ impl Asked<'_> {
         };
         let Some(image) = stop.image.as_ref().or(installed.as_ref()) else { return Ok(None) };
         let Some(layer) = image.layer(HOOK_PAYLOAD) else {
-            self.put(Rule::ImageHook, "the image brings none", Decision::Allow);
+            self.put(Rule::ImageHook, "the image brings none", Verdict::Allow);
             return Ok(None);
         };
         let size = layer.payload.size;
         let saw = format!("{HOOK_PAYLOAD}, {size} bytes");
         if size > HOOK_LIMIT {
             let reason = format!("the image's hook has {size} bytes, more than {HOOK_LIMIT}");
-            self.put(Rule::ImageHook, &saw, Decision::block("image-hook-too-large", reason));
+            self.put(Rule::ImageHook, &saw, Verdict::block("image-hook-too-large", reason));
             return Ok(None);
         }
         let answer = match self.fetch(source, &layer)? {
             Ok(program) => asking.image(HOOK_PAYLOAD, &program),
             Err(error) => {
                 let reason = format!("the image's hook cannot be run from memory: {error}");
-                self.put(Rule::ImageHook, &saw, Decision::block("hook-failed", reason));
+                self.put(Rule::ImageHook, &saw, Verdict::block("hook-failed", reason));
                 return Ok(None);
             }
         };

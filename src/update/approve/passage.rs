@@ -11,7 +11,7 @@ use crate::image::{Digest, Image};
 use crate::policy::asks::{AskError, Asks};
 use crate::policy::fitness::{self, Way};
 use crate::policy::floor::{self, Floor};
-use crate::policy::{Decision, Rule};
+use crate::policy::{Rule, Verdict};
 use crate::printable;
 use crate::reboot::zone_of;
 use crate::source::{self, Source, SourceError};
@@ -98,7 +98,7 @@ impl Asked<'_> {
             }
             if passed.len() > STEPS {
                 let why = format!("the tag leads through more than {STEPS} other images");
-                self.put(Rule::Requires, &trail.join("; "), Decision::block("via-too-long", why));
+                self.put(Rule::Requires, &trail.join("; "), Verdict::block("via-too-long", why));
                 return Ok(stop);
             }
             let source = stop.source(self.offer.source).sibling(&via)?;
@@ -121,7 +121,7 @@ impl Asked<'_> {
     fn leads_back(&mut self, via: &str, trail: &[String]) {
         let via = printable::line(via, 80);
         let why = format!("the way through {via} leads back to what runs or was passed already");
-        self.put(Rule::Requires, &trail.join("; "), Decision::block("via-circular", why));
+        self.put(Rule::Requires, &trail.join("; "), Verdict::block("via-circular", why));
     }
 
     /// Finds out what is at `stop`, no further than the rules allow: its manifest, who signed it,
@@ -185,7 +185,7 @@ impl Asked<'_> {
         self.put(Rule::Requires, &trail.join("; "), decision);
         let zone = zone_of(&self.offer.run.root);
         let told = fitness::end_of_life(asks.end_of_life.as_ref(), &zone);
-        self.put(Rule::EndOfLife, &told, Decision::Allow);
+        self.put(Rule::EndOfLife, &told, Verdict::Allow);
         match fitness::way(requires, running) {
             Way::Through(via) => Some(via.to_owned()),
             Way::Direct | Way::None => None,
@@ -193,7 +193,7 @@ impl Asked<'_> {
     }
 
     fn misunderstood(&mut self, error: &AskError) {
-        let decision = Decision::block("annotation-invalid", error.to_string());
+        let decision = Verdict::block("annotation-invalid", error.to_string());
         self.put(error.rule(), error.annotation, decision);
     }
 

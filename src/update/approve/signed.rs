@@ -4,11 +4,11 @@
 
 use super::super::UpdateError;
 use super::super::follow::fetch;
-use super::super::signature::{self, Verdict};
+use super::super::signature::{self, SignatureSearch};
 use super::{Asked, Offer};
 use crate::image::{Digest, Image};
 use crate::policy::signature::{Form, Signed};
-use crate::policy::{Decision, Rule};
+use crate::policy::{Rule, Verdict};
 use crate::source::Source;
 
 impl Asked<'_> {
@@ -24,7 +24,7 @@ impl Asked<'_> {
         let (saw, decision) = verdict.ruling(&format!("the image {image}"));
         let is_allowed = decision.is_allow();
         self.put(Rule::Signature, &saw, decision);
-        if let Verdict::Signed(signed) = verdict {
+        if let SignatureSearch::Signed(signed) = verdict {
             self.signed = Some(signed);
         }
         Ok(is_allowed)
@@ -64,9 +64,10 @@ impl Asked<'_> {
         let id = &image.config.product_info.id;
         let decision = signature::check_product(*product, id);
         if !decision.is_allow()
-            && let Verdict::Signed(signed) = signature::verify(&verifier.bound(), source, digests)?
+            && let SignatureSearch::Signed(signed) =
+                signature::verify(&verifier.bound(), source, digests)?
         {
-            self.put(Rule::Signature, &signed.to_string(), Decision::Allow);
+            self.put(Rule::Signature, &signed.to_string(), Verdict::Allow);
             self.signed = Some(signed);
             return Ok(());
         }
