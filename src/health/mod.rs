@@ -173,6 +173,13 @@ pub enum HealthError {
     Stopped(#[from] Stopped),
 }
 
+impl HealthError {
+    /// Whether only a wish to stop ended it.
+    pub fn is_stopped(&self) -> bool {
+        matches!(self, Self::Stopped(_))
+    }
+}
+
 impl crate::code::Coded for HealthError {
     fn code(&self) -> &'static str {
         match self {

@@ -96,6 +96,17 @@ pub enum InstallError {
     },
 }
 
+impl InstallError {
+    /// Whether only a wish to stop ended it.
+    pub fn is_stopped(&self) -> bool {
+        match self {
+            Self::Stopped { .. } => true,
+            Self::Fetch { source, .. } => source.is_stopped(),
+            _ => false,
+        }
+    }
+}
+
 impl Coded for InstallError {
     fn code(&self) -> &'static str {
         match self {

@@ -253,6 +253,13 @@ impl From<SourceError> for FetchError {
     }
 }
 
+impl SourceError {
+    /// Whether only a wish to stop ended it.
+    pub fn is_stopped(&self) -> bool {
+        matches!(self, Self::Stopped(_))
+    }
+}
+
 impl Coded for SourceError {
     fn code(&self) -> &'static str {
         match self {

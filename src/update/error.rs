@@ -92,14 +92,19 @@ pub enum UpdateError {
 }
 
 impl UpdateError {
+    /// Whether a question to the source failed: nobody knows what the tag names.
+    pub fn is_of_source(&self) -> bool {
+        matches!(self, Self::Source(_))
+    }
+
     /// Whether to come back by itself.
     pub fn severity(&self) -> Severity {
         match self {
             Self::Refused(refusal) => refusal.severity,
             Self::Locked | Self::Stopped(_) | Self::Kexec(_) => Severity::Defer,
-            Self::Install(error) if error.code() == "stopped" => Severity::Defer,
-            Self::Health(error) if error.code() == "stopped" => Severity::Defer,
-            Self::Source(error) if error.code() == "stopped" => Severity::Defer,
+            Self::Install(error) if error.is_stopped() => Severity::Defer,
+            Self::Health(error) if error.is_stopped() => Severity::Defer,
+            Self::Source(error) if error.is_stopped() => Severity::Defer,
             Self::NoBootManager { .. } => Severity::Block,
             Self::Efi(error) => error.severity(),
             Self::Boot(error) => error.severity(),

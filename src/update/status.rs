@@ -110,7 +110,7 @@ pub(super) fn note_rulings(run: &Run, explanation: &Explanation) {
 fn note_error(status: &mut Status, error: &UpdateError) {
     let (code, message) = (error.code().to_owned(), sentence(error));
     let time = Timestamp::now();
-    if let UpdateError::Source(_) = error {
+    if error.is_of_source() {
         status.last_check = Some(Check { time, result: CheckResult::Failed });
     }
     status.note(error.severity(), code, message, time);

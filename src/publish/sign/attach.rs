@@ -10,12 +10,13 @@ use serde_json::{Value, json};
 
 use super::super::layout::LayoutWriter;
 use super::super::{PublishError, push};
-use crate::code::Coded as _;
 use crate::image::{Descriptor, Digest, INDEX_TYPE, MANIFEST_TYPE};
 use crate::source::signatures::{
     BUNDLE_TYPE, EMPTY_TYPE, SIMPLE_TYPE, all, referrers_tag, signature_tag,
 };
-use crate::source::{LayoutSource, Location, Options, Reference, Signature, Source, open};
+use crate::source::{
+    LayoutSource, Location, Options, Reference, Signature, Source, is_absent, open,
+};
 
 /// The content of a config that has none.
 const EMPTY: &[u8] = b"{}";
@@ -187,7 +188,7 @@ fn existing(source: &dyn Source, tag: &str) -> Result<Option<Vec<u8>>, PublishEr
     let sibling = source.sibling(tag)?;
     match sibling.resolve() {
         Ok(digest) => Ok(Some(sibling.manifest(&digest)?)),
-        Err(error) if error.code() == "tag-not-found" => Ok(None),
+        Err(error) if is_absent(&error) => Ok(None),
         Err(error) => Err(error.into()),
     }
 }

@@ -6,11 +6,10 @@ use super::super::UpdateError;
 use super::super::signature;
 use super::Asked;
 use super::hooks::saw;
-use crate::code::Coded as _;
 use crate::policy::hooks::{Answer, Asking, Container};
 use crate::policy::{Rule, Verdict};
 use crate::source::reference::is_loopback;
-use crate::source::{self, Location, Options, SourceError, credentials};
+use crate::source::{self, Location, Options, SourceError, credentials, is_absent};
 
 impl Asked<'_> {
     /// `None` where it is not asked.
@@ -76,8 +75,8 @@ impl Asked<'_> {
 
 fn unavailable(image: &str, error: &SourceError) -> Verdict {
     let reason = format!("the container hook {image} cannot be found: {error}");
-    match error.code() {
-        "tag-not-found" | "manifest-not-found" => Verdict::block("container-hook-missing", reason),
-        _ => Verdict::defer("container-hook-unavailable", reason),
+    match is_absent(error) || matches!(error, SourceError::ManifestNotFound { .. }) {
+        true => Verdict::block("container-hook-missing", reason),
+        false => Verdict::defer("container-hook-unavailable", reason),
     }
 }
