@@ -8,6 +8,7 @@ use super::course::Course;
 use super::goal::Goal;
 use super::situation::Situation;
 use super::status::{note_check, note_rulings};
+use super::trial_due::note_trial_due;
 use super::{Run, UpdateError};
 use crate::config::{self, Config};
 use crate::host::Slot;
@@ -135,6 +136,10 @@ pub(super) fn approve(offer: &Offer<'_>, depth: Depth) -> Result<Approval, Box<U
     };
     let has_nothing_new = stop.course == Course::UpToDate;
     asked.note(if has_nothing_new { &stop.course } else { &course });
+    if !offer.is_only_asked {
+        let waits = offer.named.waits_for_firmware(offer.situation, &stop.named);
+        note_trial_due(&offer.run.root, waits);
+    }
     let Asked { explanation, signed, goal, is_revoked, .. } = asked;
     Ok(Approval { explanation, course, stop, signed, goal, is_revoked, answers })
 }

@@ -5,12 +5,10 @@
 use super::lock::Lock;
 use super::machine::Machine;
 use super::situation::Situation;
+use super::trial_due::is_trial_due;
 use super::{Run, UpdateError};
 use crate::host::Slot;
 use crate::host::esp::InstalledBootFile;
-
-/// What puts an update off while the running slot is still to be tried.
-const TRIAL_RUNNING: &str = "trial-running";
 
 /// The slot that boots once at the next boot. It stays so, and no other run of flipside is at work, as
 /// long as the value lives.
@@ -64,8 +62,6 @@ fn not_by_itself(run: &Run, situation: &Situation) -> Option<&'static str> {
         return Some("the machine did not boot what was armed, and would not at another reboot");
     }
     // Who asked for kexec asked for no boot by the firmware, until something newer waits for it.
-    let blocked = run.follow.status().blocked;
-    let is_waited_for = blocked.is_some_and(|blocked| blocked.code == TRIAL_RUNNING);
-    (situation.awaits_firmware() && !is_waited_for)
+    (situation.awaits_firmware() && !is_trial_due(run))
         .then_some("kexec started what runs, and no update waits for its trial")
 }

@@ -3,7 +3,7 @@
 //! What to do about the digest that the tag has: one pure decision, from the facts.
 
 use super::journal::State;
-use super::situation::{Aftermath, Situation};
+use super::situation::{Aftermath, Situation, SlotFacts};
 use crate::host::boot::Next;
 use crate::image::Digest;
 use crate::refusal::Refusal;
@@ -31,18 +31,14 @@ pub enum Course {
 pub fn decide(situation: &Situation, tag: &Digest) -> Course {
     let running = situation.running_slot();
     let target = situation.target_slot();
-    let holds = |slot: &super::situation::SlotFacts| {
-        slot.record.as_ref().is_some_and(|record| record.is_of(tag))
-    };
-
-    if holds(running) {
+    if holds(running, tag) {
         return stay(situation);
     }
     if let Some(refusal) = refuse_digest(situation, tag) {
         return Course::Refuse(refusal);
     }
     // P6: one trial at a time.
-    if situation.aftermath() == Aftermath::Trial {
+    if waits_for_trial(situation, tag) {
         return Course::Refuse(Refusal::defer(
             "trial-running",
             format!(
@@ -58,7 +54,7 @@ pub fn decide(situation: &Situation, tag: &Digest) -> Course {
             format!("a rollback to slot {} waits for the next reboot", situation.target()),
         ));
     }
-    let holds_tag = holds(target) && target.is_installed();
+    let holds_tag = holds(target, tag) && target.is_installed();
     if holds_tag && situation.is_armed() {
         if situation.is_boot_next_ignored() {
             return Course::Refuse(Refusal::defer(
@@ -78,6 +74,17 @@ pub fn decide(situation: &Situation, tag: &Digest) -> Course {
         ));
     }
     if holds_tag { Course::Arm } else { Course::Install }
+}
+
+/// Whether nothing but the trial that goes on keeps this host from `tag` (P6).
+pub(super) fn waits_for_trial(situation: &Situation, tag: &Digest) -> bool {
+    situation.aftermath() == Aftermath::Trial
+        && !holds(situation.running_slot(), tag)
+        && refuse_digest(situation, tag).is_none()
+}
+
+fn holds(slot: &SlotFacts, tag: &Digest) -> bool {
+    slot.record.as_ref().is_some_and(|record| record.is_of(tag))
 }
 
 /// What to do where what runs is what is wanted: whatever else was armed must not boot, except what
@@ -232,6 +239,8 @@ mod tests {
         assert_eq!(code(&decide(&facts, &digest("1"))), "up-to-date");
         assert_eq!(code(&decide(&facts, &digest("2"))), "trial-running");
         assert_eq!(code(&decide(&facts, &digest("0"))), "trial-running");
+        let waits = ["0", "1", "2"].map(|tag| waits_for_trial(&facts, &digest(tag)));
+        assert_eq!(waits, [true, false, true]);
     }
 
     #[test]
@@ -245,6 +254,10 @@ mod tests {
             record.index_digest = Some(index);
         }
         assert_eq!(code(&decide(&facts, &index)), "digest-failed");
+        // Not even a trial that goes on is what it waits for.
+        facts.a.proof = None;
+        assert_eq!(code(&decide(&facts, &index)), "digest-failed");
+        assert!(!waits_for_trial(&facts, &index));
 
         let mut facts = situation(Is::Proven("1"), Is::Proven("2"));
         facts.failed.held = Some(digest("2"));

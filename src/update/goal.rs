@@ -3,7 +3,7 @@
 //! Where a host is to get to: what the tag names, or what an update graph says comes next.
 
 use super::approve::{place, running};
-use super::course::{Course, decide, stay};
+use super::course::{Course, decide, stay, waits_for_trial};
 use super::situation::Situation;
 use super::{Run, UpdateError, machine};
 use crate::image::Digest;
@@ -84,6 +84,11 @@ impl Goal {
             Aim::Stay => stay(situation),
             Aim::Wait => Course::UpToDate,
         }
+    }
+
+    /// Whether `digest`, the goal or a step to it, waits for the trial of what kexec started.
+    pub fn waits_for_firmware(&self, situation: &Situation, digest: &Digest) -> bool {
+        self.is_to_be_reached() && situation.awaits_firmware() && waits_for_trial(situation, digest)
     }
 
     /// Whether the host is to go there, and not to stay where it is.

@@ -12,6 +12,7 @@
 //! - `transaction`: an install, step by step
 //! - `promote`, `rollback`, `release`: after boot success; back; and pardon
 //! - `health`, `deadline`, `fail_trial`: what runs is judged, and has failed (P7)
+//! - `armed`, `trial_due`: what a reboot is for, and whether an update waits for it
 //! - `loader`: the removable-media loader, kept up to date
 //! - `journal` and `failed`: what is remembered, as record and as authority
 //! - `announce`: what the system's journal is told; `trial_log`: what a trial left
@@ -52,6 +53,7 @@ pub mod situation;
 mod status;
 mod told;
 mod transaction;
+mod trial_due;
 mod trial_log;
 mod verify;
 

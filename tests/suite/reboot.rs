@@ -278,16 +278,22 @@ fn firmware_that_ignored_what_is_armed_is_not_asked_again_by_itself() {
     assert_eq!(logind.calls(), [WALL, "RebootWithFlags 1"]);
 }
 
-#[test]
-fn the_trial_of_what_kexec_started_is_due_by_itself_once_an_update_waits_for_it() {
+/// A host on which kexec started 2 in slot B, which is still to be tried.
+fn started_by_kexec() -> (ProgramHost, PlayedLogind) {
     let (host, logind) = armed("strategy = \"immediate\"\nkexec = true");
-    let seen = || host.file("run/reboot-required").exists();
     std::fs::remove_dir_all(host.file("run/flipside")).unwrap();
     for name in ["reboot-required", "reboot-required.pkgs"] {
         std::fs::remove_file(host.file("run").join(name)).unwrap();
     }
     host.write("proc/cmdline", "root=PARTLABEL=system-b ro flipside.slot=b\n");
     host.write("proc/sys/kernel/random/boot_id", "after-kexec\n");
+    (host, logind)
+}
+
+#[test]
+fn the_trial_of_what_kexec_started_is_due_by_itself_once_an_update_waits_for_it() {
+    let (host, logind) = started_by_kexec();
+    let seen = || host.file("run/reboot-required").exists();
     // The timer's run finds that what it follows runs.
     succeeds(&host, &["update", "--automatic"]);
     assert!(seen());
@@ -305,6 +311,34 @@ fn the_trial_of_what_kexec_started_is_due_by_itself_once_an_update_waits_for_it(
     assert_eq!(succeeds(&host, &["reboot", "--automatic"]), "reboots into 2 in slot B");
     assert_eq!(logind.calls(), [WALL, "RebootWithFlags 1"]);
     assert_eq!(host.boot(), "booted slot B: 2 (promoted)");
+}
+
+#[test]
+fn whether_an_update_waits_for_that_trial_is_no_matter_of_the_status_document() {
+    let (host, logind) = started_by_kexec();
+    let due = "reboots into 2 in slot B";
+    host.0.publish(&ImageBuilder::new("3"));
+    succeeds(&host, &["update", "--automatic"]);
+    std::fs::remove_file(host.file("run/flipside/status.json")).unwrap();
+    assert_eq!(succeeds(&host, &["reboot", "--automatic"]), due);
+    assert_eq!(logind.calls(), [WALL, "RebootWithFlags 1"]);
+    // Something else is the last refusal.
+    let inhibitor = ["shutdown", "backup", "a backup runs", "block"];
+    logind.with(|world| world.inhibitors = vec![inhibitor]);
+    succeeds(&host, &["reboot", "--automatic"]);
+    assert_eq!(host.codes_in_status(), ["reboot-inhibited"]);
+    logind.with(|world| world.inhibitors.clear());
+    assert_eq!(succeeds(&host, &["reboot", "--automatic"]), due);
+    // The tag goes back to what runs, and on again: a check tells as an update does.
+    for (version, is_due) in [("2", false), ("3", true), ("2", false)] {
+        host.0.publish(&ImageBuilder::new(version));
+        succeeds(&host, &["check", "--automatic"]);
+        logind.calls();
+        let said = succeeds(&host, &["reboot", "--automatic"]);
+        assert_eq!(said == due, is_due, "{version}: {said}");
+        assert!(is_due || said.starts_with("nothing to do: kexec started"), "{said}");
+        assert_eq!(logind.calls().len(), if is_due { 2 } else { 0 });
+    }
 }
 
 #[test]
