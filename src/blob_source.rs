@@ -49,6 +49,11 @@ impl FetchError {
     pub fn failed(error: impl Coded + Send + Sync + 'static) -> Self {
         Self::Failed(Box::new(error))
     }
+
+    /// Whether only a wish to stop ended it.
+    pub fn is_stopped(&self) -> bool {
+        matches!(self, Self::Stopped(_))
+    }
 }
 
 /// As what is inside says it.

@@ -21,8 +21,8 @@ use std::sync::Arc;
 
 use crate::config::Config;
 use crate::host::Root;
-use crate::host::Root;
 use crate::host::durable::Durable;
+use crate::progress::Progress;
 use crate::refusal::Refusal;
 use crate::report::Follow;
 use crate::source::{self, Source};
