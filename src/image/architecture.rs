@@ -19,7 +19,14 @@ impl Architecture {
 
     /// The one this program was built for; `None` on any other.
     pub fn of_this_build() -> Option<Self> {
-        Self::from_name(std::env::consts::ARCH)
+        Self::ALL.into_iter().find(|architecture| architecture.is_of_this_build())
+    }
+
+    const fn is_of_this_build(self) -> bool {
+        match self {
+            Self::X86_64 => cfg!(target_arch = "x86_64"),
+            Self::Aarch64 => cfg!(target_arch = "aarch64"),
+        }
     }
 
     /// By the kernel's name, as the first part of `product_info.variant` has it.

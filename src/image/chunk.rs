@@ -5,8 +5,6 @@
 use std::fmt;
 use std::ops::Range;
 
-use super::ImageError;
-
 /// The largest chunk flipside takes, in bytes: one has to fit in memory.
 pub const MAX_CHUNK_SIZE: u32 = 16 << 20;
 
@@ -23,6 +21,14 @@ impl fmt::Display for ChunkIndex {
     }
 }
 
+/// A chunk size outside the limits.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a chunk size of {size} bytes is not between 1 and {MAX_CHUNK_SIZE}")]
+pub struct ChunkSizeError {
+    /// In bytes.
+    pub size: u64,
+}
+
 /// The size of every chunk of a payload but the last, in bytes: at least 1, at
 /// most [`MAX_CHUNK_SIZE`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,11 +38,11 @@ impl ChunkSize {
     /// Checks a size.
     ///
     /// # Errors
-    /// [`ImageError::ChunkSize`] where it is 0 or over the limit.
-    pub fn new(bytes: u64) -> Result<Self, ImageError> {
+    /// [`ChunkSizeError`] where it is 0 or over the limit.
+    pub fn new(bytes: u64) -> Result<Self, ChunkSizeError> {
         match u32::try_from(bytes) {
             Ok(size) if (1..=MAX_CHUNK_SIZE).contains(&size) => Ok(Self(size)),
-            _ => Err(ImageError::ChunkSize { size: bytes }),
+            _ => Err(ChunkSizeError { size: bytes }),
         }
     }
 

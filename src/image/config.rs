@@ -6,13 +6,11 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use super::media_types::{CONFIG_LIMIT, VERSION_ANNOTATION};
 use super::payload::{Payload, RawPayload};
 use super::product_info::ProductInfo;
-use super::{Architecture, Compression, ImageError, Manifest, VERSION_ANNOTATION};
+use super::{Architecture, Compression, ImageError, Manifest};
 use crate::printable;
-
-/// The most bytes that a config may have.
-pub const CONFIG_LIMIT: u64 = 50 << 20;
 
 /// The most characters of a name or a version.
 const TEXT_LIMIT: usize = 128;

@@ -8,7 +8,13 @@ use std::str::FromStr;
 use aws_lc_rs::digest::{Context, SHA256, digest};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use super::ImageError;
+/// Text that is no SHA-256 digest.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} is not a digest of the form sha256:<64 hex digits>")]
+pub struct MalformedDigest {
+    /// The text, shortened.
+    pub text: String,
+}
 
 /// A SHA-256 digest, written `sha256:` and 64 lower-case hex digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -46,19 +52,6 @@ impl Digest {
         let mut text = self.to_string();
         text.truncate("sha256:".len() + 8);
         text
-    }
-
-    /// Refuses `bytes` that do not hash to this digest; `object` names them in
-    /// the error.
-    ///
-    /// # Errors
-    /// [`ImageError::DigestMismatch`].
-    pub fn check(&self, object: &str, bytes: &[u8]) -> Result<(), ImageError> {
-        let actual = Self::of(bytes);
-        if actual == *self {
-            return Ok(());
-        }
-        Err(ImageError::DigestMismatch { object: object.to_owned(), expected: *self, actual })
     }
 
     fn from_ring(value: &aws_lc_rs::digest::Digest) -> Self {
@@ -110,10 +103,10 @@ impl fmt::Debug for Digest {
 }
 
 impl FromStr for Digest {
-    type Err = ImageError;
+    type Err = MalformedDigest;
 
-    fn from_str(text: &str) -> Result<Self, ImageError> {
-        let malformed = || ImageError::MalformedDigest { text: text.chars().take(80).collect() };
+    fn from_str(text: &str) -> Result<Self, MalformedDigest> {
+        let malformed = || MalformedDigest { text: text.chars().take(80).collect() };
         let hex = text.strip_prefix("sha256:").ok_or_else(malformed)?.as_bytes();
         let mut bytes = [0; 32];
         if hex.len() != 64 {

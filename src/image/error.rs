@@ -2,7 +2,7 @@
 
 //! What can be wrong with an image.
 
-use super::{Architecture, ChunkIndex, Digest};
+use super::{Architecture, ChunkIndex, ChunkSizeError, Digest, MalformedDigest};
 use crate::code::Coded;
 
 /// Why something is not an OS image that this program may use.
@@ -19,11 +19,8 @@ pub enum ImageError {
         actual: Digest,
     },
     /// Text that is no SHA-256 digest.
-    #[error("{text:?} is not a digest of the form sha256:<64 hex digits>")]
-    MalformedDigest {
-        /// The text, shortened.
-        text: String,
-    },
+    #[error(transparent)]
+    MalformedDigest(#[from] MalformedDigest),
     /// JSON that cannot be read.
     #[error("the {object} cannot be read: {source}")]
     Json {
@@ -69,11 +66,8 @@ pub enum ImageError {
         name: String,
     },
     /// A chunk size outside the limits.
-    #[error("a chunk size of {size} bytes is not between 1 and {}", super::MAX_CHUNK_SIZE)]
-    ChunkSize {
-        /// In bytes.
-        size: u64,
-    },
+    #[error(transparent)]
+    ChunkSize(#[from] ChunkSizeError),
     /// Parts that contradict each other.
     #[error("the image contradicts itself: {what}")]
     Inconsistent {
@@ -112,17 +106,33 @@ impl Coded for ImageError {
     fn code(&self) -> &'static str {
         match self {
             Self::DigestMismatch { .. } => "digest-mismatch",
-            Self::MalformedDigest { .. } => "digest-malformed",
+            Self::MalformedDigest(_) => "digest-malformed",
             Self::Json { .. } | Self::Unprintable { .. } => "image-malformed",
             Self::TooLarge { .. } => "image-over-limit",
             Self::NotAnOsImage { .. } => "not-an-os-image",
             Self::FormatVersion { .. } => "format-version-unknown",
             Self::PayloadName { .. } => "payload-name-invalid",
-            Self::ChunkSize { .. } => "chunk-size-invalid",
+            Self::ChunkSize(_) => "chunk-size-invalid",
             Self::Inconsistent { .. } => "image-inconsistent",
             Self::WrongArchitecture { .. } => "wrong-architecture",
             Self::NoSingleManifest { .. } => "architecture-missing",
             Self::BadChunk { .. } => "chunk-damaged",
         }
+    }
+}
+
+// Here, since digests know nothing of images.
+impl Digest {
+    /// Refuses `bytes` that do not hash to this digest; `object` names them in
+    /// the error.
+    ///
+    /// # Errors
+    /// [`ImageError::DigestMismatch`].
+    pub fn check(&self, object: &str, bytes: &[u8]) -> Result<(), ImageError> {
+        let actual = Self::of(bytes);
+        if actual == *self {
+            return Ok(());
+        }
+        Err(ImageError::DigestMismatch { object: object.to_owned(), expected: *self, actual })
     }
 }

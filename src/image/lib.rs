@@ -17,6 +17,7 @@ mod error;
 mod frames;
 mod index;
 mod manifest;
+mod media_types;
 pub mod moment;
 pub mod os_release;
 mod payload;
@@ -28,15 +29,16 @@ pub mod units;
 pub mod version;
 
 pub use architecture::Architecture;
-pub use chunk::{ChunkIndex, ChunkSize, DEFAULT_CHUNK_SIZE, MAX_CHUNK_SIZE};
-pub use config::{CONFIG_LIMIT, ImageConfig};
+pub use chunk::{ChunkIndex, ChunkSize, ChunkSizeError, DEFAULT_CHUNK_SIZE, MAX_CHUNK_SIZE};
+pub use config::ImageConfig;
 pub use descriptor::{Compression, Descriptor, Platform};
-pub use digest::{Digest, Hasher};
+pub use digest::{Digest, Hasher, MalformedDigest};
 pub use error::ImageError;
 pub use frames::FrameTable;
-pub use index::{INDEX_TYPE, Index};
-pub use manifest::{
-    ARTIFACT_TYPE, CONFIG_TYPE, MANIFEST_LIMIT, MANIFEST_TYPE, Manifest, ManifestOrIndex,
+pub use index::Index;
+pub use manifest::{Manifest, ManifestOrIndex};
+pub use media_types::{
+    ARTIFACT_TYPE, CONFIG_LIMIT, CONFIG_TYPE, INDEX_TYPE, MANIFEST_LIMIT, MANIFEST_TYPE,
     VERSION_ANNOTATION,
 };
 pub use payload::{PartitionIdentity, Payload};

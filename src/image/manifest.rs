@@ -8,20 +8,11 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::ImageError;
-use super::config::CONFIG_LIMIT;
 use super::descriptor::Descriptor;
-use super::index::{INDEX_TYPE, Index};
-
-/// The media type of an OCI image manifest.
-pub const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
-/// The artifact type of an OS image.
-pub const ARTIFACT_TYPE: &str = "application/vnd.monogon.os.image.v1";
-/// The media type of an OS image's config.
-pub const CONFIG_TYPE: &str = "application/vnd.monogon.os.image.config.v1+json";
-/// The annotation that repeats the version (OCI image spec, "Annotations").
-pub const VERSION_ANNOTATION: &str = "org.opencontainers.image.version";
-/// The most bytes that a manifest or an index may have.
-pub const MANIFEST_LIMIT: u64 = 4 << 20;
+use super::index::Index;
+use super::media_types::{
+    ARTIFACT_TYPE, CONFIG_LIMIT, CONFIG_TYPE, INDEX_TYPE, MANIFEST_LIMIT, MANIFEST_TYPE,
+};
 
 /// The manifest of an OS image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -260,6 +251,22 @@ mod tests {
         assert_eq!(code_of(&long), "image-over-limit");
         long.truncate(MANIFEST_LIMIT as usize);
         assert!(Manifest::parse(&long).is_ok());
+    }
+
+    #[test]
+    fn entries_of_an_index_that_cannot_be_followed_are_left_out() {
+        let text = format!(
+            r#"{{"schemaVersion":2,"manifests":[
+              {{"mediaType":"a/b","digest":"sha512:00","size":1}},
+              {{"mediaType":"a/b","digest":"{}","size":2}}]}}"#,
+            Digest::of(b"")
+        );
+        let index = Index::parse(text.as_bytes()).unwrap();
+        assert_eq!(index.manifests.len(), 1);
+        assert!(matches!(
+            ManifestOrIndex::parse(text.as_bytes()).unwrap(),
+            ManifestOrIndex::Index(_)
+        ));
     }
 
     proptest! {

@@ -98,9 +98,7 @@ impl Proof {
         let line = line.ok_or("it is not one line of text")?;
         match line.strip_prefix("version:") {
             Some(version) => Ok(Self::Version(version.to_owned())),
-            None => {
-                line.parse().map(Self::Digest).map_err(|e: crate::image::ImageError| e.to_string())
-            }
+            None => line.parse::<Digest>().map(Self::Digest).map_err(|e| e.to_string()),
         }
     }
 }
