@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! How long files and crates may be. `tests/lines` counts.
+
+use std::path::Path;
+use std::process::Command;
+
+/// Lines of a file in src, without its tests.
+pub const FILE: usize = 400;
+/// Lines of core that are neither blank, comment nor test.
+pub const CORE: usize = 10_000;
+/// The same, of the files of core that write.
+pub const WRITERS: usize = 6_500;
+
+/// What `tests/lines` counts in a tree.
+pub fn counts(root: &Path, arguments: &[&str]) -> Vec<(usize, String)> {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lines");
+    let output = Command::new(script).env("ROOT", root).args(arguments).output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && errors.is_empty(), "tests/lines failed: {errors}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines()
+        .map(|line| {
+            let (count, name) = line.trim_start().split_once(' ').unwrap();
+            (count.parse().unwrap(), name.to_owned())
+        })
+        .collect()
+}
+
+/// The one count of this name.
+pub fn count_of(counts: &[(usize, String)], wanted: &str) -> usize {
+    let found = counts.iter().find(|(_, name)| name == wanted);
+    found.unwrap_or_else(|| panic!("tests/lines does not count {wanted}")).0
+}
+
+/// Files that are too long, one sentence each.
+pub fn long_files(root: &Path) -> Vec<String> {
+    let lengths = counts(root, &["--length"]);
+    let long = lengths.into_iter().filter(|(lines, _)| *lines > FILE);
+    long.map(|(lines, path)| {
+        format!("{path} has {lines} lines without its tests; {FILE} are allowed.")
+    })
+    .collect()
+}
+
+/// Whether core and its files that write are short enough, one sentence each if not.
+pub fn long_core(root: &Path) -> Vec<String> {
+    let core = count_of(&counts(root, &[]), "src/core");
+    let writers = count_of(&counts(root, &["--writes"]), "total");
+    let mut found = Vec::new();
+    if core > CORE {
+        found.push(format!("src/core has {core} lines of code; {CORE} are allowed."));
+    }
+    if writers > WRITERS {
+        found.push(format!(
+            "The files of src/core that write have {writers} lines of code; {WRITERS} are allowed."
+        ));
+    }
+    found
+}
