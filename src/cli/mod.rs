@@ -51,6 +51,8 @@ pub use global::{Global, ProgressMode};
 /// The whole command line, as man pages and completions are made from it.
 pub use help::command;
 pub use output::{error_document, print, print_json};
+#[cfg(feature = "sim")]
+pub use sim::new_machine;
 
 /// Exit statuses.
 pub mod exit {

@@ -2,15 +2,23 @@
 
 //! `flipside sim`: a machine in a directory, its firmware played.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Subcommand;
 use serde_json::json;
 
 use super::{Failure, Global, exit, print, print_json};
-use crate::publish::disk::{SectorSize, parse_size};
-use crate::sim::{self, BootOptions, NewOptions, Power, Promote, Promotion, Quirk, SimError};
+use crate::config::SlotLabels;
+use crate::publish::disk::{self, Mapping, Plan, SectorSize, parse_size};
+use crate::sim::{
+    self, BootOptions, DiskRequest, NewOptions, Power, Promote, Promotion, Quirk, SimError,
+};
+
+/// Of the ESP, in bytes, where nothing else is asked for. Its files are a directory besides.
+const DEFAULT_ESP_SIZE: u64 = 64 << 20;
+/// Of the data partition, in bytes: a machine in a directory has its data in directories.
+const DEFAULT_DATA_SIZE: u64 = 0;
 
 /// Play a machine in a directory: its firmware, boot loader and kernel.
 #[derive(Debug, Subcommand)]
@@ -159,15 +167,18 @@ fn new(args: New, global: &Global) -> super::Result {
         track: args.track,
         backend: args.backend,
         payloads: args.payload,
+        quirks,
+        ..NewOptions::default()
+    };
+    let disk = Plan {
         sector_size: Some(args.sector_size),
         esp_size: Some(args.esp_size),
         slot_size: args.slot_size,
         data_size: args.data_size,
         seed: args.seed,
-        quirks,
-        ..NewOptions::default()
+        ..Plan::default()
     };
-    let version = sim::create(&args.directory, &options)?;
+    let version = new_machine(&args.directory, &options, &disk)?;
     let directory = args.directory.display();
     if global.json {
         print_json(&json!({"directory": args.directory, "slot": "a", "version": version}))?;
@@ -175,6 +186,34 @@ fn new(args: New, global: &Global) -> super::Result {
         print(format_args!("made a machine in {directory}: slot A holds {version}"))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Makes a machine in `directory`, on a disk as `disk` has it where the machine does not decide, and
+/// returns the version in slot A. By default the ESP has 64 MiB, and there is no data partition.
+///
+/// # Errors
+/// Those of [`sim::create`] and [`disk::build`].
+pub fn new_machine(directory: &Path, options: &NewOptions, disk: &Plan) -> super::Result<String> {
+    sim::create(directory, options, |request| {
+        Ok(disk::build(&plan(request, disk), &request.path)?.digest)
+    })
+}
+
+fn plan(request: &DiskRequest<'_>, disk: &Plan) -> Plan {
+    let mappings = request.payloads.iter().map(|labels| Mapping {
+        payload: labels.payload.to_owned(),
+        labels: SlotLabels { a: labels.a.clone(), b: labels.b.clone() },
+        size: None,
+    });
+    Plan {
+        image: request.layout.to_owned(),
+        tag: request.tag.map(str::to_owned),
+        architecture: Some(request.architecture),
+        payloads: mappings.collect(),
+        esp_size: disk.esp_size.or(Some(DEFAULT_ESP_SIZE)),
+        data_size: disk.data_size.or(Some(DEFAULT_DATA_SIZE)),
+        ..disk.clone()
+    }
 }
 
 fn boot(args: Boot, global: &Global) -> super::Result {

@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 
 use crate::code::Coded;
 use crate::image::ImageError;
-use crate::publish::disk::DiskBuildError;
 
 /// Why a machine could not be made or played.
 #[derive(Debug, thiserror::Error)]
@@ -62,9 +61,6 @@ pub enum SimError {
         /// The payload.
         payload: String,
     },
-    /// The disk could not be made.
-    #[error(transparent)]
-    Disk(Box<DiskBuildError>),
 }
 
 impl Coded for SimError {
@@ -76,14 +72,7 @@ impl Coded for SimError {
             Self::Location { .. } => "sim-image-location",
             Self::Image { source, .. } => source.code(),
             Self::Payload { .. } => "sim-image-damaged",
-            Self::Disk(error) => error.code(),
         }
-    }
-}
-
-impl From<DiskBuildError> for SimError {
-    fn from(error: DiskBuildError) -> Self {
-        Self::Disk(Box::new(error))
     }
 }
 

@@ -3,7 +3,7 @@
 //! A machine in a directory: the firmware, the boot loader and the kernel played, and a judge
 //! of what would boot.
 //!
-//! [`create`] makes a host of an OS image, [`boot`] plays a power-on, [`Judge`] says what a
+//! [`create`] makes a host around a disk with an OS image, [`boot`] plays a power-on, [`Judge`] says what a
 //! power-on would end in without changing anything. Nothing here is shared with the updater, not
 //! even the names of its files: what a slot holds is told by comparing its bytes with the images
 //! that the machine was made with, never by the updater's records.
@@ -39,7 +39,7 @@ use serde::{Deserialize, Serialize};
 pub use boot::{BootOptions, Ending, Outcome, Promote, Promotion, boot};
 pub use error::SimError;
 pub use judge::{Booted, Judge, Power, Verdict};
-pub use new::{Backend, NewOptions, create};
+pub use new::{Backend, DiskRequest, NewOptions, PayloadLabels, create};
 pub use quirk::Quirk;
 
 /// One of the two slots.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! A new machine: a disk with an OS image in slot A, and a directory that is a whole host.
+//! A new machine: a directory that is a whole host, around a disk that the caller makes.
 
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt as _;
@@ -15,13 +15,6 @@ use super::nvram::Variables;
 use super::state::State;
 use super::{Quirk, SimError, Slot, esp, machine, os_files, tidy};
 use crate::image::{Architecture, Digest};
-use crate::publish::disk::{self, Mapping, Plan, SectorSize};
-use crate::settings::SlotLabels;
-
-/// Of the ESP, in bytes, where nothing else is asked for. Its files are a directory besides.
-const DEFAULT_ESP_SIZE: u64 = 64 << 20;
-/// Of the data partition, in bytes: a machine in a directory has its data in directories.
-const DEFAULT_DATA_SIZE: u64 = 0;
 
 /// How the host boots its slots: its `boot.backend`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
@@ -45,63 +38,97 @@ pub struct NewOptions {
     pub track: Option<String>,
     /// Payloads besides `system` that get partitions, `NAME-a` and `NAME-b`.
     pub payloads: Vec<String>,
-    /// The disk's sectors; 512 bytes by default.
-    pub sector_size: Option<SectorSize>,
-    /// In bytes; 64 MiB by default.
-    pub esp_size: Option<u64>,
-    /// Of each `system` partition, in bytes; the payload's size and a quarter by default.
-    pub slot_size: Option<u64>,
-    /// In bytes; none by default.
-    pub data_size: Option<u64>,
-    /// Makes the disk's GUIDs from this, not at random.
-    pub seed: Option<u64>,
-    /// The loader for removable media; systemd-boot where Debian has it by default.
-    pub loader: Option<PathBuf>,
     /// The machine's architecture; this one's by default.
     pub architecture: Option<Architecture>,
     /// Faults that the firmware has from the first [`boot`](fn@super::boot) on.
     pub quirks: Vec<Quirk>,
 }
 
+/// The disk that a new machine needs: a GPT with an ESP that holds a loader for removable media
+/// and slot A's boot file, and two partitions for each payload, slot A's filled.
+#[derive(Debug, Clone)]
+pub struct DiskRequest<'a> {
+    /// Where the disk belongs: a file that does not exist yet.
+    pub path: PathBuf,
+    /// The OCI layout with the image for slot A.
+    pub layout: &'a Path,
+    /// The image's tag; `None` where the layout has but one image.
+    pub tag: Option<&'a str>,
+    /// The machine's architecture.
+    pub architecture: Architecture,
+    /// Payloads besides `system`, and the labels of their partitions.
+    pub payloads: Vec<PayloadLabels<'a>>,
+}
+
+/// A payload, and the labels of its partitions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PayloadLabels<'a> {
+    /// The payload.
+    pub payload: &'a str,
+    /// The partition of slot A.
+    pub a: String,
+    /// The partition of slot B.
+    pub b: String,
+}
+
+impl NewOptions {
+    fn labels(&self) -> impl Iterator<Item = PayloadLabels<'_>> {
+        self.payloads.iter().map(|payload| PayloadLabels {
+            payload,
+            a: format!("{payload}-{}", Slot::A.letter()),
+            b: format!("{payload}-{}", Slot::B.letter()),
+        })
+    }
+}
+
 /// Makes a machine in `directory`, which must not exist or be empty, and returns the version that
-/// it runs. The machine stands as its first boot, of slot A, left it before any promotion.
+/// it runs. `make_disk` makes the disk and returns the digest of the image in slot A. The machine
+/// stands as its first boot, of slot A, left it before any promotion.
 ///
 /// # Errors
-/// [`SimError`]. What was made so far is left for a look at it.
-pub fn create(directory: &Path, options: &NewOptions) -> Result<String, SimError> {
+/// [`SimError`], or that of `make_disk`. What was made so far is left for a look at it.
+pub fn create<E: From<SimError>>(
+    directory: &Path,
+    options: &NewOptions,
+    make_disk: impl FnOnce(&DiskRequest<'_>) -> Result<Digest, E>,
+) -> Result<String, E> {
+    let locations = prepare(directory, options)?;
+    let nothing = || SimError::Location { text: "nothing".to_owned() };
+    let first = locations.first().ok_or_else(nothing)?;
+    let this = Architecture::of_this_build().unwrap_or(Architecture::X86_64);
+    let architecture = options.architecture.unwrap_or(this);
+    let installed = make_disk(&DiskRequest {
+        path: directory.join(DISK),
+        layout: &first.layout,
+        tag: first.tag.as_deref(),
+        architecture,
+        payloads: options.labels().collect(),
+    })?;
+    Ok(furnish(directory, options, &locations, architecture, installed)?)
+}
+
+/// Makes the directory, and finds the layouts of the images.
+fn prepare(directory: &Path, options: &NewOptions) -> Result<Vec<Location>, SimError> {
     std::fs::create_dir_all(directory).at("make", directory)?;
     let mut files = std::fs::read_dir(directory).at("read", directory)?;
     if files.next().is_some() {
         return Err(SimError::NotEmpty { path: directory.to_owned() });
     }
-    let locations: Vec<_> =
-        options.images.iter().map(|text| Location::parse(text)).collect::<Result<_, _>>()?;
-    let Some(first) = locations.first() else {
-        return Err(SimError::Location { text: "nothing".to_owned() });
-    };
-    let this = Architecture::of_this_build().unwrap_or(Architecture::X86_64);
-    let architecture = options.architecture.unwrap_or(this);
+    options.images.iter().map(|text| Location::parse(text)).collect()
+}
 
-    let path = directory.join(DISK);
-    let built = disk::build(&plan(first, architecture, options), &path)?;
-    let disk = Disk::open(&path).at("read", &path)?;
-    let partition = disk.esp().ok_or_else(|| no_machine(directory, "its disk has no ESP"))?;
-    copy_esp(&disk, partition, &directory.join(ESP)).at("copy the ESP of", &path)?;
-
-    let removable = format!("\\EFI\\BOOT\\{}", architecture.removable_media_file());
-    let loader = esp::find(&directory.join(ESP), &removable)
-        .ok_or_else(|| no_machine(directory, "its disk has no loader for removable media"))?;
-    let mut state = State::new(architecture, machine::hash_file(&loader).at("read", &loader)?);
-    for location in &locations {
-        if !state.layouts.contains(&location.layout) {
-            state.layouts.push(location.layout.clone());
-        }
-    }
-    for layout in &state.layouts {
-        images::learn(&mut state.images, layout, architecture)?;
-    }
-    let installed = installed(directory, &state, built.digest)?.clone();
-    write_files(directory, options, &locations)?;
+/// Makes a host of the directory, around its disk.
+fn furnish(
+    directory: &Path,
+    options: &NewOptions,
+    locations: &[Location],
+    architecture: Architecture,
+    digest: Digest,
+) -> Result<String, SimError> {
+    unpack_esp(directory)?;
+    let mut state = first_state(directory, locations, architecture)?;
+    let installed = installed(directory, &state, digest)?.clone();
+    write_files(directory, options, locations)?;
     let variables = first_variables(directory, &state, &installed, options.backend)?;
     let efivars = directory.join(VARIABLES);
     variables.store(&efivars).at("write", &efivars)?;
@@ -121,24 +148,33 @@ fn no_machine(directory: &Path, reason: &str) -> SimError {
     SimError::NoMachine { path: directory.to_owned(), reason: reason.to_owned() }
 }
 
-fn plan(image: &Location, architecture: Architecture, options: &NewOptions) -> Plan {
-    let mut plan = Plan {
-        image: image.layout.clone(),
-        tag: image.tag.clone(),
-        architecture: Some(architecture),
-        esp_size: Some(options.esp_size.unwrap_or(DEFAULT_ESP_SIZE)),
-        slot_size: options.slot_size,
-        data_size: Some(options.data_size.unwrap_or(DEFAULT_DATA_SIZE)),
-        sector_size: options.sector_size,
-        seed: options.seed,
-        loader: options.loader.clone(),
-        ..Plan::default()
-    };
-    for payload in &options.payloads {
-        let labels = SlotLabels { a: format!("{payload}-a"), b: format!("{payload}-b") };
-        plan.payloads.push(Mapping { payload: payload.clone(), labels, size: None });
+/// Copies the content of the disk's ESP to its directory.
+fn unpack_esp(directory: &Path) -> Result<(), SimError> {
+    let path = directory.join(DISK);
+    let disk = Disk::open(&path).at("read", &path)?;
+    let partition = disk.esp().ok_or_else(|| no_machine(directory, "its disk has no ESP"))?;
+    copy_esp(&disk, partition, &directory.join(ESP)).at("copy the ESP of", &path)
+}
+
+/// What the simulator knows of the machine: its loader, its layouts, the images in them.
+fn first_state(
+    directory: &Path,
+    locations: &[Location],
+    architecture: Architecture,
+) -> Result<State, SimError> {
+    let removable = format!("\\EFI\\BOOT\\{}", architecture.removable_media_file());
+    let loader = esp::find(&directory.join(ESP), &removable)
+        .ok_or_else(|| no_machine(directory, "its disk has no loader for removable media"))?;
+    let mut state = State::new(architecture, machine::hash_file(&loader).at("read", &loader)?);
+    for location in locations {
+        if !state.layouts.contains(&location.layout) {
+            state.layouts.push(location.layout.clone());
+        }
     }
-    plan
+    for layout in &state.layouts {
+        images::learn(&mut state.images, layout, architecture)?;
+    }
+    Ok(state)
 }
 
 fn installed<'a>(
@@ -170,10 +206,9 @@ fn write_files(
         config.insert("boot".into(), table(vec![("backend".into(), "systemd-boot".into())]));
     }
     if !options.payloads.is_empty() {
-        let labels = options.payloads.iter().map(|payload| {
-            let label = |letter| (letter, format!("{payload}-{letter}").into());
-            let pairs = [label('a'), label('b')].map(|(letter, value)| (letter.to_string(), value));
-            (payload.clone(), table(pairs.into()))
+        let labels = options.labels().map(|PayloadLabels { payload, a, b }| {
+            let pairs = vec![("a".into(), a.into()), ("b".into(), b.into())];
+            (payload.to_owned(), table(pairs))
         });
         let payloads = table(labels.collect());
         config.insert("host".into(), table(vec![("payloads".into(), payloads)]));

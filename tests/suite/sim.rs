@@ -6,8 +6,9 @@
 use std::fs;
 use std::path::Path;
 
+use flipside::cli::new_machine;
 use flipside::image::Architecture;
-use flipside::publish::disk::SectorSize;
+use flipside::publish::disk::{Plan, SectorSize};
 use flipside::sim::{self, BootOptions, NewOptions, Power, Promote, Promotion};
 
 use crate::support::images::{ImageBuilder, kernel};
@@ -16,8 +17,7 @@ use crate::support::sim_machine::SimMachine;
 #[test]
 fn the_simulator_shares_no_code_with_the_updater() {
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/sim");
-    // `settings::SlotLabels` is what a disk's plan is made of.
-    let allowed = ["code::", "settings::SlotLabels", "image::", "publish::disk::"];
+    let allowed = ["code::", "image::"];
     let mut files = 0;
     for file in fs::read_dir(sources).unwrap() {
         let path = file.unwrap().path();
@@ -43,7 +43,8 @@ fn the_simulator_shares_no_code_with_the_updater() {
 #[test]
 fn a_new_machine_is_a_whole_host_that_boots_slot_a() {
     for (sector_size, bytes) in [(SectorSize::Bytes512, 512), (SectorSize::Bytes4096, 4096)] {
-        let machine = SimMachine::with(|options| options.sector_size = Some(sector_size));
+        let disk = Plan { sector_size: Some(sector_size), ..Plan::default() };
+        let machine = SimMachine::on_disk(&disk, |_| {});
         for file in [
             "disk.img",
             "efi/EFI/flipside/boot-a.efi",
@@ -343,10 +344,10 @@ fn what_is_no_machine_is_refused() {
     fs::write(temporary.path().join("sim.json"), "{\"format\": 7}").unwrap();
     let error = sim::Judge::of(temporary.path()).unwrap_err();
     assert_eq!(error.code(), "sim-no-machine");
-    let error = sim::create(temporary.path(), &NewOptions::default()).unwrap_err();
-    assert_eq!(error.code(), "sim-not-empty");
+    let new = |directory: &Path, options| new_machine(directory, &options, &Plan::default());
+    let error = new(temporary.path(), NewOptions::default()).unwrap_err();
+    assert_eq!(error.code, "sim-not-empty");
     let images = vec!["registry.example/acme:stable".into()];
-    let error =
-        sim::create(&temporary.path().join("new"), &NewOptions { images, ..NewOptions::default() });
-    assert_eq!(error.unwrap_err().code(), "sim-image-location");
+    let error = new(&temporary.path().join("new"), NewOptions { images, ..NewOptions::default() });
+    assert_eq!(error.unwrap_err().code, "sim-image-location");
 }

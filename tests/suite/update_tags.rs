@@ -8,7 +8,8 @@ use std::path::Path;
 use std::process::Command;
 
 use flipside::image::{Descriptor, INDEX_TYPE, Index, PartitionIdentity, Platform};
-use flipside::sim::{self, NewOptions};
+use flipside::publish::disk::Plan;
+use flipside::sim::NewOptions;
 use flipside::update::Outcome;
 use uuid::Uuid;
 
@@ -220,13 +221,16 @@ fn host_with_verity() -> TestHost {
         images: vec![reference.clone()],
         track: Some(reference),
         payloads: vec!["verity".into()],
+        ..NewOptions::default()
+    };
+    let disk = Plan {
         esp_size: Some(4 << 20),
         slot_size: Some(1 << 20),
         seed: Some(1),
         loader: Some(loader),
-        ..NewOptions::default()
+        ..Plan::default()
     };
-    sim::create(&host.path(), &options).unwrap();
+    flipside::cli::new_machine(&host.path(), &options, &disk).unwrap();
     assert_eq!(host.boot(), "A 1 promoted");
     host
 }

@@ -10,6 +10,7 @@ use flipside::host::Root;
 use flipside::host::durable::Durable;
 use flipside::image::Digest;
 use flipside::policy::Initiative;
+use flipside::publish::disk::Plan;
 use flipside::report::progress::Silent;
 use flipside::report::{Follow, Status, StatusFile};
 use flipside::sim::{self, Backend, BootOptions, Ending, NewOptions, Power, Promote};
@@ -57,13 +58,16 @@ impl TestHost {
             images: vec![reference.clone()],
             track: Some(reference),
             backend,
+            ..NewOptions::default()
+        };
+        let disk = Plan {
             esp_size: Some(4 << 20),
             slot_size: Some(1 << 20),
             seed: Some(1),
             loader: Some(loader(host.directory.path())),
-            ..NewOptions::default()
+            ..Plan::default()
         };
-        sim::create(&host.path(), &options).unwrap();
+        flipside::cli::new_machine(&host.path(), &options, &disk).unwrap();
         host
     }
 

@@ -7,6 +7,7 @@ use std::fs;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
+use flipside::publish::disk::Plan;
 use flipside::sim::{self, BootOptions, Judge, NewOptions, Outcome, Power, Promote, Quirk};
 
 use super::images::{ImageBuilder, OsImage};
@@ -34,6 +35,11 @@ impl SimMachine {
     }
 
     pub fn with(change: impl FnOnce(&mut NewOptions)) -> Self {
+        Self::on_disk(&Plan::default(), change)
+    }
+
+    /// On a disk as `disk` has it.
+    pub fn on_disk(disk: &Plan, change: impl FnOnce(&mut NewOptions)) -> Self {
         let temporary = tempfile::tempdir().unwrap();
         let one = ImageBuilder::new("1.0").write(temporary.path().join("one"));
         let two = ImageBuilder::new("2.0").write(temporary.path().join("two"));
@@ -41,14 +47,17 @@ impl SimMachine {
         let location = |image: &OsImage| format!("oci:{}", image.layout.display());
         let mut options = NewOptions {
             images: vec![location(&one), location(&two)],
-            slot_size: Some(1 << 20),
-            seed: Some(7),
-            loader: Some(Self::loader(temporary.path())),
             architecture: Some(flipside::image::Architecture::X86_64),
             ..NewOptions::default()
         };
         change(&mut options);
-        assert_eq!(sim::create(&directory, &options).unwrap(), "1.0");
+        let disk = Plan {
+            slot_size: Some(1 << 20),
+            seed: Some(7),
+            loader: Some(Self::loader(temporary.path())),
+            ..disk.clone()
+        };
+        assert_eq!(flipside::cli::new_machine(&directory, &options, &disk).unwrap(), "1.0");
         Self { directory, one, two, _temporary: temporary }
     }
 
