@@ -5,13 +5,14 @@
 use std::path::Path;
 use std::process::Command;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::error::At as _;
 use super::images::{Location, SYSTEM};
-use super::judge::{Booted, Power, all_quirks, firmware_variables, judged};
+use super::judge::{Booted, Power, Verdict, all_quirks, firmware_variables, judged};
 use super::machine::{DISK, ESP, Machine, VARIABLES};
-use super::state::{Last, State};
+use super::nvram::Variables;
+use super::state::{Ending, Last, State};
 use super::{Quirk, SimError, Slot, firmware, gpt, os_files};
 
 /// How to boot.
@@ -49,29 +50,6 @@ impl std::fmt::Debug for Promote<'_> {
     }
 }
 
-/// What the booted slot is after the boot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Ending {
-    /// It has no proof.
-    Trial,
-    /// It has its proof.
-    Promoted,
-    /// Another slot was to be booted: `BootNext` or a loader entry with tries left named it and it
-    /// could not be started, or the boot before this one was its trial and left it without a proof.
-    FellBack,
-}
-
-impl std::fmt::Display for Ending {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Trial => "trial",
-            Self::Promoted => "promoted",
-            Self::FellBack => "fell back",
-        })
-    }
-}
-
 /// How `flipside promote` went.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -103,13 +81,7 @@ pub struct Outcome {
 /// [`SimError`], where it cannot be played; that nothing boots is an [`Outcome`].
 pub fn boot(directory: &Path, options: &BootOptions<'_>) -> Result<Outcome, SimError> {
     let mut state = State::load(directory)?;
-    for image in &options.images {
-        let layout = Location::parse(image)?.layout;
-        if !state.layouts.contains(&layout) {
-            state.layouts.push(layout);
-        }
-    }
-    state.learn()?;
+    learn_images(&mut state, &options.images)?;
     // Whatever comes of it: what was in memory is gone.
     os_files::empty_run(directory)?;
     let machine = match Machine::open(directory, &state) {
@@ -125,33 +97,9 @@ pub fn boot(directory: &Path, options: &BootOptions<'_>) -> Result<Outcome, SimE
         }
     };
     let quirks = all_quirks(&state, &options.power);
-    let remembered = state.remembered();
-    let path = directory.join(VARIABLES);
-    let mut variables = firmware_variables(directory, &state, &remembered).at("read", &path)?;
-    let power_on = firmware::power_on(&mut variables, &remembered, &machine, &quirks);
-    for rename in &power_on.renames {
-        rename.apply(&machine.esp, &quirks).at("rename", &machine.esp.join(&rename.from))?;
-    }
-    let tried = power_on.started.as_ref().map(|started| started.slot);
-    let (verdict, image) = judged(&machine, power_on, &quirks);
-    if let (Ok(booted), Some(image)) = (&verdict.booted, image) {
-        let label = format!("{SYSTEM}-{}", booted.slot.letter());
-        let root = machine.disk.by_label(&label).ok().map(|partition| partition.guid);
-        os_files::write(directory, image, booted.slot, root)?;
-    }
-    if !machine.disk.from_primary && !quirks.contains(&Quirk::NoTableRepair) {
-        let path = directory.join(DISK);
-        gpt::restore_primary(&path, &machine.disk).at("repair the partition table of", &path)?;
-    }
+    let Start { tried, verdict, variables } = start(directory, &machine, &state, &quirks)?;
     drop(machine);
-    state.remember(&variables);
-    state.hidden = quirks.contains(&Quirk::NoRuntimeVariables);
-    if state.hidden {
-        let firmware = path.parent().unwrap_or(&path);
-        remove_directory(&path).and_then(|()| remove_directory(firmware)).at("remove", &path)?;
-    } else {
-        variables.store(&path).at("write", &path)?;
-    }
+    hand_over(directory, &mut state, &variables, &quirks)?;
     // Kept before the OS runs, so that a promotion that is cut off has been a boot as well.
     let before = state.last;
     state.last = tried.map(|slot| Last { slot, ending: Ending::Trial });
@@ -171,6 +119,71 @@ pub fn boot(directory: &Path, options: &BootOptions<'_>) -> Result<Outcome, SimE
         }
     };
     Ok(Outcome { booted, promotion, promotion_output, notes: verdict.notes })
+}
+
+/// Learns the images of the machine's layouts, and of further ones.
+fn learn_images(state: &mut State, further: &[String]) -> Result<(), SimError> {
+    for image in further {
+        let layout = Location::parse(image)?.layout;
+        if !state.layouts.contains(&layout) {
+            state.layouts.push(layout);
+        }
+    }
+    state.learn()
+}
+
+/// A power-on up to the OS.
+struct Start {
+    /// The slot whose boot file was started.
+    tried: Option<Slot>,
+    verdict: Verdict,
+    variables: Variables,
+}
+
+/// Plays the firmware, the loader and the kernel, with what they change on the disk.
+fn start(
+    directory: &Path,
+    machine: &Machine<'_>,
+    state: &State,
+    quirks: &[Quirk],
+) -> Result<Start, SimError> {
+    let remembered = state.remembered();
+    let path = directory.join(VARIABLES);
+    let mut variables = firmware_variables(directory, state, &remembered).at("read", &path)?;
+    let power_on = firmware::power_on(&mut variables, &remembered, machine, quirks);
+    for rename in &power_on.renames {
+        rename.apply(&machine.esp, quirks).at("rename", &machine.esp.join(&rename.from))?;
+    }
+    let tried = power_on.started.as_ref().map(|started| started.slot);
+    let (verdict, image) = judged(machine, power_on, quirks);
+    if let (Ok(booted), Some(image)) = (&verdict.booted, image) {
+        let label = format!("{SYSTEM}-{}", booted.slot.letter());
+        let root = machine.disk.by_label(&label).ok().map(|partition| partition.guid);
+        os_files::write(directory, image, booted.slot, root)?;
+    }
+    if !machine.disk.from_primary && !quirks.contains(&Quirk::NoTableRepair) {
+        let path = directory.join(DISK);
+        gpt::restore_primary(&path, &machine.disk).at("repair the partition table of", &path)?;
+    }
+    Ok(Start { tried, verdict, variables })
+}
+
+/// Lets the OS see the firmware's variables, where the firmware has them at run time.
+fn hand_over(
+    directory: &Path,
+    state: &mut State,
+    variables: &Variables,
+    quirks: &[Quirk],
+) -> Result<(), SimError> {
+    let path = directory.join(VARIABLES);
+    state.remember(variables);
+    state.hidden = quirks.contains(&Quirk::NoRuntimeVariables);
+    if state.hidden {
+        let firmware = path.parent().unwrap_or(&path);
+        remove_directory(&path).and_then(|()| remove_directory(firmware)).at("remove", &path)
+    } else {
+        variables.store(&path).at("write", &path)
+    }
 }
 
 fn ending(directory: &Path, booted: &Booted, asked: Option<Slot>, before: Option<Last>) -> Ending {

@@ -36,11 +36,12 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-pub use boot::{BootOptions, Ending, Outcome, Promote, Promotion, boot};
+pub use boot::{BootOptions, Outcome, Promote, Promotion, boot};
 pub use error::SimError;
 pub use judge::{Booted, Judge, Power, Verdict};
 pub use new::{Backend, DiskRequest, NewOptions, PayloadLabels, create};
 pub use quirk::Quirk;
+pub use state::Ending;
 
 /// One of the two slots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

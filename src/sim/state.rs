@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::error::At as _;
 use super::images::{self, KnownImage};
 use super::nvram::Variables;
-use super::{Ending, Quirk, SimError, Slot};
+use super::{Quirk, SimError, Slot};
 use crate::image::{Architecture, Digest};
 
 const FILE: &str = "sim.json";
@@ -35,6 +35,29 @@ pub(super) struct State {
     pub(super) hidden: bool,
     /// How the last boot ended.
     pub(super) last: Option<Last>,
+}
+
+/// What the booted slot is after the boot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ending {
+    /// It has no proof.
+    Trial,
+    /// It has its proof.
+    Promoted,
+    /// Another slot was to be booted: `BootNext` or a loader entry with tries left named it and it
+    /// could not be started, or the boot before this one was its trial and left it without a proof.
+    FellBack,
+}
+
+impl std::fmt::Display for Ending {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Trial => "trial",
+            Self::Promoted => "promoted",
+            Self::FellBack => "fell back",
+        })
+    }
 }
 
 /// How a boot ended.
