@@ -4,11 +4,11 @@
 
 use std::process::ExitCode;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Failure, Global, exit, explain, print, print_json, session};
 use crate::policy::Initiative;
-use crate::update::{self, Course, Depth};
+use crate::update::{self, Check, Course, Depth};
 
 /// Say whether an update is on offer, and what would be done about it.
 ///
@@ -64,52 +64,66 @@ pub fn run(args: Args, global: &Global) -> super::Result {
         print_nothing(global)?;
         return Ok(ExitCode::SUCCESS);
     };
-    let version = check.version.as_deref().unwrap_or("the running version");
-    let (name, text) = match &check.course {
-        Course::UpToDate => ("up-to-date", "up to date".to_owned()),
-        Course::Waiting => {
-            ("waiting", format!("{version} is installed and boots at the next reboot"))
-        }
-        Course::Unarm => {
-            ("unarm", "the tag went back to what runs; what is armed would be unarmed".to_owned())
-        }
-        Course::Arm => ("arm", format!("{version} is installed and would be armed")),
-        Course::Install => (
-            "install",
-            format!("{version} is available ({}){}", check.tag.short(), on_the_way(&check)),
-        ),
-        Course::Refuse(refusal) => {
-            ("refuse", format!("{version} is not installed: {refusal} [{}]", refusal.code))
-        }
-    };
     if global.json {
-        let mut document = json!({
-            "tag": check.tag,
-            "course": name,
-            "version": check.version,
-            "goal": check.goal,
-        });
-        if let (Course::Refuse(refusal), Some(fields)) = (&check.course, document.as_object_mut()) {
-            fields.insert("severity".to_owned(), json!(refusal.severity));
-            fields.insert("code".to_owned(), json!(refusal.code));
-            fields.insert("message".to_owned(), json!(refusal.message));
-        }
-        if let (true, Some(fields)) = (args.explain, document.as_object_mut()) {
-            fields.insert("rules".to_owned(), explain::document(&check.explanation));
-        }
-        print_json(&document)?;
+        print_json(&document(&check, args.explain))?;
     } else {
         if args.explain {
             print(explain::text(&check.explanation))?;
         }
-        print(text)?;
+        print(sentence(&check))?;
     }
     let available = matches!(check.course, Course::Install | Course::Arm);
     Ok(ExitCode::from(if args.exit_code && available { exit::AVAILABLE } else { exit::DONE }))
 }
 
+/// What would be done, for people.
+fn sentence(check: &Check) -> String {
+    let version = check.version.as_deref().unwrap_or("the running version");
+    match &check.course {
+        Course::UpToDate => "up to date".to_owned(),
+        Course::Waiting => format!("{version} is installed and boots at the next reboot"),
+        Course::Unarm => {
+            "the tag went back to what runs; what is armed would be unarmed".to_owned()
+        }
+        Course::Arm => format!("{version} is installed and would be armed"),
+        Course::Install => {
+            format!("{version} is available ({}){}", check.tag.short(), on_the_way(check))
+        }
+        Course::Refuse(refusal) => {
+            format!("{version} is not installed: {refusal} [{}]", refusal.code)
+        }
+    }
+}
+
+/// What would be done, for programs.
+fn document(check: &Check, explain: bool) -> Value {
+    let course = match &check.course {
+        Course::UpToDate => "up-to-date",
+        Course::Waiting => "waiting",
+        Course::Unarm => "unarm",
+        Course::Arm => "arm",
+        Course::Install => "install",
+        Course::Refuse(_) => "refuse",
+    };
+    let mut document = json!({
+        "tag": check.tag,
+        "course": course,
+        "version": check.version,
+        "goal": check.goal,
+    });
+    if let (Course::Refuse(refusal), Some(fields)) = (&check.course, document.as_object_mut()) {
+        fields.insert("severity".to_owned(), json!(refusal.severity));
+        fields.insert("code".to_owned(), json!(refusal.code));
+        fields.insert("message".to_owned(), json!(refusal.message));
+    }
+    if let (true, Some(fields)) = (explain, document.as_object_mut()) {
+        fields.insert("rules".to_owned(), explain::document(&check.explanation));
+    }
+    document
+}
+
 /// What the update leads to, where that is not what it brings.
-fn on_the_way(check: &update::Check) -> String {
+fn on_the_way(check: &Check) -> String {
     let goal = check.goal.as_ref().filter(|goal| Some(*goal) != check.version.as_ref());
     goal.map(|goal| format!(", on the way to {goal}")).unwrap_or_default()
 }
