@@ -135,7 +135,7 @@ impl Messages {
         for (name, value) in shown {
             let _ = write!(line, " {name}={value}");
         }
-        super::output::complain(&line);
+        super::stderr::complain(&line);
     }
 }
 

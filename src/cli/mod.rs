@@ -16,6 +16,7 @@ mod help;
 mod log;
 mod output;
 pub mod progress;
+mod stderr;
 
 mod check;
 #[cfg(feature = "dbus")]
@@ -162,7 +163,7 @@ pub fn main() -> ExitCode {
     let global = match cli.global.check() {
         Ok(global) => global,
         Err(message) => {
-            output::complain(&format!("flipside: {message}"));
+            stderr::complain(&format!("flipside: {message}"));
             return ExitCode::from(exit::USAGE);
         }
     };

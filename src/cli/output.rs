@@ -8,6 +8,7 @@ use std::io::{self, Write as _};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::stderr::complain;
 use super::{Failure, Global};
 
 /// Prints text and a line feed on stdout. A reader that went away (`| head`) is
@@ -67,14 +68,4 @@ pub(super) fn complain_of(failure: &Failure) {
 /// As [`print()`].
 pub(super) fn print_done(text: impl Display) -> Result<(), Failure> {
     if super::log::is_done_in_journal() { Ok(()) } else { print(text) }
-}
-
-/// Writes a line to stderr, without what a terminal would obey: others chose parts of it.
-pub(super) fn complain(line: &str) {
-    write_to_stderr(format!("{}\n", crate::printable::text(line)).as_bytes());
-}
-
-/// Nothing can be done about a stderr that takes nothing.
-pub(super) fn write_to_stderr(bytes: &[u8]) {
-    let _ = crate::report::progress::beside_bars(|| io::stderr().lock().write_all(bytes));
 }
