@@ -22,6 +22,7 @@ mod gpt;
 mod identifiers;
 mod image;
 mod layout;
+mod parse_size;
 mod payload;
 mod reflink;
 mod size;
@@ -30,7 +31,8 @@ mod target;
 pub use error::DiskBuildError;
 pub use esp::EspFile;
 pub use gpt::{Partition, SectorSize};
-pub use size::{Size, parse_size};
+pub use parse_size::parse_size;
+pub use size::Size;
 
 use fat::FileSystem;
 use identifiers::Identifiers;
