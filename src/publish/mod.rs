@@ -18,6 +18,7 @@ pub mod pull;
 pub mod push;
 mod push_error;
 pub mod sign;
+mod upload;
 
 pub use error::PublishError;
 pub use extract::extract;

@@ -4,29 +4,13 @@
 //! "Push"): blobs first, then manifests by digest, the tag last, so that
 //! nobody ever sees a tag whose parts are missing.
 
-use std::collections::BTreeSet;
-use std::io::Read;
 use std::path::Path;
 
-use oci_client::client::{Certificate, CertificateEncoding, Client, ClientConfig, ClientProtocol};
-use oci_client::secrets::RegistryAuth;
-use oci_client::{Reference as OciReference, RegistryOperation};
-
 use super::PublishError;
-use super::push_error::failure_of;
 use super::sign::{Home, Signatures};
-use crate::image::{
-    Descriptor, Digest, INDEX_TYPE, ImageError, MANIFEST_TYPE, Manifest, ManifestOrIndex,
-};
-use crate::source::credentials::{self, Secret};
-use crate::source::http::USER_AGENT;
-use crate::source::reference::is_loopback;
-use crate::source::registry::requested;
-use crate::source::retry::{Failure, Tries};
-use crate::source::{LayoutSource, LocalError, Options, Reference, Source, SourceError};
-
-/// How many bytes are read from a blob's file at a time.
-const PIECE: usize = 1 << 20;
+use super::upload::{put, put_images};
+use crate::image::{Digest, INDEX_TYPE, MANIFEST_TYPE, ManifestOrIndex};
+use crate::source::{LayoutSource, Options, Reference, Source, SourceError};
 
 /// Pushes the image, or the index, in the layout `directory` to `reference`: the one
 /// whose name is `tag`, or else the only one, and the signatures that the layout has of it.
@@ -42,8 +26,7 @@ pub fn push(
 ) -> Result<Digest, PublishError> {
     let layout = LayoutSource::open(directory, tag)?;
     let top = layout.resolve()?;
-    let target = Target::new(reference, options)?;
-    until_stopped(options, target.images(&layout, top))?;
+    put_images(reference, options, &layout, top)?;
     let (bytes, media_type) = top_of(&layout, top)?;
     // Before the tag: nobody sees it name what is not signed yet.
     let signatures = Signatures::of(&layout, &top)?;
@@ -69,46 +52,6 @@ pub fn push_artifact(
     Ok(Digest::of(manifest))
 }
 
-/// Puts small blobs, and a manifest of them under a tag or a digest.
-pub(super) fn put(
-    reference: &Reference,
-    options: &Options,
-    name: &str,
-    manifest: &[u8],
-    media_type: &'static str,
-    blobs: &[&[u8]],
-) -> Result<(), SourceError> {
-    let target = Target::new(reference, options)?;
-    until_stopped(options, async {
-        target.authenticate().await?;
-        for blob in blobs {
-            target.repeat(async || target.bytes(blob).await).await?;
-        }
-        target.manifest(name, manifest.to_owned(), media_type).await
-    })
-}
-
-/// Runs `work` until it is done or the stop is requested.
-fn until_stopped<T>(
-    options: &Options,
-    work: impl Future<Output = Result<T, SourceError>>,
-) -> Result<T, SourceError> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_io()
-        .enable_time()
-        .build()
-        .map_err(SourceError::Runtime)?;
-    let result = runtime.block_on(async {
-        tokio::select! {
-            biased;
-            stopped = requested(&options.stop) => Err(stopped.into()),
-            result = work => result,
-        }
-    });
-    runtime.shutdown_background();
-    result
-}
-
 /// What the tag is to name.
 fn top_of(layout: &LayoutSource, top: Digest) -> Result<(Vec<u8>, &'static str), SourceError> {
     let bytes = layout.manifest(&top)?;
@@ -117,207 +60,4 @@ fn top_of(layout: &LayoutSource, top: Digest) -> Result<(Vec<u8>, &'static str),
         ManifestOrIndex::Index(_) => INDEX_TYPE,
     };
     Ok((bytes, media_type))
-}
-
-/// A repository to push to.
-struct Target<'a> {
-    reference: &'a Reference,
-    options: &'a Options,
-    client: Client,
-    auth: RegistryAuth,
-    repository: OciReference,
-}
-
-impl<'a> Target<'a> {
-    fn new(reference: &'a Reference, options: &'a Options) -> Result<Self, SourceError> {
-        let auth = authentication(reference, options)?;
-        let failed =
-            |e| SourceError::Tls { host: reference.host().to_owned(), reason: failure_text(e) };
-        let client = Client::try_from(client_config(reference, options)?).map_err(failed)?;
-        let repository = OciReference::with_tag(
-            reference.host().to_owned(),
-            reference.repository().to_owned(),
-            reference.tag().to_owned(),
-        );
-        Ok(Self { reference, options, client, auth, repository })
-    }
-
-    /// To be called first: later calls of the client hide what the token service answers.
-    async fn authenticate(&self) -> Result<(), SourceError> {
-        self.repeat(async || {
-            self.client
-                .auth(&self.repository, &self.auth, RegistryOperation::Push)
-                .await
-                .map(|_| ())
-                .map_err(|e| failure_of(e, self.reference.host()))
-        })
-        .await
-    }
-
-    /// Everything but the tag.
-    async fn images(&self, layout: &LayoutSource, top: Digest) -> Result<(), SourceError> {
-        self.authenticate().await?;
-        let bytes = layout.manifest(&top)?;
-        match ManifestOrIndex::parse(&bytes)? {
-            ManifestOrIndex::Manifest(manifest) => self.blobs(layout, &manifest).await,
-            ManifestOrIndex::Index(index) => {
-                for entry in &index.manifests {
-                    let bytes = layout.manifest(&entry.digest)?;
-                    self.blobs(layout, &Manifest::parse(&bytes)?).await?;
-                    self.manifest(&entry.digest.to_string(), bytes, MANIFEST_TYPE).await?;
-                }
-                Ok(())
-            }
-        }
-    }
-
-    async fn blobs(&self, layout: &LayoutSource, manifest: &Manifest) -> Result<(), SourceError> {
-        let mut sent = BTreeSet::new();
-        for blob in std::iter::once(&manifest.config).chain(&manifest.layers) {
-            if sent.insert(blob.digest) {
-                let path = layout.directory().join("blobs/sha256").join(blob.digest.hex());
-                self.repeat(async || self.blob(&path, blob).await).await?;
-            }
-        }
-        Ok(())
-    }
-
-    async fn blob(&self, path: &Path, blob: &Descriptor) -> Result<(), Failure> {
-        let failed = |e| failure_of(e, self.reference.host());
-        let digest = blob.digest.to_string();
-        if self.client.blob_exists(&self.repository, &digest).await.map_err(failed)? {
-            return Ok(());
-        }
-        let unreadable = |source| LocalError::File { path: path.to_owned(), source };
-        let file = std::fs::File::open(path).map_err(unreadable).map_err(SourceError::from)?;
-        let size = file.metadata().map_err(unreadable).map_err(SourceError::from)?.len();
-        if size != blob.size {
-            let what = format!("{} has {size} bytes, not {}", path.display(), blob.size);
-            return Err(SourceError::from(ImageError::Inconsistent { what }).into());
-        }
-        // The registry hashes what it receives and refuses anything else.
-        let pieces = futures_util::stream::unfold(file, async |mut file| {
-            let mut piece = Vec::with_capacity(PIECE);
-            match (&mut file).take(PIECE as u64).read_to_end(&mut piece) {
-                Ok(0) => None,
-                Ok(_) => Some((Ok(piece.into()), file)),
-                Err(error) => Some((Err(error.into()), file)),
-            }
-        });
-        let sent = self.client.push_blob_stream(&self.repository, pieces, &digest, Some(size));
-        sent.await.map(|_| ()).map_err(failed)
-    }
-
-    /// A small blob.
-    async fn bytes(&self, bytes: &[u8]) -> Result<(), Failure> {
-        let failed = |e| failure_of(e, self.reference.host());
-        let digest = Digest::of(bytes).to_string();
-        if self.client.blob_exists(&self.repository, &digest).await.map_err(failed)? {
-            return Ok(());
-        }
-        let piece = futures_util::stream::iter([Ok(bytes.to_owned().into())]);
-        let size = Some(bytes.len() as u64);
-        let sent = self.client.push_blob_stream(&self.repository, piece, &digest, size);
-        sent.await.map(|_| ()).map_err(failed)
-    }
-
-    /// Puts a manifest under a tag or a digest.
-    async fn manifest(
-        &self,
-        name: &str,
-        bytes: Vec<u8>,
-        media_type: &'static str,
-    ) -> Result<(), SourceError> {
-        // A digest goes in as a tag as well: the client ends the process where a
-        // registry answers the PUT of a reference with a digest without a Location.
-        let reference = OciReference::with_tag(
-            self.reference.host().to_owned(),
-            self.reference.repository().to_owned(),
-            name.to_owned(),
-        );
-        self.repeat(async || {
-            let media_type = reqwest::header::HeaderValue::from_static(media_type);
-            self.client
-                .push_manifest_raw(&reference, bytes.clone(), media_type)
-                .await
-                .map(|_| ())
-                .map_err(|e| failure_of(e, self.reference.host()))
-        })
-        .await
-    }
-
-    async fn repeat(
-        &self,
-        mut step: impl AsyncFnMut() -> Result<(), Failure>,
-    ) -> Result<(), SourceError> {
-        let mut tries = Tries::new(self.options.timing);
-        loop {
-            match step().await {
-                Ok(()) => return Ok(()),
-                Err(failure) => tokio::time::sleep(tries.next(failure)?).await,
-            }
-        }
-    }
-}
-
-fn failure_text(error: oci_client::errors::OciDistributionError) -> String {
-    failure_of(error, "").error.to_string()
-}
-
-fn authentication(reference: &Reference, options: &Options) -> Result<RegistryAuth, SourceError> {
-    let environment = |name: &str| std::env::var_os(name);
-    let found = credentials::find(options, &environment, reference.host(), reference.repository())?;
-    Ok(match found.map(|f| f.secret) {
-        None => RegistryAuth::Anonymous,
-        Some(Secret::Password { username, password }) => RegistryAuth::Basic(username, password),
-        Some(Secret::RegistryToken(token)) => RegistryAuth::Bearer(token),
-        Some(Secret::IdentityToken(_)) => {
-            return Err(SourceError::Unauthorized {
-                host: reference.host().to_owned(),
-                reason: "an identity token is of no use for a push; log in with a password"
-                    .to_owned(),
-            });
-        }
-    })
-}
-
-fn client_config(reference: &Reference, options: &Options) -> Result<ClientConfig, SourceError> {
-    let host = reference.host();
-    let listed = options.plain_http.iter().any(|h| h.eq_ignore_ascii_case(host));
-    let loopback = is_loopback(host);
-    let protocol = if options.all_plain_http || listed || loopback {
-        ClientProtocol::Http
-    } else {
-        ClientProtocol::Https
-    };
-    let mut authorities = Vec::new();
-    for path in &options.ca {
-        let path = options.root.path(path);
-        let failed = |e: std::io::Error| SourceError::TlsFile {
-            setting: "track.ca",
-            path: path.clone(),
-            reason: e.to_string(),
-        };
-        let data = std::fs::read(&path).map_err(failed)?;
-        authorities.push(Certificate { encoding: CertificateEncoding::Pem, data });
-    }
-    // The proxies of the environment are taken by themselves. To keep away from them there
-    // has to be another proxy, and an exception from it.
-    let (proxy, except) = match loopback {
-        true => {
-            (Some("http://127.0.0.1:9".to_owned()), Some("127.0.0.0/8,::1,localhost".to_owned()))
-        }
-        false => (None, None),
-    };
-    Ok(ClientConfig {
-        protocol,
-        use_monolithic_push: true,
-        extra_root_certificates: authorities,
-        read_timeout: Some(options.timing.stall),
-        connect_timeout: Some(options.timing.connect),
-        user_agent: USER_AGENT,
-        http_proxy: proxy,
-        no_proxy: except,
-        ..ClientConfig::default()
-    })
 }

@@ -9,7 +9,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::super::layout::LayoutWriter;
-use super::super::{PublishError, push};
+use super::super::{PublishError, upload};
 use crate::image::{Descriptor, Digest, INDEX_TYPE, MANIFEST_TYPE};
 use crate::source::signatures::{
     BUNDLE_TYPE, EMPTY_TYPE, SIMPLE_TYPE, all, referrers_tag, signature_tag,
@@ -56,7 +56,7 @@ impl Home<'_> {
         match self {
             Self::Registry(reference, options) => {
                 let name = put.tag.map_or_else(|| digest.to_string(), str::to_owned);
-                push::put(reference, options, &name, &put.manifest, put.media_type, &put.blobs)?;
+                upload::put(reference, options, &name, &put.manifest, put.media_type, &put.blobs)?;
             }
             Self::Layout(directory) => {
                 let layout = LayoutWriter::open(directory)?;
