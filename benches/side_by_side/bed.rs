@@ -7,12 +7,10 @@ use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
-use flipside::image::{Digest, ProductInfo};
-use flipside::publish::build::{PayloadFile, Plan, build};
-use flipside::report::progress::Silent;
-use flipside::stop::Stop;
+use flipside::image::Digest;
 
 use crate::child;
+use crate::image::build_image;
 use crate::measure::Command;
 use crate::registry::Registry;
 
@@ -157,23 +155,6 @@ fn allocate(path: &Path, size: u64) -> PathBuf {
     let file = File::options().create(true).write(true).truncate(false).open(path).unwrap();
     rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, size).unwrap();
     path.to_owned()
-}
-
-/// What [`child::build`] builds as well.
-pub fn build_image(payload: &Path, output: &Path) -> flipside::image::Image {
-    let product_info = ProductInfo {
-        id: "bench".to_owned(),
-        name: "Bench".to_owned(),
-        version: "1".to_owned(),
-        variant: "x86_64".to_owned(),
-        commit_hash: String::new(),
-        commit_date: String::new(),
-        build_tree_dirty: false,
-        components: None,
-    };
-    let name = "system".parse().unwrap();
-    let payloads = vec![PayloadFile { name, file: payload.to_owned(), partition: None }];
-    build(&Plan::new(product_info, payloads, output), &Silent, &Stop::new()).unwrap().image
 }
 
 fn serve(directory: &Path, registry: &Registry, mib: u64) -> Served {

@@ -22,7 +22,7 @@ pub const BUILD: &str = "--build";
 
 /// `PAYLOAD LAYOUT`.
 pub fn build(arguments: &[String]) {
-    crate::bed::build_image(Path::new(&arguments[0]), Path::new(&arguments[1]));
+    crate::image::build_image(Path::new(&arguments[0]), Path::new(&arguments[1]));
 }
 
 /// Ends the process, as a kill does, once so many bytes of the layer were fetched.

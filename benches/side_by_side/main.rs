@@ -14,6 +14,7 @@ mod bed;
 mod certificates;
 mod child;
 mod host;
+mod image;
 mod measure;
 #[path = "../../tests/support/medium.rs"]
 mod medium;
