@@ -9,8 +9,8 @@ use clap::Subcommand;
 use serde_json::json;
 
 use super::{Failure, Global, exit, print, print_json};
-use crate::settings::SlotLabels;
 use crate::publish::disk::{self, Mapping, Plan, SectorSize, parse_size};
+use crate::settings::SlotLabels;
 use crate::sim::{
     self, BootOptions, DiskRequest, NewOptions, Power, Promote, Promotion, Quirk, SimError,
 };

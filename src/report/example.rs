@@ -4,7 +4,7 @@
 
 use jiff::Timestamp;
 
-use super::progress::Phase;
+use super::progress::{Phase, RunProgress};
 use super::status::*;
 use crate::host::Slot;
 use crate::image::Digest;

@@ -6,7 +6,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use flipside::host::Root;
-use flipside::report::status::{Failure, RunProgress, State};
+use flipside::report::progress::{Phase, RunProgress};
+use flipside::report::status::{Failure, State};
 use flipside::report::{Status, StatusFile};
 use jiff::Timestamp;
 
@@ -203,7 +204,7 @@ fn it_ends_when_nobody_needs_it_and_not_before() {
     assert!(output.status.success(), "{output:?}");
     // A run is under way, whoever listens.
     let mut status = idle_status();
-    status.progress = Some(RunProgress::at(flipside::report::progress::Phase::Writing));
+    status.progress = Some(RunProgress::at(Phase::Writing));
     stage.says(&status);
     let mut service = stage.service(1);
     std::thread::sleep(Duration::from_millis(2500));

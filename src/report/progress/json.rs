@@ -10,8 +10,7 @@ use crossbeam_channel::{Sender, TrySendError, bounded};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Event, Phase, Progress, Tally};
-use crate::report::status::RunProgress;
+use super::{Event, Phase, Progress, RunProgress, Tally};
 
 /// Version of the events; grows only where a field changes its meaning or goes away.
 pub const VERSION: u32 = 1;

@@ -4,11 +4,13 @@
 
 mod json;
 mod lines;
+mod run;
 mod tally;
 mod terminal;
 
 pub use json::Json;
 pub use lines::Lines;
+pub use run::RunProgress;
 pub use tally::Tally;
 pub use terminal::{Terminal, beside_bars};
 

@@ -2,8 +2,7 @@
 
 //! Events added up.
 
-use super::{Event, Phase};
-use crate::report::status::RunProgress;
+use super::{Event, Phase, RunProgress};
 
 /// How far a run is, as the sum of its events.
 #[derive(Debug, Clone, Default)]

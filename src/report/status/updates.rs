@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Parts of the status: the update on offer, what keeps it back, what came of others.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::Problem;
+use crate::image::Digest;
+use crate::printable;
+use crate::refusal::Severity;
+use crate::report::ago::{ago, until};
+
+/// An update on offer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Available {
+    /// Its version; `None` where it was not looked up.
+    pub version: Option<String>,
+    /// Its digest.
+    pub digest: Digest,
+}
+
+/// Why an update is not made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Blocked {
+    /// `defer`: tried again by itself; `block`: refused until something changes.
+    pub severity: Severity,
+    /// The stable code.
+    pub code: String,
+    /// One sentence.
+    pub message: String,
+    /// Since when.
+    pub since: Option<Timestamp>,
+}
+
+/// What the rules said about the update on offer (`docs/policy.md`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyStatus {
+    /// When they were asked.
+    pub time: Timestamp,
+    /// What each said that was asked, in their order.
+    pub rulings: Vec<RulingStatus>,
+}
+
+/// What one rule saw and said.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RulingStatus {
+    /// Its name.
+    pub rule: String,
+    /// What it went by.
+    pub saw: String,
+    /// `allow`, `defer` or `block`.
+    pub decision: String,
+    /// The stable code, where it does not allow.
+    pub code: Option<String>,
+    /// One sentence, where it does not allow.
+    pub reason: Option<String>,
+}
+
+/// Whether images have to be signed, and by whom.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct SignatureStatus {
+    /// `policy.signature.mode`: `auto`, `require` or `off`.
+    pub mode: String,
+    /// Whether an image without a valid signature is refused.
+    pub required: bool,
+    /// The names of the keys of which any suffices.
+    pub keys: Vec<String>,
+    /// Why it cannot be told: nothing is installed before that is put right.
+    pub problem: Option<Problem>,
+}
+
+/// A look at the source.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Check {
+    /// When.
+    pub time: Timestamp,
+    /// What it came to.
+    pub result: CheckResult,
+}
+
+/// What a look at the source came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CheckResult {
+    /// The tag points to what runs or is installed.
+    UpToDate,
+    /// The tag points to something else.
+    Available,
+    /// The source did not say.
+    Failed,
+}
+
+/// An error that ended a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// The stable code.
+    pub code: String,
+    /// One sentence.
+    pub message: String,
+    /// When.
+    pub time: Timestamp,
+    /// Since when it is the same one.
+    #[serde(default)]
+    pub since: Option<Timestamp>,
+}
+
+/// A digest that failed (P7).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failed {
+    /// The digest.
+    pub digest: Digest,
+    /// Its version, where it is known.
+    pub version: Option<String>,
+    /// Why it counts as failed; one sentence.
+    pub reason: String,
+    /// How many of its trials were started and never promoted.
+    pub attempts: u32,
+}
+
+/// A pause of automatic updates (`flipside hold`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HoldStatus {
+    /// Until when; `None`: until somebody lifts it.
+    pub until: Option<Timestamp>,
+    /// Why, for people.
+    pub reason: Option<String>,
+}
+
+/// A reboot to come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NextReboot {
+    /// When this host's turn is.
+    pub time: Timestamp,
+    /// The window that it lies in, such as `Sat 22:00–24:00 Europe/Berlin`; `None` for a
+    /// reboot that only waits for people who are logged in.
+    pub window: Option<String>,
+}
+
+/// The end of the running system's life.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndOfLife {
+    /// When; a day is its midnight on this host.
+    pub time: Timestamp,
+    /// The same for people.
+    pub day: String,
+    /// What the image tells people; may be empty.
+    pub text: String,
+}
+
+impl EndOfLife {
+    /// For people at `now`, without what ends: `ends on 2027-06-30 (in 12 days): move on`.
+    pub fn sentence(&self, now: Timestamp) -> String {
+        let (word, when) = match self.time > now {
+            true => ("ends", until(self.time, now)),
+            false => ("ended", ago(self.time, now)),
+        };
+        let text = printable::line(&self.text, 200);
+        let text = if text.is_empty() { text } else { format!(": {text}") };
+        format!("{word} on {} ({when}){text}", self.day)
+    }
+}

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The slots, each a line of a table, and what boots next.
+
+use super::{Page, Tone};
+use crate::host::Slot;
+use crate::printable;
+use crate::report::ago::ago;
+use crate::report::status::{BootFile, BootTarget, SlotState, SlotStatus};
+
+impl Page<'_> {
+    /// Versions, words and digests of both slots stand below each other.
+    pub(super) fn slots(&mut self) {
+        if self.status.slots.is_empty() {
+            return;
+        }
+        let status = self.status;
+        let rows: Vec<_> = status
+            .slots
+            .iter()
+            .map(|slot| {
+                let version = slot.version.as_deref().unwrap_or("-");
+                let mut digest = slot.digest.map(|digest| digest.short()).unwrap_or_default();
+                if let Some(key) = &slot.signed_by {
+                    digest.push_str(&format!(", signed by {}", printable::line(key, 40)));
+                }
+                let (words, tone) = self.words(slot);
+                (slot.slot, printable::line(version, 40), words, tone, digest)
+            })
+            .collect();
+        let width = |text: &str| text.chars().count();
+        let version_width = rows.iter().map(|row| width(&row.1)).max().unwrap_or(0);
+        let words_width = rows.iter().map(|row| width(&row.2)).max().unwrap_or(0);
+        for (slot, version, words, tone, digest) in rows {
+            // Padded before it is painted: escape sequences have no width.
+            let words = tone.paint(&format!("{words:<words_width$}"), self.colour);
+            let digest = Tone::Faint.paint(&digest, self.colour);
+            let text = format!("{version:<version_width$}   {words}   {digest}");
+            self.line(&format!("slot {slot}"), text.trim_end());
+        }
+    }
+
+    fn words(&self, slot: &SlotStatus) -> (String, Tone) {
+        let ago = slot.since.map(|since| format!(" {}", ago(since, self.now))).unwrap_or_default();
+        let is_next = self.boots_next() == Some(slot.slot);
+        let (words, tone) = match slot.state {
+            SlotState::Empty => ("empty".to_owned(), Tone::Faint),
+            SlotState::Writing if self.status.progress.is_some() => {
+                ("being written".to_owned(), Tone::Waiting)
+            }
+            SlotState::Writing => ("written in part, does not boot".to_owned(), Tone::Waiting),
+            SlotState::Installed => (format!("installed{ago}"), Tone::Waiting),
+            SlotState::Armed => {
+                (format!("installed{ago}, boots once at the next reboot"), Tone::Waiting)
+            }
+            SlotState::Trial => (format!("on trial{ago}"), Tone::Waiting),
+            SlotState::Proven if is_next && !slot.running => {
+                (format!("proven{ago}, boots once at the next reboot"), Tone::Waiting)
+            }
+            SlotState::Proven => (format!("proven{ago}"), Tone::Good),
+            SlotState::Failed => (format!("failed{ago}"), Tone::Bad),
+            SlotState::Unknown => ("state unknown".to_owned(), Tone::Faint),
+        };
+        let words = if slot.running { format!("running, {words}") } else { words };
+        // What failed was made unbootable on purpose (P7).
+        let may_boot =
+            !matches!(slot.state, SlotState::Empty | SlotState::Writing | SlotState::Failed);
+        match slot.boot_file {
+            BootFile::Absent if may_boot => (format!("{words}, no boot file"), Tone::Bad),
+            BootFile::Unbootable if may_boot => {
+                (format!("{words}, boot file unbootable"), Tone::Bad)
+            }
+            _ => (words, tone),
+        }
+    }
+
+    /// The slot that `BootNext` names.
+    fn boots_next(&self) -> Option<Slot> {
+        let next = self.status.boot_next.as_ref()?;
+        let slot = |slot: &&SlotStatus| slot.boot_entry.as_ref() == Some(next);
+        self.status.slots.iter().find(slot).map(|slot| slot.slot)
+    }
+
+    pub(super) fn boots(&mut self) {
+        let status = self.status;
+        let name = |number: &str| {
+            let entry = status.boot_order.iter().find(|entry| entry.number == number);
+            match entry.map(|entry| (entry.what, entry.description.as_str())) {
+                Some((BootTarget::SlotA, _)) => "slot A".to_owned(),
+                Some((BootTarget::SlotB, _)) => "slot B".to_owned(),
+                Some((BootTarget::Removable, _)) => "the loader on the ESP".to_owned(),
+                Some((BootTarget::Missing, _)) => format!("missing entry {number}"),
+                Some((BootTarget::Foreign, description)) => printable::line(description, 40),
+                None => format!("entry {number}"),
+            }
+        };
+        let mut parts = Vec::new();
+        if let Some(next) = &status.boot_next {
+            let next = self.boots_next().map_or_else(|| name(next), |slot| format!("slot {slot}"));
+            parts.push(format!("{next} once"));
+        }
+        let order: Vec<String> = status
+            .boot_order
+            .iter()
+            .map(|entry| {
+                let off = if entry.active { "" } else { " (off)" };
+                format!("{}{off}", name(&entry.number))
+            })
+            .collect();
+        if !order.is_empty() {
+            parts.push(order.join(", "));
+        }
+        if !parts.is_empty() {
+            self.said("boots", Tone::Plain, &parts.join(", then "));
+        }
+    }
+}
