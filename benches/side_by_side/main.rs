@@ -7,7 +7,7 @@
 //! below `target`), which needs 6 GiB. `FLIPSIDE_BENCH_RUNS` changes the number of runs.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-#![allow(clippy::indexing_slicing, dead_code)]
+#![allow(clippy::indexing_slicing, clippy::too_many_lines, dead_code)]
 
 mod bed;
 #[path = "../../tests/support/certificates.rs"]

@@ -6,7 +6,7 @@
 //! what the model is and what it cannot see.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-#![allow(clippy::indexing_slicing)]
+#![allow(clippy::indexing_slicing, clippy::too_many_lines)]
 
 #[path = "../support/host.rs"]
 mod host;

@@ -4,7 +4,7 @@
 //! images, and hosts in directories. One binary, one module per topic.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-#![allow(clippy::indexing_slicing)]
+#![allow(clippy::indexing_slicing, clippy::too_many_lines)]
 
 #[path = "../support/mod.rs"]
 mod support;
