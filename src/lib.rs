@@ -11,28 +11,22 @@
 #![cfg_attr(test, allow(clippy::too_many_lines))]
 
 // Until the program names the crate itself.
+pub use flipside_core::{blob_source, host, install, progress, refusal, settings, stop};
 pub use flipside_image as image;
 pub use flipside_image::{code, moment, os_release, pe, printable};
 
-pub mod blob_source;
 pub mod cli;
 pub mod config;
 pub mod health;
-pub mod host;
-pub mod install;
 pub mod overlay;
 pub mod policy;
-pub mod progress;
 #[cfg(feature = "publish")]
 pub mod publish;
 pub mod reboot;
-pub mod refusal;
 pub mod report;
-pub mod settings;
 #[cfg(feature = "sim")]
 pub mod sim;
 pub mod source;
-pub mod stop;
 pub mod system;
 pub mod update;
 pub mod window;

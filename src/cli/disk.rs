@@ -7,12 +7,12 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
+use super::signals::stop_on_signals;
 use super::{Failure, Global, print, print_json, progress};
 use crate::image::Architecture;
 use crate::publish::disk::{self, Built, Mapping, Plan, SectorSize, Size, parse_size};
 use crate::settings::SlotLabels;
 use crate::source::Location;
-use crate::stop::Stop;
 
 /// Make bootable disks from OS images.
 #[derive(Debug, clap::Args)]
@@ -118,8 +118,7 @@ fn run_build(build: Build, global: &Global) -> super::Result {
         );
         return Err(Failure::error("not-a-layout", message));
     };
-    let stop = Stop::new();
-    stop.on_signals().map_err(Failure::erased)?;
+    let stop = stop_on_signals()?;
     let plan = Plan {
         image: directory,
         tag,

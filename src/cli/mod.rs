@@ -38,6 +38,7 @@ mod reboot;
 mod release;
 mod rollback;
 mod session;
+mod signals;
 #[cfg(feature = "sim")]
 mod sim;
 mod status;

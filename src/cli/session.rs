@@ -4,13 +4,13 @@
 
 use std::sync::Arc;
 
+use super::signals::stop_on_signals;
 use super::{Failure, Global, progress};
 use crate::config::Config;
 use crate::host::durable::Durable;
 use crate::report::journal::{Entry, Kind};
 use crate::report::progress::Tee;
 use crate::report::{Follow, Notify, StatusFile};
-use crate::stop::Stop;
 use crate::update::{self, Run};
 
 /// Opens the host of `global` for a run.
@@ -32,8 +32,7 @@ pub fn open(global: &Global, plain_http: bool) -> Result<Run, Failure> {
 /// # Errors
 /// Signals cannot be watched for.
 pub fn with(global: &Global, config: Config, plain_http: bool) -> Result<Run, Failure> {
-    let stop = Stop::new();
-    stop.on_signals().map_err(no_signals)?;
+    let stop = stop_on_signals()?;
     let follow =
         Arc::new(Follow::new(StatusFile::of(&global.root), update::last_status(&global.root)));
     Ok(Run {
@@ -49,9 +48,4 @@ pub fn with(global: &Global, config: Config, plain_http: bool) -> Result<Run, Fa
         stop,
         plain_http,
     })
-}
-
-/// What `Stop::on_signals` failed with.
-pub fn no_signals(error: std::io::Error) -> Failure {
-    Failure::error("signals-unavailable", format!("cannot watch for SIGTERM: {error}"))
 }

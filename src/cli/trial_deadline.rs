@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::signals::stop_on_signals;
 use super::{Global, exit, print, print_json, session};
 use crate::config::Config;
 use crate::host::durable::Durable;
@@ -51,8 +52,7 @@ enum Waited {
 /// # Errors
 /// What cannot be read; the reboot fails.
 pub fn run(_: Args, global: &Global) -> super::Result {
-    let stop = Stop::new();
-    stop.on_signals().map_err(session::no_signals)?;
+    let stop = stop_on_signals()?;
     let by_firmware = by_firmware(global)?;
     if by_firmware == ByFirmware::None {
         return done(global, "nothing-to-do", None);

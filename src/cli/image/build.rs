@@ -8,8 +8,9 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use super::super::signals::stop_on_signals;
 use super::super::{Failure, Global, print, print_json, progress};
-use super::connection::{parse_architecture, stop_on_signals};
+use super::connection::parse_architecture;
 use crate::image::{
     Architecture, ChunkSize, HOOK_LIMIT, HOOK_PAYLOAD, ImageError, PartitionIdentity, PayloadName,
 };

@@ -53,14 +53,6 @@ impl Connection {
     }
 }
 
-/// A wish to stop that SIGTERM and SIGINT raise.
-pub(in crate::cli) fn stop_on_signals() -> Result<Stop, Failure> {
-    let stop = Stop::new();
-    let failed = |error| format!("cannot watch for SIGTERM: {error}");
-    stop.on_signals().map_err(|e| Failure::error("signals-unavailable", failed(e)))?;
-    Ok(stop)
-}
-
 /// For clap: a machine by any of its names.
 pub(in crate::cli) fn parse_architecture(text: &str) -> Result<Architecture, String> {
     architecture(text).ok_or_else(|| "it is neither x86_64 nor aarch64".to_owned())

@@ -5,8 +5,9 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use super::super::signals::stop_on_signals;
 use super::super::{Global, progress};
-use super::connection::{Connection, parse_architecture, stop_on_signals};
+use super::connection::{Connection, parse_architecture};
 use crate::image::Architecture;
 use crate::publish::{extract, find_image};
 use crate::source::Location;

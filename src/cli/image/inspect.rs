@@ -4,8 +4,9 @@
 
 use std::process::ExitCode;
 
+use super::super::signals::stop_on_signals;
 use super::super::{Global, print, print_json};
-use super::connection::{Connection, parse_architecture, stop_on_signals};
+use super::connection::{Connection, parse_architecture};
 use crate::image::Architecture;
 use crate::publish::find_image;
 use crate::publish::inspect::inspect;

@@ -7,8 +7,9 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
+use super::super::signals::stop_on_signals;
 use super::super::{Global, print, print_json, progress};
-use super::connection::{Connection, parse_architecture, stop_on_signals};
+use super::connection::{Connection, parse_architecture};
 use crate::image::Architecture;
 use crate::publish::disk::Size;
 use crate::publish::pull::pull;

@@ -7,8 +7,9 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
+use super::super::signals::stop_on_signals;
 use super::super::{Failure, Global, print, print_json};
-use super::connection::{Connection, stop_on_signals};
+use super::connection::Connection;
 use crate::publish::push::push;
 use crate::source::{Location, Reference};
 

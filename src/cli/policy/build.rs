@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::super::image::connection::{Connection, stop_on_signals};
+use super::super::image::connection::Connection;
+use super::super::signals::stop_on_signals;
 use super::super::{Failure, Global, print, print_json};
 use super::{read_draft, warn};
 use crate::config::units;

@@ -7,7 +7,8 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
-use super::super::image::connection::{Connection, stop_on_signals};
+use super::super::image::connection::Connection;
+use super::super::signals::stop_on_signals;
 use super::super::{Global, print, print_json};
 use super::{read, warn};
 use crate::policy::document::{Draft, TAG_SUFFIX};

@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! How slots are booted: what a boot loader or firmware has to be told, whichever it is.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use super::Slot;
+use super::efi::{BootNumber, EfiError};
+use super::esp::EspError;
+use super::systemd_boot::LoaderError;
+use crate::refusal::Severity;
+use flipside_image::code::Coded;
+
+/// Why slots cannot be booted, or not as they should be.
+#[derive(Debug, thiserror::Error)]
+pub enum BootError {
+    /// The firmware's variables.
+    #[error(transparent)]
+    Efi(#[from] EfiError),
+    /// The loader's entries.
+    #[error(transparent)]
+    Esp(#[from] EspError),
+    /// The loader.
+    #[error(transparent)]
+    Loader(#[from] LoaderError),
+}
+
+impl BootError {
+    /// Whether trying again later, with nothing changed by a person, may help.
+    pub fn severity(&self) -> Severity {
+        match self {
+            Self::Efi(error) => error.severity(),
+            Self::Esp(_) => Severity::Error,
+            Self::Loader(error) => error.severity(),
+        }
+    }
+}
+
+impl Coded for BootError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Efi(error) => error.code(),
+            Self::Esp(error) => error.code(),
+            Self::Loader(error) => error.code(),
+        }
+    }
+}
+
+/// What the next boot was reserved for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Next {
+    /// Nothing: the order decides. Also where it was reserved for an entry that does not
+    /// exist, which the firmware passes over.
+    Nothing,
+    /// This slot.
+    Slot(Slot),
+    /// Something that is not flipside's.
+    Foreign {
+        /// The entry.
+        number: BootNumber,
+        /// What it calls itself.
+        description: String,
+    },
+}
+
+/// What a boot entry is to flipside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EntryKind {
+    /// A slot's boot file.
+    Slot(Slot),
+    /// The removable-media loader of this host's ESP.
+    Removable,
+    /// Something of others.
+    Foreign,
+    /// A number in the order without an entry.
+    Missing,
+}
+
+/// How a boot entry is named where it stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum EntryName {
+    /// In NVRAM.
+    Number(BootNumber),
+    /// In the loader's directory: the file's name.
+    File(String),
+}
+
+/// Four hex digits, or the file's name.
+impl fmt::Display for EntryName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) => write!(f, "{:04X}", number.0),
+            Self::File(name) => f.write_str(name),
+        }
+    }
+}
+
+/// A boot entry, as a person sees it in the status.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct BootEntry {
+    /// Its name.
+    pub name: EntryName,
+    /// What it calls itself.
+    pub description: String,
+    /// What it is.
+    pub kind: EntryKind,
+    /// Whether the firmware would boot it in its turn.
+    pub is_active: bool,
+    /// Whether it stands in the boot order; what boots once does not.
+    pub is_listed: bool,
+}
+
+/// Whether what a slot holds has booted to success.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It has.
+    Proven,
+    /// It has not.
+    Unproven,
+}
+
+/// A way to boot slots. Each call reads what stands there now and trusts no earlier answer;
+/// each change is durable and read back when the call returns.
+pub trait Backend: Send + Sync {
+    /// Whether an update could be booted on this host, changing nothing.
+    ///
+    /// # Errors
+    /// Why not.
+    fn check(&self, running: Slot) -> Result<(), BootError>;
+
+    /// What the next boot is reserved for.
+    ///
+    /// # Errors
+    /// What cannot be read.
+    fn next(&self) -> Result<Next, BootError>;
+
+    /// The slot that the order boots first, of the two.
+    ///
+    /// # Errors
+    /// What cannot be read.
+    fn first(&self) -> Result<Option<Slot>, BootError>;
+
+    /// P5: sees to it that the running slot boots before the other one, and before the
+    /// removable-media loader.
+    ///
+    /// # Errors
+    /// What cannot be read or changed.
+    fn secure(&self, running: Slot) -> Result<(), BootError>;
+
+    /// Makes `target` bootable, behind the running slot, which has to be secured: right behind
+    /// it where what it holds is proven, last of all where it is not. Should the running slot's
+    /// entry be lost, everything else is tried before an OS that never booted to success.
+    ///
+    /// # Errors
+    /// What cannot be read or changed.
+    fn add(&self, target: Slot, standing: Standing) -> Result<(), BootError>;
+
+    /// Reserves the next boot for `target`, which was added.
+    ///
+    /// # Errors
+    /// What cannot be read or changed; a next boot that somebody else has reserved.
+    fn arm(&self, target: Slot) -> Result<(), BootError>;
+
+    /// Lifts a reservation of the next boot for `target`; any other stands.
+    ///
+    /// # Errors
+    /// What cannot be read or changed.
+    fn disarm(&self, target: Slot) -> Result<(), BootError>;
+
+    /// Boots `slot` first from now on, then the other one where it is known already and proven.
+    ///
+    /// # Errors
+    /// What cannot be read or changed.
+    fn prefer(&self, slot: Slot, other: Standing) -> Result<(), BootError>;
+
+    /// Whether the running slot boots by itself, as it did this time, also while the
+    /// removable-media loader cannot: only then may that be replaced.
+    ///
+    /// # Errors
+    /// What cannot be read.
+    fn boots_without_loader(&self, running: Slot) -> Result<bool, BootError>;
+
+    /// All entries in their order, then those of flipside's that the order does not list.
+    ///
+    /// # Errors
+    /// What cannot be read.
+    fn order(&self) -> Result<Vec<BootEntry>, BootError>;
+}

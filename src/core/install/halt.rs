@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! How the threads of one payload end together.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread::{Builder, Scope};
+
+use super::InstallError;
+use crate::stop::{Stop, Stopped};
+use flipside_image::PayloadName;
+
+/// Raised by the first thread that fails, or by the wish to stop; every thread
+/// asks between two pieces of work and wherever it waits.
+#[derive(Debug)]
+pub(super) struct Halt<'a> {
+    stop: &'a Stop,
+    raised: AtomicBool,
+    error: Mutex<Option<InstallError>>,
+}
+
+impl<'a> Halt<'a> {
+    pub(super) fn new(stop: &'a Stop) -> Self {
+        Self { stop, raised: AtomicBool::new(false), error: Mutex::new(None) }
+    }
+
+    /// Runs `work` in a thread; its error halts the others.
+    pub(super) fn start<'scope, 'env>(
+        &'scope self,
+        scope: &'scope Scope<'scope, 'env>,
+        payload: &PayloadName,
+        work: impl FnOnce() -> Result<(), InstallError> + Send + 'scope,
+    ) {
+        let run = move || {
+            // A thread that panics must not leave the others waiting for it.
+            let mut guard = RaiseOnDrop { halt: self, armed: true };
+            match work() {
+                Ok(()) => guard.armed = false,
+                Err(error) => self.fail(error),
+            }
+        };
+        if let Err(source) = Builder::new().name("install".to_owned()).spawn_scoped(scope, run) {
+            self.fail(InstallError::Thread { payload: payload.clone(), source });
+        }
+    }
+
+    /// Keeps the first error and halts everybody.
+    fn fail(&self, error: InstallError) {
+        self.error.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+        self.raised.store(true, Ordering::Release);
+    }
+
+    /// Whether to end now.
+    pub(super) fn is_raised(&self) -> bool {
+        self.raised.load(Ordering::Acquire) || self.stop.is_requested()
+    }
+
+    /// `Err` once it is time to end, as a [`crate::blob_source::Sink`] says it.
+    pub(super) fn check(&self) -> Result<(), Stopped> {
+        if self.is_raised() { Err(Stopped) } else { Ok(()) }
+    }
+
+    /// How it ended, after all threads did, with `left` bytes of the payload not done.
+    pub(super) fn finish(&self, payload: &PayloadName, left: u64) -> Result<(), InstallError> {
+        match self.error.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            Some(error) => Err(error),
+            // A wish that came when everything was done has nothing to stop.
+            _ if left == 0 => Ok(()),
+            _ => Err(InstallError::Stopped { payload: payload.clone(), left }),
+        }
+    }
+}
+
+struct RaiseOnDrop<'a> {
+    halt: &'a Halt<'a>,
+    armed: bool,
+}
+
+impl Drop for RaiseOnDrop<'_> {
+    fn drop(&mut self) {
+        if self.armed {
+            self.halt.raised.store(true, Ordering::Release);
+        }
+    }
+}

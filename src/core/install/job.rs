@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! What all stages of one payload share.
+
+use std::io;
+use std::ops::Range;
+use std::sync::atomic::{AtomicU32, AtomicU64};
+
+use super::InstallError;
+use super::batch::Batch;
+use super::decode::Damage;
+use super::halt::Halt;
+use crate::blob_source::BlobSource;
+use crate::host::medium::Medium;
+use crate::progress::Progress;
+use crate::stop::Stop;
+use flipside_image::{ChunkIndex, Compression, ImageError, Layer, Payload};
+
+/// How many chunks of a payload may be fetched a second time.
+const RETRIES: u32 = 8;
+
+/// A payload and where it stands or shall stand.
+#[derive(Clone, Copy)]
+pub(super) struct Target<'a> {
+    pub(super) medium: &'a dyn Medium,
+    pub(super) payload: &'a Payload,
+    pub(super) progress: &'a dyn Progress,
+    pub(super) stop: &'a Stop,
+}
+
+impl Target<'_> {
+    /// Refuses a payload that does not fit.
+    pub(super) fn check_size(&self) -> Result<(), InstallError> {
+        let (size, capacity) = (self.payload.size, self.medium.capacity());
+        if size <= capacity {
+            return Ok(());
+        }
+        let (payload, medium) = (self.payload.name.clone(), self.medium.name());
+        Err(InstallError::PayloadTooLarge { payload, size, medium, capacity })
+    }
+
+    pub(super) fn read_error(&self, offset: u64, source: io::Error) -> InstallError {
+        let (payload, medium) = (self.payload.name.clone(), self.medium.name());
+        InstallError::Read { payload, medium, offset, source }
+    }
+
+    pub(super) fn write_error(&self, offset: u64, source: io::Error) -> InstallError {
+        let (payload, medium) = (self.payload.name.clone(), self.medium.name());
+        InstallError::Write { payload, medium, offset, source }
+    }
+
+    pub(super) fn sync_error(&self, source: io::Error) -> InstallError {
+        let (payload, medium) = (self.payload.name.clone(), self.medium.name());
+        InstallError::Sync { payload, medium, source }
+    }
+}
+
+/// The transfer of a payload from its source to its target.
+pub(super) struct Job<'a> {
+    pub(super) target: Target<'a>,
+    pub(super) source: &'a dyn BlobSource,
+    pub(super) layer: &'a Layer<'a>,
+    pub(super) halt: Halt<'a>,
+    /// Bytes of the layer that came.
+    pub(super) fetched: AtomicU64,
+    /// Bytes of the payload that were written.
+    pub(super) written: AtomicU64,
+    /// Chunks that may still be fetched again.
+    pub(super) retries: AtomicU32,
+}
+
+impl<'a> Job<'a> {
+    pub(super) fn new(
+        target: Target<'a>,
+        source: &'a dyn BlobSource,
+        layer: &'a Layer<'a>,
+    ) -> Self {
+        Self {
+            target,
+            source,
+            layer,
+            halt: Halt::new(target.stop),
+            fetched: AtomicU64::new(0),
+            written: AtomicU64::new(0),
+            retries: AtomicU32::new(RETRIES),
+        }
+    }
+
+    /// Whether the layer can only be decoded from its start.
+    pub(super) fn is_stream(&self) -> bool {
+        self.layer.compression == Compression::Zstd && self.layer.frames.is_none()
+    }
+
+    /// Where in the layer a batch lies; `None` in a stream, where nobody knows.
+    pub(super) fn stored_range(&self, batch: Batch) -> Option<Range<u64>> {
+        match (self.layer.compression, self.layer.frames) {
+            (Compression::None, _) => Some(batch.range(self.target.payload)),
+            (Compression::Zstd, Some(frames)) => {
+                Some(frames.range(batch.first())?.start..frames.range(batch.last())?.end)
+            }
+            (Compression::Zstd, None) => None,
+        }
+    }
+
+    /// The error that names a chunk and what is wrong with it.
+    pub(super) fn bad(&self, index: ChunkIndex, damage: &Damage) -> InstallError {
+        let payload = self.target.payload.name.to_string();
+        ImageError::BadChunk { payload, index, what: damage.to_string() }.into()
+    }
+}

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! A payload's way onto a medium: fetch → decode → verify → write, then read
+//! back. Bounded in memory, on all cores.
+//!
+//! Fetching threads stream large spans of the layer and cut them into parcels of one
+//! chunk, or of neighbouring small ones. Workers decode a parcel, hash each of its chunks
+//! and write it where it belongs. Between them go a fixed number of buffers.
+
+mod batch;
+mod budget;
+mod buffer;
+mod decode;
+mod error;
+mod fetch;
+mod halt;
+mod job;
+mod pipeline;
+mod plan;
+mod read_back;
+mod scan;
+mod stream;
+mod write;
+
+pub use error::InstallError;
+pub use plan::ChunkSource;
+pub use read_back::verify;
+
+use crate::blob_source::BlobSource;
+use crate::host::medium::Medium;
+use crate::progress::{Event, Phase, Progress};
+use crate::stop::Stop;
+use batch::Batch;
+use flipside_image::Layer;
+use job::{Job, Target};
+use plan::Plan;
+
+/// How to install a payload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// Read everything that was written from the medium again and hash it.
+    pub read_back: bool,
+    /// An earlier run was cut off: look at the whole target for chunks to keep, also
+    /// where a few samples of it show none.
+    pub resume: bool,
+    /// Threads that decode, hash and write, at most; otherwise as many as keep all cores
+    /// busy. Memory may allow fewer.
+    pub workers: Option<usize>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { read_back: true, resume: false, workers: None }
+    }
+}
+
+/// What an install did, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Written {
+    /// Of the payload: stood in the target already.
+    pub kept: u64,
+    /// Of the payload: were written.
+    pub written: u64,
+    /// Of the layer: were fetched.
+    pub fetched: u64,
+}
+
+/// Puts a payload onto `medium`: what does not stand there already is fetched, decoded,
+/// checked and written; then all is made durable and read back. When it returns `Ok`, the
+/// medium holds the payload. After an error it holds whole chunks of the payload besides
+/// what stood there before, and calling again goes on from there.
+///
+/// # Errors
+/// [`InstallError`]. [`InstallError::PayloadTooLarge`] before anything is touched.
+pub fn write_payload(
+    source: &dyn BlobSource,
+    layer: &Layer<'_>,
+    medium: &dyn Medium,
+    options: &Options,
+    progress: &dyn Progress,
+    stop: &Stop,
+) -> Result<Written, InstallError> {
+    let payload = layer.payload;
+    let target = Target { medium, payload, progress, stop };
+    target.check_size()?;
+
+    progress.event(Event::Phase(Phase::Comparing));
+    let plan = Plan::make(target, options)?;
+    let fetched = plan.batches(payload, ChunkSource::Fetched);
+
+    progress.event(Event::Phase(Phase::Writing));
+    let job = Job::new(target, source, layer);
+    let written = match pipeline::transfer(&job, options, &plan, &fetched) {
+        // A mirror that is broken or lies must not keep hosts from the registry's own bytes.
+        Err(InstallError::Image(damage)) if source.leave_out_mirrors() => {
+            tracing::warn!("the mirrors are left out: {damage}");
+            let plan = Plan::make(target, &Options { resume: true, ..options.clone() })?;
+            let missing = plan.batches(payload, ChunkSource::Fetched);
+            pipeline::transfer(&Job::new(target, source, layer), options, &plan, &missing)?
+        }
+        written => written?,
+    };
+    medium.sync().map_err(|source| target.sync_error(source))?;
+
+    if options.read_back {
+        progress.event(Event::Phase(Phase::ReadingBack));
+        // P2: what was kept was read from the medium, where that is not cached.
+        let read_again = if medium.is_cached() { Batch::split(payload, |_| true) } else { fetched };
+        read_back::read_back(target, options, &read_again)?;
+    }
+    Ok(written)
+}

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The threads of a transfer, and what goes between them.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use crossbeam_channel::bounded;
+
+use super::batch::{Batch, length};
+use super::budget::Budget;
+use super::buffer::Buffer;
+use super::fetch::{Span, Supply, fetch, spans};
+use super::job::Job;
+use super::plan::Plan;
+use super::stream::fetch_stream;
+use super::write::write_parcels;
+use super::{InstallError, Options, Written};
+use crate::progress::Event;
+use flipside_image::Payload;
+
+/// Fetches, decodes, checks and writes `batches`, which are all that `plan` wants.
+pub(super) fn transfer(
+    job: &Job<'_>,
+    options: &Options,
+    plan: &Plan,
+    batches: &[Batch],
+) -> Result<Written, InstallError> {
+    let payload = job.target.payload;
+    let spans = if job.is_stream() { Vec::new() } else { spans(job, batches)? };
+    let size = bytes(payload, batches);
+    announce(job, size, &spans, !batches.is_empty());
+
+    let Sizes { parcel, decoded } = Sizes::of(job, batches);
+    let budget = Budget::new(options, parcel, decoded.unwrap_or(0));
+    let (fill, full) = bounded(budget.parcels);
+    let (give, empty) = bounded(budget.parcels);
+    for _ in 0..budget.parcels {
+        let _ = give.send(Buffer::new(parcel));
+    }
+    let next = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        let supply = Supply { job, empty, full: fill };
+        for _ in 0..budget.connections.min(spans.len()) {
+            let (supply, spans, next) = (supply.clone(), &spans, &next);
+            job.halt.start(scope, &payload.name, move || fetch_spans(&supply, spans, next));
+        }
+        if job.is_stream() && !batches.is_empty() {
+            let supply = supply.clone();
+            job.halt.start(scope, &payload.name, move || fetch_stream(&supply, plan));
+        }
+        for _ in 0..budget.workers.min(batches.len()) {
+            let (full, give) = (full.clone(), give.clone());
+            job.halt.start(scope, &payload.name, move || write_parcels(job, decoded, &full, &give));
+        }
+        // Now only the threads hold the channels, and each side sees the other end.
+        drop((supply, full, give));
+    });
+    let written = job.written.load(Ordering::Relaxed);
+    job.halt.finish(&payload.name, size - written)?;
+    Ok(Written { kept: payload.size - size, written, fetched: job.fetched.load(Ordering::Relaxed) })
+}
+
+fn fetch_spans(
+    supply: &Supply<'_>,
+    spans: &[Span],
+    next: &AtomicUsize,
+) -> Result<(), InstallError> {
+    while let Some(span) = spans.get(next.fetch_add(1, Ordering::Relaxed)) {
+        if supply.job.halt.is_raised() {
+            break;
+        }
+        fetch(supply, span)?;
+    }
+    Ok(())
+}
+
+fn announce(job: &Job<'_>, size: u64, spans: &[Span], is_wanted: bool) {
+    let payload = job.target.payload;
+    let fetch = match job.is_stream() {
+        true if is_wanted => job.layer.descriptor.size,
+        _ => spans.iter().map(Span::size).sum(),
+    };
+    let (name, kept) = (payload.name.to_string(), payload.size - size);
+    job.target.progress.event(Event::Payload { name, size: payload.size, kept, fetch });
+}
+
+fn bytes(payload: &Payload, batches: &[Batch]) -> u64 {
+    batches.iter().map(|batch| length(&batch.range(payload)) as u64).sum()
+}
+
+/// How large buffers have to be, in bytes.
+struct Sizes {
+    /// What is handed from a fetching thread to a worker.
+    parcel: usize,
+    /// What a worker makes of it; `None` where a parcel has the chunks as they are.
+    decoded: Option<usize>,
+}
+
+impl Sizes {
+    fn of(job: &Job<'_>, batches: &[Batch]) -> Self {
+        let payload = job.target.payload;
+        let chunks = |batches: &[Batch]| {
+            batches.iter().map(|batch| length(&batch.range(payload))).max().unwrap_or(0)
+        };
+        if job.is_stream() {
+            // What stands in the target already is decoded as well.
+            return Self { parcel: chunks(&Batch::split(payload, |_| true)), decoded: None };
+        }
+        let stored = batches.iter().filter_map(|batch| job.stored_range(*batch));
+        Self {
+            parcel: stored.map(|range| length(&range)).max().unwrap_or(0),
+            decoded: job.layer.frames.is_some().then(|| chunks(batches)),
+        }
+    }
+}

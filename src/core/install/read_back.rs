@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! What the medium gives back is what counts.
+
+use std::sync::{Mutex, PoisonError};
+
+use super::batch::{Batch, length};
+use super::job::Target;
+use super::scan::{Unreadable, scan};
+use super::{InstallError, Options};
+use crate::host::medium::Medium;
+use crate::progress::{Event, Progress};
+use crate::stop::Stop;
+use flipside_image::{ChunkIndex, Payload};
+
+/// P2: reads what was written from the medium again, after it was made durable,
+/// and hashes it.
+pub(super) fn read_back(
+    target: Target<'_>,
+    options: &Options,
+    written: &[Batch],
+) -> Result<(), InstallError> {
+    scan(target, options, written, Unreadable::IsError, &|index, is_right| {
+        if is_right {
+            target.report_read(index);
+            return Ok(());
+        }
+        let (medium, payload) = (target.medium.name(), target.payload.name.clone());
+        Err(InstallError::ReadBackMismatch { medium, payload, index })
+    })
+}
+
+/// Reads a payload from the medium that should hold it and names the chunks whose
+/// bytes are not those of the payload, in order.
+///
+/// # Errors
+/// [`InstallError::PayloadTooLarge`], [`InstallError::Read`] and
+/// [`InstallError::Stopped`].
+pub fn verify(
+    medium: &dyn Medium,
+    payload: &Payload,
+    progress: &dyn Progress,
+    stop: &Stop,
+) -> Result<Vec<ChunkIndex>, InstallError> {
+    let target = Target { medium, payload, progress, stop };
+    target.check_size()?;
+    let damaged = Mutex::new(Vec::new());
+    let all = Batch::split(payload, |_| true);
+    scan(target, &Options::default(), &all, Unreadable::IsError, &|index, is_right| {
+        target.report_read(index);
+        if !is_right {
+            damaged.lock().unwrap_or_else(PoisonError::into_inner).push(index);
+        }
+        Ok(())
+    })?;
+    let mut damaged = damaged.into_inner().unwrap_or_else(PoisonError::into_inner);
+    damaged.sort_unstable();
+    Ok(damaged)
+}
+
+impl Target<'_> {
+    fn report_read(&self, index: ChunkIndex) {
+        let bytes = length(&self.payload.chunk_range(index)) as u64;
+        self.progress.event(Event::ReadBack(bytes));
+    }
+}

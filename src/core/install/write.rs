@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! A worker: decodes a parcel, hashes every chunk of it, and writes it.
+
+use std::sync::atomic::Ordering;
+
+use crossbeam_channel::{Receiver, Sender};
+
+use super::InstallError;
+use super::batch::{Batch, length, within};
+use super::buffer::Buffer;
+use super::decode::{Damage, FrameDecoder, check_hash};
+use super::fetch::{Parcel, fetch_again};
+use super::job::Job;
+use crate::progress::Event;
+use flipside_image::ChunkIndex;
+
+/// Decodes frames into a buffer of its own.
+struct Decoding {
+    decoder: FrameDecoder,
+    chunks: Buffer,
+}
+
+/// Takes parcels until there are no more, and gives their buffers back. Where they hold
+/// frames, `decoded` is the most that the frames of one decode to.
+pub(super) fn write_parcels(
+    job: &Job<'_>,
+    decoded: Option<usize>,
+    full: &Receiver<Parcel>,
+    empty: &Sender<Buffer>,
+) -> Result<(), InstallError> {
+    let mut decoding =
+        decoded.map(|size| Decoding { decoder: FrameDecoder::new(), chunks: Buffer::new(size) });
+    for mut parcel in full {
+        if job.halt.is_raised() {
+            break;
+        }
+        write_parcel(job, decoding.as_mut(), &mut parcel)?;
+        // Nobody takes it any more when all was fetched.
+        let _ = empty.send(parcel.buffer);
+    }
+    Ok(())
+}
+
+fn write_parcel(
+    job: &Job<'_>,
+    mut decoding: Option<&mut Decoding>,
+    parcel: &mut Parcel,
+) -> Result<(), InstallError> {
+    let range = parcel.batch.range(job.target.payload);
+    if let Some(decoding) = &mut decoding {
+        decoding.chunks.set_filled(length(&range));
+    }
+    for index in parcel.batch.chunks() {
+        let Err(damage) = unpack(job, decoding.as_deref_mut(), parcel, index) else {
+            continue;
+        };
+        fetch_again(job, index, parcel, &damage)?;
+        let again = unpack(job, decoding.as_deref_mut(), parcel, index);
+        if again.is_err() && job.halt.is_raised() {
+            // It may have come only half.
+            return Ok(());
+        }
+        again.map_err(|damage| job.bad(index, &damage))?;
+    }
+    // P3: every chunk in here was unpacked, which hashes it.
+    let bytes = decoding.map_or(parcel.buffer.bytes(), |decoding| decoding.chunks.bytes());
+    job.target
+        .medium
+        .write_at(range.start, bytes)
+        .map_err(|source| job.target.write_error(range.start, source))?;
+    let written = bytes.len() as u64;
+    job.written.fetch_add(written, Ordering::Relaxed);
+    job.target.progress.event(Event::Written(written));
+    Ok(())
+}
+
+/// Brings one chunk of the parcel into the form in which it is written, and checks it.
+fn unpack(
+    job: &Job<'_>,
+    decoding: Option<&mut Decoding>,
+    parcel: &mut Parcel,
+    index: ChunkIndex,
+) -> Result<(), Damage> {
+    let payload = job.target.payload;
+    let place = within(&parcel.batch.range(payload), &payload.chunk_range(index));
+    let hash = payload.chunks.get(index.0 as usize).ok_or(Damage::LayerEnds)?;
+    let Some(decoding) = decoding else {
+        return check_hash(parcel.buffer.bytes().get(place).unwrap_or_default(), hash);
+    };
+    let stored = |batch| job.stored_range(batch).ok_or(Damage::LayerEnds);
+    let frame = within(&stored(parcel.batch)?, &stored(Batch::of(index))?);
+    let frame = parcel.buffer.bytes().get(frame).unwrap_or_default();
+    let chunk = decoding.chunks.bytes_mut().get_mut(place).unwrap_or_default();
+    decoding.decoder.decode(frame, chunk)?;
+    check_hash(chunk, hash)
+}
