@@ -4,12 +4,13 @@
 #   make test           every test that needs no virtual machine
 #   make test-vm        on real firmware with a real systemd, in QEMU; as root
 #   make test-vm-small  a few of these
-#   make package        .deb and .rpm, in target/debian and target/generate-rpm
+#   make package        .deb and .rpm, in debian and generate-rpm of cargo's target directory
 #   make install        the same files under DESTDIR and prefix
 #   make bench          the figures of docs/performance.md, side by side
 #   make lint           formatting, clippy, licences
 
 CARGO ?= cargo
+TARGET = $${CARGO_TARGET_DIR:-target}
 
 .PHONY: all demo test test-vm test-vm-small package install bench lint needs-test needs-vm needs-demo needs-bench needs-package clean
 
@@ -21,7 +22,7 @@ needs-demo needs-test needs-vm needs-bench needs-package:
 
 demo: needs-demo
 	$(CARGO) build --release
-	@tests/demo target/release/flipside
+	@tests/demo $(TARGET)/release/flipside
 
 test: needs-test
 	$(CARGO) test --workspace
@@ -34,7 +35,7 @@ test-vm: needs-vm needs-package
 # With the program that `make test` has built already.
 test-vm-small: needs-vm needs-package
 	$(CARGO) build
-	BINARY=$${CARGO_TARGET_DIR:-target}/debug/flipside FORMATS=deb packaging/build
+	BINARY=$(TARGET)/debug/flipside FORMATS=deb packaging/build
 	$(CARGO) test --test vm -- --small
 
 package: needs-package
@@ -42,7 +43,7 @@ package: needs-package
 
 install: all
 	$(CARGO) run --example generate -- target/package/generated
-	packaging/install target/release/flipside target/package/generated
+	packaging/install $(TARGET)/release/flipside target/package/generated
 
 bench: needs-bench
 	$(CARGO) bench --bench side_by_side

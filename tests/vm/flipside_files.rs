@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! flipside in the guests: its Debian packages, as `make package` leaves them in `target/debian`.
+//! flipside in the guests: its Debian packages, as `make package` leaves them in `debian` of
+//! cargo's target directory.
 
 use std::fs;
 use std::path::{Path, PathBuf};
