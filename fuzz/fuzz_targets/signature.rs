@@ -12,7 +12,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use flipside::image::Digest;
 use flipside::policy::signature::bundle::{PAYLOAD_TYPE, pre_authentication_encoding};
-use flipside::policy::signature::{PublicKey, Verifier};
+use flipside::policy::signature::{Key, PublicKey, Verifier};
 use flipside::source::Signature;
 use flipside::source::signatures::{BUNDLE_TYPE, SIGNATURE_ANNOTATION};
 use libfuzzer_sys::fuzz_target;
@@ -23,15 +23,8 @@ fn key() -> Ed25519KeyPair {
 
 fn verifier() -> Verifier {
     let public = PublicKey::from_ed25519(key().public_key().as_ref()).expect("a key");
-    let root = std::env::temp_dir().join(format!("flipside-fuzz-{}", std::process::id()));
-    let keys = root.join("etc/flipside/keys");
-    std::fs::create_dir_all(&keys).expect("a directory");
-    std::fs::write(keys.join("a.pub"), public.to_pem()).expect("a file");
-    let mut config = flipside::config::Config::default();
-    config.track.image = Some("r.example/a:1".to_owned());
-    let verifier = Verifier::open(&flipside::host::Root::new(&root), &config).expect("a key");
-    std::fs::remove_dir_all(root).expect("it was made");
-    verifier
+    let identity = "r.example/a:1".parse().expect("a reference");
+    Verifier::new(vec![Key { name: "a".to_owned(), public }], vec![identity])
 }
 
 fuzz_target!(|bytes: &[u8]| {

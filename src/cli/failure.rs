@@ -111,6 +111,7 @@ fn code_of(error: &(dyn Error + 'static)) -> Option<&'static str> {
         #[cfg(feature = "sim")]
         crate::sim::SimError,
         crate::source::LocalError,
+        crate::source::ReferenceError,
         crate::source::SourceError,
         crate::update::UpdateError,
     }

@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 
-use super::Rule;
 use crate::image::Digest;
 use crate::moment::Moment;
 use crate::source::is_tag;
@@ -60,17 +59,6 @@ pub struct AskError {
     /// Which.
     pub annotation: &'static str,
     reason: &'static str,
-}
-
-impl AskError {
-    /// The rule that it keeps from being asked.
-    pub fn rule(&self) -> Rule {
-        match self.annotation {
-            COMPATIBLE => Rule::Compatible,
-            END_OF_LIFE => Rule::EndOfLife,
-            _ => Rule::Requires,
-        }
-    }
 }
 
 impl Asks {
@@ -178,27 +166,27 @@ mod tests {
     }
 
     #[test]
-    fn annotations_that_say_nothing_are_refused_by_their_rule() {
+    fn annotations_that_say_nothing_are_refused() {
         let long = "1".repeat(501);
-        for (pairs, rule) in [
-            (&[(REQUIRES, "")][..], Rule::Requires),
-            (&[(REQUIRES, "1 2")], Rule::Requires),
-            (&[(REQUIRES, &long)], Rule::Requires),
-            (&[(VIA, "bridge")], Rule::Requires),
+        for (pairs, annotation) in [
+            (&[(REQUIRES, "")][..], REQUIRES),
+            (&[(REQUIRES, "1 2")], REQUIRES),
+            (&[(REQUIRES, &long)], REQUIRES),
+            (&[(VIA, "bridge")], VIA),
             // Of another repository, or none.
-            (&[(REQUIRES, "1"), (VIA, "other/os:bridge")], Rule::Requires),
-            (&[(REQUIRES, "1"), (VIA, "r.example/os:bridge")], Rule::Requires),
-            (&[(REQUIRES, "1"), (VIA, "os@sha256:00")], Rule::Requires),
-            (&[(REQUIRES, "1"), (VIA, "../bridge")], Rule::Requires),
-            (&[(REQUIRES, "1"), (VIA, "sha256:00")], Rule::Requires),
-            (&[(REQUIRES, "1"), (VIA, "")], Rule::Requires),
-            (&[(COMPATIBLE, " , ")], Rule::Compatible),
-            (&[(COMPATIBLE, "a\u{7}b")], Rule::Compatible),
-            (&[(END_OF_LIFE, "")], Rule::EndOfLife),
-            (&[(END_OF_LIFE, "soon 2027-06-30")], Rule::EndOfLife),
-            (&[(END_OF_LIFE, "2027-06-30T12:00")], Rule::EndOfLife),
+            (&[(REQUIRES, "1"), (VIA, "other/os:bridge")], VIA),
+            (&[(REQUIRES, "1"), (VIA, "r.example/os:bridge")], VIA),
+            (&[(REQUIRES, "1"), (VIA, "os@sha256:00")], VIA),
+            (&[(REQUIRES, "1"), (VIA, "../bridge")], VIA),
+            (&[(REQUIRES, "1"), (VIA, "sha256:00")], VIA),
+            (&[(REQUIRES, "1"), (VIA, "")], VIA),
+            (&[(COMPATIBLE, " , ")], COMPATIBLE),
+            (&[(COMPATIBLE, "a\u{7}b")], COMPATIBLE),
+            (&[(END_OF_LIFE, "")], END_OF_LIFE),
+            (&[(END_OF_LIFE, "soon 2027-06-30")], END_OF_LIFE),
+            (&[(END_OF_LIFE, "2027-06-30T12:00")], END_OF_LIFE),
         ] {
-            assert_eq!(asks(pairs).unwrap_err().rule(), rule, "{pairs:?}");
+            assert_eq!(asks(pairs).unwrap_err().annotation, annotation, "{pairs:?}");
         }
     }
 

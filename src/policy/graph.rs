@@ -9,7 +9,6 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::route::Running;
 use super::version;
 use crate::image::Digest;
 use crate::printable;
@@ -22,6 +21,16 @@ const SCHEME: &str = "org.fedoraproject.coreos.scheme";
 const AGE_INDEX: &str = "org.fedoraproject.coreos.releases.age_index";
 const DEAD_END: &str = "org.fedoraproject.coreos.updates.deadend";
 const DEAD_END_REASON: &str = "org.fedoraproject.coreos.updates.deadend_reason";
+
+/// What runs on this host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Running {
+    /// The digest of its manifest and that of the index which that stood in; none on a host that
+    /// flipside did not install.
+    pub digests: Vec<Digest>,
+    /// Its version.
+    pub version: String,
+}
 
 /// A graph.
 #[derive(Debug, Clone, PartialEq)]

@@ -13,6 +13,7 @@ use crate::refusal::{Refusal, Severity};
 
 pub mod asks;
 pub mod document;
+pub mod document_freshness;
 pub mod fitness;
 pub mod floor;
 pub mod graph;

@@ -12,18 +12,10 @@ use super::{Rule, Ruling, Verdict, version};
 use crate::image::Digest;
 use crate::printable;
 
+pub use super::graph::Running;
+
 #[cfg(test)]
 mod tests;
-
-/// What runs on this host.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Running {
-    /// The digest of its manifest and that of the index which that stood in; none on a host that
-    /// flipside did not install.
-    pub digests: Vec<Digest>,
-    /// Its version.
-    pub version: String,
-}
 
 /// What is asked of a document.
 #[derive(Debug, Clone, Copy)]

@@ -146,7 +146,7 @@ fn beside(target: &Location) -> Result<(&str, Location), PublishError> {
         Location::Registry(reference) => {
             let tag = reference.tag();
             let text = format!("{}:{}", reference.full_repository(), named(tag)?);
-            Ok((tag, Location::Registry(text.parse::<Reference>()?)))
+            Ok((tag, Location::Registry(text.parse::<Reference>().map_err(SourceError::from)?)))
         }
         Location::Layout { directory, tag: Some(tag) } if !tag.contains(':') => {
             let place = Location::Layout { directory: directory.clone(), tag: Some(named(tag)?) };

@@ -12,7 +12,7 @@ use super::http::{Http, Request};
 use super::login::{Login, Place};
 use super::reference::{is_host, is_loopback, is_repository};
 use super::retry::Failure;
-use super::{Reference, SourceError};
+use super::{Reference, ReferenceError, SourceError};
 
 /// How often a request is answered with 401 before that is believed: the token
 /// has expired, and another caller's renewal came between.
@@ -43,10 +43,7 @@ impl Endpoint {
     /// # Errors
     /// [`SourceError::ReferenceInvalid`], [`SourceError::PlainHttpRefused`].
     pub fn mirror(mirror: &str, reference: &Reference) -> Result<Self, SourceError> {
-        let invalid = |reason| SourceError::ReferenceInvalid {
-            text: mirror.chars().take(200).collect(),
-            reason,
-        };
+        let invalid = |reason| SourceError::from(ReferenceError::new(mirror, reason));
         let place = mirror.strip_prefix("https://").unwrap_or(mirror).trim_end_matches('/');
         if place.contains("://") {
             return Err(invalid("a mirror is host[:port][/prefix]; list plain ones in plain_http"));
@@ -151,7 +148,7 @@ impl Endpoint {
     fn url(&self, http: &Http, path: &str) -> Result<Url, SourceError> {
         // Docker Hub's API is not where its name says.
         let host = if self.host == "docker.io" { "registry-1.docker.io" } else { &self.host };
-        let invalid = || SourceError::ReferenceInvalid {
+        let invalid = || ReferenceError {
             text: format!("{host}/{}", self.repository),
             reason: "it cannot be written as a URL",
         };

@@ -7,7 +7,7 @@
 
 use std::path::PathBuf;
 
-use super::LocalError;
+use super::{LocalError, ReferenceError};
 use crate::blob_source::FetchError;
 use crate::code::Coded;
 use crate::image::{Digest, ImageError};
@@ -23,13 +23,8 @@ pub enum SourceError {
     #[error(transparent)]
     Stopped(#[from] Stopped),
     /// Text that names no image.
-    #[error("{text:?} does not name an image: {reason}")]
-    ReferenceInvalid {
-        /// The text, shortened.
-        text: String,
-        /// What is wrong with it.
-        reason: &'static str,
-    },
+    #[error(transparent)]
+    ReferenceInvalid(#[from] ReferenceError),
     /// A tag that the registry does not have.
     #[error("registry {host} has no tag {tag} in {repository}")]
     TagNotFound {
@@ -265,7 +260,7 @@ impl Coded for SourceError {
         match self {
             Self::Image(error) => error.code(),
             Self::Stopped(_) => "stopped",
-            Self::ReferenceInvalid { .. } => "reference-invalid",
+            Self::ReferenceInvalid(error) => error.code(),
             Self::TagNotFound { .. } => "tag-not-found",
             Self::ManifestNotFound { .. } => "manifest-not-found",
             Self::BlobNotFound { .. } => "blob-not-found",

@@ -10,7 +10,7 @@ use super::http::{Http, Request, authority};
 use super::options::Options;
 use super::registry::requested;
 use super::retry::{Failure, Tries, is_transient};
-use super::{SourceError, body};
+use super::{ReferenceError, SourceError, body};
 use crate::policy::graph::{GRAPH_LIMIT, Graph};
 use crate::printable;
 
@@ -34,10 +34,8 @@ pub fn fetch_graph(
     parameters: &[(&str, String)],
     options: &Options,
 ) -> Result<Graph, SourceError> {
-    let url = address(base, parameters).ok_or_else(|| SourceError::ReferenceInvalid {
-        text: base.chars().take(200).collect(),
-        reason: "track.graph is no address",
-    })?;
+    let url = address(base, parameters)
+        .ok_or_else(|| ReferenceError::new(base, "track.graph is no address"))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()

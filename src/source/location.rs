@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use super::reference::is_tag;
-use super::{Reference, SourceError};
+use super::{Reference, ReferenceError, SourceError};
 use crate::image::Digest;
 
 /// A registry reference, `oci:DIR[:TAG]` or `oci-archive:FILE[:TAG]`, the
@@ -47,7 +47,7 @@ impl FromStr for Location {
             let (directory, tag) = path_and_tag(text, rest)?;
             return Ok(Self::Layout { directory, tag });
         }
-        text.parse().map(Self::Registry)
+        Ok(Self::Registry(text.parse()?))
     }
 }
 
@@ -60,10 +60,7 @@ fn path_and_tag(text: &str, rest: &str) -> Result<(PathBuf, Option<String>), Sou
     };
     let tag = tag.map(str::to_owned);
     if path.is_empty() {
-        return Err(SourceError::ReferenceInvalid {
-            text: text.chars().take(200).collect(),
-            reason: "a path has to follow the first colon",
-        });
+        return Err(ReferenceError::new(text, "a path has to follow the first colon").into());
     }
     Ok((PathBuf::from(path), tag))
 }

@@ -45,8 +45,8 @@ pub use layout::LayoutSource;
 pub use local::LocalError;
 pub use location::Location;
 pub use options::{Options, Timing};
-pub use reference::Reference;
 pub(crate) use reference::is_tag;
+pub use reference::{Reference, ReferenceError};
 pub use signatures::{Judge, Signature};
 
 /// One tag somewhere, and the blobs behind it. Displayed as people write it.

@@ -6,11 +6,34 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::SourceError;
+use crate::code::Coded;
 use crate::image::Digest;
 
 /// The tag that a reference without one means, as everywhere.
 const DEFAULT_TAG: &str = "latest";
+
+/// Text that names no image.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} does not name an image: {reason}")]
+pub struct ReferenceError {
+    /// The text, shortened.
+    pub text: String,
+    /// What is wrong with it.
+    pub reason: &'static str,
+}
+
+impl ReferenceError {
+    /// Of this text, which is shortened.
+    pub fn new(text: &str, reason: &'static str) -> Self {
+        Self { text: text.chars().take(200).collect(), reason }
+    }
+}
+
+impl Coded for ReferenceError {
+    fn code(&self) -> &'static str {
+        "reference-invalid"
+    }
+}
 
 /// An image in a registry. The host is always written out: an appliance must
 /// not depend on a default registry.
@@ -46,8 +69,8 @@ impl Reference {
     /// Another tag or digest (`sha256:...`) of the same repository.
     ///
     /// # Errors
-    /// [`SourceError::ReferenceInvalid`] for what is neither.
-    pub fn sibling(&self, name: &str) -> Result<Self, SourceError> {
+    /// [`ReferenceError`] for what is neither.
+    pub fn sibling(&self, name: &str) -> Result<Self, ReferenceError> {
         let (host, repository) = (self.host.clone(), self.repository.clone());
         if let Ok(digest) = name.parse() {
             return Ok(Self {
@@ -77,13 +100,10 @@ impl fmt::Display for Reference {
 }
 
 impl FromStr for Reference {
-    type Err = SourceError;
+    type Err = ReferenceError;
 
-    fn from_str(text: &str) -> Result<Self, SourceError> {
-        let invalid = |reason| SourceError::ReferenceInvalid {
-            text: text.chars().take(200).collect(),
-            reason,
-        };
+    fn from_str(text: &str) -> Result<Self, ReferenceError> {
+        let invalid = |reason| ReferenceError::new(text, reason);
         if text.contains("://") {
             return Err(invalid("write it without a scheme, as host/repository:tag"));
         }
@@ -142,15 +162,12 @@ pub(crate) fn is_tag(text: &str) -> bool {
 /// Refuses what is no tag.
 ///
 /// # Errors
-/// [`SourceError::ReferenceInvalid`].
-pub(super) fn check_tag(text: &str) -> Result<(), SourceError> {
+/// [`ReferenceError`].
+pub(super) fn check_tag(text: &str) -> Result<(), ReferenceError> {
     if is_tag(text) {
         return Ok(());
     }
-    Err(SourceError::ReferenceInvalid {
-        text: text.chars().take(200).collect(),
-        reason: "a tag has up to 128 letters, digits and . _ -",
-    })
+    Err(ReferenceError::new(text, "a tag has up to 128 letters, digits and . _ -"))
 }
 
 /// Whether `text` is a repository name (same section): components of
@@ -174,7 +191,7 @@ pub(super) fn is_host(text: &str) -> bool {
         return false;
     }
     if let Some(address) = name.strip_prefix('[').and_then(|n| n.strip_suffix(']')) {
-        return address.parse::<std::net::Ipv6Addr>().is_ok();
+        return address.parse::<core::net::Ipv6Addr>().is_ok();
     }
     let label = |l: &str| {
         !l.is_empty()
@@ -199,13 +216,12 @@ pub(crate) fn is_loopback(host: &str) -> bool {
     let (name, _) = split_port(host);
     let bare = name.strip_prefix('[').and_then(|n| n.strip_suffix(']')).unwrap_or(name);
     bare.eq_ignore_ascii_case("localhost")
-        || bare.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+        || bare.parse::<core::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::code::Coded;
     use proptest::prelude::*;
 
     #[test]

@@ -21,7 +21,7 @@ use crate::config;
 use crate::host::Slot;
 use crate::image::{Digest, HOOK_PAYLOAD, Image};
 use crate::policy::hooks::{Asking, Kind};
-use crate::policy::signature::Verifier;
+use crate::policy::signature::{Verifier, open as open_verifier};
 use crate::policy::{Explanation, Initiative, Rule, hooks};
 use crate::progress::{Event, Phase};
 use crate::reboot::zone_of;
@@ -131,7 +131,7 @@ fn look(run: &Run) -> Result<Option<Look>, UpdateError> {
         return Ok(None);
     }
     let Some(machine) = Machine::open(run)? else { return Ok(None) };
-    let verifier = Verifier::open(&run.root, &run.config)?;
+    let verifier = open_verifier(&run.root, &run.config)?;
     let product = product(run, &machine);
     let situation = machine.situation()?;
     let source = run.source()?;
@@ -227,7 +227,7 @@ pub fn update(run: &Run, initiative: Initiative) -> Result<Outcome, UpdateError>
     let Some(machine) = Machine::open(run)? else {
         return Ok(Outcome::NothingToDo("no slots are recognised on this host"));
     };
-    let verifier = Verifier::open(&run.root, &run.config)?;
+    let verifier = open_verifier(&run.root, &run.config)?;
     let product = product(run, &machine);
     let facts = machine.situation()?;
     let source = run.source()?;

@@ -18,9 +18,8 @@ use crate::host::boot::{self, EntryKind, EntryName};
 use crate::host::esp::BootFileState;
 use crate::host::{Root, Slot};
 use crate::image::{Architecture, Digest};
-use crate::policy::Explanation;
 use crate::policy::asks::EndOfLife;
-use crate::policy::signature::Verifier;
+use crate::policy::{self, Explanation};
 use crate::reboot::{required, zone_of};
 use crate::report::KnownCode;
 use crate::report::motd::{self, Motd};
@@ -290,7 +289,7 @@ fn signatures(run: &Run) -> SignatureStatus {
         SignatureMode::Off => "off",
     };
     let mode = mode.to_owned();
-    match Verifier::open(&run.root, &run.config) {
+    match policy::signature::open(&run.root, &run.config) {
         Ok(verifier) => SignatureStatus {
             mode,
             required: verifier.is_required(),

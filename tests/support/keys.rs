@@ -6,7 +6,7 @@ use std::path::Path;
 
 use flipside::config::Config;
 use flipside::host::Root;
-use flipside::policy::signature::{KeyError, Verifier};
+use flipside::policy::signature::{self, KeyError, Verifier};
 use flipside::publish::sign::{KeyKind, PrivateKey};
 
 /// A new key.
@@ -39,5 +39,5 @@ pub fn verifier(keys: &[&str], image: &str, change: impl Fn(&mut Config)) -> Ver
 pub fn opened(root: &Path, change: impl Fn(&mut Config)) -> Result<Verifier, KeyError> {
     let mut config = Config::default();
     change(&mut config);
-    Verifier::open(&Root::new(root), &config)
+    signature::open(&Root::new(root), &config)
 }

@@ -5,7 +5,6 @@
 //!
 //! - `artifact`: how it travels
 //! - `draft`: the document as it is written
-//! - `freshness`: whether it may be gone by now
 //! - `lint`: what is wrong with a draft, all of it at once
 //! - this file: a document without errors, which is the only one that a host goes by
 
@@ -18,7 +17,6 @@ use crate::image::Digest;
 
 mod artifact;
 mod draft;
-pub mod freshness;
 mod lint;
 #[cfg(test)]
 mod tests;

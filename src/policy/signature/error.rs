@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! Keys that cannot be used, and signatures that are none.
+//! Keys that cannot be used.
 
 use std::path::PathBuf;
 
 use super::DIRECTORY;
 use crate::code::Coded;
 use crate::overlay::Unreadable;
-use crate::source::SourceError;
+use crate::source::ReferenceError;
 
 /// Why a host cannot tell good signatures from others. Nothing is installed before that is put
 /// right.
@@ -36,7 +36,7 @@ pub enum KeyError {
     #[error("policy.signature.identity: {source}")]
     Identity {
         /// What is wrong with it.
-        source: Box<SourceError>,
+        source: ReferenceError,
     },
 }
 
@@ -46,39 +46,7 @@ impl Coded for KeyError {
             Self::None => "signature-keys-missing",
             Self::Directory(error) => error.code(),
             Self::Unusable { .. } => "signature-key-unusable",
-            Self::Identity { .. } => "reference-invalid",
+            Self::Identity { source } => source.code(),
         }
     }
-}
-
-/// Why something is no valid signature. Its text goes on after "one ...".
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Flaw {
-    /// It could not be had.
-    #[error("that cannot be read: {0}")]
-    Unreadable(String),
-    /// There is a place for a signature, and nothing in it.
-    #[error("that is empty")]
-    Empty,
-    /// It has another form.
-    #[error("that is malformed: {0}")]
-    Malformed(String),
-    /// It is of somebody else, or damaged, or of something else.
-    #[error("that none of this host's keys made")]
-    UnknownKey,
-    /// A key of this host signed something else.
-    #[error("of another kind, {0}")]
-    OtherKind(String),
-    /// A key of this host signed another image.
-    #[error("of another image, {0}")]
-    OtherDigest(String),
-    /// A key of this host signed an image of another repository.
-    #[error("for another repository, {0}")]
-    OtherIdentity(String),
-    /// A bundle, where a signature has to name the repository.
-    #[error("that is a bundle and names no repository, where simple signing is needed")]
-    NamesNoRepository,
-    /// Simple signing, and nothing to hold the repository against.
-    #[error("for {0}, and what is followed is no repository; set policy.signature.identity")]
-    NoIdentity(String),
 }

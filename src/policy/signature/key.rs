@@ -21,6 +21,15 @@ const P256: &[u8] = &[
 /// What stands before the 32 bytes of an Ed25519 key.
 const ED: &[u8] = &[0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
 
+/// A key that is trusted.
+#[derive(Debug, Clone)]
+pub struct Key {
+    /// What it is called: the name of its file without `.pub`.
+    pub name: String,
+    /// The key.
+    pub public: PublicKey,
+}
+
 /// A public key that verifies signatures: ECDSA with P-256 and SHA-256, or Ed25519.
 #[derive(Clone)]
 pub struct PublicKey {

@@ -6,9 +6,9 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use super::{KeyError, PublicKey};
+use super::{Key, KeyError, PublicKey};
 use crate::host::Root;
 use crate::overlay;
 
@@ -18,17 +18,6 @@ pub const DIRECTORY: &str = "flipside/keys";
 const LEVELS: [&str; 2] = ["etc", "usr/lib"];
 /// The most bytes of a file; a key has 178.
 const LIMIT: u64 = 64 << 10;
-
-/// A key of this host.
-#[derive(Debug, Clone)]
-pub struct Key {
-    /// Its file name, by which it is masked, without `.pub`.
-    pub name: String,
-    /// Its file.
-    pub path: PathBuf,
-    /// The key.
-    pub public: PublicKey,
-}
 
 /// All keys, by name.
 ///
@@ -46,7 +35,7 @@ pub(super) fn read(root: &Root) -> Result<Vec<Key>, KeyError> {
         let text = content(&path).map_err(unusable)?;
         let public = PublicKey::from_pem(&text).map_err(unusable)?;
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        keys.push(Key { name, path, public });
+        keys.push(Key { name, public });
     }
     Ok(keys)
 }

@@ -9,7 +9,7 @@ use super::hooks::saw;
 use crate::policy::hooks::{Answer, Asking, Container};
 use crate::policy::{Rule, Verdict};
 use crate::source::reference::is_loopback;
-use crate::source::{self, Location, Options, SourceError, credentials, is_absent};
+use crate::source::{self, Location, Options, ReferenceError, SourceError, credentials, is_absent};
 
 impl Asked<'_> {
     /// `None` where it is not asked.
@@ -39,9 +39,8 @@ impl Asked<'_> {
     /// From the tag to a digest that one of this host's keys has signed, where they are to.
     fn find(&self, image: &str, network: bool) -> Result<Result<Container, Verdict>, UpdateError> {
         let Location::Registry(reference) = image.parse()? else {
-            let text = image.chars().take(200).collect();
             let reason = "a container hook comes from a registry";
-            return Err(SourceError::ReferenceInvalid { text, reason }.into());
+            return Err(SourceError::from(ReferenceError::new(image, reason)).into());
         };
         let run = self.offer.run;
         let mut options =

@@ -8,7 +8,7 @@ use super::super::course::{Course, decide};
 use super::super::machine::architecture;
 use super::Asked;
 use crate::image::{Digest, Image};
-use crate::policy::asks::{AskError, Asks};
+use crate::policy::asks::{AskError, Asks, COMPATIBLE, END_OF_LIFE};
 use crate::policy::fitness::{self, Way};
 use crate::policy::floor::{self, Floor};
 use crate::policy::{Rule, Verdict};
@@ -194,7 +194,7 @@ impl Asked<'_> {
 
     fn misunderstood(&mut self, error: &AskError) {
         let decision = Verdict::block("annotation-invalid", error.to_string());
-        self.put(error.rule(), error.annotation, decision);
+        self.put(rule_about(error.annotation), error.annotation, decision);
     }
 
     /// What the other slot holds is no part of it: a version that fell back, or that a rollback
@@ -210,5 +210,32 @@ impl Asked<'_> {
         };
         let (saw, decision) = floor::decide(new, &floor);
         self.put(Rule::Version, &saw, decision);
+    }
+}
+
+/// The rule that cannot be asked where this annotation is not understood.
+fn rule_about(annotation: &str) -> Rule {
+    match annotation {
+        COMPATIBLE => Rule::Compatible,
+        END_OF_LIFE => Rule::EndOfLife,
+        _ => Rule::Requires,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::asks::{REQUIRES, VIA};
+
+    #[test]
+    fn an_annotation_that_is_not_understood_belongs_to_its_rule() {
+        for (annotation, rule) in [
+            (REQUIRES, Rule::Requires),
+            (VIA, Rule::Requires),
+            (COMPATIBLE, Rule::Compatible),
+            (END_OF_LIFE, Rule::EndOfLife),
+        ] {
+            assert_eq!(rule_about(annotation), rule, "{annotation}");
+        }
     }
 }

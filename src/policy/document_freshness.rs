@@ -5,7 +5,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::Document;
+use super::document::Document;
 use crate::policy::Verdict;
 use crate::refusal::Refusal;
 
