@@ -11,10 +11,13 @@ mod architecture;
 mod chunk;
 pub mod code;
 mod config;
+pub mod constraints;
 mod descriptor;
 mod digest;
+pub mod document;
 mod error;
 mod frames;
+pub mod graph;
 mod index;
 mod manifest;
 mod media_types;
@@ -25,6 +28,9 @@ mod payload_name;
 pub mod pe;
 pub mod printable;
 mod product_info;
+pub mod reference;
+pub mod rollout;
+pub mod signature;
 pub mod units;
 pub mod version;
 
@@ -38,8 +44,8 @@ pub use frames::FrameTable;
 pub use index::Index;
 pub use manifest::{Manifest, ManifestOrIndex};
 pub use media_types::{
-    ARTIFACT_TYPE, CONFIG_LIMIT, CONFIG_TYPE, INDEX_TYPE, MANIFEST_LIMIT, MANIFEST_TYPE,
-    VERSION_ANNOTATION,
+    ARTIFACT_TYPE, CONFIG_LIMIT, CONFIG_TYPE, EMPTY_TYPE, INDEX_TYPE, MANIFEST_LIMIT,
+    MANIFEST_TYPE, VERSION_ANNOTATION,
 };
 pub use payload::{PartitionIdentity, Payload};
 pub use payload_name::{HOOK_LIMIT, HOOK_PAYLOAD, PayloadName};

@@ -6,6 +6,9 @@
 pub const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
 /// The media type of an OCI image index.
 pub const INDEX_TYPE: &str = "application/vnd.oci.image.index.v1+json";
+/// The media type of a config without content (OCI image spec, "Guidance for an Empty
+/// Descriptor"). What lists a cosign bundle by its config's type shows this.
+pub const EMPTY_TYPE: &str = "application/vnd.oci.empty.v1+json";
 /// The artifact type of an OS image.
 pub const ARTIFACT_TYPE: &str = "application/vnd.monogon.os.image.v1";
 /// The media type of an OS image's config.

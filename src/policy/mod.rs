@@ -11,21 +11,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::refusal::{Refusal, Severity};
 
-pub mod asks;
-pub mod document;
 pub mod document_freshness;
 pub mod fitness;
 pub mod floor;
-pub mod graph;
 pub mod hold;
 pub mod hooks;
-pub mod rollout;
 pub mod route;
 mod rule;
 pub mod signature;
 pub mod update_window;
 
-pub use flipside_image::version;
+pub use flipside_image::{constraints as asks, document, graph, rollout, version};
 
 pub use rule::{Explanation, Rule, Ruling};
 

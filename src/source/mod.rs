@@ -28,7 +28,6 @@ mod location;
 mod login;
 mod options;
 mod rate;
-pub(crate) mod reference;
 pub(crate) mod registry;
 pub(crate) mod retry;
 pub mod signatures;
@@ -40,13 +39,13 @@ pub use archive::ArchiveSource;
 pub use choice::TAG_ANNOTATION;
 pub use document::{FetchedDocument, fetch_document, is_absent};
 pub use error::SourceError;
+pub(crate) use flipside_image::reference;
+pub use flipside_image::reference::{Reference, ReferenceError};
 pub use graph::fetch_graph;
 pub use layout::LayoutSource;
 pub use local::LocalError;
 pub use location::Location;
 pub use options::{Options, Timing};
-pub(crate) use reference::is_tag;
-pub use reference::{Reference, ReferenceError};
 pub use signatures::{Judge, Signature};
 
 /// One tag somewhere, and the blobs behind it. Displayed as people write it.

@@ -1,29 +1,19 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! Did the owner of this host approve of an image? By cosign's signatures with keys, in both
-//! of its forms: simple signing, and the Sigstore bundle.
-//!
-//! One valid signature by one of the host's keys over the right thing suffices. Whatever
-//! stands beside it neither helps nor harms; certificates and transparency logs are not
-//! looked at. What a signature says is read only after it was verified.
+//! What this host verifies signatures with: its keys, and the repository that it follows.
 
 use crate::config::{Config, SignatureMode};
 use crate::host::Root;
 use crate::source::{Location, Reference};
 
-pub mod bundle;
 mod error;
-mod flaw;
-mod key;
 mod keys;
-pub mod simple;
-mod verifier;
 
 pub use error::KeyError;
-pub use flaw::Flaw;
-pub use key::{Key, PublicKey, to_pem};
+pub use flipside_image::signature::{
+    Flaw, Form, Key, PublicKey, Signed, Verifier, bundle, simple, to_pem,
+};
 pub use keys::DIRECTORY;
-pub use verifier::{Form, Signed, Verifier};
 
 /// What this host verifies signatures with: its keys, except where they are not wanted. Opened
 /// once, before anything is asked.

@@ -9,10 +9,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
+use super::SIGNATURE_ANNOTATION;
 use super::{Flaw, Key};
-use crate::image::Digest;
-use crate::source::Reference;
-use crate::source::signatures::SIGNATURE_ANNOTATION;
+use crate::Digest;
+use crate::reference::Reference;
 
 /// What `critical.type` says.
 const TYPE: &str = "cosign container image signature";

@@ -10,9 +10,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
+use super::BUNDLE_TYPE;
 use super::{Flaw, Key};
-use crate::image::Digest;
-use crate::source::signatures::BUNDLE_TYPE;
+use crate::Digest;
 
 /// What the envelope holds.
 pub const PAYLOAD_TYPE: &str = "application/vnd.in-toto+json";

@@ -8,8 +8,8 @@ use std::fmt;
 use jiff::SignedDuration;
 
 use super::{Draft, DraftRelease, DraftRollout, RELEASES_LIMIT, Reason};
-use crate::policy::version;
 use crate::printable;
+use crate::version;
 
 /// The longest that anything in a document may lie from its making. What is further off is
 /// a slip of the pen in the year.

@@ -5,9 +5,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::image::Digest;
+use crate::Digest;
 use crate::moment::Moment;
-use crate::source::is_tag;
+use crate::reference::is_tag;
 
 /// The lowest version that may go to the image directly.
 pub const REQUIRES: &str = "org.flipside.requires";

@@ -8,8 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{DocumentError, MEDIA_TYPE, SIZE_LIMIT, TAG_ANNOTATION, TAG_SUFFIX};
-use crate::image::{Descriptor, Digest, MANIFEST_TYPE};
-use crate::source::signatures::EMPTY_TYPE;
+use crate::{Descriptor, Digest, EMPTY_TYPE, MANIFEST_TYPE};
 
 /// The content of a config without content (OCI image spec v1.1, "Guidance for an Empty
 /// Descriptor").

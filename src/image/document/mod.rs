@@ -10,10 +10,10 @@
 
 use jiff::Timestamp;
 
-use super::rollout::Rollout;
-use super::version;
+use crate::Digest;
 use crate::code::Coded;
-use crate::image::Digest;
+use crate::rollout::Rollout;
+use crate::version;
 
 mod artifact;
 mod draft;

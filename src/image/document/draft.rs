@@ -10,9 +10,9 @@ use serde::de::{Error as _, IgnoredAny};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{DocumentError, FORMAT_VERSION, SIZE_LIMIT};
-use crate::config::units;
-use crate::image::Digest;
-use crate::policy::rollout::Rollout;
+use crate::Digest;
+use crate::rollout::Rollout;
+use crate::units;
 
 /// A document of any sense.
 ///

@@ -9,9 +9,9 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::version;
-use crate::image::Digest;
+use crate::Digest;
 use crate::printable;
+use crate::version;
 
 /// The most bytes of a graph; one of some hundred releases has 200 KiB.
 pub const GRAPH_LIMIT: u64 = 4 << 20;
@@ -161,8 +161,13 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::json;
 
-    const OCI: &str = include_str!("../../tests/fixtures/cincinnati/oci.json");
-    const CHECKSUM: &str = include_str!("../../tests/fixtures/cincinnati/checksum.json");
+    macro_rules! fixture {
+        ($name:literal) => {
+            concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/cincinnati/", $name)
+        };
+    }
+    const OCI: &str = include_str!(fixture!("oci.json"));
+    const CHECKSUM: &str = include_str!(fixture!("checksum.json"));
     const FIRST: &str = "7c23c4735fb3c541586f0a4d3ca956ef93ef7d76f00a19bccf51460bafa7ee97";
 
     fn running(version: &str, digest: Option<&str>) -> Running {

@@ -6,8 +6,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::Digest;
 use crate::code::Coded;
-use crate::image::Digest;
 
 /// The tag that a reference without one means, as everywhere.
 const DEFAULT_TAG: &str = "latest";
@@ -151,7 +151,7 @@ fn docker_hub(host: String, repository: &str) -> (String, String) {
 }
 
 /// Whether `text` is a tag (OCI distribution spec, "Pulling manifests").
-pub(crate) fn is_tag(text: &str) -> bool {
+pub fn is_tag(text: &str) -> bool {
     let mut bytes = text.bytes();
     let first = bytes.next().is_some_and(|b| b.is_ascii_alphanumeric() || b == b'_');
     first
@@ -163,7 +163,7 @@ pub(crate) fn is_tag(text: &str) -> bool {
 ///
 /// # Errors
 /// [`ReferenceError`].
-pub(super) fn check_tag(text: &str) -> Result<(), ReferenceError> {
+pub fn check_tag(text: &str) -> Result<(), ReferenceError> {
     if is_tag(text) {
         return Ok(());
     }
@@ -172,7 +172,7 @@ pub(super) fn check_tag(text: &str) -> Result<(), ReferenceError> {
 
 /// Whether `text` is a repository name (same section): components of
 /// `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*` joined by `/`.
-pub(super) fn is_repository(text: &str) -> bool {
+pub fn is_repository(text: &str) -> bool {
     let component = |part: &str| {
         let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
         let ends = part.bytes().next().is_some_and(plain) && part.bytes().last().is_some_and(plain);
@@ -185,7 +185,7 @@ pub(super) fn is_repository(text: &str) -> bool {
 
 /// Whether `text` is a host that cannot be taken for the first part of a
 /// repository: it has a dot, a port or brackets, or is `localhost`.
-pub(super) fn is_host(text: &str) -> bool {
+pub fn is_host(text: &str) -> bool {
     let (name, port) = split_port(text);
     if port.is_some_and(|port| port.parse::<u16>().is_err()) {
         return false;
@@ -204,7 +204,7 @@ pub(super) fn is_host(text: &str) -> bool {
 }
 
 /// Splits `host:port`; the brackets of an IPv6 address stay.
-pub(super) fn split_port(text: &str) -> (&str, Option<&str>) {
+pub fn split_port(text: &str) -> (&str, Option<&str>) {
     match text.rsplit_once(':') {
         Some((name, port)) if !port.contains(']') => (name, Some(port)),
         _ => (text, None),
@@ -212,7 +212,7 @@ pub(super) fn split_port(text: &str) -> (&str, Option<&str>) {
 }
 
 /// Whether `host` (with or without a port) is this machine itself.
-pub(crate) fn is_loopback(host: &str) -> bool {
+pub fn is_loopback(host: &str) -> bool {
     let (name, _) = split_port(host);
     let bare = name.strip_prefix('[').and_then(|n| n.strip_suffix(']')).unwrap_or(name);
     bare.eq_ignore_ascii_case("localhost")

@@ -6,9 +6,9 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::{Flaw, Key, PublicKey, bundle, simple};
-use crate::image::Digest;
-use crate::source::{Reference, Signature};
+use super::{Flaw, Key, PublicKey, Signature, bundle, simple};
+use crate::Digest;
+use crate::reference::Reference;
 
 /// What this host holds signatures against: opened once, before anything is asked.
 #[derive(Debug, Clone)]

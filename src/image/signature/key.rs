@@ -8,10 +8,10 @@ use std::fmt;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, ED25519, ParsedPublicKey};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use rustls::pki_types::SubjectPublicKeyInfoDer;
-use rustls::pki_types::pem::{self, PemObject as _};
+use rustls_pki_types::SubjectPublicKeyInfoDer;
+use rustls_pki_types::pem::{self, PemObject as _};
 
-use crate::image::Digest;
+use crate::Digest;
 
 /// What stands before the 65 bytes of an uncompressed point: id-ecPublicKey, prime256v1.
 const P256: &[u8] = &[
