@@ -54,7 +54,7 @@ pub fn hold(args: Hold, global: &Global) -> super::Result {
         return Err(Failure::error("hold-over", format!("{until} is over already")));
     }
     refuse_overridden(DropIn::Hold, &run)?;
-    drop_in::hold(&run.root, &run.durable, &wish)?;
+    drop_in::hold(&run.root, &run.files(), &wish)?;
     run.config = Config::load(&run.root)?;
     update::note_settings(&run);
     if global.json {
@@ -75,7 +75,7 @@ pub fn hold(args: Hold, global: &Global) -> super::Result {
 /// A drop-in that cannot be removed, or a hold that stands in another file.
 pub fn unhold(_: Unhold, global: &Global) -> super::Result {
     let mut run = session::open(global, false)?;
-    let was_held = DropIn::Hold.remove(&run.root, &run.durable)?;
+    let was_held = DropIn::Hold.remove(&run.root, &run.files())?;
     run.config = Config::load(&run.root)?;
     update::note_settings(&run);
     if run.config.update.hold.is_some()

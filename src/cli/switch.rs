@@ -41,7 +41,7 @@ pub struct Args {
 pub fn run(args: Args, global: &Global) -> super::Result {
     let mut run = session::open(global, args.plain_http)?;
     let Some(named) = args.image else {
-        let was_there = DropIn::Switch.remove(&run.root, &run.durable)?;
+        let was_there = DropIn::Switch.remove(&run.root, &run.files())?;
         return done(&mut run, was_there, global);
     };
     let image = match run.config.track.image.as_deref() {
@@ -53,7 +53,7 @@ pub fn run(args: Args, global: &Global) -> super::Result {
     if !args.offline {
         run.source()?.resolve()?;
     }
-    drop_in::switch(&run.root, &run.durable, &image.to_string())?;
+    drop_in::switch(&run.root, &run.files(), &image.to_string())?;
     done(&mut run, true, global)
 }
 

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::sync::mpsc;
 use std::time::Duration;
 
+use flipside_core::trial::trial_by_firmware;
 use serde_json::json;
 
 use super::signals::stop_on_signals;
@@ -15,7 +16,7 @@ use crate::host::durable::Durable;
 use crate::host::power::{self, Request};
 use crate::report::journal::{Entry, Kind};
 use crate::stop::Stop;
-use crate::update::{self, ByFirmware, TrialBoot};
+use crate::update::{self, ByFirmware, TrialBoot, UpdateError};
 
 /// Reboot a trial that is not promoted in time (started by systemd).
 ///
@@ -109,7 +110,8 @@ fn by_firmware(global: &Global) -> Result<ByFirmware, super::Failure> {
         return Ok(ByFirmware::None);
     }
     let backend = Config::load(&global.root).ok().map(|settings| settings.boot.backend);
-    Ok(update::trial_by_firmware(&global.root, backend, &Durable::new())?)
+    let by_firmware = trial_by_firmware(&global.root, backend, &Durable::new());
+    Ok(by_firmware.map_err(UpdateError::from)?)
 }
 
 /// Where the ESP is there.

@@ -7,8 +7,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use super::{Config, ConfigError, Place};
-use crate::host::Root;
-use crate::host::durable::Durable;
+use crate::host::{Files, Root};
 use crate::policy::hold::Hold;
 
 /// Where they stand: the administrator's level.
@@ -44,25 +43,25 @@ impl DropIn {
         root.path(DIRECTORY).join(self.name())
     }
 
-    fn write(self, root: &Root, durable: &Durable, text: &str) -> Result<(), ConfigError> {
+    fn write(self, root: &Root, files: &Files, text: &str) -> Result<(), ConfigError> {
         let path = self.path(root);
         let failed = |source| ConfigError::Unwritable { path: path.clone(), source };
-        durable.make_directory(&root.path(DIRECTORY)).map_err(failed)?;
-        durable.replace(&path, text.as_bytes()).map_err(failed)
+        files.make_directory(&root.path(DIRECTORY)).map_err(failed)?;
+        files.replace(&path, text.as_bytes()).map_err(failed)
     }
 
     /// Removes it. Returns whether there was one.
     ///
     /// # Errors
     /// [`ConfigError::Unwritable`].
-    pub fn remove(self, root: &Root, durable: &Durable) -> Result<bool, ConfigError> {
+    pub fn remove(self, root: &Root, files: &Files) -> Result<bool, ConfigError> {
         let path = self.path(root);
         let failed = |source| ConfigError::Unwritable { path: path.clone(), source };
         if std::fs::symlink_metadata(&path).is_err() {
             return Ok(false);
         }
-        durable.unlink(&path).map_err(failed)?;
-        durable.sync_directory(&root.path(DIRECTORY)).map_err(failed)?;
+        files.unlink(&path).map_err(failed)?;
+        files.sync_directory(&root.path(DIRECTORY)).map_err(failed)?;
         Ok(true)
     }
 
@@ -85,7 +84,7 @@ impl DropIn {
 ///
 /// # Errors
 /// [`ConfigError::Unwritable`].
-pub fn hold(root: &Root, durable: &Durable, hold: &Hold) -> Result<(), ConfigError> {
+pub fn hold(root: &Root, files: &Files, hold: &Hold) -> Result<(), ConfigError> {
     let mut text = String::from(
         "# Written by `flipside hold`; `flipside unhold` removes it.\n[update]\nhold = true\n",
     );
@@ -97,24 +96,25 @@ pub fn hold(root: &Root, durable: &Durable, hold: &Hold) -> Result<(), ConfigErr
     ] {
         text.push_str(&format!("{key} = {}\n", toml::Value::String(value)));
     }
-    DropIn::Hold.write(root, durable, &text)
+    DropIn::Hold.write(root, files, &text)
 }
 
 /// Lets the host below `root` follow `image`.
 ///
 /// # Errors
 /// [`ConfigError::Unwritable`].
-pub fn switch(root: &Root, durable: &Durable, image: &str) -> Result<(), ConfigError> {
+pub fn switch(root: &Root, files: &Files, image: &str) -> Result<(), ConfigError> {
     let text = format!(
         "# Written by `flipside switch`; `flipside switch --back` removes it.\n[track]\nimage = {}\n",
         toml::Value::String(image.to_owned())
     );
-    DropIn::Switch.write(root, durable, &text)
+    DropIn::Switch.write(root, files, &text)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::durable::Durable;
     use proptest::prelude::*;
 
     fn host() -> (tempfile::TempDir, Root) {
@@ -132,7 +132,7 @@ mod tests {
                 until: Some(until),
                 reason: Some(reason).filter(|text| !text.trim().is_empty()),
             };
-            hold(&root, &Durable::new(), &wish).unwrap();
+            hold(&root, &Files::new(&root, &Durable::new()), &wish).unwrap();
             prop_assert_eq!(Config::load(&root).unwrap().update.hold, Some(wish));
         }
     }
@@ -140,27 +140,27 @@ mod tests {
     #[test]
     fn a_drop_in_comes_changes_and_goes() {
         let (_directory, root) = host();
-        let durable = Durable::new();
-        assert!(!DropIn::Hold.remove(&root, &durable).unwrap());
+        let files = Files::new(&root, &Durable::new());
+        assert!(!DropIn::Hold.remove(&root, &files).unwrap());
         let timed = Hold { until: Some("2026-12-01T18:00Z".parse().unwrap()), reason: None };
         for wish in [timed, Hold::default()] {
-            hold(&root, &durable, &wish).unwrap();
+            hold(&root, &files, &wish).unwrap();
             assert_eq!(Config::load(&root).unwrap().update.hold, Some(wish));
         }
-        switch(&root, &durable, "r.example/a:b\"c").unwrap();
+        switch(&root, &files, "r.example/a:b\"c").unwrap();
         let config = Config::load(&root).unwrap();
         assert_eq!(config.track.image.as_deref(), Some("r.example/a:b\"c"));
-        let files = std::fs::read_dir(root.path(DIRECTORY)).unwrap();
-        assert_eq!(files.count(), 2, "nothing else is left behind");
-        assert!(DropIn::Hold.remove(&root, &durable).unwrap());
-        assert!(DropIn::Switch.remove(&root, &durable).unwrap());
+        let left = std::fs::read_dir(root.path(DIRECTORY)).unwrap();
+        assert_eq!(left.count(), 2, "nothing else is left behind");
+        assert!(DropIn::Hold.remove(&root, &files).unwrap());
+        assert!(DropIn::Switch.remove(&root, &files).unwrap());
         assert_eq!(Config::load(&root).unwrap(), Config::default());
     }
 
     #[test]
     fn a_setting_that_stands_somewhere_else_is_found_there() {
         let (_directory, root) = host();
-        hold(&root, &Durable::new(), &Hold::default()).unwrap();
+        hold(&root, &Files::new(&root, &Durable::new()), &Hold::default()).unwrap();
         assert_eq!(DropIn::Hold.overridden(&root).unwrap(), None);
         let earlier = root.path(DIRECTORY).join("10-site.toml");
         std::fs::write(&earlier, "update.hold = false\n").unwrap();

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::policy::hold::Hold;
 use crate::policy::rollout::Wariness;
-use crate::settings::{BootBackend, HostConfig};
+use crate::settings::{BootBackend, HostConfig, Settings};
 use crate::window::Window;
 
 pub mod drop_in;
@@ -43,6 +43,18 @@ pub struct Config {
     pub policy: Policy,
     /// `[reboot]`: how and when to reboot into an update.
     pub reboot: Reboot,
+}
+
+impl Config {
+    /// What of them core goes by.
+    pub fn core(&self) -> Settings {
+        Settings {
+            host: self.host.clone(),
+            boot: self.boot.backend,
+            attempts: self.trial.attempts,
+            read_back: self.update.read_back,
+        }
+    }
 }
 
 /// `[track]`.

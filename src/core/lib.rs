@@ -2,13 +2,28 @@
 
 //! What must be trusted: the only code that writes a running host's disks, its EFI system
 //! partition and its firmware variables. No network, no async, no D-Bus, no settings files.
+//!
+//! [`host`] has facts and single steps, [`state`] what the facts mean, [`install`] the order of
+//! P4, [`trial`] what comes after the reboot. `README.md` beside this file says what is promised,
+//! and in which order to read.
 
 #![cfg_attr(test, allow(clippy::too_many_lines))]
 
 pub mod blob_source;
+mod error;
 pub mod host;
 pub mod install;
+mod lock;
+mod opened;
 pub mod progress;
 pub mod refusal;
 pub mod settings;
+mod slot;
+pub mod state;
 pub mod stop;
+pub mod trial;
+
+pub use error::Error;
+pub use lock::Lock;
+pub use opened::{Access, Host, architecture};
+pub use slot::Slot;

@@ -6,7 +6,20 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use crate::host::Slot;
+use crate::slot::Slot;
+
+/// What of the settings core goes by.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// `[host]`.
+    pub host: HostConfig,
+    /// `boot.backend`.
+    pub boot: BootBackend,
+    /// `trial.attempts`: trials that a digest gets before it counts as failed, at least 1.
+    pub attempts: u32,
+    /// `update.read_back`: read everything back from the medium before it may boot.
+    pub read_back: bool,
+}
 
 /// `[host]`: where things are on this host.
 #[derive(Debug, Clone, PartialEq)]

@@ -48,7 +48,7 @@ pub use media_types::{
     MANIFEST_TYPE, VERSION_ANNOTATION,
 };
 pub use payload::{PartitionIdentity, Payload};
-pub use payload_name::{HOOK_LIMIT, HOOK_PAYLOAD, PayloadName};
+pub use payload_name::{BOOT_FILE_PAYLOAD, HOOK_LIMIT, HOOK_PAYLOAD, PayloadName, SYSTEM_PAYLOAD};
 pub use product_info::{Component, ProductInfo};
 
 /// A whole image description: manifest and config, each checked by itself and

@@ -9,6 +9,12 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 
 use super::ImageError;
 
+/// The payload that goes to the partition with the slot's label.
+pub const SYSTEM_PAYLOAD: &str = "system";
+
+/// The payload that becomes the slot's boot file.
+pub const BOOT_FILE_PAYLOAD: &str = "kernel.efi";
+
 /// The payload that is no part of the OS: a program that is asked before the image is installed.
 pub const HOOK_PAYLOAD: &str = "pre-upgrade";
 

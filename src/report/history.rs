@@ -12,8 +12,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::ReportError;
-use crate::host::durable::Durable;
-use crate::host::{Root, Slot};
+use crate::host::{Files, Root, Slot};
 use crate::image::Digest;
 
 /// Where the history is.
@@ -134,15 +133,15 @@ impl HistoryFile {
     ///
     /// # Errors
     /// [`ReportError::Write`].
-    pub fn append(&self, durable: &Durable, entry: &Entry) -> Result<(), ReportError> {
-        self.try_append(durable, entry)
+    pub fn append(&self, files: &Files, entry: &Entry) -> Result<(), ReportError> {
+        self.try_append(files, entry)
             .map_err(|source| ReportError::Write { path: self.path.clone(), source })
     }
 
-    fn try_append(&self, durable: &Durable, entry: &Entry) -> io::Result<()> {
+    fn try_append(&self, files: &Files, entry: &Entry) -> io::Result<()> {
         let mut line = serde_json::to_string(entry)?;
         if let Some(directory) = self.path.parent() {
-            durable.make_directory(directory)?;
+            files.make_directory(directory)?;
         }
         let length = match std::fs::metadata(&self.path) {
             Ok(metadata) => metadata.len(),
@@ -154,13 +153,13 @@ impl HistoryFile {
             end_line(&mut kept);
             kept.extend_from_slice(line.as_bytes());
             kept.push(b'\n');
-            return durable.replace(&self.path, &kept);
+            return files.replace(&self.path, &kept);
         }
         // A line that a power cut tore must not take the next one with it.
         if length > 0 && !read_end(&self.path, 1)?.ends_with(b"\n") {
             line.insert(0, '\n');
         }
-        durable.append_line(&self.path, &line)
+        files.append_line(&self.path, &line)
     }
 
     /// The last `count` lines. A host without a history has an empty one.
@@ -212,6 +211,7 @@ fn end_line(bytes: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::durable::Durable;
     use proptest::prelude::*;
 
     fn entry(version: &str) -> Entry {
@@ -227,6 +227,10 @@ mod tests {
         }
     }
 
+    fn files(directory: &tempfile::TempDir) -> Files {
+        Files::new(&Root::new(directory.path()), &Durable::new())
+    }
+
     fn host() -> (tempfile::TempDir, HistoryFile) {
         let directory = tempfile::tempdir().unwrap();
         let file = HistoryFile::of(&Root::new(directory.path()));
@@ -239,10 +243,10 @@ mod tests {
 
     #[test]
     fn the_last_lines_come_back_in_order() {
-        let (_directory, file) = host();
+        let (directory, file) = host();
         assert_eq!(file.last(5).unwrap(), History::default());
         for version in ["1", "2", "3"] {
-            file.append(&Durable::new(), &entry(version)).unwrap();
+            file.append(&files(&directory), &entry(version)).unwrap();
         }
         assert_eq!(versions(&file.last(2).unwrap()), ["2", "3"]);
         assert_eq!(file.last(9).unwrap().entries[0], entry("1"));
@@ -251,12 +255,12 @@ mod tests {
 
     #[test]
     fn damaged_lines_are_counted_and_take_no_other_with_them() {
-        let (_directory, file) = host();
-        file.append(&Durable::new(), &entry("1")).unwrap();
+        let (directory, file) = host();
+        file.append(&files(&directory), &entry("1")).unwrap();
         let mut torn = std::fs::read(&file.path).unwrap();
         torn.extend_from_slice(b"{}\n\n\xff\n{\"time\":\"20");
         std::fs::write(&file.path, torn).unwrap();
-        file.append(&Durable::new(), &entry("2")).unwrap();
+        file.append(&files(&directory), &entry("2")).unwrap();
         let history = file.last(9).unwrap();
         assert_eq!((versions(&history), history.damaged), (vec!["1", "2"], 3));
     }
@@ -274,12 +278,12 @@ mod tests {
 
     #[test]
     fn a_long_history_loses_its_older_half() {
-        let (_directory, file) = host();
+        let (directory, file) = host();
         let line = format!("{}\n", serde_json::to_string(&entry("old")).unwrap());
         std::fs::create_dir_all(file.path.parent().unwrap()).unwrap();
         let lines = usize::try_from(LENGTH_LIMIT).unwrap() / line.len() + 1;
         std::fs::write(&file.path, line.repeat(lines)).unwrap();
-        file.append(&Durable::new(), &entry("new")).unwrap();
+        file.append(&files(&directory), &entry("new")).unwrap();
         let length = std::fs::metadata(&file.path).unwrap().len();
         assert!(length > LENGTH_LIMIT / 3 && length < LENGTH_LIMIT * 2 / 3, "{length}");
         let history = file.last(usize::MAX).unwrap();

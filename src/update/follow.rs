@@ -2,29 +2,26 @@
 
 //! A run of `flipside check` or `flipside update`: from the tag to an armed slot.
 
-use super::announce;
+use flipside_core::install::{self, Job, arm_installed};
+use flipside_core::trial::{disarm_superseded, disarm_withdrawn, settle};
+use flipside_core::{Host, Lock};
+
 use super::approve::{
     Approval, Depth, Offer, Unasked, approve, hook_context, nobody_holds, settings_now,
     still_stands, time_allows,
 };
 use super::course::Course;
-use super::failed::FailedDigests;
 use super::goal::{self, Goal};
-use super::journal::State;
-use super::lock::Lock;
-use super::machine::Machine;
-use super::promote::{settle, without_journal};
 use super::situation::{Aftermath, Situation};
-use super::transaction::{self, Job};
 use super::{Run, UpdateError};
 use crate::config;
 use crate::host::Slot;
-use crate::image::{Digest, HOOK_PAYLOAD, Image};
+use crate::image::{CONFIG_LIMIT, Digest, HOOK_PAYLOAD, Image};
 use crate::policy::hooks::{Asking, Kind};
 use crate::policy::signature::{Verifier, open as open_verifier};
 use crate::policy::{Explanation, Initiative, Rule, hooks};
 use crate::progress::{Event, Phase};
-use crate::reboot::zone_of;
+use crate::reboot::{Inhibitor, zone_of};
 use crate::refusal::Refusal;
 use crate::source::{self, Source};
 use crate::system::Clock;
@@ -130,10 +127,10 @@ fn look(run: &Run) -> Result<Option<Look>, UpdateError> {
     if run.config.track.image.is_none() {
         return Ok(None);
     }
-    let Some(machine) = Machine::open(run)? else { return Ok(None) };
+    let Some(host) = Host::open(&run.access())? else { return Ok(None) };
     let verifier = open_verifier(&run.root, &run.config)?;
-    let product = product(run, &machine);
-    let situation = machine.situation()?;
+    let product = product(run, &host);
+    let situation = host.situation()?;
     let source = run.source()?;
     run.progress.event(Event::Phase(Phase::Checking));
     let situation = anticipate(run, situation);
@@ -224,12 +221,12 @@ pub fn update(run: &Run, initiative: Initiative) -> Result<Outcome, UpdateError>
     if run.config.track.image.is_none() {
         return Ok(Outcome::NothingToDo("track.image is not set"));
     }
-    let Some(machine) = Machine::open(run)? else {
+    let Some(host) = Host::open(&run.access())? else {
         return Ok(Outcome::NothingToDo("no slots are recognised on this host"));
     };
     let verifier = open_verifier(&run.root, &run.config)?;
-    let product = product(run, &machine);
-    let facts = machine.situation()?;
+    let product = product(run, &host);
+    let facts = host.situation()?;
     let source = run.source()?;
     run.progress.event(Event::Phase(Phase::Checking));
     let named = goal::find(run, source.as_ref(), &facts)?;
@@ -267,10 +264,11 @@ pub fn update(run: &Run, initiative: Initiative) -> Result<Outcome, UpdateError>
     let digest = stop.digest();
 
     let _lock = Lock::take(&run.root)?;
-    let machine = Machine::open(run)?.ok_or_else(changed)?;
-    let situation = machine.situation()?;
-    settle(run, &machine, &situation)?;
-    let situation = machine.situation()?;
+    let access = run.access();
+    let host = Host::open(&access)?.ok_or_else(changed)?;
+    let situation = host.situation()?;
+    settle(&access, &host, &situation)?;
+    let situation = host.situation()?;
     let course = named.course(&situation, &digest);
     if let Some(outcome) = without_lock(&situation, &tag, &course)? {
         return Ok(outcome);
@@ -303,27 +301,38 @@ pub fn update(run: &Run, initiative: Initiative) -> Result<Outcome, UpdateError>
             if let Some(goal) = &towards {
                 tracing::info!("{} comes first, on the way to {goal}", image.version());
             }
+            let from = stop.source(source.as_ref());
+            let descriptor = &image.manifest.config;
+            let config = || {
+                let bytes = from.blob("config", descriptor, CONFIG_LIMIT);
+                bytes.map_err(|error| error.to_string())
+            };
             let job = Job {
-                run,
-                machine: &machine,
+                access: &access,
+                host: &host,
                 situation: &situation,
-                source: stop.source(source.as_ref()),
+                source: from,
+                repository: from.repository(),
                 image,
                 tag: stop.named,
                 signed_by: signed.map(|signed| signed.key),
                 towards,
+                config: &config,
                 still_stands: &still_stands,
             };
-            transaction::install(&job)?;
+            let checked = install::check(&job)?;
+            let what = format!("writing {} into slot {target}", image.version());
+            let _inhibitor = Inhibitor::take(&run.root, &what);
+            checked.run()?;
             run.progress.event(Event::Phase(Phase::Done));
             Ok(armed(image.version()))
         }
         (Course::Arm, _) => {
             still_stands()?;
-            transaction::arm_installed(run, &machine, &situation)?;
+            arm_installed(&host, &situation)?;
             Ok(armed(situation.target_slot().version()))
         }
-        (Course::Unarm, _) => unarm(&machine, &situation),
+        (Course::Unarm, _) => unarm(&host, &situation),
         _ => Err(changed().into()),
     }
 }
@@ -338,9 +347,9 @@ fn say_hold(run: &Run, settings: &config::Update) {
 }
 
 /// What this host calls its own product.
-fn product(run: &Run, machine: &Machine) -> Option<String> {
+fn product(run: &Run, host: &Host) -> Option<String> {
     let configured = run.config.policy.signature.product.as_deref();
-    configured.or(machine.os_id()).map(str::to_owned)
+    configured.or(host.os_id()).map(str::to_owned)
 }
 
 fn changed() -> Refusal {
@@ -388,35 +397,17 @@ pub(super) fn fetch(source: &dyn Source, tag: &Digest) -> Result<Image, UpdateEr
 /// What was found to be withdrawn does not boot any more, where it is still what boots next.
 fn unarm_withdrawn(run: &Run, facts: &Situation) -> Result<(), UpdateError> {
     let _lock = Lock::take(&run.root)?;
-    let machine = Machine::open(run)?.ok_or_else(changed)?;
-    let situation = machine.situation()?;
+    let host = Host::open(&run.access())?.ok_or_else(changed)?;
+    let situation = host.situation()?;
     if !situation.is_armed() || situation.target_slot() != facts.target_slot() {
         return Err(changed().into());
     }
-    disarm(&machine, &situation)?;
-    announce::withdrawn(situation.target(), situation.target_slot());
-    Ok(())
+    Ok(disarm_withdrawn(&host, &situation)?)
 }
 
-/// The journal first: a slot that is no longer armed must not count as fallen back. Where the journal
-/// takes nothing (P8), that is better than that it boots.
-fn disarm(machine: &Machine, situation: &Situation) -> Result<(), UpdateError> {
+fn unarm(host: &Host, situation: &Situation) -> Result<Outcome, UpdateError> {
     let target = situation.target();
     let slot = situation.target_slot();
-    without_journal(machine.note(State::Writing, target, slot));
-    machine.boot()?.disarm(target)?;
-    // Whoever arrives there all the same is not wanted there any more.
-    if slot.is_proven() && situation.failed.wanted == slot.digest() {
-        let failed = FailedDigests { wanted: None, ..situation.failed.clone() };
-        machine.write_failed(&failed)?;
-    }
-    Ok(())
-}
-
-fn unarm(machine: &Machine, situation: &Situation) -> Result<Outcome, UpdateError> {
-    let target = situation.target();
-    let slot = situation.target_slot();
-    disarm(machine, situation)?;
-    announce::superseded(target, slot);
+    disarm_superseded(host, situation)?;
     Ok(Outcome::Unarmed { slot: target, version: slot.version().to_owned() })
 }

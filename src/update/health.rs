@@ -2,7 +2,8 @@
 
 //! The health of the system that runs, as its checks see it.
 
-use super::machine::Machine;
+use flipside_core::Host;
+
 use super::{Run, UpdateError};
 use crate::health::{self, Answer, Context, Importance};
 
@@ -15,8 +16,8 @@ pub fn health(run: &Run) -> Result<Option<Vec<Answer>>, UpdateError> {
     if run.config.track.image.is_none() {
         return Ok(None);
     }
-    let Some(machine) = Machine::open(run)? else { return Ok(None) };
-    let situation = machine.situation()?;
+    let Some(host) = Host::open(&run.access())? else { return Ok(None) };
+    let situation = host.situation()?;
     let slot = situation.running_slot();
     let context = Context {
         slot: situation.running,
@@ -25,7 +26,7 @@ pub fn health(run: &Run) -> Result<Option<Vec<Answer>>, UpdateError> {
         is_trial: !slot.is_proven(),
     };
     // The ESP may be an automount, and the checks may take their time.
-    drop(machine);
+    drop(host);
     let timeout = run.config.health.timeout;
     let ask = |importance| {
         health::ask(&run.root, importance, &context, timeout, context.is_trial, &run.stop)

@@ -19,9 +19,11 @@
 
 use std::sync::Arc;
 
+use flipside_core::Access;
+
 use crate::config::Config;
-use crate::host::Root;
 use crate::host::durable::Durable;
+use crate::host::{Files, Root};
 use crate::progress::Progress;
 use crate::refusal::Refusal;
 use crate::report::Follow;
@@ -31,50 +33,37 @@ use crate::system::Clock;
 
 mod announce;
 mod approve;
-mod armed;
-pub mod course;
-mod deadline;
 mod error;
-mod fail_trial;
-pub mod failed;
 mod follow;
 mod goal;
 mod health;
-pub mod journal;
-mod loader;
-mod lock;
-mod machine;
+pub(crate) mod machine;
+mod observer;
 mod policy_document;
-mod promote;
-mod release;
-mod rollback;
 mod signature;
-pub mod situation;
 mod status;
 mod told;
-mod transaction;
 mod trial_due;
-mod trial_log;
-mod verify;
+mod upkeep;
 
 pub use approve::{Depth, Unasked};
-pub use armed::{Armed, armed};
-pub use course::Course;
-pub use deadline::{
-    ByFirmware, TrialBoot, has_boot_success, has_nowhere_to_go, trial_by_esp, trial_by_firmware,
-};
 pub use error::UpdateError;
-pub use fail_trial::{FailedRun, fail_trial};
+pub use flipside_core::install::SlotContents;
+pub use flipside_core::state::{Course, course, failed, journal, situation};
+pub use flipside_core::trial::{
+    Armed, ByFirmware, FailedRun, Promotion, Rollback, TrialBoot, has_boot_success,
+};
 pub use follow::{
     Check, HooksAsked, HooksPlanned, Outcome, ask_hooks_about_offer, check, plan_hooks, update,
 };
 pub use health::health;
-pub use promote::{Promotion, promote};
-pub use release::{release, release_all};
-pub use rollback::{Rollback, rollback};
+pub use observer::Teller;
 pub use status::{finish, finish_check, last_status, note_settings, status};
 pub use told::{go_on, tell_promoted};
-pub use verify::{SlotContents, verify};
+pub use upkeep::{
+    armed, fail_trial, has_nowhere_to_go, promote, release, release_all, rollback, trial_by_esp,
+    verify,
+};
 
 /// What every run of a command has: settings, the way to the disk, whom to tell, when to stop.
 pub struct Run {
@@ -124,6 +113,23 @@ impl Run {
     /// This host's clock, as far as its settings trust it.
     pub fn clock(&self) -> Clock<'_> {
         Clock::of(&self.root).trusted(self.config.policy.clock_is_trusted)
+    }
+
+    /// How core reaches the host.
+    pub fn access(&self) -> Access {
+        Access {
+            root: self.root.clone(),
+            settings: self.config.core(),
+            durable: self.durable.clone(),
+            observer: Arc::new(Teller::new(&self.root, self.files())),
+            progress: Arc::clone(&self.progress),
+            stop: self.stop.clone(),
+        }
+    }
+
+    /// The files of flipside's own.
+    pub fn files(&self) -> Files {
+        Files::new(&self.root, &self.durable)
     }
 
     /// How sources are reached.

@@ -321,7 +321,7 @@ impl Memory {
 
     fn write(&self, run: &Run, seen: &Seen) -> std::io::Result<()> {
         let Some(directory) = self.path.parent() else { return Ok(()) };
-        run.durable.make_directory(directory)?;
-        run.durable.replace(&self.path, &serde_json::to_vec(seen)?)
+        run.files().make_directory(directory)?;
+        run.files().replace(&self.path, &serde_json::to_vec(seen)?)
     }
 }

@@ -2,6 +2,7 @@
 
 //! The status document, from the facts of the host and from what the last runs said.
 
+use flipside_core::{Error as CoreError, Host};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
@@ -9,7 +10,6 @@ use super::announce;
 use super::approve::Unasked;
 use super::course::Course;
 use super::journal::State as Noted;
-use super::machine::Machine;
 use super::situation::{Aftermath, Situation, SlotFacts};
 use super::{Run, UpdateError};
 use crate::code::{Coded as _, sentence};
@@ -145,26 +145,26 @@ fn refresh(run: &Run, status: &mut Status) {
     (status.state, status.held, status.boot_next) = (State::Unknown, None, None);
     status.end_of_life = None;
     status.reboot_required = false;
-    let machine = match Machine::open(run) {
-        Ok(Some(machine)) => machine,
+    let host = match Host::open(&run.access()) {
+        Ok(Some(host)) => host,
         Ok(None) => return,
         Err(error) => return set_problem(status, &error),
     };
-    match machine.situation() {
-        Ok(situation) => describe(status, &machine, &situation, &zone),
+    match host.situation() {
+        Ok(situation) => describe(status, &host, &situation, &zone),
         Err(error) => set_problem(status, &error),
     }
 }
 
-fn set_problem(status: &mut Status, error: &UpdateError) {
+fn set_problem(status: &mut Status, error: &CoreError) {
     let (code, message) = (error.code().to_owned(), sentence(error));
     status.running.problem = Some(Problem { code, message });
 }
 
-fn describe(status: &mut Status, machine: &Machine, situation: &Situation, zone: &TimeZone) {
+fn describe(status: &mut Status, host: &Host, situation: &Situation, zone: &TimeZone) {
     status.running.slot = Some(situation.running);
     status.running.evidence = situation.evidence.iter().map(|e| e.fact.clone()).collect();
-    let entries = machine.boot().and_then(|boot| Ok(boot.order()?)).unwrap_or_default();
+    let entries = host.boot_entries();
     for slot in Slot::BOTH {
         let entry = entries.iter().find(|e| e.kind == EntryKind::Slot(slot));
         status.slots.push(describe_slot(situation, slot, entry));

@@ -2,7 +2,8 @@
 
 //! Whom a promote is told to: this host's own programs, and the timer's run, where the way goes on.
 
-use super::machine::Machine;
+use flipside_core::Host;
+
 use super::{Run, status};
 use crate::host::Slot;
 use crate::policy::hooks::{self, Promoted, System};
@@ -33,8 +34,8 @@ const NEXT_STEP: &str = "/run/flipside/next-step";
 /// Lets the timer's run be made at once where what was promoted in `slot` is a step to something
 /// else: the next run of the timer may be a day away, and so the goal as many days as there are steps.
 pub fn go_on(run: &Run, slot: Slot) {
-    let is_step = Machine::open(run).is_ok_and(|machine| {
-        let situation = machine.and_then(|machine| machine.situation().ok());
+    let is_step = Host::open(&run.access()).is_ok_and(|host| {
+        let situation = host.and_then(|host| host.situation().ok());
         let record = situation.and_then(|s| s.slot(slot).record.clone());
         record.is_some_and(|record| record.towards.is_some())
     });

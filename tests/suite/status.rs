@@ -6,7 +6,7 @@ use std::io::Read as _;
 use std::process::{Command, Output, Stdio};
 
 use flipside::host::durable::Durable;
-use flipside::host::{Root, Slot};
+use flipside::host::{Files, Root, Slot};
 use flipside::report::history::{Entry, Happening, HistoryFile, PATH as HISTORY};
 use flipside::report::{Status, StatusFile};
 use jiff::Timestamp;
@@ -50,7 +50,8 @@ impl Host {
             code: None,
             message: "so\x1b[31m".into(),
         };
-        HistoryFile::of(&self.root).append(&Durable::new(), &entry).unwrap();
+        let files = Files::new(&self.root, &Durable::new());
+        HistoryFile::of(&self.root).append(&files, &entry).unwrap();
     }
 }
 

@@ -5,7 +5,7 @@
 use std::process::Command;
 
 use flipside::host::durable::Durable;
-use flipside::host::{Root, Slot};
+use flipside::host::{Files, Root, Slot};
 use flipside::image::Digest;
 use flipside::report::journal::Kind;
 use flipside::report::trial_log::{self, KeptLogs, Trial};
@@ -118,8 +118,8 @@ fn a_trial_keeps_its_own_journal_and_the_old_slot_does_not_lose_it() {
         slot: Slot::B,
         reason: "health check 10-web failed",
     };
-    let durable = Durable::new();
-    assert!(trial_log::keep_own(&root, &durable, &trial, TRIES));
+    let files = Files::new(&root, &Durable::new());
+    assert!(trial_log::keep_own(&root, &files, &trial, TRIES));
     let find = || KeptLogs::of(&root).find("2").unwrap().unwrap();
     let own = find();
     assert!(own.text.contains("/data: can't find") && !own.text.contains("(old)"), "{own:?}");
@@ -128,7 +128,7 @@ fn a_trial_keeps_its_own_journal_and_the_old_slot_does_not_lose_it() {
     std::fs::remove_dir_all(root.path("/var/log")).unwrap();
     let time = "2026-11-18T11:06:43Z".parse().unwrap();
     let arming = trial_log::Arming { boot_id: ARMS.to_owned(), time };
-    assert!(trial_log::keep(&root, &durable, &trial, Some(&arming), IS_BACK));
+    assert!(trial_log::keep(&root, &files, &trial, Some(&arming), IS_BACK));
     assert_eq!(find().text, own.text);
 }
 

@@ -8,14 +8,14 @@ use std::path::{Path, PathBuf};
 
 use flipside::host::Root;
 use flipside::host::durable::Durable;
-use flipside::host::efi::{EspIdentity, UefiBoot, Variables};
+use flipside::host::efi::{PartitionNode, UefiBoot, Variables};
 use flipside::image::Architecture;
 
 const GLOBAL: &str = "8be4df61-93ca-11d2-aa0d-00e098032b8c";
 const LOADER: &str = "4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
 
 /// The ESP of the fixtures that OVMF wrote.
-pub const ESP: EspIdentity = EspIdentity {
+pub const ESP: PartitionNode = PartitionNode {
     number: 1,
     start_lba: 2048,
     size_lba: 98304,
@@ -23,7 +23,7 @@ pub const ESP: EspIdentity = EspIdentity {
 };
 
 /// The ESP of another disk.
-pub const OTHER_ESP: EspIdentity = EspIdentity { uuid: uuid::Uuid::from_u128(7), ..ESP };
+pub const OTHER_ESP: PartitionNode = PartitionNode { uuid: uuid::Uuid::from_u128(7), ..ESP };
 
 /// A directory host of which only the variables exist.
 pub struct Nvram {
@@ -35,7 +35,7 @@ fn utf16(text: &str) -> Vec<u8> {
 }
 
 /// HD(partition), and File(file) where there is one.
-pub fn path(esp: EspIdentity, file: Option<&str>) -> Vec<u8> {
+pub fn path(esp: PartitionNode, file: Option<&str>) -> Vec<u8> {
     let mut path = vec![4, 1, 42, 0];
     path.extend(esp.number.to_le_bytes());
     path.extend(esp.start_lba.to_le_bytes());

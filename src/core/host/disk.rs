@@ -10,6 +10,7 @@ use std::io::{self, Seek as _, SeekFrom};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use flipside_image::SYSTEM_PAYLOAD;
 use rustix::fs::OFlags;
 use uuid::Uuid;
 
@@ -215,7 +216,7 @@ impl Disk {
 /// `system` and the payloads of `host.payloads`, each with its labels.
 pub fn payloads(config: &HostConfig) -> impl Iterator<Item = (&str, &SlotLabels)> {
     let further = config.payloads.iter().map(|(name, labels)| (name.as_str(), labels));
-    std::iter::once(("system", &config.slots)).chain(further)
+    std::iter::once((SYSTEM_PAYLOAD, &config.slots)).chain(further)
 }
 
 /// Opens a disk without waiting for a medium; also whether it is a block device, and its size.

@@ -13,6 +13,7 @@ pub mod efi;
 pub mod error;
 pub mod esp;
 pub mod fat;
+mod files;
 pub mod gpt;
 pub mod kexec;
 pub mod medium;
@@ -25,7 +26,6 @@ mod record;
 pub mod region;
 mod root;
 pub mod running;
-mod slot;
 mod stack;
 pub mod systemd_boot;
 #[cfg(test)]
@@ -35,7 +35,9 @@ mod test_host;
 
 pub use disk::Disk;
 pub use error::HostError;
+pub use files::Files;
 pub use partition::Partition;
 pub use record::Record;
 pub use root::Root;
-pub use slot::Slot;
+
+pub use crate::slot::Slot;

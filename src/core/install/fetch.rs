@@ -12,7 +12,7 @@ use super::InstallError;
 use super::batch::{Batch, length, within};
 use super::buffer::Buffer;
 use super::decode::Damage;
-use super::job::Job;
+use super::transfer::Transfer;
 use crate::blob_source::FetchError;
 use crate::progress::Event;
 use crate::stop::Stopped;
@@ -48,7 +48,7 @@ impl Span {
 /// What a fetching thread takes from and gives to the workers.
 #[derive(Clone)]
 pub(super) struct Supply<'a> {
-    pub(super) job: &'a Job<'a>,
+    pub(super) job: &'a Transfer<'a>,
     pub(super) empty: Receiver<Buffer>,
     pub(super) full: Sender<Parcel>,
 }
@@ -76,7 +76,7 @@ impl Supply<'_> {
 }
 
 /// Puts `batches` together to as few requests as is good.
-pub(super) fn spans(job: &Job<'_>, batches: &[Batch]) -> Result<Vec<Span>, InstallError> {
+pub(super) fn spans(job: &Transfer<'_>, batches: &[Batch]) -> Result<Vec<Span>, InstallError> {
     let mut spans: Vec<Span> = Vec::new();
     for batch in batches {
         let missing = || job.bad(batch.first(), &Damage::LayerEnds);
@@ -136,7 +136,7 @@ pub(super) fn fetch(supply: &Supply<'_>, span: &Span) -> Result<(), InstallError
 /// Fetches one chunk once more into its place in the parcel: bytes can turn on the way.
 /// `damage` is what was wrong with it, and stays so where it may not be tried again.
 pub(super) fn fetch_again(
-    job: &Job<'_>,
+    job: &Transfer<'_>,
     index: ChunkIndex,
     parcel: &mut Parcel,
     damage: &Damage,
@@ -161,7 +161,7 @@ pub(super) fn fetch_again(
     job.unless_stopped(streamed)
 }
 
-impl Job<'_> {
+impl Transfer<'_> {
     /// Streams a range of the layer, counting what comes.
     pub(super) fn stream(
         &self,

@@ -1,30 +1,42 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! A payload's way onto a medium: fetch → decode → verify → write, then read
-//! back. Bounded in memory, on all cores.
+//! An install: its order, and a payload's way onto a medium.
+//!
+//! - `transaction`: the order of P4; `check`: its step 2; `arm`: its last steps alone
+//! - `slot`: whether a slot holds what its record says
+//! - the rest: fetch → decode → verify → write, then read back. Bounded in memory, on all cores.
 //!
 //! Fetching threads stream large spans of the layer and cut them into parcels of one
 //! chunk, or of neighbouring small ones. Workers decode a parcel, hash each of its chunks
 //! and write it where it belongs. Between them go a fixed number of buffers.
 
+mod arm;
 mod batch;
 mod budget;
 mod buffer;
+mod check;
 mod decode;
 mod error;
 mod fetch;
 mod halt;
-mod job;
 mod pipeline;
 mod plan;
 mod read_back;
 mod scan;
+mod slot;
 mod stream;
+mod transaction;
+mod transfer;
 mod write;
 
+pub use arm::arm_installed;
+pub(crate) use arm::{put_first_in_loader, secure};
+pub use check::check;
 pub use error::InstallError;
 pub use plan::ChunkSource;
 pub use read_back::verify;
+pub use slot::{FetchConfig, SlotContents, contents};
+pub use transaction::{Checked, Job};
 
 use crate::blob_source::BlobSource;
 use crate::host::medium::Medium;
@@ -32,8 +44,8 @@ use crate::progress::{Event, Phase, Progress};
 use crate::stop::Stop;
 use batch::Batch;
 use flipside_image::Layer;
-use job::{Job, Target};
 use plan::Plan;
+use transfer::{Target, Transfer};
 
 /// How to install a payload.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,14 +101,14 @@ pub fn write_payload(
     let fetched = plan.batches(payload, ChunkSource::Fetched);
 
     progress.event(Event::Phase(Phase::Writing));
-    let job = Job::new(target, source, layer);
+    let job = Transfer::new(target, source, layer);
     let written = match pipeline::transfer(&job, options, &plan, &fetched) {
         // A mirror that is broken or lies must not keep hosts from the registry's own bytes.
         Err(InstallError::Image(damage)) if source.leave_out_mirrors() => {
             tracing::warn!("the mirrors are left out: {damage}");
             let plan = Plan::make(target, &Options { resume: true, ..options.clone() })?;
             let missing = plan.batches(payload, ChunkSource::Fetched);
-            pipeline::transfer(&Job::new(target, source, layer), options, &plan, &missing)?
+            pipeline::transfer(&Transfer::new(target, source, layer), options, &plan, &missing)?
         }
         written => written?,
     };

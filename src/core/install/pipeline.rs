@@ -11,9 +11,9 @@ use super::batch::{Batch, length};
 use super::budget::Budget;
 use super::buffer::Buffer;
 use super::fetch::{Span, Supply, fetch, spans};
-use super::job::Job;
 use super::plan::Plan;
 use super::stream::fetch_stream;
+use super::transfer::Transfer;
 use super::write::write_parcels;
 use super::{InstallError, Options, Written};
 use crate::progress::Event;
@@ -21,7 +21,7 @@ use flipside_image::Payload;
 
 /// Fetches, decodes, checks and writes `batches`, which are all that `plan` wants.
 pub(super) fn transfer(
-    job: &Job<'_>,
+    job: &Transfer<'_>,
     options: &Options,
     plan: &Plan,
     batches: &[Batch],
@@ -75,7 +75,7 @@ fn fetch_spans(
     Ok(())
 }
 
-fn announce(job: &Job<'_>, size: u64, spans: &[Span], is_wanted: bool) {
+fn announce(job: &Transfer<'_>, size: u64, spans: &[Span], is_wanted: bool) {
     let payload = job.target.payload;
     let fetch = match job.is_stream() {
         true if is_wanted => job.layer.descriptor.size,
@@ -98,7 +98,7 @@ struct Sizes {
 }
 
 impl Sizes {
-    fn of(job: &Job<'_>, batches: &[Batch]) -> Self {
+    fn of(job: &Transfer<'_>, batches: &[Batch]) -> Self {
         let payload = job.target.payload;
         let chunks = |batches: &[Batch]| {
             batches.iter().map(|batch| length(&batch.range(payload))).max().unwrap_or(0)

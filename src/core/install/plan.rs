@@ -5,8 +5,8 @@
 use std::sync::{Mutex, PoisonError};
 
 use super::batch::Batch;
-use super::job::Target;
 use super::scan::{Unreadable, scan};
+use super::transfer::Target;
 use super::{InstallError, Options};
 use flipside_image::{ChunkIndex, Digest, Hasher, Payload};
 

@@ -5,8 +5,8 @@
 use std::sync::{Mutex, PoisonError};
 
 use super::batch::{Batch, length};
-use super::job::Target;
 use super::scan::{Unreadable, scan};
+use super::transfer::Target;
 use super::{InstallError, Options};
 use crate::host::medium::Medium;
 use crate::progress::{Event, Progress};

@@ -10,7 +10,7 @@ use super::budget;
 use super::buffer::Buffer;
 use super::decode::check_hash;
 use super::halt::Halt;
-use super::job::Target;
+use super::transfer::Target;
 use super::{InstallError, Options};
 use crate::host::medium::ALIGNMENT;
 use flipside_image::ChunkIndex;

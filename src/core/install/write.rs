@@ -11,7 +11,7 @@ use super::batch::{Batch, length, within};
 use super::buffer::Buffer;
 use super::decode::{Damage, FrameDecoder, check_hash};
 use super::fetch::{Parcel, fetch_again};
-use super::job::Job;
+use super::transfer::Transfer;
 use crate::progress::Event;
 use flipside_image::ChunkIndex;
 
@@ -24,7 +24,7 @@ struct Decoding {
 /// Takes parcels until there are no more, and gives their buffers back. Where they hold
 /// frames, `decoded` is the most that the frames of one decode to.
 pub(super) fn write_parcels(
-    job: &Job<'_>,
+    job: &Transfer<'_>,
     decoded: Option<usize>,
     full: &Receiver<Parcel>,
     empty: &Sender<Buffer>,
@@ -43,7 +43,7 @@ pub(super) fn write_parcels(
 }
 
 fn write_parcel(
-    job: &Job<'_>,
+    job: &Transfer<'_>,
     mut decoding: Option<&mut Decoding>,
     parcel: &mut Parcel,
 ) -> Result<(), InstallError> {
@@ -77,7 +77,7 @@ fn write_parcel(
 
 /// Brings one chunk of the parcel into the form in which it is written, and checks it.
 fn unpack(
-    job: &Job<'_>,
+    job: &Transfer<'_>,
     decoding: Option<&mut Decoding>,
     parcel: &mut Parcel,
     index: ChunkIndex,

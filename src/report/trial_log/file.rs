@@ -11,8 +11,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{COUNT, LIMIT, Trial};
-use crate::host::durable::Durable;
-use crate::host::{Root, Slot};
+use crate::host::{Files, Root, Slot};
 use crate::image::Digest;
 use crate::printable;
 use crate::report::ReportError;
@@ -94,12 +93,12 @@ impl KeptLogs {
     /// not, that is told.
     pub(super) fn keep(
         &self,
-        durable: &Durable,
+        files: &Files,
         trial: &Trial<'_>,
         boot_id: Option<&str>,
         text: &[u8],
     ) -> bool {
-        let kept = self.try_keep(durable, trial, boot_id, text);
+        let kept = self.try_keep(files, trial, boot_id, text);
         if let Err(error) = &kept {
             let directory = self.directory.display();
             tracing::warn!("cannot keep the journal of the trial in {directory}: {error}");
@@ -109,7 +108,7 @@ impl KeptLogs {
 
     fn try_keep(
         &self,
-        durable: &Durable,
+        files: &Files,
         trial: &Trial<'_>,
         boot_id: Option<&str>,
         text: &[u8],
@@ -127,26 +126,26 @@ impl KeptLogs {
         let text = printable::text(&String::from_utf8_lossy(text));
         content.push('\n');
         content.push_str(end_of(&text, LIMIT.saturating_sub(content.len())));
-        durable.make_directory(&self.directory)?;
+        files.make_directory(&self.directory)?;
         std::fs::set_permissions(&self.directory, Permissions::from_mode(0o700))?;
         let path = self.directory.join(name(version, digest));
-        durable.replace(&path, content.as_bytes())?;
-        self.make_room(durable, &path)
+        files.replace(&path, content.as_bytes())?;
+        self.make_room(files, &path)
     }
 
     /// The oldest go, and what a power cut left of one that was being written.
-    fn make_room(&self, durable: &Durable, newest: &Path) -> io::Result<()> {
+    fn make_room(&self, files: &Files, newest: &Path) -> io::Result<()> {
         let mut logs = Vec::new();
         for file in self.files()?.into_iter().filter(|file| file != newest) {
             match read(&file) {
                 Some(log) => logs.push((log.kept, file)),
-                None => durable.unlink(&file)?,
+                None => files.unlink(&file)?,
             }
         }
         logs.sort();
         let surplus = (logs.len() + 1).saturating_sub(COUNT);
         for (_, file) in logs.iter().take(surplus) {
-            durable.unlink(file)?;
+            files.unlink(file)?;
         }
         Ok(())
     }
@@ -199,10 +198,15 @@ fn read(path: &Path) -> Option<Kept> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::durable::Durable;
 
     fn trial(version: &str) -> Trial<'_> {
         let digest = Digest::of(version.as_bytes());
         Trial { digest, version, slot: Slot::B, reason: "it\nhung" }
+    }
+
+    fn files(directory: &tempfile::TempDir) -> Files {
+        Files::new(&Root::new(directory.path()), &Durable::new())
     }
 
     fn host() -> (tempfile::TempDir, KeptLogs) {
@@ -213,12 +217,12 @@ mod tests {
 
     #[test]
     fn a_log_is_found_by_version_and_digest_and_is_fit_to_be_shown() {
-        let (_directory, logs) = host();
+        let (directory, logs) = host();
         assert_eq!(logs.all().unwrap(), []);
         let odd = "../v 2\u{1b}";
         let text = "  one\x1b[31m\n\n\ttwo\u{202e}\n\u{fffd}";
-        assert!(logs.keep(&Durable::new(), &trial("1"), None, b"x"));
-        assert!(logs.keep(&Durable::new(), &trial(odd), Some("b5"), text.as_bytes()));
+        assert!(logs.keep(&files(&directory), &trial("1"), None, b"x"));
+        assert!(logs.keep(&files(&directory), &trial(odd), Some("b5"), text.as_bytes()));
         let digest = Digest::of(odd.as_bytes());
         for which in ["../v 2", &digest.to_string(), &digest.hex()[..8], &digest.short()] {
             let log = logs.find(which).unwrap().unwrap();
@@ -234,13 +238,13 @@ mod tests {
 
     #[test]
     fn logs_are_bounded_in_size_and_number() {
-        let (_directory, logs) = host();
+        let (directory, logs) = host();
         std::fs::create_dir_all(&logs.directory).unwrap();
         std::fs::write(logs.directory.join("7-x.log.new"), "torn").unwrap();
         let line = "a line of a journal, with a word at its end\n";
         let text = line.repeat(2 * LIMIT / line.len()) + "last\n";
         for version in ["1", "2", "3", "4", "5", "6"] {
-            assert!(logs.keep(&Durable::new(), &trial(version), None, text.as_bytes()));
+            assert!(logs.keep(&files(&directory), &trial(version), None, text.as_bytes()));
         }
         let kept = logs.all().unwrap();
         let versions: Vec<&str> = kept.iter().map(|log| log.version.as_str()).collect();
@@ -256,6 +260,6 @@ mod tests {
     fn a_place_that_takes_nothing_is_told_and_stops_nothing() {
         let (directory, logs) = host();
         std::fs::write(directory.path().join("var"), "a file").unwrap();
-        assert!(!logs.keep(&Durable::new(), &trial("1"), None, b"x"));
+        assert!(!logs.keep(&files(&directory), &trial("1"), None, b"x"));
     }
 }

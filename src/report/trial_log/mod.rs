@@ -14,8 +14,7 @@ pub use file::{Kept, KeptLogs};
 
 use jiff::Timestamp;
 
-use crate::host::durable::Durable;
-use crate::host::{Root, Slot};
+use crate::host::{Files, Root, Slot};
 use crate::image::Digest;
 
 /// The most bytes of a log.
@@ -48,16 +47,16 @@ pub struct Arming {
 }
 
 /// Keeps the journal of this boot, a trial that is about to end. Returns whether it did.
-pub fn keep_own(root: &Root, durable: &Durable, trial: &Trial<'_>, boot_id: &str) -> bool {
+pub fn keep_own(root: &Root, files: &Files, trial: &Trial<'_>, boot_id: &str) -> bool {
     let text = journalctl::of_this_boot(root, boot_id, LIMIT);
-    text.is_some_and(|text| KeptLogs::of(root).keep(durable, trial, Some(boot_id), &text))
+    text.is_some_and(|text| KeptLogs::of(root).keep(files, trial, Some(boot_id), &text))
 }
 
 /// Keeps what the last trial left, seen from the old slot in `this_boot`. Returns whether there
 /// was anything to keep; where there is not, nothing is written.
 pub fn keep(
     root: &Root,
-    durable: &Durable,
+    files: &Files,
     trial: &Trial<'_>,
     arming: Option<&Arming>,
     this_boot: &str,
@@ -82,5 +81,5 @@ pub fn keep(
     } else if !has_journal {
         return false;
     }
-    logs.keep(durable, trial, boot_id.as_deref(), &text)
+    logs.keep(files, trial, boot_id.as_deref(), &text)
 }

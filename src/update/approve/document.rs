@@ -3,6 +3,8 @@
 //! The rules that go by the policy document: it names the step that may be taken to what the tag
 //! names, and what is not to boot any more although it is installed.
 
+use flipside_core::Error as CoreError;
+
 use super::super::course::is_persons_rollback;
 use super::super::policy_document::consult;
 use super::super::situation::{Situation, SlotFacts};
@@ -97,7 +99,7 @@ impl Asked<'_> {
 ///
 /// # Errors
 /// `release-withdrawn`, and a wish to stop.
-pub(in super::super) fn still_stands(offer: &Offer<'_>, named: &Digest) -> Result<(), UpdateError> {
+pub(in super::super) fn still_stands(offer: &Offer<'_>, named: &Digest) -> Result<(), CoreError> {
     let Offer { run, source, verifier, .. } = offer;
     let consulted = match consult(run, *source, verifier, named, run.clock().now()) {
         Ok(consulted) => consulted,

@@ -6,8 +6,6 @@
 //! it stands there: an entry is made before it is listed, is unlisted before it is removed, and
 //! the order changes in one write.
 
-use uuid::Uuid;
-
 use super::boot_order::{BootNumber, BootOrder};
 use super::device_path::{self, PartitionNode};
 use super::entries::Entries;
@@ -21,19 +19,6 @@ use flipside_image::Architecture;
 /// What a variable costs besides its data and name: the header of EDK2's authenticated
 /// variable store (`AUTHENTICATED_VARIABLE_HEADER`).
 const HEADER: u64 = 60;
-
-/// The EFI system partition as a device path names it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct EspIdentity {
-    /// From 1, as in the partition table.
-    pub number: u32,
-    /// First block, in the disk's own blocks.
-    pub start_lba: u64,
-    /// Number of blocks.
-    pub size_lba: u64,
-    /// The partition's own GUID.
-    pub uuid: Uuid,
-}
 
 /// Boots slots by the firmware's own boot manager.
 #[derive(Debug, Clone)]
@@ -54,12 +39,10 @@ impl UefiBoot {
     /// With boot files on `esp`, and entries called `<product_name> A` and `B`.
     pub fn new(
         variables: Variables,
-        esp: EspIdentity,
+        esp: PartitionNode,
         product_name: &str,
         architecture: Architecture,
     ) -> Self {
-        let EspIdentity { number, start_lba, size_lba, uuid } = esp;
-        let esp = PartitionNode { number, start_lba, size_lba, uuid };
         Self { variables, esp, product_name: product_name.to_owned(), architecture }
     }
 

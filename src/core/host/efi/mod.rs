@@ -17,8 +17,9 @@ mod text;
 mod trial;
 mod variables;
 
-pub use boot::{EspIdentity, UefiBoot};
+pub use boot::UefiBoot;
 pub use boot_order::{BootNumber, BootOrder};
+pub use device_path::PartitionNode;
 pub use error::EfiError;
 pub use evidence::{esp_hint, evidence};
 pub use trial::{BootFacts, boot_facts};

@@ -14,6 +14,7 @@ use uuid::Uuid;
 use super::Root;
 use super::disk::{Disk, open_for_reading};
 use super::durable::Durable;
+use super::efi::PartitionNode;
 use super::error::HostError;
 use super::fat;
 use super::gpt::{self, ESP_TYPE};
@@ -101,6 +102,17 @@ impl Place {
     /// The disk that holds the ESP; nearly always the slots' disk.
     pub fn esp_disk(&self) -> &Disk {
         self.esp_disk.as_ref().unwrap_or(&self.disk)
+    }
+
+    /// The ESP as a boot entry's device path names it.
+    pub fn esp_node(&self) -> PartitionNode {
+        let sector = u64::from(self.esp_disk().sector_size()).max(1);
+        PartitionNode {
+            number: self.esp.number,
+            start_lba: self.esp.start / sector,
+            size_lba: self.esp.size / sector,
+            uuid: self.esp.uuid,
+        }
     }
 
     /// Whether the ESP's file system may be written: sound, and mounted for writing.

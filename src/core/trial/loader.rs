@@ -7,50 +7,49 @@
 //! stands whole beside it before it is touched, and a replacement that was cut off is finished
 //! by the next promote.
 
-use super::UpdateError;
-use super::machine::Machine;
+use flipside_image::{Architecture, pe};
+
+use crate::error::Error;
 use crate::host::Root;
 use crate::host::boot::Next;
 use crate::host::esp::{is_newer, systemd_boot_version};
-use crate::image::Architecture;
-use crate::pe;
+use crate::opened::Host;
 
 /// Replaces the loader where a newer one is there and nothing speaks against it; otherwise
 /// writes nothing (P10).
 ///
 /// # Errors
 /// What cannot be read or written; the promotion before it stands.
-pub(super) fn keep_up_to_date(root: &Root, machine: &Machine) -> Result<(), UpdateError> {
-    let esp = &machine.esp;
+pub(super) fn keep_up_to_date(root: &Root, host: &Host) -> Result<(), Error> {
+    let esp = &host.esp;
     let copy = esp.loader_copy()?;
     let Some(new) = copy.filter(|copy| is_whole(copy, esp.architecture())).or_else(|| {
         let of_os = of_os(root, esp.architecture())?;
         is_whole(&of_os, esp.architecture()).then_some(of_os)
     }) else {
-        return remove_copy(machine);
+        return remove_copy(host);
     };
-    let Some(now) = esp.removable_loader()? else { return remove_copy(machine) };
-    if now == new || !may_replace(&now, &new, machine)? {
-        return remove_copy(machine);
+    let Some(now) = esp.removable_loader()? else { return remove_copy(host) };
+    if now == new || !may_replace(&now, &new, host)? {
+        return remove_copy(host);
     }
-    let situation = machine.situation()?;
+    let situation = host.situation()?;
     let is_settled = situation.running_slot().is_proven() && situation.next == Next::Nothing;
     // One that cannot boot cannot get worse.
-    let boots_without =
-        is_cut_off(&now) || machine.boot()?.boots_without_loader(situation.running)?;
+    let boots_without = is_cut_off(&now) || host.boot()?.boots_without_loader(situation.running)?;
     if !is_settled || !boots_without {
         return Ok(());
     }
     if esp.loader_copy()?.as_ref() != Some(&new) {
         // One that was cut off must not take the room of the one that is to come.
-        remove_copy(machine)?;
+        remove_copy(host)?;
         esp.check_loader_room(&now, &new)?;
-        machine.durable.phase("loader-copy")?;
+        host.durable.phase("loader-copy")?;
         esp.write_loader_copy(&new)?;
     }
-    machine.durable.phase("loader")?;
+    host.durable.phase("loader")?;
     esp.write_removable_loader(&new)?;
-    machine.durable.phase("loader-done")?;
+    host.durable.phase("loader-done")?;
     esp.remove_loader_copy()?;
     let version = systemd_boot_version(&new).unwrap_or_default();
     tracing::info!("the removable-media loader is systemd-boot {version} now");
@@ -58,15 +57,15 @@ pub(super) fn keep_up_to_date(root: &Root, machine: &Machine) -> Result<(), Upda
 }
 
 /// A copy that is of no use any more, or was cut off.
-fn remove_copy(machine: &Machine) -> Result<(), UpdateError> {
-    if machine.esp.loader_copy()?.is_none() {
+fn remove_copy(host: &Host) -> Result<(), Error> {
+    if host.esp.loader_copy()?.is_none() {
         return Ok(());
     }
-    machine.durable.phase("loader-done")?;
-    Ok(machine.esp.remove_loader_copy()?)
+    host.durable.phase("loader-done")?;
+    Ok(host.esp.remove_loader_copy()?)
 }
 
-/// A systemd-boot for this machine whose first sector is there, which is written last.
+/// A systemd-boot for this host whose first sector is there, which is written last.
 fn is_whole(program: &[u8], architecture: Architecture) -> bool {
     let is_for_it = pe::machine_of(program).is_some_and(|machine| machine.is(architecture));
     is_for_it && systemd_boot_version(program).is_some()
@@ -75,10 +74,10 @@ fn is_whole(program: &[u8], architecture: Architecture) -> bool {
 /// Whether `new` may take the place of `now`: of a systemd-boot that is older, or of what a cut-off
 /// replacement left. Never of another loader, nor of one that Secure Boot takes, unless `new` was signed
 /// by the same.
-fn may_replace(now: &[u8], new: &[u8], machine: &Machine) -> Result<bool, UpdateError> {
+fn may_replace(now: &[u8], new: &[u8], host: &Host) -> Result<bool, Error> {
     if is_cut_off(now) {
         // By a replacement, where its copy is whole.
-        return Ok(machine.esp.loader_copy()?.as_deref() == Some(new));
+        return Ok(host.esp.loader_copy()?.as_deref() == Some(new));
     }
     let versions = (systemd_boot_version(new), systemd_boot_version(now));
     let is_newer = matches!(versions, (Some(new), Some(now)) if is_newer(&new, &now));

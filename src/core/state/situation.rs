@@ -3,13 +3,15 @@
 //! What is the case on this host: facts from the ESP, the firmware and the journal, read
 //! once, and what follows from them. Pure, so that every case stands in a table of tests.
 
+use flipside_image::Digest;
+
 use super::failed::FailedDigests;
 use super::journal::{Entry, State};
+use crate::host::Record;
 use crate::host::boot::{Next, Standing};
 use crate::host::esp::{BootFileState, Proof};
 use crate::host::running::Evidence;
-use crate::host::{Record, Slot};
-use crate::image::Digest;
+use crate::slot::Slot;
 
 /// What the ESP says of one slot.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -152,6 +154,12 @@ impl Situation {
         let about_target =
             |e: &&Entry| e.slot == self.target() && e.digest == self.target_slot().digest();
         self.journal.as_ref().filter(about_target)
+    }
+
+    /// The journal's entry, where it is about `digest` in `slot`.
+    pub fn entry_about(&self, slot: Slot, digest: Digest) -> Option<&Entry> {
+        let about = |e: &&Entry| e.slot == slot && e.digest == Some(digest);
+        self.journal.as_ref().filter(about)
     }
 
     /// What became of the last arming.

@@ -9,10 +9,12 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::UpdateError;
+use flipside_image::code::Coded;
+use flipside_image::{CONFIG_LIMIT, Digest};
+
+use crate::host::Root;
 use crate::host::durable::Durable;
-use crate::host::{Root, Slot};
-use crate::image::Digest;
+use crate::slot::Slot;
 
 /// The state directory. It must not lie inside a slot.
 pub const STATE_DIRECTORY: &str = "/var/lib/flipside";
@@ -59,6 +61,25 @@ pub struct Entry {
     pub time: Timestamp,
 }
 
+/// The state directory does not take what has to be written.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write state to {}: {source}", path.display())]
+pub struct JournalError {
+    /// The file or directory.
+    path: PathBuf,
+    /// Why.
+    source: io::Error,
+}
+
+impl Coded for JournalError {
+    fn code(&self) -> &'static str {
+        match self.source.kind() {
+            io::ErrorKind::StorageFull => "state-full",
+            _ => "state-unwritable",
+        }
+    }
+}
+
 /// The state directory's files.
 #[derive(Debug, Clone)]
 pub struct Journal {
@@ -86,10 +107,10 @@ impl Journal {
     /// Writes `entry` durably in place of the last one.
     ///
     /// # Errors
-    /// [`UpdateError::State`].
-    pub fn write(&self, entry: &Entry) -> Result<(), UpdateError> {
+    /// [`JournalError`].
+    pub fn write(&self, entry: &Entry) -> Result<(), JournalError> {
         let path = self.directory.join(STATE_FILE);
-        let failed = |source| UpdateError::State { path: path.clone(), source };
+        let failed = |source| JournalError { path: path.clone(), source };
         self.durable.make_directory(&self.directory).map_err(failed)?;
         let text = serde_json::to_vec_pretty(entry).map_err(|e| failed(io::Error::other(e)))?;
         self.durable.replace(&path, &text).map_err(failed)
@@ -100,16 +121,16 @@ impl Journal {
     /// where a power cut took it.
     ///
     /// # Errors
-    /// [`UpdateError::State`].
+    /// [`JournalError`].
     pub fn keep_config(
         &self,
         digest: &Digest,
         bytes: &[u8],
         still_needed: &[Digest],
-    ) -> Result<(), UpdateError> {
+    ) -> Result<(), JournalError> {
         let directory = self.directory.join("configs");
         let path = directory.join(format!("{}.json", digest.hex()));
-        let failed = |source| UpdateError::State { path: path.clone(), source };
+        let failed = |source| JournalError { path: path.clone(), source };
         if self.config(digest).is_some() {
             return Ok(());
         }
@@ -131,7 +152,7 @@ impl Journal {
     /// The bytes of a config that was kept, if they still hash to their name.
     pub fn config(&self, digest: &Digest) -> Option<Vec<u8>> {
         let path = self.directory.join("configs").join(format!("{}.json", digest.hex()));
-        if std::fs::metadata(&path).ok()?.len() > crate::image::CONFIG_LIMIT {
+        if std::fs::metadata(&path).ok()?.len() > CONFIG_LIMIT {
             return None;
         }
         let bytes = std::fs::read(path).ok()?;
@@ -142,10 +163,9 @@ impl Journal {
     /// anything else is touched. Changes nothing.
     ///
     /// # Errors
-    /// [`UpdateError::State`].
-    pub fn check_writable(&self) -> Result<(), UpdateError> {
-        let failed =
-            |source: io::Error| UpdateError::State { path: self.directory.clone(), source };
+    /// [`JournalError`].
+    pub fn check_writable(&self) -> Result<(), JournalError> {
+        let failed = |source: io::Error| JournalError { path: self.directory.clone(), source };
         let existing = nearest_existing(&self.directory);
         rustix::fs::access(existing, rustix::fs::Access::WRITE_OK).map_err(|e| failed(e.into()))?;
         let space = rustix::fs::statvfs(existing).map_err(|e| failed(e.into()))?;

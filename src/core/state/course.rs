@@ -2,10 +2,11 @@
 
 //! What to do about the digest that the tag has: one pure decision, from the facts.
 
+use flipside_image::Digest;
+
 use super::journal::State;
 use super::situation::{Aftermath, Situation, SlotFacts};
 use crate::host::boot::Next;
-use crate::image::Digest;
 use crate::refusal::Refusal;
 
 /// What an update run is to do.
@@ -77,7 +78,7 @@ pub fn decide(situation: &Situation, tag: &Digest) -> Course {
 }
 
 /// Whether nothing but the trial that goes on keeps this host from `tag` (P6).
-pub(super) fn waits_for_trial(situation: &Situation, tag: &Digest) -> bool {
+pub fn waits_for_trial(situation: &Situation, tag: &Digest) -> bool {
     situation.aftermath() == Aftermath::Trial
         && !holds(situation.running_slot(), tag)
         && refuse_digest(situation, tag).is_none()
@@ -89,7 +90,7 @@ fn holds(slot: &SlotFacts, tag: &Digest) -> bool {
 
 /// What to do where what runs is what is wanted: whatever else was armed must not boot, except what
 /// a person wants.
-pub(super) fn stay(situation: &Situation) -> Course {
+pub fn stay(situation: &Situation) -> Course {
     // With the journal lost, a proven target that is armed may be a rollback.
     let is_the_tags = !situation.target_slot().is_proven()
         || noted(situation, &[State::Arming, State::Returning]);
@@ -101,7 +102,7 @@ pub(super) fn stay(situation: &Situation) -> Course {
 
 /// Whether what is armed is a rollback, a person's wish: what that leaves is held, or has no digest
 /// to be held by, and then the journal knows.
-pub(super) fn is_persons_rollback(situation: &Situation) -> bool {
+pub fn is_persons_rollback(situation: &Situation) -> bool {
     let running = situation.running_slot().digest();
     let is_held = running.is_some() && situation.failed.held == running;
     let is_a_return = situation.is_armed() && situation.target_slot().is_proven();
@@ -150,10 +151,10 @@ pub fn refuse_digest(situation: &Situation, tag: &Digest) -> Option<Refusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::Slot;
     use crate::host::efi::BootNumber;
     use crate::host::esp::Proof;
-    use crate::update::situation::example::{Is, digest, entry, situation};
+    use crate::slot::Slot;
+    use crate::state::situation::example::{Is, digest, entry, situation};
 
     fn code(course: &Course) -> &'static str {
         match course {

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::image::Digest;
+use flipside_image::Digest;
 
 /// How many digests are remembered. The oldest makes room: the file has to stay small.
 const LIMIT: usize = 32;

@@ -2,14 +2,21 @@
 
 //! Whether a slot still holds what its record says, chunk by chunk.
 
-use super::machine::Machine;
-use super::situation::Situation;
-use super::transaction::BOOT_FILE_PAYLOAD;
-use super::{Run, UpdateError};
+use flipside_image::{BOOT_FILE_PAYLOAD, Digest, ImageConfig, Payload};
+
+use super::read_back::verify;
+use crate::error::Error;
+use crate::host::Record;
 use crate::host::medium::Medium as _;
-use crate::host::{Record, Slot};
-use crate::image::{CONFIG_LIMIT, Image, ImageConfig, Manifest, Payload};
+use crate::opened::{Access, Host};
 use crate::progress::Silent;
+use crate::slot::Slot;
+use crate::state::Situation;
+use crate::stop::Stop;
+
+/// Fetches the config of the image with this digest, which this host has not kept; in words, why
+/// not.
+pub type FetchConfig<'a> = dyn Fn(&Digest) -> Result<ImageConfig, String> + 'a;
 
 /// What a slot's contents were found to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,15 +34,16 @@ pub enum SlotContents {
 /// Reads all of `slot` from the medium.
 ///
 /// # Errors
-/// [`UpdateError`] where a medium cannot be read at all.
-pub fn slot(
-    run: &Run,
-    machine: &Machine,
+/// [`Error`] where a medium cannot be read at all.
+pub fn contents(
+    access: &Access,
+    host: &Host,
     situation: &Situation,
     slot: Slot,
-) -> Result<SlotContents, UpdateError> {
+    fetch: &FetchConfig<'_>,
+) -> Result<SlotContents, Error> {
     let Some(record) = &situation.slot(slot).record else { return Ok(SlotContents::Empty) };
-    let config = match config(run, machine, record) {
+    let config = match config(host, record, fetch) {
         Ok(config) => config,
         Err(why) => return Ok(SlotContents::Unverifiable(why)),
     };
@@ -43,7 +51,7 @@ pub fn slot(
     for payload in &config.payloads {
         let name = payload.name.as_str();
         let result = if name == BOOT_FILE_PAYLOAD {
-            let Some(medium) = machine.esp.open_boot_file(slot)? else {
+            let Some(medium) = host.esp.open_boot_file(slot)? else {
                 damaged.push(format!("{name} (the boot file is missing)"));
                 continue;
             };
@@ -51,14 +59,14 @@ pub fn slot(
                 damaged.push(format!("{name} (the boot file is cut short)"));
                 continue;
             }
-            crate::install::verify(&medium, payload, run.progress.as_ref(), &run.stop)
+            verify(&medium, payload, access.progress.as_ref(), &access.stop)
         } else {
-            let Some((_, label)) = machine.labels(slot).find(|(mapped, _)| *mapped == name) else {
+            let Some((_, label)) = host.labels(slot).find(|(mapped, _)| *mapped == name) else {
                 continue;
             };
-            let partition = machine.disk().by_label(label)?;
-            let medium = machine.disk().open_for_reading(partition)?;
-            crate::install::verify(&medium, payload, run.progress.as_ref(), &run.stop)
+            let partition = host.disk().by_label(label)?;
+            let medium = host.disk().open_for_reading(partition)?;
+            verify(&medium, payload, access.progress.as_ref(), &access.stop)
         };
         let chunks = result?;
         if let (Some(first), Some(last)) = (chunks.first(), chunks.last()) {
@@ -76,53 +84,36 @@ pub fn slot(
 /// the medium, where the chunk hashes are kept on this host; no network is asked for them.
 ///
 /// # Errors
-/// [`UpdateError`] where it cannot be read.
+/// [`Error`] where it cannot be read.
 pub(super) fn has_damaged_boot_file(
-    run: &Run,
-    machine: &Machine,
+    host: &Host,
     situation: &Situation,
     slot: Slot,
-) -> Result<bool, UpdateError> {
+    stop: &Stop,
+) -> Result<bool, Error> {
     let record = situation.slot(slot).record.as_ref();
-    let kept = record.and_then(|record| machine.journal.config(&record.config_digest?));
+    let kept = record.and_then(|record| host.journal.config(&record.config_digest?));
     let config = kept.and_then(|bytes| ImageConfig::parse(&bytes).ok());
     let is_it = |payload: &&Payload| payload.name.as_str() == BOOT_FILE_PAYLOAD;
     let Some(payload) = config.as_ref().and_then(|config| config.payloads.iter().find(is_it))
     else {
         return Ok(false);
     };
-    let Some(medium) = machine.esp.open_boot_file(slot)? else { return Ok(true) };
+    let Some(medium) = host.esp.open_boot_file(slot)? else { return Ok(true) };
     if medium.capacity() < payload.size {
         return Ok(true);
     }
-    Ok(!crate::install::verify(&medium, payload, &Silent, &run.stop)?.is_empty())
+    Ok(!verify(&medium, payload, &Silent, stop)?.is_empty())
 }
 
 /// The config from the state directory, or else from where the image came.
-fn config(run: &Run, machine: &Machine, record: &Record) -> Result<ImageConfig, String> {
+fn config(host: &Host, record: &Record, fetch: &FetchConfig<'_>) -> Result<ImageConfig, String> {
     let Some(config_digest) = record.config_digest else {
         return Err("flipside did not install it".to_owned());
     };
-    if let Some(bytes) = machine.journal.config(&config_digest) {
+    if let Some(bytes) = host.journal.config(&config_digest) {
         return ImageConfig::parse(&bytes).map_err(|e| e.to_string());
     }
-    let digest = record.digest.ok_or("its digest is unknown")?;
-    let fetch = || -> Result<ImageConfig, UpdateError> {
-        let source = run.source()?;
-        let manifest = Manifest::parse(&source.manifest(&digest)?)?;
-        let bytes = source.blob("config", &manifest.config, CONFIG_LIMIT)?;
-        Ok(Image::with_config(digest, manifest, &bytes)?.config)
-    };
-    fetch()
+    fetch(&record.digest.ok_or("its digest is unknown")?)
         .map_err(|e| format!("its chunk hashes are not kept here, and fetching them failed: {e}"))
-}
-
-/// Reads `slots` from the medium. Nothing on a host without slots.
-///
-/// # Errors
-/// [`UpdateError`].
-pub fn verify(run: &Run, slots: &[Slot]) -> Result<Vec<(Slot, SlotContents)>, UpdateError> {
-    let Some(machine) = Machine::open(run)? else { return Ok(Vec::new()) };
-    let situation = machine.situation()?;
-    slots.iter().map(|s| Ok((*s, slot(run, &machine, &situation, *s)?))).collect()
 }

@@ -56,7 +56,7 @@ impl Target<'_> {
 }
 
 /// The transfer of a payload from its source to its target.
-pub(super) struct Job<'a> {
+pub(super) struct Transfer<'a> {
     pub(super) target: Target<'a>,
     pub(super) source: &'a dyn BlobSource,
     pub(super) layer: &'a Layer<'a>,
@@ -69,7 +69,7 @@ pub(super) struct Job<'a> {
     pub(super) retries: AtomicU32,
 }
 
-impl<'a> Job<'a> {
+impl<'a> Transfer<'a> {
     pub(super) fn new(
         target: Target<'a>,
         source: &'a dyn BlobSource,

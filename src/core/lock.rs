@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
-use super::UpdateError;
+use crate::error::Error;
 use crate::host::Root;
 use crate::stop::Stop;
 
@@ -28,12 +28,12 @@ impl Lock {
     /// in this boot, such as a promotion.
     ///
     /// # Errors
-    /// As [`Lock::take`], and [`UpdateError::Stopped`].
-    pub fn wait(root: &Root, patience: Duration, stop: &Stop) -> Result<Self, UpdateError> {
+    /// As [`Lock::take`], and [`Error::Stopped`].
+    pub fn wait(root: &Root, patience: Duration, stop: &Stop) -> Result<Self, Error> {
         let begun = Instant::now();
         loop {
             match Self::take(root) {
-                Err(UpdateError::Locked) if begun.elapsed() < patience => {
+                Err(Error::Locked) if begun.elapsed() < patience => {
                     stop.check()?;
                     std::thread::sleep(Duration::from_millis(100));
                 }
@@ -45,11 +45,11 @@ impl Lock {
     /// Takes the lock, without waiting: who comes second has nothing to add.
     ///
     /// # Errors
-    /// [`UpdateError::Locked`] where another flipside holds it, [`UpdateError::LockFile`]
+    /// [`Error::Locked`] where another flipside holds it, [`Error::LockFile`]
     /// where the file cannot be made.
-    pub fn take(root: &Root) -> Result<Self, UpdateError> {
+    pub fn take(root: &Root) -> Result<Self, Error> {
         let path = root.path(LOCK);
-        let failed = |path: PathBuf| move |source| UpdateError::LockFile { path, source };
+        let failed = |path: PathBuf| move |source| Error::LockFile { path, source };
         if let Some(directory) = path.parent() {
             std::fs::create_dir_all(directory).map_err(failed(path.clone()))?;
         }
@@ -61,7 +61,7 @@ impl Lock {
             .map_err(failed(path.clone()))?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Self { _file: file }),
-            Err(Errno::WOULDBLOCK) => Err(UpdateError::Locked),
+            Err(Errno::WOULDBLOCK) => Err(Error::Locked),
             Err(error) => Err(failed(path)(error.into())),
         }
     }
@@ -76,10 +76,10 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let root = Root::new(directory.path());
         let first = Lock::take(&root).unwrap();
-        assert!(matches!(Lock::take(&root), Err(UpdateError::Locked)));
+        assert!(matches!(Lock::take(&root), Err(Error::Locked)));
         let stop = Stop::new();
         let impatient = Lock::wait(&root, Duration::ZERO, &stop);
-        assert!(matches!(impatient, Err(UpdateError::Locked)));
+        assert!(matches!(impatient, Err(Error::Locked)));
         let patient = std::thread::spawn({
             let root = root.clone();
             move || Lock::wait(&root, Duration::from_secs(60), &stop).is_ok()

@@ -3,14 +3,14 @@
 //! Whether this boot is a trial that has to end, told without anything that a broken OS may lack:
 //! no disk, no ESP, no settings (P8).
 
+use crate::error::Error;
+use crate::host::Root;
 use crate::host::cmdline::CommandLine;
 use crate::host::durable::Durable;
 use crate::host::efi::{self, Variables};
-use crate::host::{Root, Slot};
+use crate::opened::{Access, Host, architecture};
 use crate::settings::BootBackend;
-
-use super::machine::Machine;
-use super::{Run, UpdateError, machine};
+use crate::slot::Slot;
 
 /// A boot of a slot that is not the one that comes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,14 +47,14 @@ pub fn trial_by_firmware(
     root: &Root,
     backend: Option<BootBackend>,
     durable: &Durable,
-) -> Result<ByFirmware, UpdateError> {
+) -> Result<ByFirmware, Error> {
     let Ok(variables) = Variables::open(root, durable) else {
         return Ok(match backend {
             Some(BootBackend::Uefi) => ByFirmware::None,
             Some(BootBackend::SystemdBoot) | None => ByFirmware::AskEsp,
         });
     };
-    let facts = efi::boot_facts(&variables, machine::architecture()?)?;
+    let facts = efi::boot_facts(&variables, architecture()?)?;
     // Loader variables survive kexec and name the slot before it.
     let command_line = CommandLine::read(root)?;
     let by_kexec: Option<Option<Slot>> =
@@ -77,10 +77,10 @@ pub fn trial_by_firmware(
 /// Whether this boot is a trial, by the records and proofs on the ESP.
 ///
 /// # Errors
-/// [`UpdateError`]; also where the ESP is not mounted.
-pub fn trial_by_esp(run: &Run) -> Result<Option<TrialBoot>, UpdateError> {
-    let Some(machine) = Machine::open(run)? else { return Ok(None) };
-    let situation = machine.situation()?;
+/// [`Error`]; also where the ESP is not mounted.
+pub fn trial_by_esp(access: &Access) -> Result<Option<TrialBoot>, Error> {
+    let Some(host) = Host::open(access)? else { return Ok(None) };
+    let situation = host.situation()?;
     let trial = TrialBoot { running: situation.running, back_to: situation.target() };
     Ok(Some(trial).filter(|_| situation.is_trial_with_a_way_back()))
 }
@@ -88,10 +88,10 @@ pub fn trial_by_esp(run: &Run) -> Result<Option<TrialBoot>, UpdateError> {
 /// Whether the ESP speaks against ending this boot at its deadline: it would come back.
 ///
 /// # Errors
-/// [`UpdateError`]; also where the ESP is not mounted.
-pub fn has_nowhere_to_go(run: &Run) -> Result<bool, UpdateError> {
-    let Some(machine) = Machine::open(run)? else { return Ok(false) };
-    Ok(machine.situation()?.has_nowhere_to_go())
+/// [`Error`]; also where the ESP is not mounted.
+pub fn has_nowhere_to_go(access: &Access) -> Result<bool, Error> {
+    let Some(host) = Host::open(access)? else { return Ok(false) };
+    Ok(host.situation()?.has_nowhere_to_go())
 }
 
 /// Says to [`has_boot_success`] that this boot needs no deadline any more. Kept in `/run` for the

@@ -2,13 +2,12 @@
 
 //! What the next reboot boots into, for who reboots.
 
-use super::lock::Lock;
-use super::machine::Machine;
-use super::situation::Situation;
-use super::trial_due::is_trial_due;
-use super::{Run, UpdateError};
-use crate::host::Slot;
+use crate::error::Error;
 use crate::host::esp::InstalledBootFile;
+use crate::lock::Lock;
+use crate::opened::{Access, Host};
+use crate::slot::Slot;
+use crate::state::Situation;
 
 /// The slot that boots once at the next boot. It stays so, and no other run of flipside is at work, as
 /// long as the value lives.
@@ -25,43 +24,43 @@ pub struct Armed {
     _lock: Lock,
 }
 
-/// What is armed; `None` where nothing is, or where no slots are recognised.
+/// What is armed; `None` where nothing is, or where no slots are recognised. `is_trial_due`: an
+/// update waits for the trial of what kexec started.
 ///
 /// # Errors
-/// [`UpdateError`]; `locked` where another run is at work.
-pub fn armed(run: &Run) -> Result<Option<Armed>, UpdateError> {
-    let waits = |machine: &Machine| -> Result<bool, UpdateError> {
-        Ok(machine.situation()?.waits_for_reboot().is_some())
-    };
-    match Machine::open(run)? {
-        Some(machine) if waits(&machine)? => {}
+/// [`Error`]; `locked` where another run is at work.
+pub fn armed(access: &Access, is_trial_due: bool) -> Result<Option<Armed>, Error> {
+    let waits =
+        |host: &Host| -> Result<bool, Error> { Ok(host.situation()?.waits_for_reboot().is_some()) };
+    match Host::open(access)? {
+        Some(host) if waits(&host)? => {}
         _ => return Ok(None),
     }
-    let lock = Lock::take(&run.root)?;
+    let lock = Lock::take(&access.root)?;
     // Whoever held it may have changed the disk.
-    let Some(machine) = Machine::open(run)? else { return Ok(None) };
-    let situation = machine.situation()?;
+    let Some(host) = Host::open(access)? else { return Ok(None) };
+    let situation = host.situation()?;
     let Some(slot) = situation.waits_for_reboot() else { return Ok(None) };
     let boot_file = match slot == situation.running {
         // By kexec it would only be put off again.
         true => None,
-        false => machine.esp.open_boot_file(slot)?,
+        false => host.esp.open_boot_file(slot)?,
     };
     Ok(Some(Armed {
         slot,
         version: situation.slot(slot).version().to_owned(),
         boot_file,
-        not_by_itself: not_by_itself(run, &situation),
+        not_by_itself: not_by_itself(&situation, is_trial_due),
         _lock: lock,
     }))
 }
 
 /// Why no reboot is to come by itself.
-fn not_by_itself(run: &Run, situation: &Situation) -> Option<&'static str> {
+fn not_by_itself(situation: &Situation, is_trial_due: bool) -> Option<&'static str> {
     if situation.is_boot_next_ignored() {
         return Some("the machine did not boot what was armed, and would not at another reboot");
     }
     // Who asked for kexec asked for no boot by the firmware, until something newer waits for it.
-    (situation.awaits_firmware() && !is_trial_due(run))
+    (situation.awaits_firmware() && !is_trial_due)
         .then_some("kexec started what runs, and no update waits for its trial")
 }

@@ -5,22 +5,23 @@
 
 use std::time::Duration;
 
-use super::announce;
 use super::deadline::note_no_deadline;
-use super::journal::State;
 use super::loader;
-use super::lock::Lock;
-use super::machine::Machine;
-use super::situation::{Aftermath, Situation};
-use super::transaction::put_first_in_loader;
-use super::{Run, UpdateError, trial_log};
+use crate::error::Error;
+use crate::host::Record;
 use crate::host::esp::Proof;
-use crate::host::{Record, Slot};
+use crate::install::put_first_in_loader;
+use crate::lock::Lock;
+use crate::opened::{Access, Host};
+use crate::slot::Slot;
+use crate::state::journal::State;
+use crate::state::transition::Held;
+use crate::state::{Aftermath, Situation, Transition};
 
 /// What a promote found and did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Promotion {
-    /// No slots here, or nothing is tracked: nothing to do.
+    /// No slots here: nothing to do.
     NotAHost,
     /// The trial succeeded: the running slot has its proof and the first place.
     Promoted(Slot),
@@ -51,83 +52,91 @@ const PATIENCE: Duration = Duration::from_secs(300);
 /// Promotes what runs. Writes nothing where nothing is to be done.
 ///
 /// # Errors
-/// [`UpdateError`]; what was done before it stays.
-pub fn promote(run: &Run) -> Result<Promotion, UpdateError> {
-    if run.config.track.image.is_none() || Machine::open(run)?.is_none() {
+/// [`Error`]; what was done before it stays.
+pub fn promote(access: &Access) -> Result<Promotion, Error> {
+    if Host::open(access)?.is_none() {
         return Ok(Promotion::NotAHost);
     }
-    let _lock = Lock::wait(&run.root, PATIENCE, &run.stop)?;
+    let _lock = Lock::wait(&access.root, PATIENCE, &access.stop)?;
     // Whoever held it may have changed the disk.
-    let Some(machine) = Machine::open(run)? else { return Ok(Promotion::NotAHost) };
-    let situation = machine.situation()?;
-    let aftermath = settle(run, &machine, &situation)?;
-    let situation = machine.situation()?;
-    let promotion = decide(run, &machine, &situation, aftermath)?;
+    let Some(host) = Host::open(access)? else { return Ok(Promotion::NotAHost) };
+    let situation = host.situation()?;
+    let aftermath = settle(access, &host, &situation)?;
+    let situation = host.situation()?;
+    let promotion = decide(&host, &situation, aftermath)?;
     // Under the lock: the deadline may be waiting for it.
-    note_no_deadline(&run.root);
-    announce::promotion(&machine.situation()?, &promotion);
+    note_no_deadline(&access.root);
+    announce(&host, &host.situation()?, &promotion);
     // Boots nothing today: where it fails, the promotion stands all the same.
     if !matches!(promotion, Promotion::FellBack { .. } | Promotion::Restored(_))
-        && let Err(error) = loader::keep_up_to_date(&run.root, &machine)
+        && let Err(error) = loader::keep_up_to_date(&access.root, &host)
     {
         tracing::warn!("the removable-media loader stays as it is: {error}");
     }
     Ok(promotion)
 }
 
-fn decide(
-    run: &Run,
-    machine: &Machine,
-    situation: &Situation,
-    aftermath: Aftermath,
-) -> Result<Promotion, UpdateError> {
+/// What became of it, for whoever watches.
+fn announce(host: &Host, situation: &Situation, promotion: &Promotion) {
+    let held = |slot| Held::of(slot, situation.slot(slot));
+    match promotion {
+        Promotion::Promoted(slot) => host.tell(&Transition::Promoted(&held(*slot))),
+        Promotion::RolledBack(slot) => host.tell(&Transition::RolledBack(&held(*slot))),
+        Promotion::Restored(slot) => host.tell(&Transition::PromotionRestored(&held(*slot))),
+        _ => {}
+    }
+}
+
+fn decide(host: &Host, situation: &Situation, aftermath: Aftermath) -> Result<Promotion, Error> {
     match aftermath {
         Aftermath::Trial if situation.by_kexec => Ok(Promotion::ByKexec),
         // A person has seen enough of it.
         Aftermath::Trial if situation.is_rollback_pending() => {
             Ok(Promotion::Unchanged(situation.running))
         }
-        Aftermath::Trial => prove(run, machine, situation),
+        Aftermath::Trial => prove(host, situation),
         Aftermath::FellBack { digest, version, .. } => {
-            keep(machine, situation)?;
+            keep(host, situation)?;
             let failed = situation.failed.has_failed(&digest);
             Ok(Promotion::FellBack { to: situation.running, failed, version })
         }
-        Aftermath::Nothing => keep(machine, situation),
+        Aftermath::Nothing => keep(host, situation),
     }
 }
 
 /// Deals with the last arming: counts a trial that fell back (P7), durably, before anything
 /// is decided on it.
-pub(super) fn settle(
-    run: &Run,
-    machine: &Machine,
-    situation: &Situation,
-) -> Result<Aftermath, UpdateError> {
+pub fn settle(access: &Access, host: &Host, situation: &Situation) -> Result<Aftermath, Error> {
     let aftermath = situation.aftermath();
     if let Aftermath::FellBack { digest, version, arming } = &aftermath {
         let mut failed = situation.failed.clone();
-        run.durable.phase("count")?;
-        failed.count(*digest, version, arming, run.config.trial.attempts);
-        machine.write_failed(&failed)?;
-        announce::fell_back(situation, *digest, version, failed.has_failed(digest));
+        host.durable.phase("count")?;
+        failed.count(*digest, version, arming, access.settings.attempts);
+        host.write_failed(&failed)?;
+        let trial = Held { slot: situation.target(), digest: Some(*digest), version };
+        let running = Held::of(situation.running, situation.running_slot());
+        let failed = failed.has_failed(digest);
+        host.tell(&Transition::FellBack { trial: &trial, running: &running, failed });
     }
     // Also where an earlier run counted, and was cut off here.
-    if machine.situation()?.has_failed_target() {
-        condemn(machine, situation.target())?;
+    if host.situation()?.has_failed_target() {
+        condemn(host, situation.target())?;
     }
     if let Aftermath::FellBack { digest, version, .. } = &aftermath {
-        let noted = machine.note_of(State::FellBack, situation.target(), Some(*digest), version);
+        let noted = host.note_of(State::FellBack, situation.target(), Some(*digest), version);
         without_journal(noted);
-        let failed = machine.situation()?.failed;
+        let failed = host.situation()?.failed;
         let reason = failed.trial(digest).map_or("", |trial| &trial.reason);
-        trial_log::keep(run, situation, *digest, version, reason);
+        let trial = Held { slot: situation.target(), digest: Some(*digest), version };
+        let arming = situation.entry_about(situation.target(), *digest);
+        let boot_id = &situation.boot_id;
+        host.tell(&Transition::TrialOver { trial: &trial, reason, arming, boot_id });
     }
     Ok(aftermath)
 }
 
 /// P8: the journal is no authority; one that takes no entry is told and stops nothing.
-pub(super) fn without_journal(noted: Result<(), UpdateError>) {
+pub(super) fn without_journal(noted: Result<(), Error>) {
     if let Err(error) = noted {
         tracing::warn!("{error}");
     }
@@ -135,56 +144,56 @@ pub(super) fn without_journal(noted: Result<(), UpdateError>) {
 
 /// P7: what failed is not tried again, not even by a firmware that lost the running slot's
 /// entry and takes the next one it finds. The partitions and the record stay.
-fn condemn(machine: &Machine, target: Slot) -> Result<(), UpdateError> {
-    machine.durable.phase("condemn")?;
-    machine.esp.remove_loader_entry(target)?;
-    if let Ok(backend) = machine.boot() {
+fn condemn(host: &Host, target: Slot) -> Result<(), Error> {
+    host.durable.phase("condemn")?;
+    host.esp.remove_loader_entry(target)?;
+    if let Ok(backend) = host.boot() {
         backend.disarm(target)?;
     }
-    machine.esp.make_unbootable(target)?;
+    host.esp.make_unbootable(target)?;
     Ok(())
 }
 
 /// The proof, the loader's order, then the firmware's: cut anywhere, a slot that comes first
 /// is a proven one.
-fn prove(run: &Run, machine: &Machine, situation: &Situation) -> Result<Promotion, UpdateError> {
+fn prove(host: &Host, situation: &Situation) -> Result<Promotion, Error> {
     let running = situation.running;
-    run.durable.phase("prove")?;
+    host.durable.phase("prove")?;
     let record = match &situation.running_slot().record {
         Some(record) => record.clone(),
-        None => record_by_os_release(machine, running)?,
+        None => record_by_os_release(host, running)?,
     };
-    machine.esp.write_proof(running, &Proof::of(&record))?;
-    forgive(machine, situation, &record)?;
-    prefer(machine, situation)?;
+    host.esp.write_proof(running, &Proof::of(&record))?;
+    forgive(host, situation, &record)?;
+    prefer(host, situation)?;
     if situation.target_slot().is_installed() {
         // With NVRAM wiped, the slot that was left has no entry either.
-        machine.boot()?.add(situation.target(), situation.target_slot().standing())?;
+        host.boot()?.add(situation.target(), situation.target_slot().standing())?;
     }
-    let noted = machine.note_of(State::Promoted, running, record.digest, &record.version);
+    let noted = host.note_of(State::Promoted, running, record.digest, &record.version);
     without_journal(noted);
     Ok(Promotion::Promoted(running))
 }
 
 /// On a host that flipside did not install: recorded by its version, digest unknown.
-fn record_by_os_release(machine: &Machine, running: Slot) -> Result<Record, UpdateError> {
+fn record_by_os_release(host: &Host, running: Slot) -> Result<Record, Error> {
     let record = Record {
         digest: None,
         index_digest: None,
-        version: machine.os_version(),
+        version: host.os_version(),
         config_digest: None,
         repository: None,
         signed_by: None,
         end_of_life: None,
         towards: None,
     };
-    machine.esp.write_record(running, &record)?;
+    host.esp.write_record(running, &record)?;
     Ok(record)
 }
 
 /// An attempt that failed before this success counts no more. A hold on what runs is void, and
 /// one on what gave way to something newer: the tag has moved. So is the wish to return.
-fn forgive(machine: &Machine, situation: &Situation, record: &Record) -> Result<(), UpdateError> {
+fn forgive(host: &Host, situation: &Situation, record: &Record) -> Result<(), Error> {
     let mut failed = situation.failed.clone();
     failed.wanted = None;
     if let Some(digest) = &record.digest {
@@ -193,15 +202,15 @@ fn forgive(machine: &Machine, situation: &Situation, record: &Record) -> Result<
     if situation.target_slot().digest().is_some_and(|left| failed.held != Some(left)) {
         failed.held = None;
     }
-    if failed == situation.failed { Ok(()) } else { machine.write_failed(&failed) }
+    if failed == situation.failed { Ok(()) } else { host.write_failed(&failed) }
 }
 
 /// The running slot first, in the loader and in the firmware.
-fn prefer(machine: &Machine, situation: &Situation) -> Result<(), UpdateError> {
+fn prefer(host: &Host, situation: &Situation) -> Result<(), Error> {
     let running = situation.running;
-    machine.durable.phase("prefer")?;
-    put_first_in_loader(machine, running)?;
-    let backend = machine.boot()?;
+    host.durable.phase("prefer")?;
+    put_first_in_loader(host, running)?;
+    let backend = host.boot()?;
     backend.prefer(running, situation.target_slot().standing())?;
     // Firmware that does not consume BootNext would boot by it for ever.
     backend.disarm(running)?;
@@ -209,7 +218,7 @@ fn prefer(machine: &Machine, situation: &Situation) -> Result<(), UpdateError> {
 }
 
 /// The running slot was proven before. Nothing is written where everything is in order.
-fn keep(machine: &Machine, situation: &Situation) -> Result<Promotion, UpdateError> {
+fn keep(host: &Host, situation: &Situation) -> Result<Promotion, Error> {
     let running = situation.running;
     let target = situation.target();
     let pending_rollback = situation.is_armed() && situation.target_slot().is_proven();
@@ -217,23 +226,23 @@ fn keep(machine: &Machine, situation: &Situation) -> Result<Promotion, UpdateErr
         return Ok(Promotion::Unchanged(running));
     }
     if situation.preferred() == target {
-        return restore(machine, situation);
+        return restore(host, situation);
     }
     let rolled_back = situation.has_rolled_back() && situation.target_slot().is_proven();
     let arrived = situation.has_returned() || (rolled_back && situation.first != Some(running));
-    prefer(machine, situation)?;
+    prefer(host, situation)?;
     if situation.target_slot().is_installed() {
         if situation.target_slot().loader_entry.is_none() {
-            machine.esp.write_loader_entry(target, &machine.title(target), false)?;
+            host.esp.write_loader_entry(target, &host.title(target), false)?;
         }
-        machine.boot()?.add(target, situation.target_slot().standing())?;
+        host.boot()?.add(target, situation.target_slot().standing())?;
     }
     // Last: until it has the first place, being here is explained by what is forgotten now.
     if let Some(record) = &situation.running_slot().record {
-        forgive(machine, situation, record)?;
+        forgive(host, situation, record)?;
     }
     if arrived {
-        without_journal(machine.note(State::Promoted, running, situation.running_slot()));
+        without_journal(host.note(State::Promoted, running, situation.running_slot()));
         return Ok(match rolled_back {
             true => Promotion::RolledBack(running),
             false => Promotion::Promoted(running),
@@ -244,13 +253,13 @@ fn keep(machine: &Machine, situation: &Situation) -> Result<Promotion, UpdateErr
 
 /// `promotion-lost`: the other slot was promoted last, but the firmware came here. Its
 /// first place is put back; the image is not to blame.
-fn restore(machine: &Machine, situation: &Situation) -> Result<Promotion, UpdateError> {
+fn restore(host: &Host, situation: &Situation) -> Result<Promotion, Error> {
     let target = situation.target();
     if !situation.is_promotion_lost() {
         return Ok(Promotion::Unchanged(situation.running));
     }
-    machine.durable.phase("restore")?;
-    let backend = machine.boot()?;
+    host.durable.phase("restore")?;
+    let backend = host.boot()?;
     backend.secure(situation.running)?;
     backend.prefer(target, situation.running_slot().standing())?;
     Ok(Promotion::Restored(target))

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Steps 3, 7 and 8 of P4 for what an earlier run installed, and step 3 for every other.
+
+use crate::error::Error;
+use crate::opened::Host;
+use crate::slot::Slot;
+use crate::state::journal::State;
+use crate::state::transition::Held;
+use crate::state::{Situation, Transition};
+
+/// Arms a target that an earlier run installed: steps 3, 7 and 8 alone.
+///
+/// # Errors
+/// Whatever stopped it. The running slot boots as before.
+pub fn arm_installed(host: &Host, situation: &Situation) -> Result<(), Error> {
+    let target = situation.target();
+    let backend = host.boot()?;
+    backend.check(situation.running)?;
+    secure(host, situation)?;
+    host.durable.phase("list")?;
+    backend.add(target, situation.target_slot().standing())?;
+    host.durable.phase("arm")?;
+    let slot = situation.target_slot();
+    if slot.is_proven() && situation.failed.wanted != slot.digest() {
+        let mut failed = situation.failed.clone();
+        failed.wanted = slot.digest();
+        host.write_failed(&failed)?;
+    }
+    host.note(State::Arming, target, slot)?;
+    backend.arm(target)?;
+    let state = if slot.is_proven() { State::Returning } else { State::Armed };
+    host.tell(&Transition::Armed(&Held::of(target, slot)));
+    host.note(state, target, slot)
+}
+
+/// Step 3, P5: the running slot comes before the target, in the firmware and in the loader.
+pub(crate) fn secure(host: &Host, situation: &Situation) -> Result<(), Error> {
+    let running = situation.running;
+    host.durable.phase("secure")?;
+    let backend = host.boot()?;
+    backend.secure(running)?;
+    put_first_in_loader(host, running)
+}
+
+/// The running slot's entry sorts first in the removable-media loader, the other's does not.
+pub(crate) fn put_first_in_loader(host: &Host, running: Slot) -> Result<(), Error> {
+    Ok(host.esp.put_loader_entry_first(running, &host.title(running))?)
+}

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Step 2 of P4: what stands against an install.
+
+use flipside_image::{BOOT_FILE_PAYLOAD, HOOK_PAYLOAD, Image, Layer, PartitionIdentity};
+
+use super::slot;
+use super::transaction::{Checked, Job};
+use crate::error::Error;
+use crate::host::Partition;
+use crate::opened::Host;
+use crate::refusal::Refusal;
+
+/// Step 2: everything that can be known beforehand. Changes nothing.
+///
+/// # Errors
+/// What stands against the install.
+pub fn check<'a>(job: &'a Job<'a>) -> Result<Checked<'a>, Error> {
+    let Job { host, situation, image, .. } = job;
+    host.durable.phase("check")?;
+    // P6
+    if !situation.running_slot().is_proven() {
+        return Err(Refusal::defer("trial-running", "the running slot has no proof").into());
+    }
+    refuse_damaged_running_slot(job)?;
+    let target = situation.target();
+    let boot_file = payload(image, BOOT_FILE_PAYLOAD)?;
+    let mut partitions = Vec::new();
+    for (name, label) in host.labels(target) {
+        let layer = payload(image, name)?;
+        let partition = host.disk().by_label(label)?;
+        if layer.payload.size > partition.size {
+            return Err(Refusal::block(
+                "slot-too-small",
+                format!(
+                    "payload {name} has {} bytes, partition {label} only {}",
+                    layer.payload.size, partition.size
+                ),
+            )
+            .into());
+        }
+        if let Some(identity) = &layer.payload.partition {
+            refuse_duplicate(host, partition, identity)?;
+        }
+        partitions.push((layer, partition));
+    }
+    host.check_esp(target, boot_file.payload.size)?;
+    host.check_state_directory()?;
+    host.boot()?.check(situation.running)?;
+    for layer in image.layers() {
+        let name = layer.payload.name.as_str();
+        if !host.takes(name) && name != HOOK_PAYLOAD {
+            tracing::info!("payload {name} is skipped: host.payloads does not map it");
+        }
+    }
+    Ok(Checked { job, partitions, boot_file })
+}
+
+/// P5, P9: its proof says that the running slot has booted, not that it would again. Where its boot
+/// file was damaged since, the target may be all that still boots, and is not written.
+fn refuse_damaged_running_slot(job: &Job<'_>) -> Result<(), Error> {
+    let Job { access, host, situation, .. } = job;
+    let running = situation.running;
+    let what = if !situation.running_slot().has_boot_file() {
+        "is missing, or no EFI program"
+    } else if slot::has_damaged_boot_file(host, situation, running, &access.stop)? {
+        "does not hold what was installed"
+    } else {
+        return Ok(());
+    };
+    Err(Refusal::block(
+        "running-slot-damaged",
+        format!("slot {running} runs, and may not boot again: its boot file {what}"),
+    )
+    .into())
+}
+
+/// A partition UUID that images manage may stand on the disk once (`set_identity` refuses
+/// it too, but by then the target is disarmed).
+fn refuse_duplicate(
+    host: &Host,
+    partition: &Partition,
+    identity: &PartitionIdentity,
+) -> Result<(), Error> {
+    let other = identity.uuid.and_then(|uuid| host.disk().by_uuid(uuid));
+    match other.filter(|other| other.number != partition.number) {
+        None => Ok(()),
+        Some(other) => Err(Refusal::block(
+            "partition-uuid-duplicate",
+            format!(
+                "the image gives partition {} the UUID that partition {} has",
+                partition.label, other.label
+            ),
+        )
+        .into()),
+    }
+}
+
+fn payload<'a>(image: &'a Image, name: &str) -> Result<Layer<'a>, Error> {
+    image.layer(name).ok_or_else(|| {
+        Refusal::block("payload-missing", format!("the image has no payload {name}")).into()
+    })
+}

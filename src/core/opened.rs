@@ -1,0 +1,327 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! A host, opened: its disk, ESP, boot manager and running slot, and the facts read from them.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use flipside_image::code::Coded as _;
+use flipside_image::{Architecture, BOOT_FILE_PAYLOAD, Digest};
+use jiff::Timestamp;
+
+use crate::error::Error;
+use crate::host::boot::{Backend, BootEntry, Next};
+use crate::host::cmdline::CommandLine;
+use crate::host::disk::{self, Disk};
+use crate::host::durable::Durable;
+use crate::host::efi::{self, EfiError, UefiBoot, Variables};
+use crate::host::esp::{Esp, Stored};
+use crate::host::os_release::OsRelease;
+use crate::host::place::{self, Place};
+use crate::host::region::Region;
+use crate::host::running::{self, Running};
+use crate::host::systemd_boot::SystemdBoot;
+use crate::host::{Partition, Root};
+use crate::progress::Progress;
+use crate::refusal::Refusal;
+use crate::settings::{BootBackend, HostConfig, Settings};
+use crate::slot::Slot;
+use crate::state::failed::FailedDigests;
+use crate::state::journal::{self, Entry, Journal, State};
+use crate::state::{Observer, Situation, SlotFacts, Transition};
+use crate::stop::Stop;
+
+/// How a host is reached, and by whom.
+#[derive(Clone)]
+pub struct Access {
+    /// Where it is.
+    pub root: Root,
+    /// Its settings.
+    pub settings: Settings,
+    /// The way to the disk and to NVRAM.
+    pub durable: Durable,
+    /// Who is told of transitions.
+    pub observer: Arc<dyn Observer>,
+    /// Who is told how far a run is.
+    pub progress: Arc<dyn Progress>,
+    /// The wish to stop.
+    pub stop: Stop,
+}
+
+/// An opened host with slots.
+pub struct Host {
+    /// The ESP.
+    pub(crate) esp: Esp,
+    /// Which slot runs, and how that is known.
+    pub(crate) running: Running,
+    /// What flipside did last.
+    pub(crate) journal: Journal,
+    /// The way to the disk.
+    pub(crate) durable: Durable,
+    observer: Arc<dyn Observer>,
+    root: Root,
+    config: HostConfig,
+    boot: Result<Box<dyn Backend>, EfiError>,
+    place: Place,
+    os: OsRelease,
+    by_kexec: bool,
+}
+
+/// The architecture of this build, which is the host's.
+///
+/// # Errors
+/// `architecture-unknown`.
+pub fn architecture() -> Result<Architecture, Refusal> {
+    Architecture::of_this_build().ok_or_else(|| {
+        Refusal::block("architecture-unknown", "flipside knows UEFI on x86_64 and aarch64 only")
+    })
+}
+
+/// The way to boot slots that `boot.backend` asks for: the one place that chooses.
+fn backend(
+    choice: BootBackend,
+    variables: Result<Variables, EfiError>,
+    place: &Place,
+    esp: &Esp,
+    os: &OsRelease,
+) -> Result<Box<dyn Backend>, EfiError> {
+    match choice {
+        BootBackend::Uefi => {
+            let node = place.esp_node();
+            Ok(Box::new(UefiBoot::new(variables?, node, &os.name, esp.architecture())))
+        }
+        BootBackend::SystemdBoot => {
+            Ok(Box::new(SystemdBoot::new(esp.clone(), &os.name, variables.ok())))
+        }
+    }
+}
+
+impl Host {
+    /// Opens the host of `access`. `None` where it has no slots: not a flipside host, on which
+    /// every command is a harmless no-op.
+    ///
+    /// # Errors
+    /// [`Error`] where there are slots and something about them is not right.
+    pub fn open(access: &Access) -> Result<Option<Self>, Error> {
+        let (root, config, durable) = (&access.root, &access.settings.host, &access.durable);
+        let variables = Variables::open(root, durable);
+        let hint = match &variables {
+            Ok(variables) => efi::esp_hint(variables)?,
+            Err(_) => None,
+        };
+        let Some(place) = place::find_if_host(root, config, hint, durable)? else {
+            return Ok(None);
+        };
+        let has_label =
+            |slot| place.disk.partitions().iter().any(|p| p.label == config.slots.of(slot));
+        if !Slot::BOTH.into_iter().any(has_label) {
+            return Ok(None);
+        }
+        place.disk.check_slots(config)?;
+        let architecture = architecture()?;
+        let esp = Esp::new(&place.esp_directory, architecture, durable);
+        let partition = &place.esp;
+        let facts = match &variables {
+            Ok(variables) => efi::evidence(variables, partition.uuid, esp.directory())?,
+            Err(_) => Vec::new(),
+        };
+        let running = running::determine(root, &place.disk, config, facts)?;
+        let os = OsRelease::read(root);
+        let boot = backend(access.settings.boot, variables, &place, &esp, &os);
+        Ok(Some(Self {
+            journal: Journal::new(root, durable),
+            durable: durable.clone(),
+            observer: Arc::clone(&access.observer),
+            root: root.clone(),
+            config: config.clone(),
+            by_kexec: CommandLine::read(root)?.all("flipside.slot").next().is_some(),
+            place,
+            esp,
+            running,
+            boot,
+            os,
+        }))
+    }
+
+    /// The disk with the slots.
+    pub(crate) fn disk(&self) -> &Disk {
+        &self.place.disk
+    }
+
+    /// The way to boot slots.
+    ///
+    /// # Errors
+    /// Why there is none: this host has no EFI variables, and `boot.backend` needs them.
+    pub(crate) fn boot(&self) -> Result<&dyn Backend, Error> {
+        match &self.boot {
+            Ok(boot) => Ok(boot.as_ref()),
+            Err(error) => Err(Error::NoBootManager { what: error.to_string(), code: error.code() }),
+        }
+    }
+
+    /// Reads the facts.
+    ///
+    /// # Errors
+    /// [`Error`] where the ESP or the firmware cannot be read.
+    pub fn situation(&self) -> Result<Situation, Error> {
+        let (next, first) = match &self.boot {
+            Ok(boot) => (boot.next()?, boot.first()?),
+            Err(_) => (Next::Nothing, None),
+        };
+        Ok(Situation {
+            running: self.running.slot,
+            evidence: self.running.evidence.clone(),
+            a: self.slot_facts(Slot::A)?,
+            b: self.slot_facts(Slot::B)?,
+            next,
+            first,
+            failed: self.failed()?,
+            journal: self.journal.read(),
+            boot_id: journal::boot_id(&self.root),
+            by_kexec: self.by_kexec,
+        })
+    }
+
+    fn slot_facts(&self, slot: Slot) -> Result<SlotFacts, Error> {
+        let entry = self.esp.loader_entry(slot)?;
+        Ok(SlotFacts {
+            record: readable(self.esp.record(slot)?, slot, "record"),
+            proof: readable(self.esp.proof(slot)?, slot, "proof"),
+            boot_file: self.esp.boot_file(slot)?,
+            loader_entry: readable(entry, slot, "loader entry").map(|entry| entry.is_preferred),
+        })
+    }
+
+    fn failed(&self) -> Result<FailedDigests, Error> {
+        Ok(match self.esp.read_failed()? {
+            Stored::Present(bytes) => FailedDigests::parse(&bytes).unwrap_or_else(|error| {
+                tracing::warn!("failed.json says nothing, all digests may be tried: {error}");
+                FailedDigests::default()
+            }),
+            Stored::Absent => FailedDigests::default(),
+            Stored::Unreadable(why) => {
+                tracing::warn!("failed.json says nothing, all digests may be tried: {why}");
+                FailedDigests::default()
+            }
+        })
+    }
+
+    /// Makes `failed` durable on the ESP.
+    ///
+    /// # Errors
+    /// [`Error::Esp`].
+    pub(crate) fn write_failed(&self, failed: &FailedDigests) -> Result<(), Error> {
+        let bytes = failed.to_bytes().map_err(std::io::Error::other)?;
+        Ok(self.esp.write_failed(&bytes)?)
+    }
+
+    /// Which payload goes to which partition of `slot`, by label.
+    pub(crate) fn labels(&self, slot: Slot) -> impl Iterator<Item = (&str, &str)> {
+        disk::payloads(&self.config).map(move |(name, labels)| (name, labels.of(slot)))
+    }
+
+    /// Whether `payload` has a place on this host.
+    pub(crate) fn takes(&self, payload: &str) -> bool {
+        payload == BOOT_FILE_PAYLOAD || self.labels(Slot::A).any(|(mapped, _)| mapped == payload)
+    }
+
+    /// Opens a partition of the target for writing; P1: never one that runs.
+    ///
+    /// # Errors
+    /// [`Error::Host`].
+    pub(crate) fn open_target(&self, partition: &Partition) -> Result<Region, Error> {
+        Ok(self.disk().open_target(partition, &self.running)?)
+    }
+
+    /// Refuses an ESP that is damaged, or that has no room for a boot file of `size` bytes in
+    /// place of the one that `target` has. Changes nothing.
+    ///
+    /// # Errors
+    /// [`Error::Host`], [`Error::Esp`].
+    pub(crate) fn check_esp(&self, target: Slot, size: u64) -> Result<(), Error> {
+        self.place.check_esp()?;
+        self.esp.check()?;
+        Ok(self.esp.check_room(target, size)?)
+    }
+
+    /// Refuses a state directory that takes no writes, or that lies inside a slot (P8).
+    ///
+    /// # Errors
+    /// [`Error::Journal`], [`Error::Host`].
+    pub(crate) fn check_state_directory(&self) -> Result<(), Error> {
+        let directory = Path::new(journal::STATE_DIRECTORY);
+        running::state_directory_is_outside_slots(
+            &self.root,
+            self.disk(),
+            &self.config,
+            directory,
+        )?;
+        Ok(self.journal.check_writable()?)
+    }
+
+    /// What `slot` is called in menus.
+    pub(crate) fn title(&self, slot: Slot) -> String {
+        format!("{} {slot}", self.os.name)
+    }
+
+    /// The version of the OS that runs, as it says itself.
+    pub(crate) fn os_version(&self) -> String {
+        self.os.version.clone()
+    }
+
+    /// The product of the OS that runs, as it says itself.
+    pub fn os_id(&self) -> Option<&str> {
+        self.os.id.as_deref()
+    }
+
+    /// Writes a transition to the journal, and a line of history.
+    ///
+    /// # Errors
+    /// [`Error::Journal`].
+    pub(crate) fn note(&self, state: State, slot: Slot, holds: &SlotFacts) -> Result<(), Error> {
+        self.note_of(state, slot, holds.digest(), holds.version())
+    }
+
+    /// The same, where the slot does not hold it yet.
+    ///
+    /// # Errors
+    /// [`Error::Journal`].
+    pub(crate) fn note_of(
+        &self,
+        state: State,
+        slot: Slot,
+        digest: Option<Digest>,
+        version: &str,
+    ) -> Result<(), Error> {
+        let entry = Entry {
+            format: 1,
+            state,
+            slot,
+            digest,
+            version: version.to_owned(),
+            boot_id: journal::boot_id(&self.root),
+            time: Timestamp::now(),
+        };
+        self.journal.write(&entry)?;
+        self.tell(&Transition::Noted(&entry));
+        Ok(())
+    }
+
+    /// Tells the observer.
+    pub(crate) fn tell(&self, transition: &Transition<'_>) {
+        self.observer.transition(transition);
+    }
+
+    /// The boot entries, in their order; none where there is no boot manager to ask.
+    pub fn boot_entries(&self) -> Vec<BootEntry> {
+        self.boot().and_then(|boot| Ok(boot.order()?)).unwrap_or_default()
+    }
+}
+
+/// What stands in a file; one that says nothing is told and counts as absent.
+fn readable<T>(stored: Stored<T>, slot: Slot, what: &str) -> Option<T> {
+    if let Stored::Unreadable(why) = &stored {
+        tracing::warn!("the {what} of slot {slot} says nothing: {why}");
+    }
+    stored.present()
+}

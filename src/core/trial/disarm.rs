@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! What is armed does not boot any more: the tag went back to what runs, or its publisher withdrew
+//! it.
+
+use super::promote::without_journal;
+use crate::error::Error;
+use crate::opened::Host;
+use crate::state::failed::FailedDigests;
+use crate::state::journal::State;
+use crate::state::transition::Held;
+use crate::state::{Situation, Transition};
+
+/// Disarms the target, because the tag names what runs.
+///
+/// # Errors
+/// [`Error`].
+pub fn disarm_superseded(host: &Host, situation: &Situation) -> Result<(), Error> {
+    disarm(host, situation)?;
+    let held = Held::of(situation.target(), situation.target_slot());
+    host.tell(&Transition::Superseded(&held));
+    Ok(())
+}
+
+/// Disarms the target, because its publisher withdrew what it holds.
+///
+/// # Errors
+/// [`Error`].
+pub fn disarm_withdrawn(host: &Host, situation: &Situation) -> Result<(), Error> {
+    disarm(host, situation)?;
+    let held = Held::of(situation.target(), situation.target_slot());
+    host.tell(&Transition::Withdrawn(&held));
+    Ok(())
+}
+
+/// The journal first: a slot that is no longer armed must not count as fallen back. Where the journal
+/// takes nothing (P8), that is better than that it boots.
+fn disarm(host: &Host, situation: &Situation) -> Result<(), Error> {
+    let target = situation.target();
+    let slot = situation.target_slot();
+    without_journal(host.note(State::Writing, target, slot));
+    host.boot()?.disarm(target)?;
+    // Whoever arrives there all the same is not wanted there any more.
+    if slot.is_proven() && situation.failed.wanted == slot.digest() {
+        let failed = FailedDigests { wanted: None, ..situation.failed.clone() };
+        host.write_failed(&failed)?;
+    }
+    Ok(())
+}

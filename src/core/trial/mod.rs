@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! After the reboot, and back.
+//!
+//! - `promote`: the running slot gets its proof and the first place; a trial that fell back is
+//!   counted
+//! - `rollback`: back to the other slot; `release`: a failed digest may be tried again
+//! - `deadline`, `fail_trial`: a trial that has to end, and has failed (P7)
+//! - `armed`, `disarm`: what the next boot was reserved for
+//! - `loader`: the removable-media loader, kept up to date
+
+mod armed;
+mod deadline;
+mod disarm;
+mod fail_trial;
+mod loader;
+mod promote;
+mod release;
+mod rollback;
+
+pub use armed::{Armed, armed};
+pub use deadline::{
+    ByFirmware, TrialBoot, has_boot_success, has_nowhere_to_go, trial_by_esp, trial_by_firmware,
+};
+pub use disarm::{disarm_superseded, disarm_withdrawn};
+pub use fail_trial::{FailedRun, fail_trial};
+pub use promote::{Promotion, promote, settle};
+pub use release::{release, release_all};
+pub use rollback::{Rollback, rollback};

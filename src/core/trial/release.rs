@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! An operator lets a digest be tried again that failed, or that a rollback left.
+
+use flipside_image::Digest;
+
+use crate::error::Error;
+use crate::lock::Lock;
+use crate::opened::{Access, Host};
+use crate::refusal::Refusal;
+use crate::state::Transition;
+use crate::state::failed::FailedDigests;
+
+/// Forgets that `digest` failed or is held. Returns whether it was either.
+///
+/// # Errors
+/// [`Error`].
+pub fn release(access: &Access, digest: &Digest) -> Result<bool, Error> {
+    change(access, |failed| failed.release(digest))
+}
+
+/// Forgets everything that failed, and lifts the hold. Returns the digests.
+///
+/// # Errors
+/// [`Error`].
+pub fn release_all(access: &Access) -> Result<Vec<Digest>, Error> {
+    change(access, FailedDigests::release_all)
+}
+
+fn change<T>(access: &Access, change: impl FnOnce(&mut FailedDigests) -> T) -> Result<T, Error> {
+    let no_host = || Refusal::block("not-a-host", "no slots are recognised on this host");
+    // A machine that is no host of ours gets no lock file.
+    Host::open(access)?.ok_or_else(no_host)?;
+    let _lock = Lock::take(&access.root)?;
+    // Whoever held it may have changed the disk.
+    let host = Host::open(access)?.ok_or_else(no_host)?;
+    let before = host.situation()?.failed;
+    let mut failed = before.clone();
+    let changed = change(&mut failed);
+    if failed != before {
+        host.write_failed(&failed)?;
+        for digest in before.refused().filter(|old| failed.refused().all(|left| left != *old)) {
+            host.tell(&Transition::Released(&digest));
+        }
+    }
+    Ok(changed)
+}

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Back to the other slot, if it is proven and whole, and the digest that is left is held.
+
+use super::promote::without_journal;
+use crate::error::Error;
+use crate::host::boot::Next;
+use crate::install::{FetchConfig, SlotContents, contents, secure};
+use crate::lock::Lock;
+use crate::opened::{Access, Host};
+use crate::refusal::Refusal;
+use crate::slot::Slot;
+use crate::state::journal::State;
+use crate::state::transition::Held;
+use crate::state::{Situation, Transition};
+
+/// Where a rollback goes at the next reboot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rollback {
+    /// The slot.
+    pub slot: Slot,
+    /// The version in it.
+    pub version: String,
+}
+
+/// Arms the other slot: `BootNext`, then promote, as after an update.
+///
+/// # Errors
+/// A [`Refusal`] where the other slot is not proven (`slot-not-proven`), damaged
+/// (`slot-damaged`), or cannot be verified (`slot-unverifiable`, unless `unverified` is
+/// accepted); any other [`Error`]. `fetch` gives the chunk hashes where this host has not kept them.
+pub fn rollback(
+    access: &Access,
+    unverified: bool,
+    fetch: &FetchConfig<'_>,
+) -> Result<Rollback, Error> {
+    let no_host = || Refusal::block("not-a-host", "this host has no slots to roll back to");
+    // A machine that is no host of ours gets no lock file.
+    Host::open(access)?.ok_or_else(no_host)?;
+    let _lock = Lock::take(&access.root)?;
+    // Whoever held it may have changed the disk.
+    let host = Host::open(access)?.ok_or_else(no_host)?;
+    let situation = host.situation()?;
+    let target = situation.target();
+    let slot = situation.target_slot();
+    if !slot.is_proven() || !slot.is_installed() {
+        return Err(Refusal::block(
+            "slot-not-proven",
+            format!("slot {target} holds nothing that has booted to success"),
+        )
+        .into());
+    }
+    if let Next::Foreign { number, description } = &situation.next {
+        return Err(Refusal::defer(
+            "bootnext-taken",
+            format!("BootNext names {number} ({description}), which is not flipside's"),
+        )
+        .into());
+    }
+    refuse_damaged(access, &host, &situation, unverified, fetch)?;
+    let backend = host.boot()?;
+    backend.check(situation.running)?;
+    access.stop.check()?;
+
+    let running = situation.running_slot();
+    if running.is_proven() && running.has_boot_file() {
+        secure(&host, &situation)?;
+        backend.add(target, situation.target_slot().standing())?;
+    } else {
+        // P5: from a trial, or from what would not boot again, it is the slot to go back to that is
+        // proven and comes first.
+        backend.secure(target)?;
+    }
+    // The hold is durable before the reboot: it is what tells promote, on the other side,
+    // that a person wanted to be there.
+    host.durable.phase("hold")?;
+    let mut failed = situation.failed.clone();
+    failed.held = situation.running_slot().digest();
+    failed.wanted = slot.digest();
+    host.write_failed(&failed)?;
+    host.durable.phase("arm")?;
+    without_journal(host.note(State::RollingBack, target, slot));
+    backend.arm(target)?;
+    host.tell(&Transition::RollbackArmed(&Held::of(target, slot)));
+    Ok(Rollback { slot: target, version: slot.version().to_owned() })
+}
+
+/// Refuses a target that does not hold what its record says, or that nobody can verify.
+fn refuse_damaged(
+    access: &Access,
+    host: &Host,
+    situation: &Situation,
+    unverified: bool,
+    fetch: &FetchConfig<'_>,
+) -> Result<(), Error> {
+    let target = situation.target();
+    let refusal = match contents(access, host, situation, target, fetch)? {
+        SlotContents::Whole => return Ok(()),
+        SlotContents::Unverifiable(why) if unverified => {
+            tracing::warn!("slot {target} is not verified: {why}");
+            return Ok(());
+        }
+        SlotContents::Unverifiable(why) => Refusal::block(
+            "slot-unverifiable",
+            format!("slot {target} cannot be verified: {why}; --unverified accepts that"),
+        ),
+        SlotContents::Damaged(payloads) => Refusal::block(
+            "slot-damaged",
+            format!("slot {target} is damaged: {}", payloads.join(", ")),
+        ),
+        SlotContents::Empty => Refusal::block("slot-not-proven", format!("slot {target} is empty")),
+    };
+    Err(refusal.into())
+}

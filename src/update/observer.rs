@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Each transition of a host, told to people: the history, the system's journal (P11), and the
+//! logs of trials. Nothing depends on it (P8).
+
+use flipside_core::state::journal::{self, State};
+use flipside_core::state::transition::Held;
+use flipside_core::state::{Observer, Transition};
+use jiff::Timestamp;
+
+use crate::host::{Files, Root};
+use crate::report::history::{self, Happening, HistoryFile};
+use crate::report::journal::{Entry, Kind};
+use crate::report::trial_log::{self, Arming, Trial};
+
+/// Tells people of this host.
+#[derive(Debug, Clone)]
+pub struct Teller {
+    root: Root,
+    files: Files,
+}
+
+impl Teller {
+    /// Of the host below `root`.
+    pub fn new(root: &Root, files: Files) -> Self {
+        Self { root: root.clone(), files }
+    }
+
+    /// The history is for people: losing a line of it stops nothing.
+    fn append(&self, entry: &history::Entry) {
+        if let Err(error) = HistoryFile::of(&self.root).append(&self.files, entry) {
+            tracing::warn!("{error}");
+        }
+    }
+}
+
+impl Observer for Teller {
+    fn transition(&self, transition: &Transition<'_>) {
+        match *transition {
+            Transition::Noted(entry) => self.append(&history_entry(entry)),
+            Transition::FellBack { trial, running, failed } => {
+                fell_back(trial, running);
+                if failed {
+                    digest_failed(trial);
+                }
+            }
+            Transition::TrialOver { trial, reason, arming, boot_id } => {
+                let arming = arming.map(|e| Arming { boot_id: e.boot_id.clone(), time: e.time });
+                if let Some(trial) = trial_of(trial, reason) {
+                    let (root, files) = (&self.root, &self.files);
+                    trial_log::keep(root, files, &trial, arming.as_ref(), boot_id);
+                }
+            }
+            Transition::TrialFailed { trial, reason } => {
+                digest_failed(trial);
+                self.append(&failed_entry(trial, reason, journal::boot_id(&self.root)));
+            }
+            Transition::TrialEnds { trial, reason, boot_id } => {
+                if let Some(trial) = trial_of(trial, reason) {
+                    trial_log::keep_own(&self.root, &self.files, &trial, boot_id);
+                }
+            }
+            Transition::Released(digest) => {
+                let message = format!("{} may be installed again", digest.short());
+                Entry::new(Kind::Released, message).digest(*digest).send();
+            }
+            Transition::Armed(held)
+            | Transition::Superseded(held)
+            | Transition::Withdrawn(held)
+            | Transition::Promoted(held)
+            | Transition::RolledBack(held)
+            | Transition::PromotionRestored(held)
+            | Transition::RollbackArmed(held) => said_of(transition, held).send(),
+        }
+    }
+}
+
+/// A log without a digest could not be found again.
+fn trial_of<'a>(held: &Held<'a>, reason: &'a str) -> Option<Trial<'a>> {
+    let Held { slot, digest, version } = *held;
+    Some(Trial { digest: digest?, version, slot, reason })
+}
+
+/// A slot, and what is in it.
+fn entry(kind: Kind, held: &Held<'_>, message: String) -> Entry {
+    Entry::new(kind, message).slot(held.slot).version(held.version).digest(held.digest)
+}
+
+/// What the journal says of a transition that is about one slot.
+fn said_of(transition: &Transition<'_>, held: &Held<'_>) -> Entry {
+    let Held { slot, version, .. } = held;
+    match transition {
+        Transition::Armed(_) => {
+            let message =
+                format!("{version} is whole in slot {slot} and boots once at the next boot");
+            entry(Kind::Armed, held, message)
+        }
+        Transition::Superseded(_) => {
+            let message =
+                format!("the tag has moved: {version} in slot {slot} does not boot any more");
+            entry(Kind::Superseded, held, message)
+        }
+        Transition::Withdrawn(_) => {
+            let message =
+                format!("{version} in slot {slot} was withdrawn and does not boot any more");
+            entry(Kind::Superseded, held, message).code("release-withdrawn")
+        }
+        Transition::RolledBack(_) => {
+            let message = format!("rolled back: {version} in slot {slot} boots first again");
+            entry(Kind::RolledBack, held, message)
+        }
+        Transition::PromotionRestored(_) => {
+            let message = format!(
+                "the firmware undid the promotion of {version} in slot {slot}; it boots first again \
+                 from the next boot on"
+            );
+            entry(Kind::PromotionLost, held, message).code("promotion-lost")
+        }
+        Transition::RollbackArmed(_) => {
+            let message = format!("back to {version} in slot {slot} at the next boot");
+            entry(Kind::RollbackArmed, held, message)
+        }
+        _ => {
+            let message =
+                format!("{version} in slot {slot} has proved itself and boots first from now on");
+            entry(Kind::Promoted, held, message)
+        }
+    }
+}
+
+fn fell_back(trial: &Held<'_>, running: &Held<'_>) {
+    let message = format!(
+        "{} in slot {} was started and never promoted: slot {} with {} runs",
+        trial.version, trial.slot, running.slot, running.version,
+    );
+    entry(Kind::FellBack, trial, message).send();
+}
+
+/// P7: it is not tried again by itself.
+fn digest_failed(trial: &Held<'_>) {
+    let Some(digest) = trial.digest else { return };
+    let message = format!(
+        "{} ({}) failed on this host and is not tried again by itself; \
+         `flipside release {digest}` allows it",
+        trial.version,
+        digest.short()
+    );
+    entry(Kind::DigestFailed, trial, message).code("digest-failed").send();
+}
+
+fn failed_entry(trial: &Held<'_>, reason: &str, boot_id: String) -> history::Entry {
+    let Held { slot, digest, version } = *trial;
+    history::Entry {
+        time: Timestamp::now(),
+        boot_id: Some(boot_id),
+        event: Happening::Failed,
+        slot: Some(slot),
+        version: Some(version.to_owned()),
+        digest,
+        code: None,
+        message: format!("{version} in slot {slot} failed its trial: {reason}"),
+    }
+}
+
+fn history_entry(entry: &journal::Entry) -> history::Entry {
+    let journal::Entry { slot, version, .. } = entry;
+    let (event, message) = match entry.state {
+        State::Arming => (Happening::Installed, format!("{version} is whole in slot {slot}")),
+        State::Writing => (Happening::Writing, format!("{version} is written to slot {slot}")),
+        State::Armed | State::Returning => {
+            (Happening::Armed, format!("{version} in slot {slot} boots once at the next boot"))
+        }
+        State::RollingBack => {
+            (Happening::RolledBack, format!("back to {version} in slot {slot} at the next boot"))
+        }
+        State::FellBack => (
+            Happening::FellBack,
+            format!("{version} in slot {slot} was started and never promoted"),
+        ),
+        State::Promoted => (Happening::Promoted, format!("{version} in slot {slot} is proven")),
+    };
+    history::Entry {
+        time: entry.time,
+        boot_id: Some(entry.boot_id.clone()),
+        event,
+        slot: Some(*slot),
+        version: Some(version.clone()),
+        digest: entry.digest,
+        code: None,
+        message,
+    }
+}

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! What is done about the slots besides updates, on hosts that track something.
+
+use flipside_core::install::{SlotContents, contents};
+use flipside_core::trial::{self, Armed, FailedRun, Promotion, Rollback, TrialBoot};
+use flipside_core::{Host, Slot};
+
+use super::trial_due::is_trial_due;
+use super::{Run, UpdateError};
+use crate::image::{CONFIG_LIMIT, Digest, Image, ImageConfig, Manifest};
+
+/// Promotes what runs. Writes nothing where nothing is to be done.
+///
+/// # Errors
+/// [`UpdateError`]; what was done before it stays.
+pub fn promote(run: &Run) -> Result<Promotion, UpdateError> {
+    if run.config.track.image.is_none() {
+        return Ok(Promotion::NotAHost);
+    }
+    Ok(trial::promote(&run.access())?)
+}
+
+/// Arms the other slot, where it is proven and whole.
+///
+/// # Errors
+/// [`UpdateError`], and refusals: `slot-not-proven`, `slot-damaged`, `slot-unverifiable`.
+pub fn rollback(run: &Run, unverified: bool) -> Result<Rollback, UpdateError> {
+    Ok(trial::rollback(&run.access(), unverified, &|digest| fetch_config(run, digest))?)
+}
+
+/// Forgets that `digest` failed or is held. Returns whether it was either.
+///
+/// # Errors
+/// [`UpdateError`].
+pub fn release(run: &Run, digest: &Digest) -> Result<bool, UpdateError> {
+    Ok(trial::release(&run.access(), digest)?)
+}
+
+/// Forgets everything that failed, and lifts the hold. Returns the digests.
+///
+/// # Errors
+/// [`UpdateError`].
+pub fn release_all(run: &Run) -> Result<Vec<Digest>, UpdateError> {
+    Ok(trial::release_all(&run.access())?)
+}
+
+/// Records that what runs, unproven, has failed, because of `reason`; does not reboot. `None` where
+/// no reboot is to follow.
+///
+/// # Errors
+/// [`UpdateError`].
+pub fn fail_trial(run: &Run, reason: &str) -> Result<Option<FailedRun>, UpdateError> {
+    Ok(trial::fail_trial(&run.access(), reason)?)
+}
+
+/// What is armed; `None` where nothing is, or where no slots are recognised.
+///
+/// # Errors
+/// [`UpdateError`]; `locked` where another run is at work.
+pub fn armed(run: &Run) -> Result<Option<Armed>, UpdateError> {
+    Ok(trial::armed(&run.access(), is_trial_due(run))?)
+}
+
+/// Whether this boot is a trial, by the records and proofs on the ESP.
+///
+/// # Errors
+/// [`UpdateError`]; also where the ESP is not mounted.
+pub fn trial_by_esp(run: &Run) -> Result<Option<TrialBoot>, UpdateError> {
+    Ok(trial::trial_by_esp(&run.access())?)
+}
+
+/// Whether the ESP speaks against ending this boot at its deadline: it would come back.
+///
+/// # Errors
+/// [`UpdateError`]; also where the ESP is not mounted.
+pub fn has_nowhere_to_go(run: &Run) -> Result<bool, UpdateError> {
+    Ok(trial::has_nowhere_to_go(&run.access())?)
+}
+
+/// Reads `slots` from the medium. Nothing on a host without slots.
+///
+/// # Errors
+/// [`UpdateError`].
+pub fn verify(run: &Run, slots: &[Slot]) -> Result<Vec<(Slot, SlotContents)>, UpdateError> {
+    let access = run.access();
+    let Some(host) = Host::open(&access)? else { return Ok(Vec::new()) };
+    let situation = host.situation()?;
+    let fetch = |digest: &Digest| fetch_config(run, digest);
+    let verify = |slot: &Slot| Ok((*slot, contents(&access, &host, &situation, *slot, &fetch)?));
+    slots.iter().map(verify).collect()
+}
+
+/// The chunk hashes of an image that this host has not kept.
+fn fetch_config(run: &Run, digest: &Digest) -> Result<ImageConfig, String> {
+    let fetch = || -> Result<ImageConfig, UpdateError> {
+        let source = run.source()?;
+        let manifest = Manifest::parse(&source.manifest(digest)?)?;
+        let bytes = source.blob("config", &manifest.config, CONFIG_LIMIT)?;
+        Ok(Image::with_config(*digest, manifest, &bytes)?.config)
+    };
+    fetch().map_err(|error| error.to_string())
+}
