@@ -6,9 +6,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::host::Root;
 use crate::policy::hold::Hold;
 use crate::policy::rollout::Wariness;
 use crate::settings::{BootBackend, HostConfig, Settings};
+use crate::source::Options;
+use crate::stop::Stop;
 use crate::window::Window;
 
 pub mod drop_in;
@@ -78,6 +81,22 @@ pub struct Track {
     pub max_rate: Option<u64>,
     /// `track.graph`: a Cincinnati server that says what comes next, in place of the tag.
     pub graph: Option<String>,
+}
+
+impl Track {
+    /// How its sources are reached.
+    pub fn source_options(&self, root: Root, stop: Stop) -> Options {
+        Options {
+            mirrors: self.mirrors.clone(),
+            plain_http: self.plain_http.clone(),
+            ca: self.ca.clone(),
+            client_cert: self.client_cert.clone(),
+            client_key: self.client_key.clone(),
+            auth_file: self.auth_file.clone(),
+            max_rate: self.max_rate,
+            ..Options::new(root, stop)
+        }
+    }
 }
 
 /// `update.automatic`: what the timer may do.

@@ -12,9 +12,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::choice::Choice;
-use super::local::{self, Extent, Files, LocalError};
+use super::local::{self, Extent, Files};
 use super::tar::{Member, members};
-use super::{Source, SourceError};
+use super::{LocalError, Source, SourceError};
 use crate::blob_source::{BlobSource, FetchError, Sink};
 use crate::image::{Descriptor, Digest};
 

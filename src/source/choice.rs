@@ -2,10 +2,10 @@
 
 //! Which image of an OCI layout is meant, and where its index lists it.
 
-use super::local::LocalError;
+use super::LocalError;
 use super::signatures::{BUNDLE_TYPE, EMPTY_TYPE, is_attachment_tag};
 use crate::image::{Descriptor, Digest, INDEX_TYPE, Index, MANIFEST_TYPE};
-use crate::policy::document::MEDIA_TYPE;
+use flipside_image::document::MEDIA_TYPE;
 
 /// The annotation of an index entry that holds its tag (OCI image spec, "Annotations").
 pub const TAG_ANNOTATION: &str = "org.opencontainers.image.ref.name";

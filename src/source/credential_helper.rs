@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use serde::Deserialize;
 
 use super::SourceError;
-use super::credentials::{Credentials, Environment, Secret};
+use super::secret::{Credentials, Environment, Secret};
 use crate::host::Root;
 use crate::stop::Stop;
 

@@ -4,7 +4,6 @@
 //! `config.json`. They are looked for only once a registry asks.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -14,6 +13,8 @@ use serde::Deserialize;
 
 use super::{Options, SourceError, credential_helper};
 
+pub(crate) use super::secret::{Credentials, Environment, Secret};
+
 /// The most bytes that a file of credentials may have.
 const FILE_LIMIT: u64 = 1 << 20;
 
@@ -22,34 +23,6 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     &base64::alphabet::STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
-
-/// What a registry or its token service is shown, and where it was found.
-#[derive(Clone)]
-pub(crate) struct Credentials {
-    pub secret: Secret,
-    /// For people: the file or the helper.
-    pub origin: String,
-}
-
-/// The kinds of credentials.
-#[derive(Clone)]
-pub(crate) enum Secret {
-    /// For Basic, or for the token service.
-    Password { username: String, password: String },
-    /// An OAuth2 refresh token for the token service.
-    IdentityToken(String),
-    /// A bearer token for the registry itself.
-    RegistryToken(String),
-}
-
-impl std::fmt::Debug for Credentials {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Credentials(from {})", self.origin)
-    }
-}
-
-/// The environment, as far as it says where credentials are.
-pub(crate) type Environment<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 
 /// The credentials for a repository, by the first file that has any.
 ///

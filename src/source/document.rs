@@ -4,7 +4,7 @@
 
 use super::{Source, SourceError};
 use crate::image::Digest;
-use crate::policy::document::{DocumentError, DocumentManifest, SIZE_LIMIT};
+use flipside_image::document::{DocumentError, DocumentManifest, SIZE_LIMIT};
 
 /// A policy document as it came: of the right form outside, unread inside.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -11,8 +11,8 @@ use super::options::Options;
 use super::registry::requested;
 use super::retry::{Failure, Tries, is_transient};
 use super::{ReferenceError, SourceError, body};
-use crate::policy::graph::{GRAPH_LIMIT, Graph};
 use crate::printable;
+use flipside_image::graph::{GRAPH_LIMIT, Graph};
 
 /// The most bytes of an error that are read.
 const ERROR_LIMIT: u64 = 16 << 10;

@@ -9,8 +9,8 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::choice::Choice;
-use super::local::{self, Extent, Files, LocalError};
-use super::{Source, SourceError};
+use super::local::{self, Extent, Files};
+use super::{LocalError, Source, SourceError};
 use crate::blob_source::{BlobSource, FetchError, Sink};
 use crate::image::{Descriptor, Digest};
 

@@ -16,9 +16,8 @@ use serde::Deserialize;
 use super::choice::Choice;
 use super::reference::check_tag;
 use super::signatures::Judge;
-use super::{Source, SourceError};
+use super::{LocalError, Source, SourceError};
 use crate::blob_source::{BlobSource, FetchError, Sink};
-use crate::code::Coded;
 use crate::image::{Descriptor, Digest, ImageError, Index, MANIFEST_LIMIT};
 
 mod signatures;
@@ -28,87 +27,6 @@ const PIECE: usize = 256 << 10;
 
 /// The most bytes that the file `oci-layout` may have.
 const MARKER_LIMIT: u64 = 4096;
-
-/// Why a local image could not be had.
-#[derive(Debug, thiserror::Error)]
-pub enum LocalError {
-    /// The file system's error.
-    #[error("cannot read {}: {source}", path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// The reason.
-        source: io::Error,
-    },
-    /// A directory that is no OCI layout of the version flipside knows.
-    #[error("{place} is no usable OCI layout: {what}")]
-    LayoutInvalid {
-        /// The layout.
-        place: String,
-        /// What is wrong.
-        what: String,
-    },
-    /// A file that is no archive, or one that is not plain.
-    #[error("{place} is no usable OCI archive: {what}")]
-    ArchiveInvalid {
-        /// The archive.
-        place: String,
-        /// What is wrong.
-        what: String,
-    },
-    /// A tag that the index does not list.
-    #[error("{place} has no image {tag:?}; it has {present}")]
-    TagNotFound {
-        /// The layout or archive.
-        place: String,
-        /// The tag.
-        tag: String,
-        /// What it lists, for people.
-        present: String,
-    },
-    /// More than one image, and no word which one.
-    #[error("{place} has several images, name one of them: {present}")]
-    TagAmbiguous {
-        /// The layout or archive.
-        place: String,
-        /// What it lists, for people.
-        present: String,
-    },
-    /// A blob that is not there.
-    #[error("{place} does not hold the blob {digest}")]
-    BlobNotFound {
-        /// The layout or archive.
-        place: String,
-        /// The blob.
-        digest: Digest,
-    },
-    /// A blob that is shorter or longer than its descriptor says.
-    #[error("the blob {digest} in {place} has {actual} bytes instead of {expected}")]
-    BlobWrongSize {
-        /// The layout or archive.
-        place: String,
-        /// The blob.
-        digest: Digest,
-        /// What its descriptor says, or where a range of it ends.
-        expected: u64,
-        /// What it has.
-        actual: u64,
-    },
-}
-
-impl Coded for LocalError {
-    fn code(&self) -> &'static str {
-        match self {
-            Self::File { .. } => "source-unreadable",
-            Self::LayoutInvalid { .. } => "layout-invalid",
-            Self::ArchiveInvalid { .. } => "archive-invalid",
-            Self::TagNotFound { .. } => "tag-not-found",
-            Self::TagAmbiguous { .. } => "tag-ambiguous",
-            Self::BlobNotFound { .. } => "blob-not-found",
-            Self::BlobWrongSize { .. } => "blob-wrong-size",
-        }
-    }
-}
 
 /// Bytes of an open file: a whole one, or a member of an archive.
 #[derive(Debug, Clone)]

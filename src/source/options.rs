@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::reference::split_port;
-use crate::config::Track;
 use crate::host::Root;
 use crate::stop::Stop;
 
@@ -40,20 +39,15 @@ pub struct Options {
 impl Options {
     /// No mirrors, no exceptions, the usual places.
     pub fn new(root: Root, stop: Stop) -> Self {
-        Self::from_track(&Track::default(), root, stop)
-    }
-
-    /// As the section `[track]` says.
-    pub fn from_track(track: &Track, root: Root, stop: Stop) -> Self {
         Self {
-            mirrors: track.mirrors.clone(),
-            plain_http: track.plain_http.clone(),
+            mirrors: Vec::new(),
+            plain_http: Vec::new(),
             all_plain_http: false,
-            ca: track.ca.clone(),
-            client_cert: track.client_cert.clone(),
-            client_key: track.client_key.clone(),
-            auth_file: track.auth_file.clone(),
-            max_rate: track.max_rate,
+            ca: Vec::new(),
+            client_cert: None,
+            client_key: None,
+            auth_file: None,
+            max_rate: None,
             stop,
             root,
             timing: Timing::default(),

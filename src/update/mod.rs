@@ -134,8 +134,7 @@ impl Run {
 
     /// How sources are reached.
     fn source_options(&self) -> source::Options {
-        let mut options =
-            source::Options::from_track(&self.config.track, self.root.clone(), self.stop.clone());
+        let mut options = self.config.track.source_options(self.root.clone(), self.stop.clone());
         options.all_plain_http |= self.plain_http;
         options
     }

@@ -9,7 +9,7 @@ use super::hooks::saw;
 use crate::policy::hooks::{Answer, Asking, Container};
 use crate::policy::{Rule, Verdict};
 use crate::source::reference::is_loopback;
-use crate::source::{self, Location, Options, ReferenceError, SourceError, credentials, is_absent};
+use crate::source::{self, Location, ReferenceError, SourceError, credentials, is_absent};
 
 impl Asked<'_> {
     /// `None` where it is not asked.
@@ -43,8 +43,7 @@ impl Asked<'_> {
             return Err(SourceError::from(ReferenceError::new(image, reason)).into());
         };
         let run = self.offer.run;
-        let mut options =
-            Options::from_track(&run.config.track, run.root.clone(), run.stop.clone());
+        let mut options = run.config.track.source_options(run.root.clone(), run.stop.clone());
         // They are the tracked repository's.
         options.mirrors.clear();
         options.all_plain_http |= run.plain_http;
