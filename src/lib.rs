@@ -14,6 +14,7 @@
 pub use flipside_core::{blob_source, host, install, progress, refusal, settings, stop};
 pub use flipside_image as image;
 pub use flipside_image::{code, moment, os_release, pe, printable};
+pub use flipside_source as source;
 
 pub mod cli;
 pub mod config;
@@ -26,7 +27,6 @@ pub mod reboot;
 pub mod report;
 #[cfg(feature = "sim")]
 pub mod sim;
-pub mod source;
 pub mod system;
 pub mod update;
 pub mod window;

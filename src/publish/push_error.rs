@@ -6,9 +6,8 @@
 use oci_client::errors::{OciDistributionError, OciErrorCode};
 use reqwest::StatusCode;
 
-use crate::source::failure::of_request;
 use crate::source::retry::{Failure, is_transient};
-use crate::source::{LocalError, SourceError};
+use crate::source::{LocalError, SourceError, of_request};
 
 /// Why a push to `host` failed, and whether to try again.
 pub(super) fn failure_of(error: OciDistributionError, host: &str) -> Failure {

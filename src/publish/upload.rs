@@ -11,13 +11,13 @@ use oci_client::secrets::RegistryAuth;
 use oci_client::{Reference as OciReference, RegistryOperation};
 
 use super::push_error::failure_of;
+use crate::image::reference::is_loopback;
 use crate::image::{Descriptor, Digest, ImageError, MANIFEST_TYPE, Manifest, ManifestOrIndex};
 use crate::source::credentials::{self, Secret};
-use crate::source::http::USER_AGENT;
-use crate::source::reference::is_loopback;
-use crate::source::registry::requested;
 use crate::source::retry::{Failure, Tries};
-use crate::source::{LayoutSource, LocalError, Options, Reference, Source, SourceError};
+use crate::source::{
+    LayoutSource, LocalError, Options, Reference, Source, SourceError, USER_AGENT, requested,
+};
 
 /// How many bytes are read from a blob's file at a time.
 const PIECE: usize = 1 << 20;

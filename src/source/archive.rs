@@ -11,12 +11,13 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use flipside_core::blob_source::{BlobSource, FetchError, Sink};
+use flipside_image::{Descriptor, Digest};
+
 use super::choice::Choice;
 use super::local::{self, Extent, Files};
 use super::tar::{Member, members};
 use super::{LocalError, Source, SourceError};
-use crate::blob_source::{BlobSource, FetchError, Sink};
-use crate::image::{Descriptor, Digest};
 
 /// One image of an OCI archive. The file is opened once and its members are found once, so
 /// nothing changes when another file takes its name.

@@ -4,13 +4,13 @@
 
 use std::ops::Deref;
 
+use flipside_image::ImageError;
 use reqwest::Response;
 
 use super::SourceError;
 use super::failure::last_words;
 use super::http::Http;
 use super::retry::Failure;
-use crate::image::ImageError;
 
 /// The next piece of a body as the connection gave it, without a copy.
 ///

@@ -2,10 +2,11 @@
 
 //! Which image of an OCI layout is meant, and where its index lists it.
 
+use flipside_image::document::MEDIA_TYPE;
+use flipside_image::{Descriptor, Digest, INDEX_TYPE, Index, MANIFEST_TYPE};
+
 use super::LocalError;
 use super::signatures::{BUNDLE_TYPE, EMPTY_TYPE, is_attachment_tag};
-use crate::image::{Descriptor, Digest, INDEX_TYPE, Index, MANIFEST_TYPE};
-use flipside_image::document::MEDIA_TYPE;
 
 /// The annotation of an index entry that holds its tag (OCI image spec, "Annotations").
 pub const TAG_ANNOTATION: &str = "org.opencontainers.image.ref.name";

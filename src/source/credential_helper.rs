@@ -10,13 +10,13 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use flipside_core::host::Root;
+use flipside_core::stop::Stop;
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde::Deserialize;
 
 use super::SourceError;
 use super::secret::{Credentials, Environment, Secret};
-use crate::host::Root;
-use crate::stop::Stop;
 
 /// How long a helper may take: some ask a cloud's metadata service.
 const TIME_LIMIT: Duration = Duration::from_secs(30);

@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 use super::{Options, SourceError, credential_helper};
 
-pub(crate) use super::secret::{Credentials, Environment, Secret};
+pub use super::secret::{Credentials, Environment, Secret};
 
 /// The most bytes that a file of credentials may have.
 const FILE_LIMIT: u64 = 1 << 20;
@@ -28,7 +28,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 ///
 /// # Errors
 /// [`SourceError::CredentialsUnreadable`], [`SourceError::HelperFailed`].
-pub(crate) fn find(
+pub fn find(
     options: &Options,
     environment: Environment<'_>,
     host: &str,
@@ -46,7 +46,7 @@ pub(crate) fn find(
 
 /// The file that [`find`] takes credentials from, for other programs that log in; `None` where it
 /// finds none.
-pub(crate) fn file(
+pub fn file(
     options: &Options,
     environment: Environment<'_>,
     host: &str,

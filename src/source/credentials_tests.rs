@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::os::unix::fs::PermissionsExt;
 
+use flipside_core::host::Root;
+use flipside_core::stop::Stop;
+use flipside_image::code::Coded;
+
 use super::*;
-use crate::code::Coded;
-use crate::host::Root;
-use crate::stop::Stop;
 
 /// A host in a directory with files and an environment.
 struct Host {

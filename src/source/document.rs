@@ -2,9 +2,10 @@
 
 //! Brings a policy document from the tag beside the one that it is about.
 
-use super::{Source, SourceError};
-use crate::image::Digest;
+use flipside_image::Digest;
 use flipside_image::document::{DocumentError, DocumentManifest, SIZE_LIMIT};
+
+use super::{Source, SourceError};
 
 /// A policy document as it came: of the right form outside, unread inside.
 #[derive(Debug, Clone, PartialEq, Eq)]

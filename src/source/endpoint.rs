@@ -4,13 +4,13 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use flipside_image::reference::{is_host, is_loopback, is_repository};
 use reqwest::header::HeaderMap;
 use reqwest::{Method, StatusCode, Url};
 
 use super::answer::{Answer, drain};
 use super::http::{Http, Request};
 use super::login::{Login, Place};
-use super::reference::{is_host, is_loopback, is_repository};
 use super::retry::Failure;
 use super::{Reference, ReferenceError, SourceError};
 
@@ -178,9 +178,9 @@ fn is_no_tls(error: &SourceError, host: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::Root;
-    use crate::source::Options;
-    use crate::stop::Stop;
+    use crate::Options;
+    use flipside_core::host::Root;
+    use flipside_core::stop::Stop;
 
     fn url(host: &str, plain: &[&str]) -> String {
         let mut options = Options::new(Root::live(), Stop::new());

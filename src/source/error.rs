@@ -7,11 +7,12 @@
 
 use std::path::PathBuf;
 
+use flipside_core::blob_source::FetchError;
+use flipside_core::stop::Stopped;
+use flipside_image::code::Coded;
+use flipside_image::{Digest, ImageError};
+
 use super::{LocalError, ReferenceError};
-use crate::blob_source::FetchError;
-use crate::code::Coded;
-use crate::image::{Digest, ImageError};
-use crate::stop::Stopped;
 
 /// Why a source did not give what it was asked for.
 #[derive(Debug, thiserror::Error)]

@@ -11,7 +11,7 @@ use super::SourceError;
 use super::retry::Failure;
 
 /// Why `host` did not answer.
-pub(crate) fn of_request(error: &reqwest::Error, host: &str) -> Failure {
+pub fn of_request(error: &reqwest::Error, host: &str) -> Failure {
     let host = host.to_owned();
     if let Some(error) = causes(error).find_map(rustls_error) {
         return of_tls(error, host);

@@ -2,6 +2,8 @@
 
 //! Asks a Cincinnati server for its update graph: `GET {base}/v1/graph`.
 
+use flipside_image::graph::{GRAPH_LIMIT, Graph};
+use flipside_image::printable;
 use reqwest::header::{ACCEPT, HeaderMap, HeaderValue};
 use reqwest::{Method, StatusCode, Url};
 use serde::Deserialize;
@@ -11,8 +13,6 @@ use super::options::Options;
 use super::registry::requested;
 use super::retry::{Failure, Tries, is_transient};
 use super::{ReferenceError, SourceError, body};
-use crate::printable;
-use flipside_image::graph::{GRAPH_LIMIT, Graph};
 
 /// The most bytes of an error that are read.
 const ERROR_LIMIT: u64 = 16 << 10;

@@ -5,18 +5,18 @@
 
 use std::sync::OnceLock;
 
+use flipside_image::reference::is_loopback;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, LOCATION};
 use reqwest::{Client, Method, Response, Url};
 
 use super::answer::{Answer, drain};
 use super::failure;
 use super::options::{Options, Timing};
-use super::reference::is_loopback;
 use super::retry::Failure;
 use super::{SourceError, tls};
 
 /// How this program names itself.
-pub(crate) const USER_AGENT: &str = concat!("flipside/", env!("CARGO_PKG_VERSION"));
+pub const USER_AGENT: &str = concat!("flipside/", env!("CARGO_PKG_VERSION"));
 /// The most redirects that are followed.
 const MAX_REDIRECTS: usize = 10;
 
@@ -223,9 +223,9 @@ pub(crate) fn authority(url: &Url) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::code::Coded;
-    use crate::host::Root;
-    use crate::stop::Stop;
+    use flipside_core::host::Root;
+    use flipside_core::stop::Stop;
+    use flipside_image::code::Coded;
 
     #[test]
     fn plain_http_is_for_listed_hosts_and_between_parts_of_this_machine() {

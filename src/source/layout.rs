@@ -8,11 +8,12 @@ use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use flipside_core::blob_source::{BlobSource, FetchError, Sink};
+use flipside_image::{Descriptor, Digest};
+
 use super::choice::Choice;
 use super::local::{self, Extent, Files};
 use super::{LocalError, Source, SourceError};
-use crate::blob_source::{BlobSource, FetchError, Sink};
-use crate::image::{Descriptor, Digest};
 
 /// One image of an OCI layout directory (OCI image spec v1.1, "Image Layout").
 ///

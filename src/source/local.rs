@@ -11,14 +11,14 @@ use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use flipside_core::blob_source::{BlobSource, FetchError, Sink};
+use flipside_image::reference::check_tag;
+use flipside_image::{Descriptor, Digest, ImageError, Index, MANIFEST_LIMIT};
 use serde::Deserialize;
 
 use super::choice::Choice;
-use super::reference::check_tag;
 use super::signatures::Judge;
 use super::{LocalError, Source, SourceError};
-use crate::blob_source::{BlobSource, FetchError, Sink};
-use crate::image::{Descriptor, Digest, ImageError, Index, MANIFEST_LIMIT};
 
 mod signatures;
 

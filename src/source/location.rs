@@ -6,9 +6,10 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use super::reference::is_tag;
+use flipside_image::Digest;
+use flipside_image::reference::is_tag;
+
 use super::{Reference, ReferenceError, SourceError};
-use crate::image::Digest;
 
 /// A registry reference, `oci:DIR[:TAG]` or `oci-archive:FILE[:TAG]`, the
 /// notation of containers-transports(5); also `oci:DIR@sha256:…`.

@@ -5,9 +5,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::reference::split_port;
-use crate::host::Root;
-use crate::stop::Stop;
+use flipside_core::host::Root;
+use flipside_core::stop::Stop;
+use flipside_image::reference::split_port;
 
 /// How sources are reached; paths are as the host calls them, below `root`.
 #[derive(Debug, Clone)]
@@ -56,7 +56,7 @@ impl Options {
 
     /// Whether `host`, or `host:port`, is listed as one that may be spoken to without TLS; loopback
     /// is a matter of its own.
-    pub(crate) fn lists_plain_http(&self, host: &str) -> bool {
+    pub fn lists_plain_http(&self, host: &str) -> bool {
         let has_no_port = split_port(host).1.is_none();
         let default = format!("{host}:80");
         self.all_plain_http

@@ -6,6 +6,8 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
+use flipside_core::blob_source::{BlobSource, FetchError, Sink};
+use flipside_image::{Descriptor, Digest, ImageError, MANIFEST_LIMIT};
 use reqwest::header::{ACCEPT, ACCEPT_ENCODING, HeaderMap, HeaderValue};
 use reqwest::{Method, StatusCode};
 
@@ -16,14 +18,12 @@ use super::retry::Failure;
 use super::signatures::Judge;
 use super::transfer::Transfer;
 use super::{Reference, Source, SourceError, body};
-use crate::blob_source::{BlobSource, FetchError, Sink};
-use crate::image::{Descriptor, Digest, ImageError, MANIFEST_LIMIT};
 
 mod hosts;
 mod signatures;
 
 use hosts::Hosts;
-pub(crate) use hosts::requested;
+pub use hosts::requested;
 
 /// What is understood, and what else tags point to, so that the error can name it.
 const MANIFEST_TYPES: &str = "application/vnd.oci.image.manifest.v1+json, \

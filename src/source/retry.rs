@@ -13,8 +13,10 @@ use super::options::Timing;
 
 /// Why one attempt failed, and whether another may help.
 #[derive(Debug)]
-pub(crate) struct Failure {
+pub struct Failure {
+    /// What went wrong.
     pub error: SourceError,
+    /// Whether to try again.
     pub retry: Retry,
     /// Something answered, but it did not speak plain HTTP.
     pub other_protocol: bool,
@@ -22,7 +24,7 @@ pub(crate) struct Failure {
 
 /// Whether to try again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Retry {
+pub enum Retry {
     /// It would fail again.
     Never,
     /// After the back-off.
@@ -46,7 +48,7 @@ impl<E: Into<SourceError>> From<E> for Failure {
 
 /// The statuses that another attempt may overcome (RFC 9110 section 15, RFC
 /// 6585 section 4, RFC 8470 section 5.2).
-pub(crate) fn is_transient(status: StatusCode) -> bool {
+pub fn is_transient(status: StatusCode) -> bool {
     matches!(status.as_u16(), 408 | 425 | 429 | 500 | 502 | 503 | 504)
 }
 
@@ -62,12 +64,13 @@ pub(crate) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Durati
 
 /// The tries of one question.
 #[derive(Debug)]
-pub(crate) struct Tries {
+pub struct Tries {
     timing: Timing,
     failed: u32,
 }
 
 impl Tries {
+    /// None has failed yet.
     pub fn new(timing: Timing) -> Self {
         Self { timing, failed: 0 }
     }
@@ -95,7 +98,7 @@ impl Tries {
             return Err(failure.error);
         }
         tracing::debug!(
-            code = crate::code::Coded::code(&failure.error),
+            code = flipside_image::code::Coded::code(&failure.error),
             tries = self.failed,
             wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
             "trying again: {}",

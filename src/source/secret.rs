@@ -6,7 +6,8 @@ use std::ffi::OsString;
 
 /// What a registry or its token service is shown, and where it was found.
 #[derive(Clone)]
-pub(crate) struct Credentials {
+pub struct Credentials {
+    /// What is shown.
     pub secret: Secret,
     /// For people: the file or the helper.
     pub origin: String,
@@ -14,9 +15,14 @@ pub(crate) struct Credentials {
 
 /// The kinds of credentials.
 #[derive(Clone)]
-pub(crate) enum Secret {
+pub enum Secret {
     /// For Basic, or for the token service.
-    Password { username: String, password: String },
+    Password {
+        /// Whose it is.
+        username: String,
+        /// The password, or a token in its place.
+        password: String,
+    },
     /// An OAuth2 refresh token for the token service.
     IdentityToken(String),
     /// A bearer token for the registry itself.
@@ -30,4 +36,4 @@ impl std::fmt::Debug for Credentials {
 }
 
 /// The environment, as far as it says where credentials are.
-pub(crate) type Environment<'a> = &'a dyn Fn(&str) -> Option<OsString>;
+pub type Environment<'a> = &'a dyn Fn(&str) -> Option<OsString>;

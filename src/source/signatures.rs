@@ -14,7 +14,7 @@ pub use flipside_image::signature::{
 };
 
 use super::{Source, SourceError};
-use crate::image::Digest;
+use flipside_image::Digest;
 
 /// The most signatures that are looked at in one home on one host.
 pub(super) const LIMIT: usize = 64;

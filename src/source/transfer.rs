@@ -5,6 +5,8 @@
 
 use std::time::{Duration, Instant};
 
+use flipside_core::blob_source::Sink;
+use flipside_image::Descriptor;
 use reqwest::header::{ACCEPT_ENCODING, CONTENT_RANGE, HeaderMap, HeaderValue, RANGE};
 use reqwest::{Method, Response, StatusCode};
 
@@ -17,8 +19,6 @@ use super::http::Http;
 use super::options::Timing;
 use super::rate::Rate;
 use super::retry::{Failure, Tries};
-use crate::blob_source::Sink;
-use crate::image::Descriptor;
 
 /// Slower than this on average counts as not answering, bytes per second.
 const FLOOR: u64 = 1 << 10;

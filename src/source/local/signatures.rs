@@ -6,13 +6,14 @@
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
+use flipside_image::{Descriptor, Digest, Index, MANIFEST_LIMIT};
+
 use super::super::choice::{KIND_ANNOTATION, TAG_ANNOTATION};
 use super::super::signatures::{
     BUNDLE_LIMIT, BUNDLE_MANIFEST_LIMIT, Judge, LIMIT, PAYLOAD_LIMIT, Signature, bundles,
     may_hold_bundle, payloads, referrers_tag, signature_tag, unreadable,
 };
 use super::{Files, SourceError, find_sized};
-use crate::image::{Descriptor, Digest, Index, MANIFEST_LIMIT};
 
 /// What `cosign save` says of an entry with signatures.
 const KIND_SIGNATURES: &str = "dev.cosignproject.cosign/sigs";

@@ -7,6 +7,7 @@ use std::ops::ControlFlow;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use flipside_core::stop::{Stop, Stopped};
 use tokio::runtime::Runtime;
 
 use super::super::endpoint::Endpoint;
@@ -15,7 +16,6 @@ use super::super::options::{Options, Timing};
 use super::super::rate::Rate;
 use super::super::retry::{Failure, Tries};
 use super::super::{Reference, SourceError};
-use crate::stop::{Stop, Stopped};
 
 /// Tries at a mirror before the next host is asked.
 const MIRROR_TRIES: u32 = 2;
@@ -156,7 +156,7 @@ impl Drop for Hosts {
 }
 
 /// Ends once the stop is requested.
-pub(crate) async fn requested(stop: &Stop) -> Stopped {
+pub async fn requested(stop: &Stop) -> Stopped {
     while !stop.is_requested() {
         tokio::time::sleep(STOP_INTERVAL).await;
     }

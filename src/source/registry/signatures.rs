@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
+use flipside_image::{Descriptor, Digest, INDEX_TYPE, Index, MANIFEST_LIMIT};
 use reqwest::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, LINK};
 use reqwest::{Method, StatusCode};
 
@@ -18,7 +19,6 @@ use super::super::signatures::{
 };
 use super::super::{Source as _, SourceError, body};
 use super::Registry;
-use crate::image::{Descriptor, Digest, INDEX_TYPE, Index, MANIFEST_LIMIT};
 
 /// The most pages of referrers that are asked for.
 const PAGES: usize = 16;

@@ -6,9 +6,9 @@ use super::super::UpdateError;
 use super::super::signature;
 use super::Asked;
 use super::hooks::saw;
+use crate::image::reference::is_loopback;
 use crate::policy::hooks::{Answer, Asking, Container};
 use crate::policy::{Rule, Verdict};
-use crate::source::reference::is_loopback;
 use crate::source::{self, Location, ReferenceError, SourceError, credentials, is_absent};
 
 impl Asked<'_> {

@@ -2,10 +2,12 @@
 
 //! Where images come from: a registry, an OCI layout directory, an OCI archive.
 
+#![cfg_attr(test, allow(clippy::too_many_lines))]
+
 use std::fmt;
 
-use crate::blob_source::BlobSource;
-use crate::image::{
+use flipside_core::blob_source::BlobSource;
+use flipside_image::{
     Architecture, CONFIG_LIMIT, Descriptor, Digest, Image, ImageError, Manifest, ManifestOrIndex,
 };
 
@@ -15,13 +17,13 @@ mod body;
 mod choice;
 mod content_range;
 mod credential_helper;
-pub(crate) mod credentials;
+pub mod credentials;
 mod document;
 mod endpoint;
 mod error;
-pub(crate) mod failure;
+mod failure;
 mod graph;
-pub(crate) mod http;
+mod http;
 mod layout;
 mod local;
 mod local_error;
@@ -29,8 +31,8 @@ mod location;
 mod login;
 mod options;
 mod rate;
-pub(crate) mod registry;
-pub(crate) mod retry;
+mod registry;
+pub mod retry;
 mod secret;
 pub mod signatures;
 pub mod tar;
@@ -41,13 +43,15 @@ pub use archive::ArchiveSource;
 pub use choice::TAG_ANNOTATION;
 pub use document::{FetchedDocument, fetch_document, is_absent};
 pub use error::SourceError;
-pub(crate) use flipside_image::reference;
+pub use failure::of_request;
 pub use flipside_image::reference::{Reference, ReferenceError};
 pub use graph::fetch_graph;
+pub use http::USER_AGENT;
 pub use layout::LayoutSource;
 pub use local_error::LocalError;
 pub use location::Location;
 pub use options::{Options, Timing};
+pub use registry::requested;
 pub use signatures::{Judge, Signature};
 
 /// One tag somewhere, and the blobs behind it. Displayed as people write it.
@@ -61,7 +65,7 @@ pub trait Source: BlobSource + fmt::Display {
     fn resolve(&self) -> Result<Digest, SourceError>;
 
     /// The manifest or index called `digest`, hash checked, at most
-    /// [`crate::image::MANIFEST_LIMIT`] bytes.
+    /// [`flipside_image::MANIFEST_LIMIT`] bytes.
     ///
     /// # Errors
     /// [`SourceError`].
