@@ -13,8 +13,7 @@ use crate::config::{Config, Place};
 use crate::moment::Moment;
 use crate::policy::hold::Hold as Wish;
 use crate::printable;
-use crate::reboot::zone_of;
-use crate::system::Clock;
+use crate::system::{Clock, zone_of};
 use crate::update::{self, Run};
 
 /// The most characters that a reason may have.

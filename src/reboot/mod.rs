@@ -9,13 +9,13 @@
 //! - `kexec`: past the firmware; `required`: the mark for other tools
 
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 
 use crate::config::RebootStrategy;
 use crate::host::{self, Root, Slot};
 use crate::report::KnownCode;
 use crate::report::journal::{Entry, Kind};
 use crate::report::status::{Blocked, NextReboot, Status};
+use crate::system::zone_of;
 use crate::update::{self, Armed, Run};
 use crate::window::Windows;
 
@@ -274,13 +274,4 @@ impl Way<'_> {
             }
         }
     }
-}
-
-/// The zone of the host below `root`, as `/etc/localtime` links to it; UTC without one.
-pub fn zone_of(root: &Root) -> TimeZone {
-    let name = std::fs::read_link(root.path("etc/localtime")).ok().and_then(|target| {
-        let target = target.into_os_string().into_string().ok()?;
-        target.split_once("zoneinfo/").map(|(_, name)| name.to_owned())
-    });
-    name.and_then(|name| TimeZone::get(&name).ok()).unwrap_or(TimeZone::UTC)
 }

@@ -8,8 +8,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::spread::Share;
-use super::{Bus, RebootError, Timer, zone_of};
+use super::{Bus, RebootError, Timer};
 use crate::config::{Automatic, Update};
+use crate::system::zone_of;
 use crate::update::Run;
 use crate::window::Windows;
 

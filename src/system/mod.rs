@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! What the running OS tells: its bus, its clock, its machine ID.
+//! What the running OS tells: its bus, its clock, its time zone, its machine ID.
 
 #[cfg(feature = "dbus")]
 pub mod bus;
 mod clock;
 mod machine_id;
+mod zone;
 
 pub use clock::Clock;
 pub use machine_id::MachineId;
+pub use zone::zone_of;

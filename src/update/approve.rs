@@ -18,9 +18,9 @@ use crate::policy::hooks::{Answer, Context, System};
 use crate::policy::signature::{Signed, Verifier};
 use crate::policy::{Explanation, Initiative, Rule, Ruling, Verdict, hold, update_window};
 use crate::printable;
-use crate::reboot::zone_of;
 use crate::refusal::Refusal;
 use crate::source::Source;
+use crate::system::zone_of;
 use crate::window::Windows;
 
 mod container;

@@ -24,7 +24,7 @@ use crate::progress::{Event, Phase};
 use crate::reboot::{Inhibitor, zone_of};
 use crate::refusal::Refusal;
 use crate::source::{self, Source};
-use crate::system::Clock;
+use crate::system::{Clock, zone_of};
 
 /// What a check found.
 #[derive(Debug, Clone)]

@@ -20,7 +20,7 @@ use crate::host::{Root, Slot};
 use crate::image::{Architecture, Digest};
 use crate::policy::asks::EndOfLife;
 use crate::policy::{self, Explanation};
-use crate::reboot::{required, zone_of};
+use crate::reboot::required;
 use crate::report::KnownCode;
 use crate::report::motd::{self, Motd};
 use crate::report::status as report;
@@ -28,6 +28,7 @@ use crate::report::status::{
     Available, Blocked, BootEntry, BootFile, BootTarget, Check, CheckResult, Failed, HoldStatus,
     PolicyStatus, Problem, RulingStatus, SignatureStatus, SlotState, SlotStatus, State, Status,
 };
+use crate::system::zone_of;
 
 /// The status now: the facts are read, what only a run knows is taken from the last one.
 pub fn status(run: &Run) -> Status {

@@ -13,8 +13,8 @@ use crate::policy::fitness::{self, Way};
 use crate::policy::floor::{self, Floor};
 use crate::policy::{Rule, Verdict};
 use crate::printable;
-use crate::reboot::zone_of;
 use crate::source::{self, Source, SourceError};
+use crate::system::zone_of;
 
 /// The most images that a tag may lead through, besides its own.
 const STEPS: usize = 8;
