@@ -19,7 +19,6 @@ pub use flipside_source as source;
 pub mod cli;
 pub mod config;
 pub mod health;
-pub mod overlay;
 pub mod policy;
 #[cfg(feature = "publish")]
 pub mod publish;
@@ -29,4 +28,3 @@ pub mod report;
 pub mod sim;
 pub mod system;
 pub mod update;
-pub mod window;

@@ -96,7 +96,7 @@ fn code_of(error: &(dyn Error + 'static)) -> Option<&'static str> {
         crate::host::systemd_boot::LoaderError,
         crate::image::ImageError,
         crate::install::InstallError,
-        crate::overlay::Unreadable,
+        crate::config::overlay::Unreadable,
         crate::policy::document::DocumentError,
         crate::policy::signature::KeyError,
         #[cfg(feature = "publish")]

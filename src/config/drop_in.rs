@@ -6,9 +6,9 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
+use super::hold::Hold;
 use super::{Config, ConfigError, Place};
 use crate::host::{Files, Root};
-use crate::policy::hold::Hold;
 
 /// Where they stand: the administrator's level.
 const DIRECTORY: &str = "/etc/flipside/flipside.toml.d";

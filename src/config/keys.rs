@@ -7,9 +7,9 @@ use std::time::Duration;
 use toml::de::DeValue;
 
 use super::units;
+use super::window::{Window, WindowError};
 use crate::moment::{Moment, NoMoment};
 use crate::policy::rollout::Wariness;
-use crate::window::{Window, WindowError};
 
 /// What a key takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 
 use super::fragment::Fragment;
 use super::merged::Merged;
+use super::overlay::{self, LEVELS, Unreadable};
 use super::{Config, ConfigError, Place};
 use crate::host::Root;
-use crate::overlay::{self, LEVELS, Unreadable};
 
 /// The most bytes that a file may have.
 const FILE_LIMIT: u64 = 1 << 20;

@@ -8,14 +8,14 @@ use std::time::Duration;
 
 use super::ContainerHook;
 use super::fragment::{Fragment, Setting};
+use super::hold::Hold;
 use super::keys::Value;
+use super::window::Window;
 use super::{
     Automatic, Boot, Config, ConfigError, DocumentMode, Health, Hooks, OnTimeout, Place, Policy,
     Reboot, RebootStrategy, SignatureMode, SignaturePolicy, Track, Trial, Update,
 };
-use crate::policy::hold::Hold;
 use crate::settings::{BootBackend, HostConfig, SlotLabels};
-use crate::window::Window;
 
 /// Of each key the setting of the file that was taken last. Lists are replaced as a whole.
 #[derive(Debug, Default)]

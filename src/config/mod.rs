@@ -7,25 +7,30 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::host::Root;
-use crate::policy::hold::Hold;
 use crate::policy::rollout::Wariness;
 use crate::settings::{BootBackend, HostConfig, Settings};
 use crate::source::Options;
 use crate::stop::Stop;
-use crate::window::Window;
+use window::Window;
 
 pub mod drop_in;
 mod error;
 mod fragment;
+mod hold;
+mod initiative;
 mod keys;
 mod load;
 mod merged;
+pub mod overlay;
 #[cfg(test)]
 mod tests;
+pub mod window;
 
 pub use flipside_image::units;
 
 pub use error::{ConfigError, Place};
+pub use hold::Hold;
+pub use initiative::Initiative;
 
 /// Every setting, validated, with its default where none was given.
 #[derive(Debug, Clone, PartialEq, Default)]

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use crate::config::overlay::Unreadable;
 use crate::host::{Root, Slot};
 use crate::image::Digest;
-use crate::overlay::Unreadable;
 use crate::policy::hooks::{self, Hook};
 use crate::stop::{Stop, Stopped};
 

@@ -7,7 +7,7 @@
 //! an [`Explanation`]. They are asked in the order of [`Rule::ALL`], the cheap ones first, in
 //! `update::approve` and nowhere else. `docs/policy.md` describes every rule.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::refusal::{Refusal, Severity};
 
@@ -23,6 +23,7 @@ pub mod update_window;
 
 pub use flipside_image::{constraints as asks, document, graph, rollout, version};
 
+pub use crate::config::Initiative;
 pub use rule::{Explanation, Rule, Ruling};
 
 /// The answer of a rule or a hook to the question whether to go on.
@@ -94,16 +95,6 @@ impl Serialize for Verdict {
         let (code, reason) = (refusal.map(|r| r.code), refusal.map(|r| r.message.as_str()));
         Fields { decision: self.word(), code, reason }.serialize(serializer)
     }
-}
-
-/// Why an update is made: by the timer or by a person.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Initiative {
-    /// The timer's.
-    Automatic,
-    /// A person's.
-    Manual,
 }
 
 #[cfg(test)]

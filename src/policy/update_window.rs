@@ -5,7 +5,7 @@
 use jiff::Timestamp;
 
 use super::{Initiative, Verdict};
-use crate::window::Windows;
+use crate::config::window::Windows;
 
 /// What the rule saw and says. `now` is `None` where the clock is not synchronised.
 pub fn decide(
@@ -36,8 +36,8 @@ mod tests {
     use jiff::tz::TimeZone;
 
     use super::*;
+    use crate::config::window::Window;
     use crate::refusal::{Refusal, Severity};
-    use crate::window::Window;
 
     #[test]
     fn the_timer_waits_for_a_window_and_a_person_does_not() {

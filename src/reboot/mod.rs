@@ -11,13 +11,13 @@
 use jiff::Timestamp;
 
 use crate::config::RebootStrategy;
+use crate::config::window::Windows;
 use crate::host::{self, Root, Slot};
 use crate::report::KnownCode;
 use crate::report::journal::{Entry, Kind};
 use crate::report::status::{Blocked, NextReboot, Status};
 use crate::system::zone_of;
 use crate::update::{self, Armed, Run};
-use crate::window::Windows;
 
 mod error;
 mod inhibitor;

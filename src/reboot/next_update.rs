@@ -9,10 +9,10 @@ use jiff::Timestamp;
 
 use super::spread::Share;
 use super::{Bus, RebootError, Timer};
+use crate::config::window::Windows;
 use crate::config::{Automatic, Update};
 use crate::system::zone_of;
 use crate::update::Run;
-use crate::window::Windows;
 
 /// What is left of a window, at least, when a run begins in it.
 const MARGIN: Duration = Duration::from_secs(60);
@@ -56,7 +56,7 @@ mod tests {
     use jiff::tz::TimeZone;
 
     use super::*;
-    use crate::window::Window;
+    use crate::config::window::Window;
 
     #[test]
     fn a_host_comes_back_at_its_place_in_the_next_window() {

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::spread::Share;
 use crate::config::RebootStrategy;
-use crate::window::{Opening, Windows};
+use crate::config::window::{Opening, Windows};
 
 /// What is left of a window for the reboot itself once notice was given.
 const MARGIN: Duration = Duration::from_secs(60);
@@ -127,8 +127,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::config::window::Window;
     use crate::system::MachineId;
-    use crate::window::Window;
 
     fn at(text: &str) -> Timestamp {
         text.parse().unwrap()

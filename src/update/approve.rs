@@ -10,6 +10,7 @@ use super::situation::Situation;
 use super::status::{note_check, note_rulings};
 use super::trial_due::note_trial_due;
 use super::{Run, UpdateError};
+use crate::config::window::Windows;
 use crate::config::{self, Config};
 use crate::host::Slot;
 use crate::image::{Digest, Image};
@@ -21,7 +22,6 @@ use crate::printable;
 use crate::refusal::Refusal;
 use crate::source::Source;
 use crate::system::zone_of;
-use crate::window::Windows;
 
 mod container;
 mod document;

@@ -30,7 +30,7 @@ pub enum UpdateError {
     Health(#[from] HealthError),
     /// A directory of hooks.
     #[error("{0}: {source}", source = .0.source)]
-    Hooks(#[from] crate::overlay::Unreadable),
+    Hooks(#[from] crate::config::overlay::Unreadable),
 }
 
 /// What core says as well.

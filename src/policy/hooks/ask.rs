@@ -15,8 +15,8 @@ use super::program::{Limits, Program, Sandbox};
 use super::runner::Runner;
 use super::{Answer, Kind, Planned};
 use crate::config;
+use crate::config::overlay::Unreadable;
 use crate::host::Root;
-use crate::overlay::Unreadable;
 use crate::policy::Verdict;
 use crate::stop::Stop;
 

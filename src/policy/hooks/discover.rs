@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access};
 
+use crate::config::overlay::{self, Unreadable};
 use crate::host::Root;
-use crate::overlay::{self, Unreadable};
 
 /// Where hooks are, below `/etc` and `/usr/lib`.
 pub const DIRECTORY: &str = "flipside/hooks/pre-upgrade.d";

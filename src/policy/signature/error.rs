@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use super::DIRECTORY;
 use crate::code::Coded;
-use crate::overlay::Unreadable;
+use crate::config::overlay::Unreadable;
 use crate::source::ReferenceError;
 
 /// Why a host cannot tell good signatures from others. Nothing is installed before that is put

@@ -9,8 +9,8 @@ use std::io::Read as _;
 use std::path::Path;
 
 use super::{Key, KeyError, PublicKey};
+use crate::config::overlay;
 use crate::host::Root;
-use crate::overlay;
 
 /// Where keys are, below `/etc` and `/usr/lib`.
 pub const DIRECTORY: &str = "flipside/keys";
