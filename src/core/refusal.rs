@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! The one type that says no, for people and programs (P11).
+//! The one type that says no, for people and programs (P11), and the answer that may be a no.
+
+use serde::{Deserialize, Serialize};
 
 /// How a run ends that did not do what it was asked to: what to tell the
 /// person and which exit status to give.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// Try again next time by itself: exit status 75.
@@ -36,5 +38,99 @@ impl Refusal {
     /// Not until something changes.
     pub fn block(code: &'static str, message: impl Into<String>) -> Self {
         Self { severity: Severity::Block, code, message: message.into() }
+    }
+}
+
+/// The answer of a rule or a hook to the question whether to go on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Go on.
+    Allow,
+    /// Do not, now or until something changes.
+    No(Refusal),
+}
+
+impl Verdict {
+    /// Not now; `reason` is one sentence for people, which names who says so.
+    pub fn defer(code: &'static str, reason: impl Into<String>) -> Self {
+        Self::No(Refusal::defer(code, reason))
+    }
+
+    /// Not until something changes; `reason` is one sentence for people, which names who says so.
+    pub fn block(code: &'static str, reason: impl Into<String>) -> Self {
+        Self::No(Refusal::block(code, reason))
+    }
+
+    /// Whether to go on.
+    pub fn is_allow(&self) -> bool {
+        *self == Self::Allow
+    }
+
+    /// Why not to go on; `None` where it allows.
+    pub fn refusal(&self) -> Option<&Refusal> {
+        match self {
+            Self::Allow => None,
+            Self::No(refusal) => Some(refusal),
+        }
+    }
+
+    /// The same for `?`.
+    ///
+    /// # Errors
+    /// The refusal.
+    pub fn into_result(self) -> Result<(), Refusal> {
+        match self {
+            Self::Allow => Ok(()),
+            Self::No(refusal) => Err(refusal),
+        }
+    }
+
+    /// The word for it: `allow`, `defer` or `block`.
+    pub fn word(&self) -> &'static str {
+        match self.refusal().map(|refusal| refusal.severity) {
+            None => "allow",
+            Some(Severity::Defer) => "defer",
+            Some(Severity::Block | Severity::Error) => "block",
+        }
+    }
+}
+
+/// `decision`, and where it does not allow also `code` and `reason`.
+impl Serialize for Verdict {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Fields<'a> {
+            decision: &'static str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            code: Option<&'static str>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            reason: Option<&'a str>,
+        }
+        let refusal = self.refusal();
+        let (code, reason) = (refusal.map(|r| r.code), refusal.map(|r| r.message.as_str()));
+        Fields { decision: self.word(), code, reason }.serialize(serializer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_verdict_is_serialised_by_its_word_and_by_what_refuses() {
+        for (verdict, expected) in [
+            (Verdict::Allow, json!({"decision": "allow"})),
+            (
+                Verdict::defer("x", "later"),
+                json!({"decision": "defer", "code": "x", "reason": "later"}),
+            ),
+            (
+                Verdict::block("x", "never"),
+                json!({"decision": "block", "code": "x", "reason": "never"}),
+            ),
+        ] {
+            assert_eq!(json!(verdict), expected);
+        }
     }
 }

@@ -145,6 +145,7 @@ impl Explanation {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     fn ruling(rule: Rule, decision: Verdict) -> Ruling {
         Ruling { rule, saw: String::new(), decision }
@@ -183,5 +184,18 @@ mod tests {
         let json = serde_json::to_value(&explanation).unwrap();
         assert_eq!(json[0]["rule"], "version");
         assert_eq!(json[0]["decision"], "block");
+    }
+    #[test]
+    fn a_ruling_has_the_fields_of_its_verdict() {
+        for verdict in [Verdict::Allow, Verdict::defer("x", "later"), Verdict::block("x", "never")]
+        {
+            let expected = json!(verdict);
+            let ruling = Ruling { rule: Rule::Hold, saw: "s".to_owned(), decision: verdict };
+            let mut flat = json!({"rule": "hold", "saw": "s"});
+            for (key, value) in expected.as_object().unwrap() {
+                flat[key] = value.clone();
+            }
+            assert_eq!(json!(ruling), flat);
+        }
     }
 }
