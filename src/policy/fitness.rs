@@ -3,7 +3,6 @@
 //! Whether an image fits this host, and what runs on it: [`Rule::Compatible`](super::Rule::Compatible),
 //! [`Rule::Requires`](super::Rule::Requires), [`Rule::EndOfLife`](super::Rule::EndOfLife).
 
-use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::asks::{EndOfLife, Requires};
@@ -12,8 +11,6 @@ use crate::printable;
 
 /// The most characters of a version or a name that are shown.
 const SHOWN: usize = 60;
-/// From how long before the end on people are told, in seconds.
-const TOLD_BEFORE: i64 = 30 * 86_400;
 
 fn shown(text: &str) -> String {
     printable::line(text, SHOWN)
@@ -93,11 +90,6 @@ pub fn end_of_life(of: Option<&EndOfLife>, host: &TimeZone) -> String {
     }
 }
 
-/// Whether people are to be told at `now` of an end of life at `end`.
-pub fn is_told(end: Timestamp, now: Timestamp) -> bool {
-    end.as_second().saturating_sub(now.as_second()) <= TOLD_BEFORE
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -148,16 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn people_are_told_from_thirty_days_before_the_end_and_after_it() {
-        let end: Timestamp = "2027-06-30T00:00Z".parse().unwrap();
-        for (now, told) in [
-            ("2027-05-30T23:59:59Z", false),
-            ("2027-05-31T00:00:00Z", true),
-            ("2027-06-30T00:00:00Z", true),
-            ("2031-01-01T00:00:00Z", true),
-        ] {
-            assert_eq!(is_told(end, now.parse().unwrap()), told, "{now}");
-        }
+    fn the_end_of_life_is_one_line() {
         let told = EndOfLife::parse("2027-06-30 move\non").unwrap();
         let text = end_of_life(Some(&told), &TimeZone::UTC);
         assert_eq!(text, "cared for until 2027-06-30: move on");

@@ -12,7 +12,6 @@ use jiff::Timestamp;
 use super::known_code::KnownCode;
 use super::status::{Blocked, CheckResult, Failure, SlotState, State, Status};
 use crate::host::{Root, Slot};
-use crate::policy::fitness::is_told;
 use crate::printable;
 use crate::refusal::Severity;
 
@@ -119,7 +118,7 @@ fn failing(status: &Status, now: Timestamp) -> Option<String> {
 }
 
 fn end_of_life(status: &Status, now: Timestamp) -> Option<String> {
-    let end = status.end_of_life.as_ref().filter(|end| is_told(end.time, now))?;
+    let end = status.end_of_life.as_ref().filter(|end| end.is_told(now))?;
     let slot = status.running.slot.and_then(|slot| status.slot(slot));
     let version = slot.and_then(|slot| slot.version.as_deref()).map_or("this system".into(), shown);
     Some(format!("support of {version} {}.", end.sentence(now).trim_end_matches('.')))

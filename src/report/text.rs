@@ -8,7 +8,6 @@ use super::ago::{ago, until};
 use super::progress::{RunProgress, bytes};
 use super::status::{CheckResult, EndOfLife, State, Status};
 use crate::host::Slot;
-use crate::policy::fitness::is_told;
 use crate::printable;
 use crate::refusal::Severity;
 
@@ -218,7 +217,7 @@ impl Page<'_> {
     }
 
     fn end_of_life(&mut self) {
-        let told = |end: &&EndOfLife| is_told(end.time, self.now);
+        let told = |end: &&EndOfLife| end.is_told(self.now);
         if let Some(end) = self.status.end_of_life.as_ref().filter(told) {
             let text = end.sentence(self.now);
             self.said("support", Tone::Waiting, &text);

@@ -11,6 +11,9 @@ use crate::printable;
 use crate::refusal::Severity;
 use crate::report::ago::{ago, until};
 
+/// From how long before the end of life on people are told, in seconds.
+const TOLD_BEFORE: i64 = 30 * 86_400;
+
 /// An update on offer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Available {
@@ -149,6 +152,11 @@ pub struct EndOfLife {
 }
 
 impl EndOfLife {
+    /// Whether people are to be told at `now`.
+    pub fn is_told(&self, now: Timestamp) -> bool {
+        self.time.as_second().saturating_sub(now.as_second()) <= TOLD_BEFORE
+    }
+
     /// For people at `now`, without what ends: `ends on 2027-06-30 (in 12 days): move on`.
     pub fn sentence(&self, now: Timestamp) -> String {
         let (word, when) = match self.time > now {
@@ -158,5 +166,24 @@ impl EndOfLife {
         let text = printable::line(&self.text, 200);
         let text = if text.is_empty() { text } else { format!(": {text}") };
         format!("{word} on {} ({when}){text}", self.day)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn people_are_told_from_thirty_days_before_the_end_and_after_it() {
+        let time = "2027-06-30T00:00Z".parse().unwrap();
+        let end = EndOfLife { time, day: "2027-06-30".to_owned(), text: String::new() };
+        for (now, told) in [
+            ("2027-05-30T23:59:59Z", false),
+            ("2027-05-31T00:00:00Z", true),
+            ("2027-06-30T00:00:00Z", true),
+            ("2031-01-01T00:00:00Z", true),
+        ] {
+            assert_eq!(end.is_told(now.parse().unwrap()), told, "{now}");
+        }
     }
 }
