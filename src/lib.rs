@@ -19,6 +19,7 @@ pub use flipside_source as source;
 pub mod cli;
 pub mod config;
 pub mod health;
+pub mod hooks;
 pub mod policy;
 #[cfg(feature = "publish")]
 pub mod publish;

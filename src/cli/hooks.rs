@@ -8,7 +8,7 @@ use clap::Subcommand;
 use serde_json::json;
 
 use super::{Failure, Global, exit, print, print_json, progress, session};
-use crate::policy::hooks::{self, Answer, Hook, Planned, RanAs};
+use crate::hooks::{self, Answer, Hook, Planned, RanAs};
 use crate::policy::{Initiative, Verdict};
 use crate::refusal::{Refusal, Severity};
 use crate::update::{self, HooksAsked, Run as UpdateRun, UpdateError};

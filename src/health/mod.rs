@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use crate::config::overlay::Unreadable;
+use crate::hooks::{self, Hook};
 use crate::host::{Root, Slot};
 use crate::image::Digest;
-use crate::policy::hooks::{self, Hook};
 use crate::stop::{Stop, Stopped};
 
 mod multi_user;

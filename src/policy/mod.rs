@@ -11,7 +11,7 @@ pub mod document_freshness;
 pub mod fitness;
 pub mod floor;
 pub mod hold;
-pub mod hooks;
+
 pub mod route;
 mod rule;
 pub mod signature;
@@ -20,5 +20,6 @@ pub mod update_window;
 pub use flipside_image::{constraints as asks, document, graph, rollout, version};
 
 pub use crate::config::Initiative;
+pub use crate::hooks;
 pub use crate::refusal::Verdict;
 pub use rule::{Explanation, Rule, Ruling};

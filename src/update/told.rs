@@ -5,8 +5,8 @@
 use flipside_core::Host;
 
 use super::{Run, status};
+use crate::hooks::{self, Promoted, System};
 use crate::host::Slot;
-use crate::policy::hooks::{self, Promoted, System};
 
 /// Tells the hooks of this host that `slot`, which runs, was promoted. Nothing is held meanwhile, and
 /// whatever they do changes nothing about it.

@@ -8,6 +8,7 @@ use super::Asked;
 use super::hooks::saw;
 use crate::image::reference::is_loopback;
 use crate::policy::hooks::{Answer, Asking, Container};
+use crate::hooks::{Answer, Asking, Container};
 use crate::policy::{Rule, Verdict};
 use crate::source::{self, Location, ReferenceError, SourceError, credentials, is_absent};
 

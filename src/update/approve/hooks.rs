@@ -3,9 +3,9 @@
 //! Programs that are asked about an update: the one that the new image brings, and this host's.
 
 use super::{Asked, Stop, hook_context};
+use crate::hooks::{self, Answer, Asking, Blank, Executable, RanAs};
 use crate::image::{HOOK_LIMIT, HOOK_PAYLOAD, Layer};
 use crate::install::{self, InstallError};
-use crate::policy::hooks::{self, Answer, Asking, Blank, Executable, RanAs};
 use crate::policy::{Rule, Verdict};
 use crate::progress::{Event, Phase, Silent};
 use crate::source::{self, Source};

@@ -4,9 +4,9 @@
 
 use serde::Serialize;
 
+use crate::config::Initiative;
 use crate::host::{Root, Slot};
 use crate::image::Digest;
-use crate::policy::Initiative;
 use crate::system::Clock;
 
 /// The upgrade in question. JSON on the hook's stdin, and as `FLIPSIDE_*`.

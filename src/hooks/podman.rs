@@ -13,7 +13,7 @@ use super::program::{Limits, Program, Sandbox};
 use super::runner::{RanAs, Runner};
 use crate::config;
 use crate::host::Root;
-use crate::policy::Verdict;
+use crate::refusal::Verdict;
 use crate::stop::Stop;
 
 /// Where podman is, on the host.

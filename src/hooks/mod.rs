@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::Verdict;
+use crate::refusal::Verdict;
 
 mod ask;
 mod context;

@@ -17,7 +17,7 @@ use super::{Answer, Kind, Planned};
 use crate::config;
 use crate::config::overlay::Unreadable;
 use crate::host::Root;
-use crate::policy::Verdict;
+use crate::refusal::Verdict;
 use crate::stop::Stop;
 
 /// Asks the hooks of this host in lexical order until one does not allow. What
