@@ -12,6 +12,7 @@ use crate::refusal::Verdict;
 
 mod ask;
 mod context;
+mod converse;
 mod dialogue;
 mod discover;
 mod ended;
@@ -22,7 +23,6 @@ mod podman;
 mod process;
 mod program;
 mod promoted;
-mod run;
 mod runner;
 #[cfg(feature = "dbus")]
 mod sandbox;
@@ -36,9 +36,9 @@ pub use discover::{DIRECTORY, Hook, discover, discover_in};
 pub(crate) use exec::from_stdin;
 pub use executable::{Blank, Executable};
 pub use podman::Container;
+pub(crate) use process::run;
 pub(crate) use program::{Program, Sandbox};
 pub use promoted::{PROMOTED_DIRECTORY, Promoted, tell};
-pub(crate) use run::run;
 pub use runner::RanAs;
 
 /// `EX_TEMPFAIL` of `sysexits.h`: the exit status that defers.

@@ -7,18 +7,25 @@ use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
 
+use super::converse::{Running, converse};
 use super::dialogue::Pipes;
 use super::ended::Ended;
 use super::program::{Limits, Program, Sandbox};
-use super::run::Running;
 use super::{GRACE, TICK, exec};
+use crate::stop::Stop;
 
 /// How often a program that is just being written is tried again, once a [`TICK`].
 const BUSY_ATTEMPTS: u32 = 10;
+
+/// Runs `program` as a process group, without limits but that of time.
+/// Returns how it ended, and its reason.
+pub(crate) fn run(program: &Program<'_>, timeout: Duration, stop: &Stop) -> (Ended, String) {
+    converse(program, timeout, stop, |pipes| Ok(Box::new(Group::start(program, pipes, None)?)))
+}
 
 /// A process and its group.
 pub(super) struct Group {

@@ -7,12 +7,12 @@ use std::io;
 
 use serde::Serialize;
 
+use super::converse::converse;
 #[cfg(feature = "dbus")]
 use super::dialogue::Pipes;
 use super::ended::Ended;
 use super::process::Group;
 use super::program::{Limits, Program};
-use super::run::converse;
 use crate::host::Root;
 use crate::stop::Stop;
 

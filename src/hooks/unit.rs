@@ -16,10 +16,10 @@ use rustix::process::{Pid, PidfdFlags};
 use zbus::{Fd, OwnedObjectPath, OwnedVariant, Variant};
 
 use super::GRACE;
+use super::converse::Running;
 use super::dialogue::Pipes;
 use super::ended::Ended;
 use super::program::{Limits, Program};
-use super::run::Running;
 use super::sandbox::{self, Properties};
 use crate::system::bus::{Bus, CallError, Object};
 

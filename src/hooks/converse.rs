@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 use super::GRACE;
 use super::dialogue::{Dialogue, Pipes};
 use super::ended::Ended;
-use super::process::Group;
 use super::program::Program;
 use crate::stop::Stop;
 
@@ -30,11 +29,6 @@ pub(super) trait Running {
 
     /// Ends it, and all that it started, and waits for that.
     fn kill(&mut self);
-}
-
-/// Runs `program` as a process group, without limits but that of time. Returns how it ended, and its reason.
-pub(crate) fn run(program: &Program<'_>, timeout: Duration, stop: &Stop) -> (Ended, String) {
-    converse(program, timeout, stop, |pipes| Ok(Box::new(Group::start(program, pipes, None)?)))
 }
 
 /// Runs `program` as `start` starts it, for up to `timeout`. Returns how it ended, and its
