@@ -97,7 +97,7 @@ fn code_of(error: &(dyn Error + 'static)) -> Option<&'static str> {
         crate::image::ImageError,
         crate::install::InstallError,
         crate::config::overlay::Unreadable,
-        crate::policy::document::DocumentError,
+        crate::image::document::DocumentError,
         crate::policy::signature::KeyError,
         #[cfg(feature = "publish")]
         crate::publish::PublishError,

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::host::Root;
-use crate::policy::rollout::Wariness;
+use crate::image::rollout::Wariness;
 use crate::settings::{BootBackend, HostConfig, Settings};
 use crate::source::Options;
 use crate::stop::Stop;

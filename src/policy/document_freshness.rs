@@ -5,7 +5,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::document::Document;
+use crate::image::document::Document;
 use crate::policy::Verdict;
 use crate::refusal::Refusal;
 

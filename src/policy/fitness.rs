@@ -5,8 +5,9 @@
 
 use jiff::tz::TimeZone;
 
-use super::asks::{EndOfLife, Requires};
-use super::{Verdict, version};
+use super::Verdict;
+use crate::image::constraints::{EndOfLife, Requires};
+use crate::image::version;
 use crate::printable;
 
 /// The most characters of a version or a name that are shown.

@@ -2,7 +2,8 @@
 
 //! [`Rule::Version`](super::Rule::Version): no version below the floor.
 
-use super::{Verdict, version};
+use super::Verdict;
+use crate::image::version;
 use crate::printable;
 
 /// The most characters of a version that are shown.

@@ -6,13 +6,14 @@
 
 use jiff::Timestamp;
 
-use super::document::{Document, Release};
-use super::rollout::Place;
-use super::{Rule, Ruling, Verdict, version};
+use super::{Rule, Ruling, Verdict};
 use crate::image::Digest;
+use crate::image::document::{Document, Release};
+use crate::image::rollout::Place;
+use crate::image::version;
 use crate::printable;
 
-pub use super::graph::Running;
+pub use crate::image::graph::Running;
 
 #[cfg(test)]
 mod tests;

@@ -10,12 +10,12 @@ use super::PublishError;
 use super::input::Input;
 use super::layer::{Recipe, Stored};
 use super::layout::LayoutWriter;
+use crate::image::constraints::Asks;
 use crate::image::{
     ARTIFACT_TYPE, CONFIG_TYPE, ChunkSize, Compression, DEFAULT_CHUNK_SIZE, Descriptor, FrameTable,
     Image, ImageConfig, MANIFEST_TYPE, Manifest, PartitionIdentity, Payload, PayloadName, Platform,
     ProductInfo, VERSION_ANNOTATION,
 };
-use crate::policy::asks::Asks;
 use crate::progress::{Event, Phase, Progress};
 use crate::stop::Stop;
 

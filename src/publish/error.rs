@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use crate::blob_source::FetchError;
 use crate::code::Coded;
 use crate::image::ImageError;
+use crate::image::document::DocumentError;
 use crate::install::InstallError;
-use crate::policy::document::DocumentError;
 use crate::source::SourceError;
 use crate::stop::Stopped;
 

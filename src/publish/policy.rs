@@ -9,12 +9,12 @@ use jiff::{SignedDuration, Timestamp};
 use super::PublishError;
 use super::layout::LayoutWriter;
 use super::push::push_artifact;
-use crate::image::{Descriptor, Digest, MANIFEST_TYPE};
-use crate::policy::document::{
+use crate::image::document::{
     Document, DocumentManifest, Draft, DraftRelease, DraftRollout, EMPTY_CONFIG, MEDIA_TYPE,
     Reason, document_tag,
 };
-use crate::policy::version;
+use crate::image::version;
+use crate::image::{Descriptor, Digest, MANIFEST_TYPE};
 use crate::source::{self, Location, Options, Reference, SourceError, fetch_document, is_absent};
 
 /// The mark that a release gets.

@@ -7,8 +7,8 @@ use super::course::{Course, decide, stay, waits_for_trial};
 use super::situation::Situation;
 use super::{Run, UpdateError, machine};
 use crate::image::Digest;
-use crate::policy::graph::Next;
-use crate::policy::rollout::{Place, Wariness};
+use crate::image::graph::Next;
+use crate::image::rollout::{Place, Wariness};
 use crate::policy::{Rule, Ruling, Verdict};
 use crate::source::{Location, Source, fetch_graph};
 

@@ -11,10 +11,10 @@ use super::signature::{SignatureSearch, search};
 use super::{Run, UpdateError};
 use crate::config::DocumentMode;
 use crate::image::Digest;
+use crate::image::document::{Document, document_tag};
+use crate::image::signature::Verifier;
 use crate::policy::Verdict;
-use crate::policy::document::{Document, document_tag};
 use crate::policy::document_freshness as freshness;
-use crate::policy::signature::Verifier;
 use crate::printable;
 use crate::refusal::{Refusal, Severity};
 use crate::source::signatures::SIGNATURE_ANNOTATION;
@@ -263,7 +263,7 @@ impl Seen {
 
     /// As it came, where every byte of it still is what it was.
     fn as_fetched(&self) -> Option<FetchedDocument> {
-        let manifest = crate::policy::document::DocumentManifest::parse(self.manifest.as_bytes());
+        let manifest = crate::image::document::DocumentManifest::parse(self.manifest.as_bytes());
         let manifest =
             manifest.ok().filter(|_| Digest::of(self.manifest.as_bytes()) == self.digest)?;
         let layer = manifest.layer()?;

@@ -6,8 +6,8 @@ use std::ops::ControlFlow;
 
 use crate::code::sentence;
 use crate::image::Digest;
+use crate::image::signature::{Flaw, Signed, Verifier};
 use crate::policy::Verdict;
-use crate::policy::signature::{Flaw, Signed, Verifier};
 use crate::printable;
 use crate::source::{Signature, Source, SourceError};
 

@@ -14,7 +14,7 @@ use super::super::{Failure, Global, print, print_json};
 use super::{read_draft, warn};
 use crate::config::units;
 use crate::image::Digest;
-use crate::policy::document::{Document, DraftRollout};
+use crate::image::document::{Document, DraftRollout};
 use crate::publish::policy::{Change, Mark};
 use crate::publish::{PublishError, find_image};
 use crate::source::{self, Location, Options};

@@ -8,7 +8,7 @@ use std::path::Path;
 use clap::Subcommand;
 
 use super::{Global, Result};
-use crate::policy::document::{Draft, Level, SIZE_LIMIT};
+use crate::image::document::{Draft, Level, SIZE_LIMIT};
 use crate::publish::PublishError;
 
 mod build;

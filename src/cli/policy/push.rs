@@ -11,7 +11,7 @@ use super::super::image::connection::Connection;
 use super::super::signals::stop_on_signals;
 use super::super::{Global, print, print_json};
 use super::{read, warn};
-use crate::policy::document::{Draft, TAG_SUFFIX};
+use crate::image::document::{Draft, TAG_SUFFIX};
 use crate::publish::PublishError;
 use crate::publish::policy::push;
 use crate::source::Location;

@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::policy::rollout::{Rollout, Wariness};
+use crate::image::rollout::{Rollout, Wariness};
 use crate::refusal::{Refusal, Severity};
 
 fn digest(version: &str) -> Digest {

@@ -8,9 +8,10 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
-use super::{Key, KeyError, PublicKey};
+use super::KeyError;
 use crate::config::overlay;
 use crate::host::Root;
+use crate::image::signature::{Key, PublicKey};
 
 /// Where keys are, below `/etc` and `/usr/lib`.
 pub const DIRECTORY: &str = "flipside/keys";

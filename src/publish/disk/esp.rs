@@ -12,9 +12,9 @@ use super::payload::{self, Memory};
 use super::{DiskBuildError, Plan};
 use crate::host::esp::LoaderEntry;
 use crate::host::{Record, Slot};
+use crate::image::constraints::END_OF_LIFE;
 use crate::image::{Architecture, ImageError};
 use crate::pe;
-use crate::policy::asks::END_OF_LIFE;
 use crate::progress::Silent;
 
 /// The payload that becomes the slot's boot file.

@@ -7,8 +7,8 @@ use serde::Deserialize;
 use super::super::PublishError;
 use super::attach::Home;
 use super::{PrivateKey, bundle, simple};
+use crate::image::signature::{Form, Verifier};
 use crate::image::{Descriptor, Digest, INDEX_TYPE, ImageError, Index, MANIFEST_TYPE};
-use crate::policy::signature::{Form, Verifier};
 use crate::source::signatures::all;
 use crate::source::{Location, Options, Reference, Signature, Source, open};
 

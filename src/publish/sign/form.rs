@@ -8,11 +8,11 @@ use serde_json::json;
 
 use super::PrivateKey;
 use crate::image::Digest;
-use crate::policy::signature::bundle::{
+use crate::image::signature::bundle::{
     Envelope, EnvelopeSignature, PAYLOAD_TYPE, PREDICATE_TYPE, Statement,
     pre_authentication_encoding,
 };
-use crate::policy::signature::simple::Payload;
+use crate::image::signature::simple::Payload;
 use crate::source::Signature;
 use crate::source::signatures::{BUNDLE_TYPE, SIGNATURE_ANNOTATION};
 

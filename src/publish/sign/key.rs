@@ -10,7 +10,7 @@ use aws_lc_rs::signature::{
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject as _;
 
-use crate::policy::signature::{PublicKey, to_pem};
+use crate::image::signature::{PublicKey, to_pem};
 
 /// What kinds of keys there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

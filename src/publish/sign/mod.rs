@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! Signing images, in the forms that `policy::signature` verifies and cosign reads.
+//! Signing images, in the forms that `flipside_image::signature` verifies and cosign reads.
 
 mod attach;
 mod carry;

@@ -6,9 +6,8 @@ use super::super::UpdateError;
 use super::super::signature;
 use super::Asked;
 use super::hooks::saw;
-use crate::image::reference::is_loopback;
-use crate::policy::hooks::{Answer, Asking, Container};
 use crate::hooks::{Answer, Asking, Container};
+use crate::image::reference::is_loopback;
 use crate::policy::{Rule, Verdict};
 use crate::source::{self, Location, ReferenceError, SourceError, credentials, is_absent};
 

@@ -7,8 +7,8 @@ use super::super::UpdateError;
 use super::super::course::{Course, decide};
 use super::super::machine::architecture;
 use super::Asked;
+use crate::image::constraints::{AskError, Asks, COMPATIBLE, END_OF_LIFE};
 use crate::image::{Digest, Image};
-use crate::policy::asks::{AskError, Asks, COMPATIBLE, END_OF_LIFE};
 use crate::policy::fitness::{self, Way};
 use crate::policy::floor::{self, Floor};
 use crate::policy::{Rule, Verdict};
@@ -225,7 +225,7 @@ fn rule_about(annotation: &str) -> Rule {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::asks::{REQUIRES, VIA};
+    use crate::image::constraints::{REQUIRES, VIA};
 
     #[test]
     fn an_annotation_that_is_not_understood_belongs_to_its_rule() {

@@ -6,8 +6,8 @@ use super::super::UpdateError;
 use super::super::follow::fetch;
 use super::super::signature::{self, SignatureSearch};
 use super::{Asked, Offer};
+use crate::image::signature::{Form, Signed};
 use crate::image::{Digest, Image};
-use crate::policy::signature::{Form, Signed};
 use crate::policy::{Rule, Verdict};
 use crate::source::Source;
 
