@@ -93,7 +93,7 @@ fn code_of(error: &(dyn Error + 'static)) -> Option<&'static str> {
         crate::host::boot::BootError,
         crate::host::efi::EfiError,
         crate::host::esp::EspError,
-        crate::host::systemd_boot::LoaderError,
+        crate::host::boot::LoaderError,
         crate::image::ImageError,
         crate::install::InstallError,
         crate::config::overlay::Unreadable,

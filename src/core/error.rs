@@ -13,7 +13,7 @@ use crate::host::boot::BootError;
 use crate::host::efi::EfiError;
 use crate::host::esp::EspError;
 use crate::host::kexec::KernelLoaded;
-use crate::install::InstallError;
+use crate::install_error::InstallError;
 use crate::refusal::{Refusal, Severity};
 use crate::state::journal::JournalError;
 use crate::stop::Stopped;

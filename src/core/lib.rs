@@ -13,6 +13,7 @@ pub mod blob_source;
 mod error;
 pub mod host;
 pub mod install;
+mod install_error;
 mod lock;
 mod opened;
 pub mod progress;

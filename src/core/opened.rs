@@ -10,17 +10,16 @@ use flipside_image::{Architecture, BOOT_FILE_PAYLOAD, Digest};
 use jiff::Timestamp;
 
 use crate::error::Error;
-use crate::host::boot::{Backend, BootEntry, Next};
+use crate::host::boot::{Backend, BootEntry, Next, SystemdBoot, UefiBoot};
 use crate::host::cmdline::CommandLine;
 use crate::host::disk::{self, Disk};
 use crate::host::durable::Durable;
-use crate::host::efi::{self, EfiError, UefiBoot, Variables};
+use crate::host::efi::{self, EfiError, Variables};
 use crate::host::esp::{Esp, Stored};
 use crate::host::os_release::OsRelease;
 use crate::host::place::{self, Place};
 use crate::host::region::Region;
-use crate::host::running::{self, Running};
-use crate::host::systemd_boot::SystemdBoot;
+use crate::host::running;
 use crate::host::{Partition, Root};
 use crate::progress::Progress;
 use crate::refusal::Refusal;
@@ -28,6 +27,7 @@ use crate::settings::{BootBackend, HostConfig, Settings};
 use crate::slot::Slot;
 use crate::state::failed::FailedDigests;
 use crate::state::journal::{self, Entry, Journal, State};
+use crate::state::running::{Running, determine};
 use crate::state::{Observer, Situation, SlotFacts, Transition};
 use crate::stop::Stop;
 
@@ -125,7 +125,7 @@ impl Host {
             Ok(variables) => efi::evidence(variables, partition.uuid, esp.directory())?,
             Err(_) => Vec::new(),
         };
-        let running = running::determine(root, &place.disk, config, facts)?;
+        let running = determine(root, &place.disk, config, facts)?;
         let os = OsRelease::read(root);
         let boot = backend(access.settings.boot, variables, &place, &esp, &os);
         Ok(Some(Self {
@@ -230,7 +230,7 @@ impl Host {
     /// # Errors
     /// [`Error::Host`].
     pub(crate) fn open_target(&self, partition: &Partition) -> Result<Region, Error> {
-        Ok(self.disk().open_target(partition, &self.running)?)
+        Ok(self.disk().open_target(partition, &self.running.protected)?)
     }
 
     /// Refuses an ESP that is damaged, or that has no room for a boot file of `size` bytes in

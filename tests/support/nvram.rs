@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use flipside::host::Root;
+use flipside::host::boot::UefiBoot;
 use flipside::host::durable::Durable;
-use flipside::host::efi::{PartitionNode, UefiBoot, Variables};
+use flipside::host::efi::{PartitionNode, Variables};
 use flipside::image::Architecture;
 
 const GLOBAL: &str = "8be4df61-93ca-11d2-aa0d-00e098032b8c";

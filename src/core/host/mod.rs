@@ -22,16 +22,16 @@ pub mod os_release;
 pub mod partition;
 pub mod place;
 pub mod power;
+pub mod protected;
 mod record;
 pub mod region;
 mod root;
 pub mod running;
 mod stack;
-pub mod systemd_boot;
 #[cfg(test)]
-mod test_disk;
+pub(crate) mod test_disk;
 #[cfg(test)]
-mod test_host;
+pub(crate) mod test_host;
 
 pub use disk::Disk;
 pub use error::HostError;

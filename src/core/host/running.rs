@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! Which slot runs (P1). The device behind `/` or `/usr` decides; what else
-//! speaks has to agree.
+//! What tells which slot runs (P1).
 
 use std::path::Path;
 
 use super::cmdline::CommandLine;
-use super::disk::{Disk, payloads};
+use super::disk::Disk;
 use super::error::HostError;
 use super::mounts::{Mounts, real_path};
-use super::partition::{Identity, Partition};
+use super::partition::Partition;
+use super::protected::Protected;
 use super::stack::{Side, devices_behind};
 use super::{Root, Slot};
 use crate::settings::HostConfig;
@@ -23,45 +23,31 @@ pub struct Evidence {
     pub slot: Option<Slot>,
 }
 
-/// The running slot.
+/// What says which slot runs, and what must not be written because it may.
 #[derive(Debug, Clone)]
-pub struct Running {
-    /// Which it is.
-    pub slot: Slot,
-    /// How it is known, the deciding fact first.
+pub struct Facts {
+    /// In order: the device, the initrd, kexec, firmware and loader.
     pub evidence: Vec<Evidence>,
-    protected: Vec<Identity>,
+    /// The partitions behind `/` and `/usr`.
+    pub protected: Protected,
 }
 
-impl Running {
-    /// Whether `identity` is any of what runs: writing to it is what P1 forbids.
-    pub fn protects(&self, identity: &Identity) -> bool {
-        self.protected.iter().any(|protected| protected.overlaps(identity))
-    }
-
-    #[cfg(test)]
-    pub(super) fn protect(&mut self, identity: Identity) {
-        self.protected.push(identity);
-    }
-}
-
-/// Finds out which slot runs. `told` is what firmware and boot loader say, each a
-/// fact with the slot it names; it is passed over where a kexec left it behind.
+/// Reads the facts. `told` is what firmware and boot loader say, each a fact with the slot it names;
+/// it is passed over where a kexec left it behind.
 ///
 /// # Errors
-/// `running-slot-unclear` where two facts clash, `running-slot-unknown` where none names a
-/// slot, and those of [`Disk::by_label`].
-pub fn determine(
+/// What cannot be read, and those of [`Disk::identity`].
+pub fn facts(
     root: &Root,
     disk: &Disk,
     config: &HostConfig,
     told: Vec<(String, Option<Slot>)>,
-) -> Result<Running, HostError> {
+) -> Result<Facts, HostError> {
     let command_line = CommandLine::read(root)?;
-    let mut protected = Vec::new();
+    let mut protected = Protected::default();
     let mut evidence = Vec::new();
     for (fact, partition) in device_facts(root, disk, &command_line)? {
-        protected.push(disk.identity(partition)?);
+        protected.add(disk.identity(partition)?);
         evidence.push(Evidence { fact, slot: disk.slot_of(config, partition) });
     }
     evidence.extend(initrd_fact(root));
@@ -69,31 +55,7 @@ pub fn determine(
     let told = if by_kexec.is_empty() { told } else { Vec::new() };
     evidence.extend(by_kexec);
     evidence.extend(told.into_iter().map(|(fact, slot)| Evidence { fact, slot }));
-
-    let slot = agreed(&evidence)?;
-    for (_, labels) in payloads(config) {
-        protected.push(disk.identity(disk.by_label(labels.of(slot))?)?);
-    }
-    // The deciding fact first; a stable sort keeps the rest in order.
-    evidence.sort_by_key(|evidence| evidence.slot.is_none());
-    Ok(Running { slot, evidence, protected })
-}
-
-/// The slot that all facts name that name one.
-fn agreed(evidence: &[Evidence]) -> Result<Slot, HostError> {
-    let mut naming = evidence.iter().filter_map(|e| e.slot.map(|slot| (e, slot)));
-    let Some((decider, slot)) = naming.next() else {
-        let heard: Vec<&str> = evidence.iter().map(|e| e.fact.as_str()).collect();
-        let heard = (!heard.is_empty()).then(|| heard.join("; "));
-        return Err(HostError::RunningSlotUnknown { heard });
-    };
-    match naming.find(|(_, other)| *other != slot) {
-        None => Ok(slot),
-        Some((clash, other)) => Err(HostError::RunningSlotUnclear {
-            one: format!("{} (slot {slot})", decider.fact),
-            other: format!("{} (slot {other})", clash.fact),
-        }),
-    }
+    Ok(Facts { evidence, protected })
 }
 
 /// The partitions of `disk` behind `/` and `/usr`.

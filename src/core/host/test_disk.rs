@@ -14,23 +14,23 @@ use uuid::Uuid;
 use super::gpt::ESP_TYPE;
 use flipside_image::PartitionIdentity;
 
-pub(super) const MIB: u64 = 1024 * 1024;
+pub(crate) const MIB: u64 = 1024 * 1024;
 /// The ESP's GUID on every disk of [`make`].
-pub(super) const ESP_UUID: Uuid = Uuid::from_u128(0xe5b0_0000_0000_4000_8000_0000_0000_0001);
+pub(crate) const ESP_UUID: Uuid = Uuid::from_u128(0xe5b0_0000_0000_4000_8000_0000_0000_0001);
 /// Slot A's, then B's.
-pub(super) const SLOT_UUIDS: [Uuid; 2] = [
+pub(crate) const SLOT_UUIDS: [Uuid; 2] = [
     Uuid::from_u128(0x5107_0000_0000_4000_8000_0000_0000_000a),
     Uuid::from_u128(0x5107_0000_0000_4000_8000_0000_0000_000b),
 ];
 
 /// A program of Debian's sbin, which is not on everybody's path.
-pub(super) fn program(name: &str) -> Command {
+pub(crate) fn program(name: &str) -> Command {
     let places = ["/usr/sbin", "/sbin", "/usr/bin"];
     let found = places.iter().map(|place| Path::new(place).join(name)).find(|path| path.exists());
     Command::new(found.unwrap_or_else(|| panic!("this test needs {name}; `make test` installs it")))
 }
 
-pub(super) fn run(command: &mut Command) -> String {
+pub(crate) fn run(command: &mut Command) -> String {
     let output = command.stdin(Stdio::null()).output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     assert!(output.status.success(), "{command:?}: {}", text(&output.stderr));
@@ -39,7 +39,7 @@ pub(super) fn run(command: &mut Command) -> String {
 
 /// A disk of 24 `unit`s (bytes) with ESP, two slots of `sizes` units and a data partition,
 /// from the first unit on: made by sgdisk, or by the gpt crate with sectors that sgdisk cannot make.
-pub(super) fn make_of(path: &Path, sector_size: u32, unit: u64, sizes: [u64; 2]) {
+pub(crate) fn make_of(path: &Path, sector_size: u32, unit: u64, sizes: [u64; 2]) {
     File::create(path).unwrap().set_len(24 * unit).unwrap();
     let [a, b] = SLOT_UUIDS;
     let linux = Uuid::from_u128(0x0fc6_3daf_8483_4772_8e79_3d69_d847_7de4);
@@ -92,7 +92,7 @@ pub(super) fn make_of(path: &Path, sector_size: u32, unit: u64, sizes: [u64; 2])
 }
 
 /// The usual disk: 24 MiB, two slots of 4 MiB. Made once, since sgdisk takes its time.
-pub(super) fn make(path: &Path, sector_size: u32) {
+pub(crate) fn make(path: &Path, sector_size: u32) {
     static MADE: LazyLock<[Vec<u8>; 2]> = LazyLock::new(|| {
         [512, 4096].map(|sector_size| {
             let directory = tempfile::tempdir().unwrap();
@@ -105,19 +105,19 @@ pub(super) fn make(path: &Path, sector_size: u32) {
 }
 
 /// The same, where a test needs nothing but the path.
-pub(super) fn made(directory: &Path, sector_size: u32) -> PathBuf {
+pub(crate) fn made(directory: &Path, sector_size: u32) -> PathBuf {
     let path = directory.join("disk.img");
     make(&path, sector_size);
     path
 }
 
 /// Puts `bytes` at `offset` of the file at `path`.
-pub(super) fn patch(path: &Path, offset: u64, bytes: &[u8]) {
+pub(crate) fn patch(path: &Path, offset: u64, bytes: &[u8]) {
     let mut file = File::options().write(true).open(path).unwrap();
     file.seek(SeekFrom::Start(offset)).unwrap();
     file.write_all(bytes).unwrap();
 }
 
 /// An identity that changes nothing.
-pub(super) const KEEP: PartitionIdentity =
+pub(crate) const KEEP: PartitionIdentity =
     PartitionIdentity { uuid: None, type_uuid: None, flags: None };

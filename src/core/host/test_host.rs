@@ -13,13 +13,13 @@ use super::disk::Disk;
 use super::durable::Durable;
 use super::test_disk;
 
-pub(super) struct Host {
+pub(crate) struct Host {
     directory: tempfile::TempDir,
 }
 
 impl Host {
     /// With the disk `vda` (254:0) of [`test_disk::make`], its partitions `vda1` to `vda4`.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let host = Self { directory: tempfile::tempdir().unwrap() };
         for directory in ["sys/dev/block", "sys/class/block", "sys/block", "dev", "proc/self"] {
             fs::create_dir_all(host.path(directory)).unwrap();
@@ -28,16 +28,16 @@ impl Host {
         host
     }
 
-    pub(super) fn root(&self) -> Root {
+    pub(crate) fn root(&self) -> Root {
         Root::new(self.directory.path())
     }
 
-    pub(super) fn path(&self, path: &str) -> PathBuf {
+    pub(crate) fn path(&self, path: &str) -> PathBuf {
         self.directory.path().join(path)
     }
 
     /// A disk with the usual partitions.
-    pub(super) fn add_disk(&self, name: &str, major: u32) {
+    pub(crate) fn add_disk(&self, name: &str, major: u32) {
         test_disk::make(&self.path("dev").join(name), 512);
         self.add_device(&format!("virtual/{name}"), major, 0, 24 * test_disk::MIB);
         self.write(&format!("sys/devices/virtual/{name}/queue/logical_block_size"), "512\n");
@@ -53,7 +53,7 @@ impl Host {
     }
 
     /// A device without a node; `below` is its directory in `/sys/devices`.
-    pub(super) fn add_device(&self, below: &str, major: u32, minor: u32, size: u64) {
+    pub(crate) fn add_device(&self, below: &str, major: u32, minor: u32, size: u64) {
         let directory = format!("sys/devices/{below}");
         self.write(&format!("{directory}/dev"), &format!("{major}:{minor}\n"));
         self.write(&format!("{directory}/size"), &format!("{}\n", size / 512));
@@ -64,7 +64,7 @@ impl Host {
     }
 
     /// A device on top of others: `dm-0` on `vda2`.
-    pub(super) fn add_stacked(&self, name: &str, major: u32, minor: u32, parts: &[&str]) {
+    pub(crate) fn add_stacked(&self, name: &str, major: u32, minor: u32, parts: &[&str]) {
         self.add_device(&format!("virtual/{name}"), major, minor, test_disk::MIB);
         let directory = self.path(&format!("sys/devices/virtual/{name}/slaves"));
         fs::create_dir(&directory).unwrap();
@@ -74,14 +74,14 @@ impl Host {
         }
     }
 
-    pub(super) fn write(&self, path: &str, text: &str) {
+    pub(crate) fn write(&self, path: &str, text: &str) {
         let path = self.path(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();
     }
 
     /// What is mounted; the mount points are made.
-    pub(super) fn mount(&self, mountinfo: &str) {
+    pub(crate) fn mount(&self, mountinfo: &str) {
         for line in mountinfo.lines() {
             let point = line.split(' ').nth(4).unwrap().trim_start_matches('/');
             fs::create_dir_all(self.path(point)).unwrap();
@@ -89,7 +89,7 @@ impl Host {
         self.write("proc/self/mountinfo", mountinfo);
     }
 
-    pub(super) fn disk(&self) -> Disk {
+    pub(crate) fn disk(&self) -> Disk {
         let device = BlockDevice::by_name(&self.root(), "vda").unwrap();
         let node = device.node(&self.root());
         Disk::open_device(&self.root(), &node, Some(device), &Durable::new()).unwrap()

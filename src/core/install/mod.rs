@@ -16,7 +16,6 @@ mod budget;
 mod buffer;
 mod check;
 mod decode;
-mod error;
 mod fetch;
 mod halt;
 mod pipeline;
@@ -32,9 +31,10 @@ mod write;
 pub use arm::arm_installed;
 pub(crate) use arm::{put_first_in_loader, secure};
 pub use check::check;
-pub use error::InstallError;
 pub use plan::ChunkSource;
 pub use read_back::verify;
+
+pub use crate::install_error::InstallError;
 pub use slot::{FetchConfig, SlotContents, contents};
 pub use transaction::{Checked, Job};
 

@@ -2,6 +2,7 @@
 
 //! What the facts of a host mean. Pure, so that every case stands in a table of tests.
 //!
+//! - `running`: which slot runs
 //! - `situation`: the facts, and what follows from them
 //! - `course`: what to do about a release
 //! - `journal`, `failed`: what is remembered, as record and as authority
@@ -10,6 +11,7 @@
 pub mod course;
 pub mod failed;
 pub mod journal;
+pub mod running;
 pub mod situation;
 pub mod transition;
 

@@ -13,8 +13,8 @@ use super::Disk;
 use crate::host::device::DeviceNumber;
 use crate::host::error::HostError;
 use crate::host::partition::{Identity, Partition};
+use crate::host::protected::Protected;
 use crate::host::region::{Access, Region};
-use crate::host::running::Running;
 
 impl Disk {
     /// What `partition` is, whatever it is called.
@@ -36,10 +36,10 @@ impl Disk {
     pub fn open_target(
         &self,
         partition: &Partition,
-        running: &Running,
+        running: &Protected,
     ) -> Result<Region, HostError> {
         let refuse_running = |identity: &Identity| {
-            if running.protects(identity) {
+            if running.has(identity) {
                 return Err(HostError::TargetIsRunning { partition: self.name_of(partition) });
             }
             Ok(())

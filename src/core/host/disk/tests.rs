@@ -9,7 +9,8 @@ use rustix::fs::FlockOperation;
 
 use super::*;
 use crate::host::medium::Medium as _;
-use crate::host::running::{self, Running};
+use crate::host::protected::Protected;
+use crate::host::running::facts;
 use crate::host::test_disk::{self, KEEP, MIB, SLOT_UUIDS, patch, program, run};
 use flipside_image::PartitionIdentity;
 use flipside_image::code::Coded as _;
@@ -20,12 +21,21 @@ fn open(path: &Path) -> Result<Disk, HostError> {
 }
 
 /// Slot A runs.
-fn running_a(directory: &Path, disk: &Disk) -> Running {
+/// What of slot A must not be written while it runs.
+fn protected(root: &Root, disk: &Disk, config: &HostConfig) -> Protected {
+    let mut protected = facts(root, disk, config, Vec::new()).unwrap().protected;
+    for (_, labels) in payloads(config) {
+        protected.add(disk.identity(disk.by_label(&labels.a).unwrap()).unwrap());
+    }
+    protected
+}
+
+fn running_a(directory: &Path, disk: &Disk) -> Protected {
     fs::create_dir_all(directory.join("proc")).unwrap();
     let line = format!("quiet root=PARTUUID={}\n", SLOT_UUIDS[0]);
     fs::write(directory.join("proc/cmdline"), line).unwrap();
     let root = Root::new(directory);
-    running::determine(&root, disk, &HostConfig::default(), Vec::new()).unwrap()
+    protected(&root, disk, &HostConfig::default())
 }
 
 #[test]
@@ -85,7 +95,7 @@ fn p1_the_running_slots_further_partitions_are_protected() {
     };
     running_a(directory.path(), &disk);
     let root = Root::new(directory.path());
-    let running = running::determine(&root, &disk, &config, Vec::new()).unwrap();
+    let running = protected(&root, &disk, &config);
     let data = disk.by_label("data").unwrap();
     assert_eq!(disk.open_target(data, &running).unwrap_err().code(), "target-is-running");
     disk.open_target(disk.by_label("esp").unwrap(), &running).unwrap();
@@ -204,7 +214,7 @@ fn a_mounted_target_is_refused_by_the_kernel() {
         }
         let mut running = running_a(directory.path(), &open(&path).unwrap());
         let (a, b) = (disk.by_label("system-a").unwrap(), disk.by_label("system-b").unwrap());
-        running.protect(disk.identity(a).unwrap());
+        running.add(disk.identity(a).unwrap());
         assert_eq!(disk.open_target(a, &running).unwrap_err().code(), "target-is-running");
 
         run(program("mkfs.ext4").arg("-q").arg(&node.path));

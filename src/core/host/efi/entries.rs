@@ -11,12 +11,26 @@ use super::load_option::LoadOption;
 use super::variables::{GLOBAL_VARIABLE, Variables};
 use super::{EfiError, boot_file_path, text};
 use crate::host::Slot;
-use crate::host::boot::EntryKind;
 use flipside_image::Architecture;
+use serde::Serialize;
+
+/// What a boot entry is to flipside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EntryKind {
+    /// A slot's boot file.
+    Slot(Slot),
+    /// The removable-media loader of this host's ESP.
+    Removable,
+    /// Something of others.
+    Foreign,
+    /// A number in the order without an entry.
+    Missing,
+}
 
 /// An entry whose variable exists.
 #[derive(Debug)]
-pub(super) struct Entry {
+pub(in crate::host) struct Entry {
     /// `None` where the variable is malformed.
     pub option: Option<LoadOption>,
     pub target: Target,
@@ -63,13 +77,13 @@ fn kind(target: &Target, esp: &PartitionNode, architecture: Architecture) -> Ent
 }
 
 /// The slot whose boot file this is.
-pub(super) fn slot_of(file: &FilePath) -> Option<Slot> {
+pub(in crate::host) fn slot_of(file: &FilePath) -> Option<Slot> {
     Slot::BOTH.into_iter().find(|slot| *file == FilePath::new(boot_file_path(*slot)))
 }
 
 /// All that NVRAM says about booting.
 #[derive(Debug)]
-pub(super) struct Entries {
+pub(in crate::host) struct Entries {
     pub order: BootOrder,
     pub entries: BTreeMap<BootNumber, Entry>,
     pub next: Option<BootNumber>,

@@ -6,10 +6,9 @@
 //! NVRAM is hostile: nothing read from it is trusted, everything written to it
 //! is read back, and what already stands there is not written again.
 
-mod boot;
 mod boot_order;
 pub mod device_path;
-mod entries;
+pub(super) mod entries;
 mod error;
 pub mod evidence;
 pub mod load_option;
@@ -17,9 +16,9 @@ mod text;
 mod trial;
 mod variables;
 
-pub use boot::UefiBoot;
 pub use boot_order::{BootNumber, BootOrder};
 pub use device_path::PartitionNode;
+pub use entries::EntryKind;
 pub use error::EfiError;
 pub use evidence::{esp_hint, evidence};
 pub use trial::{BootFacts, boot_facts};

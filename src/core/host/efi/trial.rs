@@ -8,12 +8,11 @@ use uuid::Uuid;
 use super::EfiError;
 use super::boot_order::BootNumber;
 use super::device_path::{self, FilePath, PartitionNode, Target};
-use super::entries::{Entries, slot_of};
+use super::entries::{Entries, EntryKind, slot_of};
 use super::evidence::{esp_hint, loader_text};
 use super::load_option::LoadOption;
 use super::variables::{GLOBAL_VARIABLE, Variables};
 use crate::host::Slot;
-use crate::host::boot::EntryKind;
 use flipside_image::Architecture;
 
 /// What the variables say of this boot.
@@ -90,7 +89,7 @@ fn current(variables: &Variables) -> Result<Option<(Uuid, Option<Slot>)>, EfiErr
 
 impl Entries {
     /// The slot that the order boots first, of the two.
-    pub(super) fn first(&self) -> Option<Slot> {
+    pub(in crate::host) fn first(&self) -> Option<Slot> {
         self.order.numbers().iter().find_map(|number| {
             let entry = self.entries.get(number)?;
             match entry.kind {

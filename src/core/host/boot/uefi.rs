@@ -6,14 +6,14 @@
 //! it stands there: an entry is made before it is listed, is unlisted before it is removed, and
 //! the order changes in one write.
 
-use super::boot_order::{BootNumber, BootOrder};
-use super::device_path::{self, PartitionNode};
-use super::entries::Entries;
-use super::load_option::{LoadOption, description};
-use super::variables::{GLOBAL_VARIABLE, Variables};
-use super::{EfiError, boot_file_path};
-use crate::host::Slot;
-use crate::host::boot::{Backend, BootEntry, BootError, EntryKind, EntryName, Next, Standing};
+use super::{Backend, BootEntry, BootError, EntryKind, EntryName, Next, Standing};
+use crate::host::efi::device_path::{self, PartitionNode};
+use crate::host::efi::entries::Entries;
+use crate::host::efi::load_option::{LoadOption, description};
+use crate::host::efi::{
+    BootNumber, BootOrder, EfiError, GLOBAL_VARIABLE, Variables, boot_file_path,
+};
+use crate::slot::Slot;
 use flipside_image::Architecture;
 
 /// What a variable costs besides its data and name: the header of EDK2's authenticated

@@ -9,9 +9,16 @@ use serde::Serialize;
 use super::Slot;
 use super::efi::{BootNumber, EfiError};
 use super::esp::EspError;
-use super::systemd_boot::LoaderError;
 use crate::refusal::Severity;
 use flipside_image::code::Coded;
+
+mod systemd_boot;
+mod uefi;
+
+pub use systemd_boot::{LoaderError, SystemdBoot};
+pub use uefi::UefiBoot;
+
+pub use super::efi::EntryKind;
 
 /// Why slots cannot be booted, or not as they should be.
 #[derive(Debug, thiserror::Error)]
@@ -64,20 +71,6 @@ pub enum Next {
         /// What it calls itself.
         description: String,
     },
-}
-
-/// What a boot entry is to flipside.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum EntryKind {
-    /// A slot's boot file.
-    Slot(Slot),
-    /// The removable-media loader of this host's ESP.
-    Removable,
-    /// Something of others.
-    Foreign,
-    /// A number in the order without an entry.
-    Missing,
 }
 
 /// How a boot entry is named where it stands.

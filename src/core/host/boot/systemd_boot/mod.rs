@@ -13,10 +13,10 @@ mod error;
 
 pub use error::LoaderError;
 
-use super::Slot;
-use super::boot::{Backend, BootEntry, BootError, EntryKind, EntryName, Next, Standing};
-use super::efi::{Variables, evidence};
-use super::esp::{BootFileState, Esp, Stored};
+use super::{Backend, BootEntry, BootError, EntryKind, EntryName, Next, Standing};
+use crate::host::efi::{Variables, evidence};
+use crate::host::esp::{BootFileState, Esp, Stored};
+use crate::slot::Slot;
 
 /// Sort keys, and used up entries last, are what systemd 252 does; that one was tested.
 const OLDEST: u32 = 252;
@@ -94,7 +94,7 @@ impl Backend for SystemdBoot {
     fn next(&self) -> Result<Next, BootError> {
         // Should both wait, which nothing here does, the higher name sorts first.
         for slot in [Slot::B, Slot::A] {
-            let waits = |e: &super::esp::CountedEntry| e.starts_slot && e.tries_left > 0;
+            let waits = |e: &crate::host::esp::CountedEntry| e.starts_slot && e.tries_left > 0;
             if self.esp.counted_entries(slot)?.iter().any(waits) {
                 return Ok(Next::Slot(slot));
             }
