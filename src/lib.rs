@@ -14,6 +14,8 @@
 pub use flipside_core::{blob_source, host, install, progress, refusal, settings, stop};
 pub use flipside_image as image;
 pub use flipside_image::{code, moment, os_release, pe, printable};
+#[cfg(feature = "publish")]
+pub use flipside_publish as publish;
 pub use flipside_source as source;
 
 pub mod cli;
@@ -21,8 +23,6 @@ pub mod config;
 pub mod health;
 pub mod hooks;
 pub mod policy;
-#[cfg(feature = "publish")]
-pub mod publish;
 pub mod reboot;
 pub mod report;
 #[cfg(feature = "sim")]

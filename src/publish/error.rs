@@ -12,6 +12,13 @@ use crate::image::document::DocumentError;
 use crate::install::InstallError;
 use crate::source::SourceError;
 use crate::stop::Stopped;
+use flipside_core::blob_source::FetchError;
+use flipside_core::install::InstallError;
+use flipside_core::stop::Stopped;
+use flipside_image::ImageError;
+use flipside_image::code::Coded;
+use flipside_image::document::DocumentError;
+use flipside_source::SourceError;
 
 /// Why publishing failed.
 #[derive(Debug, thiserror::Error)]
@@ -130,7 +137,7 @@ pub enum PublishError {
 
 impl PublishError {
     /// For `map_err` on file operations.
-    pub(crate) fn file(
+    pub fn file(
         operation: &'static str,
         path: impl AsRef<Path>,
     ) -> impl FnOnce(io::Error) -> Self {

@@ -7,14 +7,15 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
+use flipside_core::host::medium::Medium;
+use flipside_core::install::{self, Options};
+use flipside_core::progress::Progress;
+use flipside_core::stop::Stop;
+use flipside_image::Image;
+use flipside_source::Source;
+
 use super::PublishError;
 use super::layout::temporary_in;
-use crate::host::medium::Medium;
-use crate::image::Image;
-use crate::install::{self, Options};
-use crate::progress::Progress;
-use crate::source::Source;
-use crate::stop::Stop;
 
 /// The file to be, as the thing an install writes to.
 struct Output<'a> {

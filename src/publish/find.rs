@@ -2,9 +2,10 @@
 
 //! The image behind a tag, for whoever only looks at it.
 
+use flipside_image::{Architecture, CONFIG_LIMIT, Image, Manifest, ManifestOrIndex};
+use flipside_source::Source;
+
 use super::PublishError;
-use crate::image::{Architecture, CONFIG_LIMIT, Image, Manifest, ManifestOrIndex};
-use crate::source::Source;
 
 /// The image that `source` names, for any machine. Of an index that lists several, the one
 /// for `architecture`, or for the machine this program was built for.

@@ -5,10 +5,10 @@
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 
+use flipside_image::{Compression, Digest, Image, Layer, PartitionIdentity, ProductInfo};
 use serde::Serialize;
 
 use super::disk::Size;
-use crate::image::{Compression, Digest, Image, Layer, PartitionIdentity, ProductInfo};
 
 /// What `image inspect --json` prints.
 #[derive(Debug, Clone, PartialEq, Serialize)]

@@ -9,13 +9,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
+use flipside_core::progress::{Event, Progress};
+use flipside_core::stop::Stop;
+use flipside_image::{ChunkSize, Digest, Hasher};
 use zstd::bulk::Compressor;
 
 use super::PublishError;
 use super::input::Input;
-use crate::image::{ChunkSize, Digest, Hasher};
-use crate::progress::{Event, Progress};
-use crate::stop::Stop;
 
 /// How layers are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

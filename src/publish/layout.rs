@@ -12,13 +12,13 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+use flipside_image::{Descriptor, Digest, INDEX_TYPE, MANIFEST_LIMIT};
+use flipside_source::TAG_ANNOTATION;
 use rustix::fs::FlockOperation;
 use serde_json::{Map, Value, json};
 use tempfile::NamedTempFile;
 
 use super::PublishError;
-use crate::image::{Descriptor, Digest, INDEX_TYPE, MANIFEST_LIMIT};
-use crate::source::TAG_ANNOTATION;
 
 /// What the file `oci-layout` says (OCI image spec, "oci-layout file").
 const LAYOUT_VERSION: &str = "1.0.0";

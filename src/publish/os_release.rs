@@ -5,9 +5,10 @@
 use std::fs;
 use std::path::Path;
 
+use flipside_image::os_release::OsReleaseFields;
+use flipside_image::{Architecture, ProductInfo};
+
 use super::PublishError;
-use crate::image::{Architecture, ProductInfo};
-use crate::os_release::OsReleaseFields;
 
 /// The most bytes that either file may have.
 const LIMIT: u64 = 1 << 20;
@@ -81,7 +82,7 @@ fn product_info(text: &str, version: Option<&str>) -> Result<ProductInfo, String
 }
 
 /// By systemd's name, which os-release(5) asks for, or the kernel's or OCI's.
-pub(crate) fn architecture(name: &str) -> Option<Architecture> {
+pub fn architecture(name: &str) -> Option<Architecture> {
     match name {
         "x86-64" => Some(Architecture::X86_64),
         other => Architecture::from_name(other).or_else(|| Architecture::from_oci_name(other)),

@@ -4,17 +4,20 @@
 
 use std::collections::BTreeMap;
 
+use flipside_image::document::{
+    Document, DocumentManifest, Draft, DraftRelease, DraftRollout, EMPTY_CONFIG, MEDIA_TYPE,
+    Reason, document_tag,
+};
+use flipside_image::version;
+use flipside_image::{Descriptor, Digest, MANIFEST_TYPE};
+use flipside_source::{Location, Options, Reference, SourceError, fetch_document, is_absent, open};
 use jiff::{SignedDuration, Timestamp};
 
 use super::PublishError;
 use super::layout::LayoutWriter;
 use super::push::push_artifact;
-use crate::image::document::{
-    Document, DocumentManifest, Draft, DraftRelease, DraftRollout, EMPTY_CONFIG, MEDIA_TYPE,
-    Reason, document_tag,
-};
-use crate::image::version;
-use crate::image::{Descriptor, Digest, MANIFEST_TYPE};
+use crate::image::document::{Document, DocumentManifest, Draft, DraftRelease, DraftRollout, EMPTY_CONFIG, MEDIA_TYPE, Reason, document_tag};
+use crate::image::{version, Descriptor, Digest, MANIFEST_TYPE};
 use crate::source::{self, Location, Options, Reference, SourceError, fetch_document, is_absent};
 
 /// The mark that a release gets.
@@ -169,7 +172,7 @@ fn check_is_later(
     {
         return Ok(());
     }
-    let there = source::open(beside, options)?;
+    let there = open(beside, options)?;
     let digest = match there.resolve() {
         Ok(digest) => digest,
         Err(error) if is_absent(&error) => return Ok(()),

@@ -7,17 +7,18 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
 
-use super::PublishError;
-use super::layout::LayoutWriter;
-use super::sign::{Home, Signatures};
-use crate::blob_source::FetchError;
-use crate::image::{
+use flipside_core::blob_source::FetchError;
+use flipside_core::progress::{Event, Phase, Progress};
+use flipside_core::stop::{Stop, Stopped};
+use flipside_image::{
     Architecture, CONFIG_LIMIT, Descriptor, Digest, Hasher, INDEX_TYPE, Image, ImageError,
     MANIFEST_TYPE, Manifest, ManifestOrIndex, Platform,
 };
-use crate::progress::{Event, Phase, Progress};
-use crate::source::Source;
-use crate::stop::{Stop, Stopped};
+use flipside_source::Source;
+
+use super::PublishError;
+use super::layout::LayoutWriter;
+use super::sign::{Home, Signatures};
 
 /// How much is read at a time, in bytes.
 const PIECE: usize = 256 << 10;
@@ -92,7 +93,7 @@ pub fn pull(
                 image.config.check_architecture(architecture)?;
             }
             entry.media_type = MANIFEST_TYPE.to_owned();
-            entry.artifact_type = Some(crate::image::ARTIFACT_TYPE.to_owned());
+            entry.artifact_type = Some(flipside_image::ARTIFACT_TYPE.to_owned());
             entry.platform = platform(&image);
         }
         ManifestOrIndex::Index(index) => {

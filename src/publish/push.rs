@@ -6,11 +6,12 @@
 
 use std::path::Path;
 
+use flipside_image::{Digest, INDEX_TYPE, MANIFEST_TYPE, ManifestOrIndex};
+use flipside_source::{LayoutSource, Options, Reference, Source, SourceError};
+
 use super::PublishError;
 use super::sign::{Home, Signatures};
 use super::upload::{put, put_images};
-use crate::image::{Digest, INDEX_TYPE, MANIFEST_TYPE, ManifestOrIndex};
-use crate::source::{LayoutSource, Options, Reference, Source, SourceError};
 
 /// Pushes the image, or the index, in the layout `directory` to `reference`: the one
 /// whose name is `tag`, or else the only one, and the signatures that the layout has of it.

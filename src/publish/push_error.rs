@@ -3,11 +3,10 @@
 //! What the registry client reports, in flipside's words: its own sentences
 //! hold URLs, and those of uploads hold a secret.
 
+use flipside_source::retry::{Failure, is_transient};
+use flipside_source::{LocalError, SourceError, of_request};
 use oci_client::errors::{OciDistributionError, OciErrorCode};
 use reqwest::StatusCode;
-
-use crate::source::retry::{Failure, is_transient};
-use crate::source::{LocalError, SourceError, of_request};
 
 /// Why a push to `host` failed, and whether to try again.
 pub(super) fn failure_of(error: OciDistributionError, host: &str) -> Failure {

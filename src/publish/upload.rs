@@ -6,18 +6,18 @@ use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::Path;
 
+use flipside_image::reference::is_loopback;
+use flipside_image::{Descriptor, Digest, ImageError, MANIFEST_TYPE, Manifest, ManifestOrIndex};
+use flipside_source::credentials::{self, Secret};
+use flipside_source::retry::{Failure, Tries};
+use flipside_source::{
+    LayoutSource, LocalError, Options, Reference, Source, SourceError, USER_AGENT, requested,
+};
 use oci_client::client::{Certificate, CertificateEncoding, Client, ClientConfig, ClientProtocol};
 use oci_client::secrets::RegistryAuth;
 use oci_client::{Reference as OciReference, RegistryOperation};
 
 use super::push_error::failure_of;
-use crate::image::reference::is_loopback;
-use crate::image::{Descriptor, Digest, ImageError, MANIFEST_TYPE, Manifest, ManifestOrIndex};
-use crate::source::credentials::{self, Secret};
-use crate::source::retry::{Failure, Tries};
-use crate::source::{
-    LayoutSource, LocalError, Options, Reference, Source, SourceError, USER_AGENT, requested,
-};
 
 /// How many bytes are read from a blob's file at a time.
 const PIECE: usize = 1 << 20;

@@ -5,12 +5,13 @@
 use std::io;
 use std::path::PathBuf;
 
+use flipside_core::install::InstallError;
+use flipside_image::code::Coded;
+use flipside_image::{Architecture, ImageError};
+use flipside_source::SourceError;
+
 use super::size::Size;
-use crate::code::Coded;
-use crate::image::{Architecture, ImageError};
-use crate::install::InstallError;
-use crate::publish::PublishError;
-use crate::source::SourceError;
+use crate::PublishError;
 
 /// Why a disk could not be built. An output file does not exist then; a block device has
 /// no partition table.

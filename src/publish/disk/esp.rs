@@ -7,6 +7,13 @@
 
 use std::path::{Path, PathBuf};
 
+use flipside_core::host::esp::LoaderEntry;
+use flipside_core::host::{Record, Slot};
+use flipside_core::progress::Silent;
+use flipside_image::constraints::END_OF_LIFE;
+use flipside_image::pe;
+use flipside_image::{Architecture, ImageError};
+
 use super::image::Opened;
 use super::payload::{self, Memory};
 use super::{DiskBuildError, Plan};

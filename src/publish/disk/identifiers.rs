@@ -2,9 +2,8 @@
 
 //! The disk's GUIDs and the ESP's volume ID: random, or made from a seed.
 
+use flipside_image::Hasher;
 use uuid::{Builder, Uuid};
-
-use crate::image::Hasher;
 
 /// Gives each thing on the disk an identifier by the thing's name.
 #[derive(Debug, Clone, Copy)]

@@ -4,10 +4,11 @@
 
 use std::fs::File;
 
+use flipside_image::{Architecture, Digest, Image, Layer};
+use flipside_source::{LayoutSource, LocalError, Source as _, SourceError};
+
 use super::{DiskBuildError, Plan};
-use crate::image::{Architecture, Digest, Image, Layer};
-use crate::publish::find_image;
-use crate::source::{LayoutSource, LocalError, Source as _, SourceError};
+use crate::find_image;
 
 /// An image whose manifest and config are read and checked.
 pub(super) struct Opened {

@@ -7,13 +7,12 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use flipside_core::host::Slot;
+use flipside_core::progress::{Progress, Silent};
+use flipside_core::settings::{HostConfig, SlotLabels};
+use flipside_core::stop::Stop;
+use flipside_image::{Architecture, Digest, HOOK_PAYLOAD, Layer, PartitionIdentity, Payload};
 use serde::Serialize;
-
-use crate::host::Slot;
-use crate::image::{Architecture, Digest, HOOK_PAYLOAD, Layer, PartitionIdentity, Payload};
-use crate::progress::{Progress, Silent};
-use crate::settings::{HostConfig, SlotLabels};
-use crate::stop::Stop;
 
 mod error;
 mod esp;

@@ -8,16 +8,17 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::sync::{Mutex, PoisonError};
 
+use flipside_core::host::medium::Medium;
+use flipside_core::install::{self, Options};
+use flipside_core::progress::Progress;
+use flipside_core::stop::Stop;
+use flipside_image::{Compression, Layer, Payload};
+use flipside_source::Source;
+
 use super::DiskBuildError;
 use super::gpt::Partition;
 use super::reflink;
 use super::target::Target;
-use crate::host::medium::Medium;
-use crate::image::{Compression, Layer, Payload};
-use crate::install::{self, Options};
-use crate::progress::Progress;
-use crate::source::Source;
-use crate::stop::Stop;
 
 /// Something in memory that an install writes.
 pub(super) struct Memory {

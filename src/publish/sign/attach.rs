@@ -1,22 +1,22 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
 //! Signatures put beside the image that they sign: to those that are there, in the places where
-//! [`crate::source::signatures`] finds them again.
+//! [`flipside_source::signatures`] finds them again.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use flipside_image::{Descriptor, Digest, INDEX_TYPE, MANIFEST_TYPE};
+use flipside_source::signatures::{
+    BUNDLE_TYPE, EMPTY_TYPE, SIMPLE_TYPE, all, referrers_tag, signature_tag,
+};
+use flipside_source::{
+    LayoutSource, Location, Options, Reference, Signature, Source, is_absent, open,
+};
 use serde_json::{Value, json};
 
 use super::super::layout::LayoutWriter;
 use super::super::{PublishError, upload};
-use crate::image::{Descriptor, Digest, INDEX_TYPE, MANIFEST_TYPE};
-use crate::source::signatures::{
-    BUNDLE_TYPE, EMPTY_TYPE, SIMPLE_TYPE, all, referrers_tag, signature_tag,
-};
-use crate::source::{
-    LayoutSource, Location, Options, Reference, Signature, Source, is_absent, open,
-};
 
 /// The content of a config that has none.
 const EMPTY: &[u8] = b"{}";
@@ -24,7 +24,7 @@ const EMPTY: &[u8] = b"{}";
 const CONFIG_TYPE: &str = "application/vnd.oci.image.config.v1+json";
 
 /// A repository or a layout that is written to.
-pub(in crate::publish) enum Home<'a> {
+pub(crate) enum Home<'a> {
     /// In a registry.
     Registry(&'a Reference, &'a Options),
     /// A layout directory.

@@ -2,6 +2,10 @@
 
 //! What is signed of what a tag names, and signatures on their way with their images.
 
+use flipside_image::signature::{Form, Verifier};
+use flipside_image::{Descriptor, Digest, INDEX_TYPE, ImageError, Index, MANIFEST_TYPE};
+use flipside_source::signatures::all;
+use flipside_source::{Location, Options, Reference, Signature, Source, open};
 use serde::Deserialize;
 
 use super::super::PublishError;
@@ -61,7 +65,7 @@ pub fn sign(
 }
 
 /// Signatures on their way with what they sign.
-pub(in crate::publish) struct Signatures(Vec<(Descriptor, Vec<Signature>)>);
+pub(crate) struct Signatures(Vec<(Descriptor, Vec<Signature>)>);
 
 impl Signatures {
     /// Those of what `digest` names, and of what that lists.

@@ -9,8 +9,10 @@ use aws_lc_rs::signature::{
 };
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject as _;
-
 use crate::image::signature::{PublicKey, to_pem};
+use flipside_image::signature::{PublicKey, to_pem};
+use rustls_pki_types::PrivateKeyDer;
+use rustls_pki_types::pem::PemObject as _;
 
 /// What kinds of keys there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
