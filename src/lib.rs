@@ -16,6 +16,8 @@ pub use flipside_image as image;
 pub use flipside_image::{code, moment, os_release, pe, printable};
 #[cfg(feature = "publish")]
 pub use flipside_publish as publish;
+#[cfg(feature = "sim")]
+pub use flipside_sim as sim;
 pub use flipside_source as source;
 
 pub mod cli;
@@ -25,7 +27,5 @@ pub mod hooks;
 pub mod policy;
 pub mod reboot;
 pub mod report;
-#[cfg(feature = "sim")]
-pub mod sim;
 pub mod system;
 pub mod update;

@@ -66,7 +66,7 @@ pub struct New {
     track: Option<String>,
     /// How the host boots its slots, `boot.backend`.
     #[arg(long, value_name = "BACKEND", value_enum, default_value = "uefi")]
-    backend: sim::Backend,
+    backend: Backend,
     /// Give a payload besides `system` the partitions NAME-a and NAME-b; may be repeated.
     #[arg(long, value_name = "NAME")]
     payload: Vec<String>,
@@ -88,6 +88,24 @@ pub struct New {
     /// Give the firmware a fault for every boot; `--quirk help` lists them.
     #[arg(long, value_name = "NAME", hide_possible_values = true)]
     quirk: Vec<QuirkOrHelp>,
+}
+
+/// [`sim::Backend`] as a value of the command line.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Backend {
+    /// UEFI boot entries
+    Uefi,
+    /// systemd-boot's entries; NVRAM knows no slots
+    SystemdBoot,
+}
+
+impl From<Backend> for sim::Backend {
+    fn from(backend: Backend) -> Self {
+        match backend {
+            Backend::Uefi => Self::Uefi,
+            Backend::SystemdBoot => Self::SystemdBoot,
+        }
+    }
 }
 
 /// `flipside sim boot`.
@@ -124,8 +142,9 @@ impl std::str::FromStr for QuirkOrHelp {
         if text == "help" {
             return Ok(Self::Help);
         }
-        let quirk = <Quirk as clap::ValueEnum>::from_str(text, false);
-        quirk.map(Self::Quirk).map_err(|_| "no such quirk; `--quirk help` lists them".to_owned())
+        text.parse()
+            .map(Self::Quirk)
+            .map_err(|_| "no such quirk; `--quirk help` lists them".to_owned())
     }
 }
 
@@ -165,7 +184,7 @@ fn new(args: New, global: &Global) -> super::Result {
     let options = NewOptions {
         images: args.image,
         track: args.track,
-        backend: args.backend,
+        backend: args.backend.into(),
         payloads: args.payload,
         quirks,
         ..NewOptions::default()

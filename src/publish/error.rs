@@ -137,10 +137,7 @@ pub enum PublishError {
 
 impl PublishError {
     /// For `map_err` on file operations.
-    pub fn file(
-        operation: &'static str,
-        path: impl AsRef<Path>,
-    ) -> impl FnOnce(io::Error) -> Self {
+    pub fn file(operation: &'static str, path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Self {
         let path = path.as_ref().to_owned();
         move |source| Self::File { operation, path, source }
     }

@@ -5,8 +5,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::code::Coded;
-use crate::image::ImageError;
+use flipside_image::ImageError;
+use flipside_image::code::Coded;
 
 /// Why a machine could not be made or played.
 #[derive(Debug, thiserror::Error)]

@@ -7,7 +7,7 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::image::Architecture;
+use flipside_image::Architecture;
 
 /// The file that `path`, with backslashes from the partition's root, leads to. FAT knows no
 /// upper and lower case.

@@ -6,15 +6,15 @@ use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 
+use flipside_image::{
+    Architecture, Compression, Digest, Hasher, Image, ImageError, Layer, MANIFEST_LIMIT, Manifest,
+    ManifestOrIndex,
+};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::SimError;
 use super::error::At as _;
-use crate::image::{
-    Architecture, Compression, Digest, Hasher, Image, ImageError, Layer, MANIFEST_LIMIT, Manifest,
-    ManifestOrIndex,
-};
 
 /// The payload that becomes the boot file.
 pub(super) const KERNEL: &str = "kernel.efi";
@@ -195,7 +195,7 @@ mod tests {
     use super::*;
 
     fn fixture(name: &str) -> PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures").join(name)
     }
 
     #[test]

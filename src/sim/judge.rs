@@ -4,6 +4,7 @@
 
 use std::path::Path;
 
+use flipside_image::Digest;
 use serde::Serialize;
 
 use super::firmware::{self, PowerOn};
@@ -12,7 +13,6 @@ use super::machine::{Machine, VARIABLES};
 use super::nvram::Variables;
 use super::state::State;
 use super::{Quirk, SimError, Slot, kernel};
-use crate::image::Digest;
 
 /// The circumstances of a power-on.
 #[derive(Debug, Clone, Default)]

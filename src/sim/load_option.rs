@@ -222,7 +222,7 @@ mod tests {
     /// What OVMF wrote, without the attributes.
     fn ovmf(number: u16) -> Vec<u8> {
         let name = format!("Boot{number:04X}-8be4df61-93ca-11d2-aa0d-00e098032b8c");
-        let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/efivars-ovmf");
+        let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/efivars-ovmf");
         std::fs::read(std::path::Path::new(directory).join(name)).unwrap()[4..].to_vec()
     }
 

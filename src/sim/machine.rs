@@ -4,13 +4,13 @@
 
 use std::path::{Path, PathBuf};
 
+use flipside_image::{Architecture, Digest, Hasher};
 use uuid::Uuid;
 
 use super::gpt::{Disk, Partition};
 use super::images::KnownImage;
 use super::state::State;
 use super::{Slot, esp};
-use crate::image::{Architecture, Digest, Hasher};
 
 /// Where a host directory has the ESP's content.
 pub(super) const ESP: &str = "efi";

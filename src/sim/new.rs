@@ -6,6 +6,8 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
+use flipside_image::{Architecture, Digest};
+
 use super::boot::{self, BootOptions};
 use super::error::At as _;
 use super::gpt::{Disk, Partition};
@@ -14,10 +16,9 @@ use super::machine::{DISK, ESP, Machine, VARIABLES};
 use super::nvram::Variables;
 use super::state::State;
 use super::{Quirk, SimError, Slot, esp, machine, os_files, tidy};
-use crate::image::{Architecture, Digest};
 
 /// How the host boots its slots: its `boot.backend`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Backend {
     /// UEFI boot entries
     #[default]

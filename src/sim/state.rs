@@ -5,13 +5,13 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use flipside_image::{Architecture, Digest};
 use serde::{Deserialize, Serialize};
 
 use super::error::At as _;
 use super::images::{self, KnownImage};
 use super::nvram::Variables;
 use super::{Quirk, SimError, Slot};
-use crate::image::{Architecture, Digest};
 
 const FILE: &str = "sim.json";
 /// The version of the file's format.

@@ -270,7 +270,7 @@ mod tests {
     fn the_entry_for_the_disk_is_the_one_that_ovmf_makes() {
         let fixture = concat!(
             env!("CARGO_MANIFEST_DIR"),
-            "/tests/fixtures/efivars-ovmf/Boot0002-8be4df61-93ca-11d2-aa0d-00e098032b8c"
+            "/../../tests/fixtures/efivars-ovmf/Boot0002-8be4df61-93ca-11d2-aa0d-00e098032b8c"
         );
         let variable = std::fs::read(fixture).unwrap();
         assert_eq!(LoadOption::parse(&variable[4..]).unwrap(), disk_entry());

@@ -13,6 +13,8 @@
 //! only where its slot holds the same image as its boot file, whole. What is not: FAT's own
 //! metadata (the ESP is a directory here) and variables torn by a power cut.
 
+#![cfg_attr(test, allow(clippy::too_many_lines))]
+
 mod boot;
 mod error;
 mod esp;
@@ -40,7 +42,7 @@ pub use boot::{BootOptions, Outcome, Promote, Promotion, boot};
 pub use error::SimError;
 pub use judge::{Booted, Judge, Power, Verdict};
 pub use new::{Backend, DiskRequest, NewOptions, PayloadLabels, create};
-pub use quirk::Quirk;
+pub use quirk::{Quirk, UnknownQuirk};
 pub use state::Ending;
 
 /// One of the two slots.
