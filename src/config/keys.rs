@@ -279,7 +279,7 @@ fn share(value: &DeValue<'_>) -> Option<Wariness> {
 /// Whether `text` names a host to ask, and no user: what is secret belongs into no setting.
 fn is_url(text: &str) -> bool {
     is_word(text)
-        && reqwest::Url::parse(text).is_ok_and(|url| {
+        && url::Url::parse(text).is_ok_and(|url| {
             ["http", "https"].contains(&url.scheme())
                 && url.has_host()
                 && url.username().is_empty()

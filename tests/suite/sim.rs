@@ -330,7 +330,7 @@ fn every_quirk_is_listed_with_what_it_does() {
     let (status, text) = flipside(&["sim", "boot", "nowhere", "--quirk", "help"]);
     assert_eq!((status, text.lines().count()), (Some(0), sim::Quirk::all().len()));
     for (line, quirk) in text.lines().zip(sim::Quirk::all()) {
-        assert!(line.starts_with(&quirk.name()), "{line}");
+        assert!(line.starts_with(quirk.name()), "{line}");
         assert!(line.len() > 35, "{line}");
     }
 }
