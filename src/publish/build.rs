@@ -6,22 +6,15 @@ use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use super::PublishError;
-use super::input::Input;
-use super::layer::{Recipe, Stored};
-use super::layout::LayoutWriter;
-use crate::image::constraints::Asks;
-use crate::image::{;
 use flipside_core::progress::{Event, Phase, Progress};
 use flipside_core::stop::Stop;
 use flipside_image::constraints::Asks;
-use flipside_image::{;
+use flipside_image::{
     ARTIFACT_TYPE, CONFIG_TYPE, ChunkSize, Compression, DEFAULT_CHUNK_SIZE, Descriptor, FrameTable,
     Image, ImageConfig, MANIFEST_TYPE, Manifest, PartitionIdentity, Payload, PayloadName, Platform,
     ProductInfo, VERSION_ANNOTATION,
 };
-use crate::progress::{Event, Phase, Progress};
-use crate::stop::Stop;
+
 use super::PublishError;
 use super::input::Input;
 use super::layer::{Recipe, Stored};

@@ -5,13 +5,6 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::blob_source::FetchError;
-use crate::code::Coded;
-use crate::image::ImageError;
-use crate::image::document::DocumentError;
-use crate::install::InstallError;
-use crate::source::SourceError;
-use crate::stop::Stopped;
 use flipside_core::blob_source::FetchError;
 use flipside_core::install::InstallError;
 use flipside_core::stop::Stopped;

@@ -16,9 +16,6 @@ use jiff::{SignedDuration, Timestamp};
 use super::PublishError;
 use super::layout::LayoutWriter;
 use super::push::push_artifact;
-use crate::image::document::{Document, DocumentManifest, Draft, DraftRelease, DraftRollout, EMPTY_CONFIG, MEDIA_TYPE, Reason, document_tag};
-use crate::image::{version, Descriptor, Digest, MANIFEST_TYPE};
-use crate::source::{self, Location, Options, Reference, SourceError, fetch_document, is_absent};
 
 /// The mark that a release gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -17,12 +17,6 @@ use flipside_image::{Architecture, ImageError};
 use super::image::Opened;
 use super::payload::{self, Memory};
 use super::{DiskBuildError, Plan};
-use crate::host::esp::LoaderEntry;
-use crate::host::{Record, Slot};
-use crate::image::constraints::END_OF_LIFE;
-use crate::image::{Architecture, ImageError};
-use crate::pe;
-use crate::progress::Silent;
 
 /// The payload that becomes the slot's boot file.
 pub(super) const BOOT_PAYLOAD: &str = "kernel.efi";

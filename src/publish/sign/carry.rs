@@ -11,10 +11,6 @@ use serde::Deserialize;
 use super::super::PublishError;
 use super::attach::Home;
 use super::{PrivateKey, bundle, simple};
-use crate::image::signature::{Form, Verifier};
-use crate::image::{Descriptor, Digest, INDEX_TYPE, ImageError, Index, MANIFEST_TYPE};
-use crate::source::signatures::all;
-use crate::source::{Location, Options, Reference, Signature, Source, open};
 
 /// Signs what is at `location` for the repository `identity`, in both forms: of an index every
 /// manifest that it lists as well, so that each stands for itself. What this key has signed is not

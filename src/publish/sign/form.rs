@@ -4,18 +4,17 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::json;
-use super::PrivateKey;
-use crate::image::Digest;
-use crate::image::signature::bundle::{Envelope, EnvelopeSignature, PAYLOAD_TYPE, PREDICATE_TYPE, Statement, pre_authentication_encoding};
-use crate::image::signature::simple::Payload;
-use crate::source::Signature;
-use crate::source::signatures::{BUNDLE_TYPE, SIGNATURE_ANNOTATION};
 use flipside_image::Digest;
-use flipside_image::signature::bundle::{Envelope, EnvelopeSignature, PAYLOAD_TYPE, PREDICATE_TYPE, Statement, pre_authentication_encoding};
+use flipside_image::signature::bundle::{
+    Envelope, EnvelopeSignature, PAYLOAD_TYPE, PREDICATE_TYPE, Statement,
+    pre_authentication_encoding,
+};
 use flipside_image::signature::simple::Payload;
 use flipside_source::Signature;
 use flipside_source::signatures::{BUNDLE_TYPE, SIGNATURE_ANNOTATION};
+use serde_json::json;
+
+use super::PrivateKey;
 
 /// Signs the image `subject` of the repository `identity` by simple signing.
 ///
