@@ -4,7 +4,7 @@
 
 use serde_json::{Value, json};
 
-use crate::policy::{Explanation, Rule, Verdict};
+use crate::rules::{Explanation, Rule, Verdict};
 
 /// A line for each rule, also for those that were not asked.
 pub(super) fn text(explanation: &Explanation) -> String {

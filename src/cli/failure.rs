@@ -98,7 +98,7 @@ fn code_of(error: &(dyn Error + 'static)) -> Option<&'static str> {
         crate::install::InstallError,
         crate::config::overlay::Unreadable,
         crate::image::document::DocumentError,
-        crate::policy::signature::KeyError,
+        crate::rules::signature::KeyError,
         #[cfg(feature = "publish")]
         crate::publish::PublishError,
         #[cfg(feature = "publish")]

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
 //! May this host take what the tag names? The one place where an update on offer is put to
-//! every rule, in the order of [`Rule::ALL`]. What decides is pure, in [`crate::policy`]; what
+//! every rule, in the order of [`Rule::ALL`]. What decides is pure, in [`crate::rules`]; what
 //! it goes by is fetched here, and no sooner than its turn comes (P3).
 
 use super::course::Course;
@@ -17,9 +17,9 @@ use crate::host::Slot;
 use crate::image::document::Document;
 use crate::image::signature::{Signed, Verifier};
 use crate::image::{Digest, Image};
-use crate::policy::{Explanation, Initiative, Rule, Ruling, Verdict, hold, update_window};
 use crate::printable;
 use crate::refusal::Refusal;
+use crate::rules::{Explanation, Initiative, Rule, Ruling, Verdict, hold, update_window};
 use crate::source::Source;
 use crate::system::zone_of;
 

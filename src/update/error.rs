@@ -8,8 +8,8 @@ use crate::code::Coded;
 use crate::health::HealthError;
 use crate::image::ImageError;
 use crate::install::InstallError;
-use crate::policy::signature::KeyError;
 use crate::refusal::{Refusal, Severity};
+use crate::rules::signature::KeyError;
 use crate::source::SourceError;
 use crate::stop::Stopped;
 

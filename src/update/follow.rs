@@ -19,11 +19,11 @@ use crate::hooks::{self, Asking, Kind};
 use crate::host::Slot;
 use crate::image::signature::Verifier;
 use crate::image::{CONFIG_LIMIT, Digest, HOOK_PAYLOAD, Image};
-use crate::policy::signature::open as open_verifier;
-use crate::policy::{Explanation, Initiative, Rule};
 use crate::progress::{Event, Phase};
 use crate::reboot::Inhibitor;
 use crate::refusal::Refusal;
+use crate::rules::signature::open as open_verifier;
+use crate::rules::{Explanation, Initiative, Rule};
 use crate::source::{self, Source};
 use crate::system::{Clock, zone_of};
 

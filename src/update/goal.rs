@@ -9,7 +9,7 @@ use super::{Run, UpdateError, machine};
 use crate::image::Digest;
 use crate::image::graph::Next;
 use crate::image::rollout::{Place, Wariness};
-use crate::policy::{Rule, Ruling, Verdict};
+use crate::rules::{Rule, Ruling, Verdict};
 use crate::source::{Location, Source, fetch_graph};
 
 /// The goal, and what the graph said that it comes from.

@@ -13,10 +13,10 @@ use crate::config::DocumentMode;
 use crate::image::Digest;
 use crate::image::document::{Document, document_tag};
 use crate::image::signature::Verifier;
-use crate::policy::Verdict;
-use crate::policy::document_freshness as freshness;
 use crate::printable;
 use crate::refusal::{Refusal, Severity};
+use crate::rules::Verdict;
+use crate::rules::policy_document::freshness;
 use crate::source::signatures::SIGNATURE_ANNOTATION;
 use crate::source::{FetchedDocument, Location, Signature, Source, fetch_document, is_absent};
 

@@ -7,8 +7,8 @@ use std::ops::ControlFlow;
 use crate::code::sentence;
 use crate::image::Digest;
 use crate::image::signature::{Flaw, Signed, Verifier};
-use crate::policy::Verdict;
 use crate::printable;
+use crate::rules::Verdict;
 use crate::source::{Signature, Source, SourceError};
 
 /// The most flaws that a sentence tells.

@@ -19,7 +19,6 @@ use crate::host::esp::BootFileState;
 use crate::host::{Root, Slot};
 use crate::image::constraints::EndOfLife;
 use crate::image::{Architecture, Digest};
-use crate::policy::{self, Explanation};
 use crate::reboot::required;
 use crate::report::KnownCode;
 use crate::report::motd::{self, Motd};
@@ -28,6 +27,7 @@ use crate::report::status::{
     Available, Blocked, BootEntry, BootFile, BootTarget, Check, CheckResult, Failed, HoldStatus,
     PolicyStatus, Problem, RulingStatus, SignatureStatus, SlotState, SlotStatus, State, Status,
 };
+use crate::rules::{self, Explanation};
 use crate::system::zone_of;
 
 /// The status now: the facts are read, what only a run knows is taken from the last one.
@@ -290,7 +290,7 @@ fn signatures(run: &Run) -> SignatureStatus {
         SignatureMode::Off => "off",
     };
     let mode = mode.to_owned();
-    match policy::signature::open(&run.root, &run.config) {
+    match rules::signature::open(&run.root, &run.config) {
         Ok(verifier) => SignatureStatus {
             mode,
             required: verifier.is_required(),

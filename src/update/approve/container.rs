@@ -8,7 +8,7 @@ use super::Asked;
 use super::hooks::saw;
 use crate::hooks::{Answer, Asking, Container};
 use crate::image::reference::is_loopback;
-use crate::policy::{Rule, Verdict};
+use crate::rules::{Rule, Verdict};
 use crate::source::{self, Location, ReferenceError, SourceError, credentials, is_absent};
 
 impl Asked<'_> {

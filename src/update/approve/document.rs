@@ -13,10 +13,10 @@ use super::{Asked, Depth, Offer};
 use crate::image::Digest;
 use crate::image::document::{Document, Release};
 use crate::image::rollout::{APPLICATION, Place};
-use crate::policy::route::{Journey, Running};
-use crate::policy::{Rule, Verdict};
 use crate::printable;
 use crate::refusal::Refusal;
+use crate::rules::policy_document::route::{Journey, Running};
+use crate::rules::{Rule, Verdict};
 use crate::system::MachineId;
 
 /// The rules that the publisher's word is asked by. They are no matter of this host's, so they are

@@ -6,8 +6,8 @@ use super::{Asked, Stop, hook_context};
 use crate::hooks::{self, Answer, Asking, Blank, Executable, RanAs};
 use crate::image::{HOOK_LIMIT, HOOK_PAYLOAD, Layer};
 use crate::install::{self, InstallError};
-use crate::policy::{Rule, Verdict};
 use crate::progress::{Event, Phase, Silent};
+use crate::rules::{Rule, Verdict};
 use crate::source::{self, Source};
 use crate::update::{UpdateError, machine};
 

@@ -9,10 +9,10 @@ use super::super::machine::architecture;
 use super::Asked;
 use crate::image::constraints::{AskError, Asks, COMPATIBLE, END_OF_LIFE};
 use crate::image::{Digest, Image};
-use crate::policy::fitness::{self, Way};
-use crate::policy::floor::{self, Floor};
-use crate::policy::{Rule, Verdict};
 use crate::printable;
+use crate::rules::requires::{self, Way};
+use crate::rules::version::{self, Floor};
+use crate::rules::{Rule, Verdict};
 use crate::source::{self, Source, SourceError};
 use crate::system::zone_of;
 
@@ -175,18 +175,18 @@ impl Asked<'_> {
             }
         };
         let config = &self.offer.run.config;
-        let (saw, decision) = fitness::compatible(&asks.compatible, &config.host.compatible);
+        let (saw, decision) = requires::compatible(&asks.compatible, &config.host.compatible);
         self.put(Rule::Compatible, &saw, decision);
         self.version(image.version());
         let running = self.offer.situation.running_slot().version();
         let requires = asks.requires.as_ref();
-        let (saw, decision) = fitness::requires(image.version(), requires, running);
+        let (saw, decision) = requires::requires(image.version(), requires, running);
         trail.push(saw);
         self.put(Rule::Requires, &trail.join("; "), decision);
         let zone = zone_of(&self.offer.run.root);
-        let told = fitness::end_of_life(asks.end_of_life.as_ref(), &zone);
+        let told = requires::end_of_life(asks.end_of_life.as_ref(), &zone);
         self.put(Rule::EndOfLife, &told, Verdict::Allow);
-        match fitness::way(requires, running) {
+        match requires::way(requires, running) {
             Way::Through(via) => Some(via.to_owned()),
             Way::Direct | Way::None => None,
         }
@@ -208,7 +208,7 @@ impl Asked<'_> {
             minimum: config.policy.min_version.as_deref(),
             allow_downgrade: config.update.allow_downgrade,
         };
-        let (saw, decision) = floor::decide(new, &floor);
+        let (saw, decision) = version::decide(new, &floor);
         self.put(Rule::Version, &saw, decision);
     }
 }

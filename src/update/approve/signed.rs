@@ -8,7 +8,7 @@ use super::super::signature::{self, SignatureSearch};
 use super::{Asked, Offer};
 use crate::image::signature::{Form, Signed};
 use crate::image::{Digest, Image};
-use crate::policy::{Rule, Verdict};
+use crate::rules::{Rule, Verdict};
 use crate::source::Source;
 
 impl Asked<'_> {

@@ -6,12 +6,12 @@
 
 use jiff::Timestamp;
 
-use super::{Rule, Ruling, Verdict};
 use crate::image::Digest;
 use crate::image::document::{Document, Release};
 use crate::image::rollout::Place;
 use crate::image::version;
 use crate::printable;
+use crate::rules::{Rule, Ruling, Verdict};
 
 pub use crate::image::graph::Running;
 

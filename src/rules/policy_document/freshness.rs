@@ -6,8 +6,8 @@
 use jiff::{SignedDuration, Timestamp};
 
 use crate::image::document::Document;
-use crate::policy::Verdict;
 use crate::refusal::Refusal;
+use crate::rules::Verdict;
 
 /// How far the clocks of publisher and host may be apart.
 const SLACK: SignedDuration = SignedDuration::from_hours(1);

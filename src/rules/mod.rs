@@ -7,17 +7,16 @@
 //! an [`Explanation`]. They are asked in the order of [`Rule::ALL`], the cheap ones first, in
 //! `update::approve` and nowhere else. `docs/policy.md` describes every rule.
 
-pub mod document_freshness;
-pub mod fitness;
-pub mod floor;
 pub mod hold;
-
-pub mod route;
+pub mod policy_document;
+pub mod requires;
 mod rule;
 pub mod signature;
 pub mod update_window;
+pub mod version;
 
-pub use flipside_image::{constraints as asks, document, graph, rollout, version};
+pub use flipside_image::{constraints as asks, document, graph, rollout};
+pub use policy_document::route;
 
 pub use crate::config::Initiative;
 pub use crate::hooks;
