@@ -4,8 +4,8 @@
 
 #![no_main]
 
-use flipside::policy::graph::Graph;
-use flipside::policy::route::Running;
+use flipside::image::graph::Graph;
+use flipside::image::graph::Running;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {

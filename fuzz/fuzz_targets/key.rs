@@ -4,7 +4,7 @@
 
 #![no_main]
 
-use flipside::policy::signature::PublicKey;
+use flipside::image::signature::PublicKey;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {

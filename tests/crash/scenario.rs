@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use flipside::code::Coded as _;
+use flipside::config::Initiative;
 use flipside::host::durable::{Durable, Observer, Step};
-use flipside::policy::Initiative;
 use flipside::sim::{self, Backend, BootOptions, Judge};
 use flipside::update;
 

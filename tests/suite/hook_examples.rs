@@ -233,8 +233,8 @@ fn calendar_allows_between_the_beginning_and_the_end_of_a_time() {
 /// Enabled as the documentation says: a link with a name of the administrator's.
 #[test]
 fn an_example_is_enabled_by_a_link() {
+    use flipside::hooks::{DIRECTORY, discover};
     use flipside::host::Root;
-    use flipside::policy::hooks::{DIRECTORY, discover};
     let directory = tempfile::tempdir().unwrap();
     let root = Root::new(directory.path());
     let hooks = root.path("etc").join(DIRECTORY);

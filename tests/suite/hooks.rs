@@ -8,8 +8,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use flipside::config;
-use flipside::policy::Verdict;
-use flipside::policy::hooks::{DIRECTORY, RanAs, ask, decide};
+use flipside::hooks::{DIRECTORY, RanAs, ask, decide};
+use flipside::refusal::Verdict;
 use flipside::refusal::{Refusal, Severity};
 use flipside::stop::Stop;
 

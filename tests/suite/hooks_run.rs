@@ -5,8 +5,8 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Output};
 
+use flipside::hooks::DIRECTORY;
 use flipside::host::Root;
-use flipside::policy::hooks::DIRECTORY;
 use serde_json::Value;
 
 use crate::support::host::TestHost;

@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use flipside::config;
-use flipside::policy::Verdict;
-use flipside::policy::hooks::{RanAs, ask, decide};
+use flipside::hooks::{RanAs, ask, decide};
+use flipside::refusal::Verdict;
 use flipside::refusal::{Refusal, Severity};
 use flipside::stop::Stop;
 

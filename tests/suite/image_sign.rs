@@ -7,8 +7,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use flipside::image::signature::{Form, Verifier};
 use flipside::image::{Architecture, Digest};
-use flipside::policy::signature::{Form, Verifier};
 use flipside::publish::sign::{KeyKind, PrivateKey, sign};
 use flipside::report::progress::Silent;
 use flipside::source::signatures::{all, referrers_tag, signature_tag};

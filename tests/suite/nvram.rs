@@ -127,7 +127,7 @@ fn nvram_is_not_written_where_nothing_changed() {
         let _ = flipside::update::promote(&host.run_with(steps.durable(), |_| {}));
         let _ = flipside::update::update(
             &host.run_with(steps.durable(), |_| {}),
-            flipside::policy::Initiative::Automatic,
+            flipside::config::Initiative::Automatic,
         );
         let written: Vec<_> =
             steps.take().into_iter().filter(|step| !step.starts_with("phase")).collect();

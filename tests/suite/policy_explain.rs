@@ -4,7 +4,7 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 
-use flipside::policy::Rule;
+use flipside::rules::Rule;
 use serde_json::Value;
 
 use crate::support::policy_host::PolicyHost;

@@ -3,10 +3,9 @@
 //! Holds and update windows: the timer waits, a person does not.
 
 use flipside::code::Coded as _;
-use flipside::config::Config;
+use flipside::config::{Config, Initiative};
 use flipside::host::Root;
 use flipside::host::durable::Step;
-use flipside::policy::Initiative;
 use flipside::update;
 use jiff::{Timestamp, ToSpan as _};
 

@@ -234,7 +234,7 @@ fn a_promote_that_finds_nothing_to_do_writes_nothing() {
     let host = host();
     let durable = Durable::observed(std::sync::Arc::new(NoWrites));
     update::promote(&host.run_with(durable.clone(), |_| {})).unwrap();
-    update::update(&host.run_with(durable, |_| {}), flipside::policy::Initiative::Manual).unwrap();
+    update::update(&host.run_with(durable, |_| {}), flipside::config::Initiative::Manual).unwrap();
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //! way back.
 
 use flipside::code::Coded as _;
-use flipside::policy::Initiative;
+use flipside::config::Initiative;
 use flipside::report::status::State;
 use flipside::update::{self, Depth, Outcome, Promotion};
 
@@ -283,7 +283,7 @@ fn nothing_is_done_where_nothing_is_tracked() {
     let run = host.run_with(flipside::host::durable::Durable::new(), |config| {
         config.track.image = None;
     });
-    let outcome = update::update(&run, flipside::policy::Initiative::Automatic).unwrap();
+    let outcome = update::update(&run, flipside::config::Initiative::Automatic).unwrap();
     assert!(matches!(outcome, Outcome::NothingToDo(_)));
     assert!(update::check(&run, Initiative::Manual, Depth::Check).unwrap().is_none());
 }

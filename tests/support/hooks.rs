@@ -6,11 +6,11 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 use std::time::Duration;
 
-use flipside::config;
+use flipside::config::{self, Initiative};
+use flipside::hooks::{Answer, Context, DIRECTORY, System, ask};
 use flipside::host::{Root, Slot};
 use flipside::image::Digest;
-use flipside::policy::hooks::{Answer, Context, DIRECTORY, System, ask};
-use flipside::policy::{Initiative, Verdict};
+use flipside::refusal::Verdict;
 use flipside::stop::Stop;
 
 use super::program_host::ProgramHost;

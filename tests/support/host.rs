@@ -5,11 +5,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use flipside::config::Config;
+use flipside::config::{Config, Initiative};
 use flipside::host::Root;
 use flipside::host::durable::Durable;
 use flipside::image::Digest;
-use flipside::policy::Initiative;
 use flipside::publish::disk::Plan;
 use flipside::report::progress::Silent;
 use flipside::report::{Follow, Status, StatusFile};

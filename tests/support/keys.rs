@@ -6,8 +6,9 @@ use std::path::Path;
 
 use flipside::config::Config;
 use flipside::host::Root;
-use flipside::policy::signature::{self, KeyError, Verifier};
+use flipside::image::signature::Verifier;
 use flipside::publish::sign::{KeyKind, PrivateKey};
+use flipside::rules::signature::{self, KeyError};
 
 /// A new key.
 pub fn new_key() -> PrivateKey {

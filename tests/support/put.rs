@@ -3,8 +3,8 @@
 //! Blobs and manifests of any kind into a registry, past flipside (OCI distribution spec v1.1,
 //! "Push").
 
+use flipside::image::document::{MEDIA_TYPE, TAG_ANNOTATION};
 use flipside::image::{Descriptor, Digest};
-use flipside::policy::document::{MEDIA_TYPE, TAG_ANNOTATION};
 use flipside::source::signatures::{
     BUNDLE_TYPE, EMPTY_TYPE, SIGNATURE_ANNOTATION, SIMPLE_TYPE, referrers_tag, signature_tag,
 };
