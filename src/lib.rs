@@ -13,14 +13,12 @@
 // Until the program names the crate itself.
 pub use flipside_core::{blob_source, host, install, progress, refusal, settings, stop};
 pub use flipside_image as image;
-// Until the tests name it by its name.
 pub use flipside_image::{code, moment, os_release, pe, printable};
 #[cfg(feature = "publish")]
 pub use flipside_publish as publish;
 #[cfg(feature = "sim")]
 pub use flipside_sim as sim;
 pub use flipside_source as source;
-pub use rules as policy;
 
 pub mod cli;
 pub mod config;

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use serde_json::{Value, json};
 
 use super::{Failure, Global, exit, explain, print, print_json, session};
-use crate::rules::Initiative;
+use crate::config::Initiative;
 use crate::update::{self, Check, Course, Depth};
 
 /// Say whether an update is on offer, and what would be done about it.

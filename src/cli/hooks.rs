@@ -8,9 +8,10 @@ use clap::Subcommand;
 use serde_json::json;
 
 use super::{Failure, Global, exit, print, print_json, progress, session};
+use crate::config::Initiative;
 use crate::hooks::{self, Answer, Hook, Planned, RanAs};
+use crate::refusal::Verdict;
 use crate::refusal::{Refusal, Severity};
-use crate::rules::{Initiative, Verdict};
 use crate::update::{self, HooksAsked, Run as UpdateRun, UpdateError};
 
 /// `EXIT_EXEC` of systemd.exec(5), as where systemd itself cannot run a program.

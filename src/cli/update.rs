@@ -9,8 +9,8 @@ use serde_json::json;
 use super::output::{complain_of, print_done};
 use super::{Failure, Global, exit, print, print_json, session};
 use crate::config::Automatic;
+use crate::config::Initiative;
 use crate::refusal::Severity;
-use crate::rules::Initiative;
 use crate::update::{self, Outcome};
 
 /// Install what the tag names into the slot that is not running, and arm it.

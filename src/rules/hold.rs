@@ -5,8 +5,9 @@
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::{Initiative, Verdict};
+use super::Verdict;
 use crate::config::Hold;
+use crate::config::Initiative;
 
 /// What the rule saw and says. `now` is `None` where the clock is not synchronised.
 pub fn decide(

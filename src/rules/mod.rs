@@ -15,10 +15,5 @@ pub mod signature;
 pub mod update_window;
 pub mod version;
 
-pub use flipside_image::{constraints as asks, document, graph, rollout};
-pub use policy_document::route;
-
-pub use crate::config::Initiative;
-pub use crate::hooks;
 pub use crate::refusal::Verdict;
 pub use rule::{Explanation, Rule, Ruling};

@@ -4,7 +4,8 @@
 
 use jiff::Timestamp;
 
-use super::{Initiative, Verdict};
+use super::Verdict;
+use crate::config::Initiative;
 use crate::config::window::Windows;
 
 /// What the rule saw and says. `now` is `None` where the clock is not synchronised.

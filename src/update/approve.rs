@@ -11,7 +11,7 @@ use super::status::{note_check, note_rulings};
 use super::trial_due::note_trial_due;
 use super::{Run, UpdateError};
 use crate::config::window::Windows;
-use crate::config::{self, Config};
+use crate::config::{self, Config, Initiative};
 use crate::hooks::{Answer, Context, System};
 use crate::host::Slot;
 use crate::image::document::Document;
@@ -19,7 +19,7 @@ use crate::image::signature::{Signed, Verifier};
 use crate::image::{Digest, Image};
 use crate::printable;
 use crate::refusal::Refusal;
-use crate::rules::{Explanation, Initiative, Rule, Ruling, Verdict, hold, update_window};
+use crate::rules::{Explanation, Rule, Ruling, Verdict, hold, update_window};
 use crate::source::Source;
 use crate::system::zone_of;
 

@@ -14,7 +14,7 @@ use super::course::Course;
 use super::goal::{self, Goal};
 use super::situation::{Aftermath, Situation};
 use super::{Run, UpdateError};
-use crate::config;
+use crate::config::{self, Initiative};
 use crate::hooks::{self, Asking, Kind};
 use crate::host::Slot;
 use crate::image::signature::Verifier;
@@ -23,7 +23,7 @@ use crate::progress::{Event, Phase};
 use crate::reboot::Inhibitor;
 use crate::refusal::Refusal;
 use crate::rules::signature::open as open_verifier;
-use crate::rules::{Explanation, Initiative, Rule};
+use crate::rules::{Explanation, Rule};
 use crate::source::{self, Source};
 use crate::system::{Clock, zone_of};
 

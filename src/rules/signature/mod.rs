@@ -4,15 +4,13 @@
 
 use crate::config::{Config, SignatureMode};
 use crate::host::Root;
+use crate::image::signature::Verifier;
 use crate::source::{Location, Reference};
 
 mod error;
 mod keys;
 
 pub use error::KeyError;
-pub use flipside_image::signature::{
-    Flaw, Form, Key, PublicKey, Signed, Verifier, bundle, simple, to_pem,
-};
 pub use keys::DIRECTORY;
 
 /// What this host verifies signatures with: its keys, except where they are not wanted. Opened
