@@ -8,8 +8,7 @@ use serde_json::json;
 
 use super::output::{complain_of, print_done};
 use super::{Failure, Global, exit, print, print_json, session};
-use crate::config::Automatic;
-use crate::config::Initiative;
+use crate::config::{Automatic, Initiative};
 use crate::refusal::Severity;
 use crate::update::{self, Outcome};
 

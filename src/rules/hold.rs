@@ -6,8 +6,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::Verdict;
-use crate::config::Hold;
-use crate::config::Initiative;
+use crate::config::{Hold, Initiative};
 
 /// What the rule saw and says. `now` is `None` where the clock is not synchronised.
 pub fn decide(
