@@ -5,53 +5,34 @@
 //! it goes by is fetched here, and no sooner than its turn comes (P3).
 
 use super::course::Course;
-use super::goal::Goal;
 use super::situation::Situation;
-use super::status::{note_check, note_rulings};
-use super::trial_due::note_trial_due;
-use super::{Run, UpdateError};
 use crate::config::window::Windows;
 use crate::config::{self, Config, Initiative};
 use crate::hooks::{Answer, Context, System};
 use crate::host::Slot;
 use crate::image::document::Document;
-use crate::image::signature::{Signed, Verifier};
+use crate::image::signature::Signed;
 use crate::image::{Digest, Image};
 use crate::printable;
 use crate::refusal::Refusal;
 use crate::rules::{Explanation, Rule, Ruling, Verdict, hold, update_window};
-use crate::source::Source;
 use crate::system::zone_of;
 
 mod container;
 mod document;
+mod error;
 mod hooks;
+mod offer;
 mod passage;
 mod signed;
 
 pub(super) use document::{place, running, still_stands};
+pub use error::Error;
+pub(super) use offer::{Means, Offer};
 pub(super) use passage::Stop;
 
 /// The most characters that a ruling shows of what it went by.
 const SHOWN: usize = 200;
-
-/// An update on offer, and the host that it is offered to.
-pub(super) struct Offer<'a> {
-    pub run: &'a Run,
-    pub initiative: Initiative,
-    /// The facts, a trial that fell back counted.
-    pub situation: &'a Situation,
-    /// Where the tag is.
-    pub source: &'a dyn Source,
-    /// What the tag points to, or what an update graph says in its place.
-    pub named: &'a Goal,
-    /// What signatures are held against.
-    pub verifier: &'a Verifier,
-    /// What this host calls its own product.
-    pub product: Option<&'a str>,
-    /// Whether the status that others see stays as it is.
-    pub is_only_asked: bool,
-}
 
 /// How much is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,24 +68,12 @@ pub(super) struct Approval {
 #[derive(Debug)]
 pub struct Unasked {
     /// Why.
-    pub error: UpdateError,
+    pub error: Error,
     /// What the rules before it said.
     pub explanation: Explanation,
 }
 
-impl From<UpdateError> for Box<Unasked> {
-    fn from(error: UpdateError) -> Self {
-        Self::new(Unasked { error, explanation: Explanation::default() })
-    }
-}
-
-impl From<Box<Unasked>> for UpdateError {
-    fn from(unasked: Box<Unasked>) -> Self {
-        unasked.error
-    }
-}
-
-/// Puts `offer` to every rule. The rulings go to the status, also where it ends with an error.
+/// Puts `offer` to every rule.
 ///
 /// # Errors
 /// What keeps a rule from being asked; a refusal is a [`Course`].
@@ -118,11 +87,7 @@ pub(super) fn approve(offer: &Offer<'_>, depth: Depth) -> Result<Approval, Box<U
         document: None,
         is_revoked: false,
     };
-    let approved = asked.ask();
-    if !offer.is_only_asked {
-        note_rulings(offer.run, &asked.explanation);
-    }
-    let (stop, answers) = match approved {
+    let (stop, answers) = match asked.ask() {
         Ok(approved) => approved,
         Err(error) => return Err(Box::new(Unasked { error, explanation: asked.explanation })),
     };
@@ -134,12 +99,6 @@ pub(super) fn approve(offer: &Offer<'_>, depth: Depth) -> Result<Approval, Box<U
         // Who has nothing to install is refused nothing else.
         (course, ..) => course,
     };
-    let has_nothing_new = stop.course == Course::UpToDate;
-    asked.note(if has_nothing_new { &stop.course } else { &course });
-    if !offer.is_only_asked {
-        let waits = offer.named.waits_for_firmware(offer.situation, &stop.named);
-        note_trial_due(&offer.run.root, waits);
-    }
     let Asked { explanation, signed, goal, is_revoked, .. } = asked;
     Ok(Approval { explanation, course, stop, signed, goal, is_revoked, answers })
 }
@@ -160,12 +119,11 @@ struct Asked<'a> {
 
 impl Asked<'_> {
     /// The order of the rules, as it is read.
-    fn ask(&mut self) -> Result<(Stop, Option<Vec<Answer>>), UpdateError> {
-        let Offer { run, initiative, situation, named, .. } = self.offer;
+    fn ask(&mut self) -> Result<(Stop, Option<Vec<Answer>>), Error> {
+        let Offer { means, initiative, situation, named, .. } = self.offer;
         let goal = named.digest;
         let mut stop = Stop::at_tag(goal, named.course(situation, &goal));
-        self.note(&stop.course);
-        for (rule, (saw, decision)) in ask_of_the_time(run, &run.config.update, *initiative) {
+        for (rule, (saw, decision)) in ask_of_the_time(means, &means.config.update, *initiative) {
             self.put(rule, &saw, decision);
         }
         // What is about to boot may have been withdrawn, whatever keeps from installing more.
@@ -188,12 +146,6 @@ impl Asked<'_> {
             false => None,
         };
         Ok((stop, answers))
-    }
-
-    fn note(&self, course: &Course) {
-        if !self.offer.is_only_asked {
-            note_check(self.offer.run, &self.offer.named.digest, self.goal.as_deref(), course);
-        }
     }
 
     /// Whether a rule refused so far.
@@ -224,15 +176,15 @@ impl Asked<'_> {
 
 /// The rules that go by the clock alone: asked first, and under the lock again.
 fn ask_of_the_time(
-    run: &Run,
+    means: &Means<'_>,
     settings: &config::Update,
     initiative: Initiative,
 ) -> [(Rule, (String, Verdict)); 2] {
-    let zone = zone_of(&run.root);
+    let zone = zone_of(means.root);
     // Asked where it matters: it may take a service to tell.
     let has_dates = settings.hold.as_ref().is_some_and(|hold| hold.until.is_some());
     let asks = initiative == Initiative::Automatic && (has_dates || !settings.windows.is_empty());
-    let clock = run.clock();
+    let clock = means.clock();
     let now = if asks { clock.now() } else { Some(clock.shows()) };
     let windows = Windows { windows: &settings.windows, host: &zone };
     [
@@ -243,10 +195,10 @@ fn ask_of_the_time(
 
 /// `[update]` as the files have it by now: somebody may have held this host meanwhile. Files that
 /// cannot be read any more change nothing.
-pub(super) fn settings_now(run: &Run) -> config::Update {
-    Config::load(&run.root).map(|config| config.update).unwrap_or_else(|error| {
+pub(super) fn settings_now(means: &Means<'_>) -> config::Update {
+    Config::load(means.root).map(|config| config.update).unwrap_or_else(|error| {
         tracing::warn!("the settings stay what they were: {error}");
-        run.config.update.clone()
+        means.config.update.clone()
     })
 }
 
@@ -255,11 +207,11 @@ pub(super) fn settings_now(run: &Run) -> config::Update {
 /// # Errors
 /// The refusal.
 pub(super) fn time_allows(
-    run: &Run,
+    means: &Means<'_>,
     settings: &config::Update,
     initiative: Initiative,
 ) -> Result<(), Refusal> {
-    let [(_, (_, hold)), (_, (_, window))] = ask_of_the_time(run, settings, initiative);
+    let [(_, (_, hold)), (_, (_, window))] = ask_of_the_time(means, settings, initiative);
     hold.into_result().and_then(|()| window.into_result())
 }
 
@@ -268,17 +220,17 @@ pub(super) fn time_allows(
 /// # Errors
 /// The refusal.
 pub(super) fn nobody_holds(
-    run: &Run,
+    means: &Means<'_>,
     settings: &config::Update,
     initiative: Initiative,
 ) -> Result<(), Refusal> {
-    let [(_, (_, hold)), _] = ask_of_the_time(run, settings, initiative);
+    let [(_, (_, hold)), _] = ask_of_the_time(means, settings, initiative);
     hold.into_result()
 }
 
 /// What the hooks are told: an image that is to be installed, or the one that the target holds.
 pub(super) fn hook_context(
-    run: &Run,
+    config: &Config,
     initiative: Initiative,
     situation: &Situation,
     image: Option<&Image>,
@@ -290,7 +242,7 @@ pub(super) fn hook_context(
     };
     let target = situation.target();
     Context {
-        image: run.config.track.image.clone().unwrap_or_default(),
+        image: config.track.image.clone().unwrap_or_default(),
         initiative,
         running: system(situation.running),
         new: match image {

@@ -7,18 +7,19 @@ use flipside_core::trial::{disarm_superseded, disarm_withdrawn, settle};
 use flipside_core::{Host, Lock};
 
 use super::approve::{
-    Approval, Depth, Offer, Unasked, approve, hook_context, nobody_holds, settings_now,
-    still_stands, time_allows,
+    Approval, Depth, Offer, hook_context, nobody_holds, settings_now, still_stands, time_allows,
 };
+use super::ask::{Unasked, approve, means};
 use super::course::Course;
 use super::goal::{self, Goal};
+use super::machine;
 use super::situation::{Aftermath, Situation};
 use super::{Run, UpdateError};
 use crate::config::{self, Initiative};
 use crate::hooks::{self, Asking, Kind};
 use crate::host::Slot;
 use crate::image::signature::Verifier;
-use crate::image::{CONFIG_LIMIT, Digest, HOOK_PAYLOAD, Image};
+use crate::image::{Architecture, CONFIG_LIMIT, Digest, HOOK_PAYLOAD, Image};
 use crate::progress::{Event, Phase};
 use crate::reboot::Inhibitor;
 use crate::refusal::Refusal;
@@ -87,7 +88,7 @@ pub fn check(
 ) -> Result<Option<Check>, Box<Unasked>> {
     let Some(look) = look(run)? else { return Ok(None) };
     let offer = look.offer(run, initiative);
-    let Approval { explanation, course, stop, goal, .. } = approve(&offer, depth)?;
+    let Approval { explanation, course, stop, goal, .. } = approve(run, &offer, depth)?;
     let version = match (&stop.image, &course) {
         (Some(image), _) => Some(image.version().to_owned()),
         (None, Course::Waiting | Course::Arm) => {
@@ -105,13 +106,15 @@ struct Look {
     named: Goal,
     verifier: Verifier,
     product: Option<String>,
+    architecture: Architecture,
+    options: source::Options,
 }
 
 impl Look {
     /// What is on offer, and to whom.
     fn offer<'a>(&'a self, run: &'a Run, initiative: Initiative) -> Offer<'a> {
         Offer {
-            run,
+            means: means(run, self.architecture, &self.options),
             initiative,
             situation: &self.situation,
             source: self.source.as_ref(),
@@ -135,8 +138,10 @@ fn look(run: &Run) -> Result<Option<Look>, UpdateError> {
     let source = run.source()?;
     run.progress.event(Event::Phase(Phase::Checking));
     let situation = anticipate(run, situation);
-    let named = goal::find(run, source.as_ref(), &situation)?;
-    Ok(Some(Look { situation, source, named, verifier, product }))
+    let (architecture, options) = (machine::architecture()?, run.source_options());
+    let means = means(run, architecture, &options);
+    let named = goal::find(&means, source.as_ref(), &situation)?;
+    Ok(Some(Look { situation, source, named, verifier, product, architecture, options }))
 }
 
 /// What the hooks would be asked about the update on offer.
@@ -156,11 +161,12 @@ pub struct HooksPlanned {
 pub fn plan_hooks(run: &Run, initiative: Initiative) -> Result<Option<HooksPlanned>, UpdateError> {
     let Some(look) = look(run)? else { return Ok(None) };
     let offer = Offer { is_only_asked: true, ..look.offer(run, initiative) };
-    let Approval { course, stop, .. } = approve(&offer, Depth::Check)?;
+    let Approval { course, stop, .. } = approve(run, &offer, Depth::Check)?;
     match course {
         Course::Refuse(refusal) => Err(refusal.into()),
         Course::Install | Course::Arm => {
-            let context = hook_context(run, initiative, &look.situation, stop.image.as_ref());
+            let context =
+                hook_context(&run.config, initiative, &look.situation, stop.image.as_ref());
             let asking = Asking::new(&run.root, &run.config.policy.hooks, &context, &run.stop);
             // What is only to be armed is asked as well, and was not looked at so far.
             let image = match stop.image {
@@ -199,14 +205,15 @@ pub fn ask_hooks_about_offer(
 ) -> Result<Option<HooksAsked>, UpdateError> {
     let Some(look) = look(run)? else { return Ok(None) };
     let offer = Offer { is_only_asked: true, ..look.offer(run, initiative) };
-    let Approval { course, stop, answers, .. } = approve(&offer, Depth::Update)?;
+    let Approval { course, stop, answers, .. } = approve(run, &offer, Depth::Update)?;
     match (answers, course) {
         // A rule about hooks may refuse without an answer of one.
         (Some(answers), Course::Refuse(refusal)) if hooks::decide(&answers).is_allow() => {
             Err(refusal.into())
         }
         (Some(answers), _) => {
-            let new = hook_context(run, initiative, &look.situation, stop.image.as_ref()).new;
+            let new =
+                hook_context(&run.config, initiative, &look.situation, stop.image.as_ref()).new;
             Ok(Some(HooksAsked { new, answers }))
         }
         (None, Course::Refuse(refusal)) => Err(refusal.into()),
@@ -230,14 +237,16 @@ pub fn update(run: &Run, initiative: Initiative) -> Result<Outcome, UpdateError>
     let facts = host.situation()?;
     let source = run.source()?;
     run.progress.event(Event::Phase(Phase::Checking));
-    let named = goal::find(run, source.as_ref(), &facts)?;
+    let (architecture, options) = (machine::architecture()?, run.source_options());
+    let means = means(run, architecture, &options);
+    let named = goal::find(&means, source.as_ref(), &facts)?;
     let tag = named.digest;
 
     let anticipated = anticipate(run, facts.clone());
     // Hooks may take their time: all rules are asked without the lock, and what they relied on
     // is read again under it.
     let offer = Offer {
-        run,
+        means,
         initiative,
         situation: &anticipated,
         source: source.as_ref(),
@@ -247,7 +256,7 @@ pub fn update(run: &Run, initiative: Initiative) -> Result<Outcome, UpdateError>
         is_only_asked: false,
     };
     let Approval { course: planned, stop, signed, goal, explanation, is_revoked, .. } =
-        approve(&offer, Depth::Update)?;
+        approve(run, &offer, Depth::Update)?;
     if is_revoked {
         unarm_withdrawn(run, &facts)?;
         return update(run, initiative);
@@ -280,8 +289,8 @@ pub fn update(run: &Run, initiative: Initiative) -> Result<Outcome, UpdateError>
     }
     run.stop.check()?;
     if matches!(course, Course::Install | Course::Arm) {
-        let settings = settings_now(run);
-        time_allows(run, &settings, initiative)?;
+        let settings = settings_now(&means);
+        time_allows(&means, &settings, initiative)?;
         say_hold(run, &settings);
     }
     let target = situation.target();
@@ -293,7 +302,7 @@ pub fn update(run: &Run, initiative: Initiative) -> Result<Outcome, UpdateError>
     };
     // An install that began in a window is finished; a hold means what has not been armed yet.
     let still_stands = || {
-        nobody_holds(run, &settings_now(run), initiative)?;
+        nobody_holds(&means, &settings_now(&means), initiative)?;
         still_stands(&offer, &stop.named)
     };
     match (course, &stop.image) {
@@ -389,7 +398,7 @@ fn anticipate(run: &Run, mut situation: Situation) -> Situation {
 
 /// Manifest and config, checked; no payload byte (P3).
 pub(super) fn fetch(source: &dyn Source, tag: &Digest) -> Result<Image, UpdateError> {
-    let architecture = super::machine::architecture()?;
+    let architecture = machine::architecture()?;
     let image = source::fetch_image(source, tag, architecture)?;
     image.config.check_architecture(architecture)?;
     Ok(image)

@@ -2,15 +2,14 @@
 
 //! Where a host is to get to: what the tag names, or what an update graph says comes next.
 
-use super::approve::{place, running};
+use super::approve::{Error, Means, place, running};
 use super::course::{Course, decide, stay, waits_for_trial};
 use super::situation::Situation;
-use super::{Run, UpdateError, machine};
 use crate::image::Digest;
 use crate::image::graph::Next;
 use crate::image::rollout::{Place, Wariness};
 use crate::rules::{Rule, Ruling, Verdict};
-use crate::source::{Location, Source, fetch_graph};
+use crate::source::{Location, Source, SourceError, fetch_graph};
 
 /// The goal, and what the graph said that it comes from.
 pub(super) struct Goal {
@@ -38,16 +37,16 @@ enum Aim {
 /// # Errors
 /// The source's, and the graph server's.
 pub(super) fn find(
-    run: &Run,
+    means: &Means<'_>,
     source: &dyn Source,
     situation: &Situation,
-) -> Result<Goal, UpdateError> {
-    let Some(base) = run.config.track.graph.as_deref() else {
+) -> Result<Goal, Error> {
+    let Some(base) = means.config.track.graph.as_deref() else {
         return Ok(Goal { digest: source.resolve()?, rulings: Vec::new(), aim: Aim::Reach });
     };
     let running = running(situation);
-    let parameters = parameters(run, source, situation)?;
-    let graph = fetch_graph(base, &parameters, &run.source_options())?;
+    let parameters = parameters(means, source, situation)?;
+    let graph = fetch_graph(base, &parameters, means.options)?;
     let here = running.digests.last().copied();
     let version = &running.version;
     let ruling = |rule, saw: String, decision| Ruling { rule, saw, decision };
@@ -100,30 +99,30 @@ impl Goal {
     ///
     /// # Errors
     /// The source's.
-    pub fn has_moved(&self, source: &dyn Source) -> Result<bool, UpdateError> {
+    pub fn has_moved(&self, source: &dyn Source) -> Result<bool, SourceError> {
         Ok(self.rulings.is_empty() && source.resolve()? != self.digest)
     }
 }
 
 /// What Zincati tells a server of its host, as far as it is nobody's secret.
 fn parameters(
-    run: &Run,
+    means: &Means<'_>,
     source: &dyn Source,
     situation: &Situation,
-) -> Result<Vec<(&'static str, String)>, UpdateError> {
+) -> Result<Vec<(&'static str, String)>, Error> {
     let running = running(situation);
-    let stream = match run.config.track.image.as_deref().unwrap_or_default().parse()? {
+    let stream = match means.config.track.image.as_deref().unwrap_or_default().parse()? {
         Location::Registry(reference) => reference.tag().to_owned(),
         Location::Layout { tag, .. } | Location::Archive { tag, .. } => tag.unwrap_or_default(),
     };
     // One place in all rollouts of a stream: the server is to recognise nobody by it.
-    let wariness = match place(run) {
+    let wariness = match place(means) {
         Place::Hashed(id) => Wariness::hashed(id, &format!("stream {stream}")),
         place => place.wariness(&stream),
     };
     let checksum = running.digests.last().map(|digest| format!("{}@{digest}", source.repository()));
     Ok(vec![
-        ("basearch", machine::architecture()?.to_string()),
+        ("basearch", means.architecture.to_string()),
         ("stream", stream),
         ("group", "default".to_owned()),
         ("platform", "metal".to_owned()),

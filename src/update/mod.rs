@@ -6,7 +6,7 @@
 //! - `situation`: the facts, read once, and what follows from them
 //! - `course`: what to do about the tag's digest, one pure decision
 //! - `goal`: what the tag names, or what an update graph says comes next
-//! - `approve`: an update on offer, put to every rule in order
+//! - `approve`: an update on offer, put to every rule in order; `ask` tells the status
 //! - `policy_document`: what the publisher says of releases, fetched and remembered
 //! - `follow`: a run of `flipside check` and `flipside update`, from tag to armed slot
 //! - `transaction`: an install, step by step
@@ -33,6 +33,7 @@ use crate::system::Clock;
 
 mod announce;
 mod approve;
+mod ask;
 mod error;
 mod follow;
 mod goal;
@@ -46,7 +47,8 @@ mod told;
 mod trial_due;
 mod upkeep;
 
-pub use approve::{Depth, Unasked};
+pub use approve::Depth;
+pub use ask::Unasked;
 pub use error::UpdateError;
 pub use flipside_core::install::SlotContents;
 pub use flipside_core::state::{Course, course, failed, journal, situation};
@@ -94,20 +96,6 @@ impl Run {
         })?;
         let location = image.parse()?;
         Ok(source::open(&location, &self.source_options())?)
-    }
-
-    /// The same without its mirrors; `None` where there are none.
-    ///
-    /// # Errors
-    /// As [`Run::source`].
-    fn source_itself(&self) -> Result<Option<Box<dyn Source>>, UpdateError> {
-        let mut options = self.source_options();
-        if options.mirrors.is_empty() {
-            return Ok(None);
-        }
-        options.mirrors.clear();
-        let Some(image) = &self.config.track.image else { return Ok(None) };
-        Ok(Some(source::open(&image.parse()?, &options)?))
     }
 
     /// This host's clock, as far as its settings trust it.

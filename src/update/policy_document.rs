@@ -6,10 +6,12 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::approve::{Error, Means};
 use super::journal::STATE_DIRECTORY;
 use super::signature::{SignatureSearch, search};
-use super::{Run, UpdateError};
 use crate::config::DocumentMode;
+use crate::host::Root;
+use crate::host::durable::Durable;
 use crate::image::Digest;
 use crate::image::document::{Document, document_tag};
 use crate::image::signature::Verifier;
@@ -18,7 +20,10 @@ use crate::refusal::{Refusal, Severity};
 use crate::rules::Verdict;
 use crate::rules::policy_document::freshness;
 use crate::source::signatures::SIGNATURE_ANNOTATION;
-use crate::source::{FetchedDocument, Location, Signature, Source, fetch_document, is_absent};
+use crate::source::{
+    self, FetchedDocument, Location, Options, Signature, Source, SourceError, fetch_document,
+    is_absent,
+};
 
 /// More than the file of one has, in bytes: a document of the largest size, as text in JSON.
 const LIMIT: u64 = 4 << 20;
@@ -76,38 +81,38 @@ struct Memory {
 /// asked before a document is refused.
 ///
 /// # Errors
-/// [`UpdateError::Source`]: nobody knows whether there is one, or it cannot be had whole.
+/// [`Error::Source`]: nobody knows whether there is one, or it cannot be had whole.
 pub(super) fn consult(
-    run: &Run,
+    means: &Means<'_>,
     source: &dyn Source,
     verifier: &Verifier,
     goal: &Digest,
     now: Option<Timestamp>,
-) -> Result<Consulted, UpdateError> {
-    let consulted = ask(run, source, verifier, now);
-    run.stop.check()?;
+) -> Result<Consulted, Error> {
+    let consulted = ask(means, source, verifier, now);
+    means.stop.check()?;
     // Without the time no document is any better.
     if now.is_none() || consulted.as_ref().is_ok_and(|consulted| consulted.speaks_of(goal)) {
         return consulted;
     }
-    let Some(registry) = run.source_itself()? else { return consulted };
-    let from_registry = ask(run, registry.as_ref(), verifier, now);
-    run.stop.check()?;
+    let Some(registry) = without_mirrors(means)? else { return consulted };
+    let from_registry = ask(means, registry.as_ref(), verifier, now);
+    means.stop.check()?;
     // One that cannot be reached says nothing else.
     from_registry.or(consulted)
 }
 
 fn ask(
-    run: &Run,
+    means: &Means<'_>,
     source: &dyn Source,
     verifier: &Verifier,
     now: Option<Timestamp>,
-) -> Result<Consulted, UpdateError> {
-    let mode = run.config.policy.document;
+) -> Result<Consulted, Error> {
+    let mode = means.config.policy.document;
     if mode == DocumentMode::Off {
         return Ok(Consulted::without("policy.document is off"));
     }
-    let tag = tracked_tag(run)?;
+    let tag = tracked_tag(means)?;
     let Some((tag, name)) = tag.and_then(|tag| document_tag(&tag).map(|name| (tag, name))) else {
         let saw = "what is followed has no tag, beside which one could stand";
         return Ok(match mode {
@@ -115,7 +120,7 @@ fn ask(
             _ => Consulted::without(saw),
         });
     };
-    let memory = Memory::of(run, source, &tag);
+    let memory = Memory::of(means.root, source, &tag);
     let last = memory.recall();
     let beside = source.sibling(&name)?;
     let digest = match beside.resolve() {
@@ -193,9 +198,19 @@ fn ask(
     Ok(Consulted { saw, decision, document, news })
 }
 
+/// What is followed, without its mirrors; `None` where there are none.
+fn without_mirrors(means: &Means<'_>) -> Result<Option<Box<dyn Source>>, SourceError> {
+    let Some(image) = &means.config.track.image else { return Ok(None) };
+    if means.options.mirrors.is_empty() {
+        return Ok(None);
+    }
+    let options = Options { mirrors: Vec::new(), ..means.options.clone() };
+    source::open(&image.parse()?, &options).map(Some)
+}
+
 /// The tag that is followed; `None` where that is a digest, or the only image of a layout.
-fn tracked_tag(run: &Run) -> Result<Option<String>, UpdateError> {
-    let Some(image) = run.config.track.image.as_deref() else { return Ok(None) };
+fn tracked_tag(means: &Means<'_>) -> Result<Option<String>, SourceError> {
+    let Some(image) = means.config.track.image.as_deref() else { return Ok(None) };
     Ok(match image.parse()? {
         Location::Registry(reference) if reference.digest().is_some() => None,
         Location::Registry(reference) => Some(reference.tag().to_owned()),
@@ -233,9 +248,9 @@ impl Consulted {
 
     /// Remembers what is new, so that nobody can pass off an older document as this one. A state
     /// directory that takes nothing weakens that, and stops no update by itself.
-    pub fn remember(&self, run: &Run) {
+    pub fn remember(&self, durable: &Durable) {
         let Some((memory, seen)) = &self.news else { return };
-        if let Err(error) = memory.write(run, seen) {
+        if let Err(error) = memory.write(durable, seen) {
             let path = memory.path.display();
             tracing::warn!("cannot remember the policy document in {path}: {error}");
         }
@@ -294,10 +309,10 @@ impl Kept {
 }
 
 impl Memory {
-    fn of(run: &Run, source: &dyn Source, tag: &str) -> Self {
+    fn of(root: &Root, source: &dyn Source, tag: &str) -> Self {
         let tag = format!("{}:{tag}", source.repository());
         let name: String = Digest::of(tag.as_bytes()).hex().chars().take(16).collect();
-        let directory = run.root.path(STATE_DIRECTORY).join("policy");
+        let directory = root.path(STATE_DIRECTORY).join("policy");
         Self { path: directory.join(format!("{name}.json")), tag }
     }
 
@@ -319,9 +334,9 @@ impl Memory {
         seen
     }
 
-    fn write(&self, run: &Run, seen: &Seen) -> std::io::Result<()> {
+    fn write(&self, durable: &Durable, seen: &Seen) -> std::io::Result<()> {
         let Some(directory) = self.path.parent() else { return Ok(()) };
-        run.files().make_directory(directory)?;
-        run.files().replace(&self.path, &serde_json::to_vec(seen)?)
+        durable.make_directory(directory)?;
+        durable.replace(&self.path, &serde_json::to_vec(seen)?)
     }
 }

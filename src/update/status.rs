@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::announce;
-use super::approve::Unasked;
+use super::ask::Unasked;
 use super::course::Course;
 use super::journal::State as Noted;
 use super::situation::{Aftermath, Situation, SlotFacts};

@@ -2,23 +2,19 @@
 
 //! The hook that is a container image of its own: which image, who signed it, and what it says.
 
-use super::super::UpdateError;
 use super::super::signature;
-use super::Asked;
 use super::hooks::saw;
+use super::{Asked, Error};
 use crate::hooks::{Answer, Asking, Container};
 use crate::image::reference::is_loopback;
 use crate::rules::{Rule, Verdict};
-use crate::source::{self, Location, ReferenceError, SourceError, credentials, is_absent};
+use crate::source::{self, Location, Options, ReferenceError, SourceError, credentials, is_absent};
 
 impl Asked<'_> {
     /// `None` where it is not asked.
-    pub(super) fn container_hook(
-        &mut self,
-        asking: &Asking<'_>,
-    ) -> Result<Option<Answer>, UpdateError> {
-        let run = self.offer.run;
-        let Some(settings) = &run.config.policy.hooks.container else {
+    pub(super) fn container_hook(&mut self, asking: &Asking<'_>) -> Result<Option<Answer>, Error> {
+        let means = &self.offer.means;
+        let Some(settings) = &means.config.policy.hooks.container else {
             self.put(Rule::ContainerHook, "none is set", Verdict::Allow);
             return Ok(None);
         };
@@ -30,23 +26,20 @@ impl Asked<'_> {
             }
         };
         let answer = asking.container(&settings.image, &container);
-        run.stop.check()?;
+        means.stop.check()?;
         let saw = saw(&container.image, std::slice::from_ref(&answer));
         self.put(Rule::ContainerHook, &saw, answer.decision.clone());
         Ok(Some(answer))
     }
 
     /// From the tag to a digest that one of this host's keys has signed, where they are to.
-    fn find(&self, image: &str, network: bool) -> Result<Result<Container, Verdict>, UpdateError> {
+    fn find(&self, image: &str, network: bool) -> Result<Result<Container, Verdict>, Error> {
         let Location::Registry(reference) = image.parse()? else {
             let reason = "a container hook comes from a registry";
             return Err(SourceError::from(ReferenceError::new(image, reason)).into());
         };
-        let run = self.offer.run;
-        let mut options = run.config.track.source_options(run.root.clone(), run.stop.clone());
         // They are the tracked repository's.
-        options.mirrors.clear();
-        options.all_plain_http |= run.plain_http;
+        let options = Options { mirrors: Vec::new(), ..self.offer.means.options.clone() };
         let source = source::open(&Location::Registry(reference.clone()), &options)?;
         let digest = match source.resolve() {
             Ok(digest) => digest,

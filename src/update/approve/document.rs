@@ -8,8 +8,7 @@ use flipside_core::Error as CoreError;
 use super::super::course::is_persons_rollback;
 use super::super::policy_document::consult;
 use super::super::situation::{Situation, SlotFacts};
-use super::super::{Run, UpdateError};
-use super::{Asked, Depth, Offer};
+use super::{Asked, Depth, Error, Means, Offer};
 use crate::image::Digest;
 use crate::image::document::{Document, Release};
 use crate::image::rollout::{APPLICATION, Place};
@@ -30,14 +29,14 @@ impl Asked<'_> {
     ///
     /// # Errors
     /// The source's: nobody knows whether there is a document.
-    pub(super) fn document(&mut self) -> Result<Digest, UpdateError> {
-        let Offer { run, source, verifier, situation, named, .. } = self.offer;
+    pub(super) fn document(&mut self) -> Result<Digest, Error> {
+        let Offer { means, source, verifier, situation, named, .. } = self.offer;
         let goal = &named.digest;
-        let now = run.clock().now();
-        let consulted = consult(run, *source, verifier, goal, now)?;
+        let now = means.clock().now();
+        let consulted = consult(means, *source, verifier, goal, now)?;
         // A check writes nothing, and so remembers nothing.
         if self.depth == Depth::Update && !self.offer.is_only_asked {
-            consulted.remember(run);
+            consulted.remember(means.durable);
         }
         for said in &named.rulings {
             self.put(said.rule, &said.saw, said.decision.clone());
@@ -53,7 +52,7 @@ impl Asked<'_> {
             self.document = Some(document);
             return Ok(*goal);
         }
-        let place = place(run);
+        let place = place(means);
         let journey = Journey { document: &document, running: &running, goal, now, place: &place };
         let route = journey.route();
         for ruling in route.rulings {
@@ -100,16 +99,16 @@ impl Asked<'_> {
 /// # Errors
 /// `release-withdrawn`, and a wish to stop.
 pub(in super::super) fn still_stands(offer: &Offer<'_>, named: &Digest) -> Result<(), CoreError> {
-    let Offer { run, source, verifier, .. } = offer;
-    let consulted = match consult(run, *source, verifier, named, run.clock().now()) {
+    let Offer { means, source, verifier, .. } = offer;
+    let consulted = match consult(means, *source, verifier, named, means.clock().now()) {
         Ok(consulted) => consulted,
         Err(error) => {
-            run.stop.check()?;
+            means.stop.check()?;
             tracing::debug!("cannot ask for the policy document again: {error}");
             return Ok(());
         }
     };
-    consulted.remember(run);
+    consulted.remember(means.durable);
     let document = consulted.document.as_ref();
     match document.and_then(|document| document.release(named)).and_then(withdrawn) {
         Some(why) => Err(Refusal::block("release-withdrawn", why).into()),
@@ -133,8 +132,8 @@ fn is_revoked(document: &Document, situation: &Situation) -> bool {
 }
 
 /// Where this host's place in rollouts comes from.
-pub(in super::super) fn place(run: &Run) -> Place {
-    match (run.config.policy.wariness, MachineId::read(&run.root)) {
+pub(in super::super) fn place(means: &Means<'_>) -> Place {
+    match (means.config.policy.wariness, MachineId::read(means.root)) {
         (Some(wariness), _) => Place::Set(wariness),
         (None, Some(id)) => Place::Hashed(id.app_specific(APPLICATION)),
         (None, None) => Place::Unknown,

@@ -2,32 +2,30 @@
 
 //! Programs that are asked about an update: the one that the new image brings, and this host's.
 
-use super::{Asked, Stop, hook_context};
+use super::{Asked, Error, Offer, Stop, hook_context};
 use crate::hooks::{self, Answer, Asking, Blank, Executable, RanAs};
 use crate::image::{HOOK_LIMIT, HOOK_PAYLOAD, Layer};
 use crate::install::{self, InstallError};
 use crate::progress::{Event, Phase, Silent};
 use crate::rules::{Rule, Verdict};
 use crate::source::{self, Source};
-use crate::update::{UpdateError, machine};
 
 impl Asked<'_> {
     /// Up to the first that does not allow.
-    pub(super) fn hooks(&mut self, stop: &Stop) -> Result<Vec<Answer>, UpdateError> {
-        let run = self.offer.run;
-        run.progress.event(Event::Phase(Phase::Hooks));
-        let context =
-            hook_context(run, self.offer.initiative, self.offer.situation, stop.image.as_ref());
+    pub(super) fn hooks(&mut self, stop: &Stop) -> Result<Vec<Answer>, Error> {
+        let Offer { means, initiative, situation, .. } = self.offer;
+        means.progress.event(Event::Phase(Phase::Hooks));
+        let context = hook_context(means.config, *initiative, situation, stop.image.as_ref());
         if let Some(answer) = hooks::nested() {
             self.put(Rule::HostHooks, &answer.hook, answer.decision.clone());
             return Ok(vec![answer]);
         }
-        let asking = Asking::new(&run.root, &run.config.policy.hooks, &context, &run.stop);
+        let asking = Asking::new(means.root, &means.config.policy.hooks, &context, means.stop);
         let mut answers = Vec::new();
         answers.extend(self.image_hook(&asking, stop)?);
         if self.explanation.first_refusal().is_none() {
             let host = asking.host();
-            run.stop.check()?;
+            means.stop.check()?;
             self.put(Rule::HostHooks, &saw(&names(&host), &host), hooks::decide(&host));
             answers.extend(host);
         }
@@ -37,16 +35,12 @@ impl Asked<'_> {
         Ok(answers)
     }
 
-    fn image_hook(
-        &mut self,
-        asking: &Asking<'_>,
-        stop: &Stop,
-    ) -> Result<Option<Answer>, UpdateError> {
+    fn image_hook(&mut self, asking: &Asking<'_>, stop: &Stop) -> Result<Option<Answer>, Error> {
         let source = stop.source(self.offer.source);
         let installed = match &stop.image {
             Some(_) => None,
             // It is to be armed, and its hook may have changed its mind since.
-            None => Some(source::fetch_image(source, &stop.named, machine::architecture()?)?),
+            None => Some(source::fetch_image(source, &stop.named, self.offer.means.architecture)?),
         };
         let Some(image) = stop.image.as_ref().or(installed.as_ref()) else { return Ok(None) };
         let Some(layer) = image.layer(HOOK_PAYLOAD) else {
@@ -68,7 +62,7 @@ impl Asked<'_> {
                 return Ok(None);
             }
         };
-        self.offer.run.stop.check()?;
+        self.offer.means.stop.check()?;
         let saw = self::saw(&saw, std::slice::from_ref(&answer));
         self.put(Rule::ImageHook, &saw, answer.decision.clone());
         Ok(Some(answer))
@@ -85,8 +79,8 @@ impl Asked<'_> {
             Err(error) => return Ok(Err(error)),
         };
         let options = install::Options { read_back: false, ..install::Options::default() };
-        let run = self.offer.run;
-        install::write_payload(source, layer, &blank, &options, &Silent, &run.stop)?;
+        let stop = self.offer.means.stop;
+        install::write_payload(source, layer, &blank, &options, &Silent, stop)?;
         Ok(blank.seal())
     }
 }

@@ -3,10 +3,8 @@
 //! The images between the tag and this host: what the tag names, or what it wants to be installed
 //! first. Each of them is put to every rule that is about an image.
 
-use super::super::UpdateError;
 use super::super::course::{Course, decide};
-use super::super::machine::architecture;
-use super::Asked;
+use super::{Asked, Error};
 use crate::image::constraints::{AskError, Asks, COMPATIBLE, END_OF_LIFE};
 use crate::image::{Digest, Image};
 use crate::printable;
@@ -79,7 +77,7 @@ impl Asked<'_> {
     ///
     /// # Errors
     /// What keeps a rule from being asked.
-    pub(super) fn passage(&mut self, mut stop: Stop) -> Result<Stop, UpdateError> {
+    pub(super) fn passage(&mut self, mut stop: Stop) -> Result<Stop, Error> {
         let mut passed = vec![stop.named];
         let mut trail = Vec::new();
         loop {
@@ -126,7 +124,7 @@ impl Asked<'_> {
 
     /// Finds out what is at `stop`, no further than the rules allow: its manifest, who signed it,
     /// and only then its config.
-    fn look_at(&mut self, stop: &mut Stop) -> Result<(), UpdateError> {
+    fn look_at(&mut self, stop: &mut Stop) -> Result<(), Error> {
         self.signed = None;
         if stop.course == Course::Arm {
             return self.signature_of_installed();
@@ -134,7 +132,7 @@ impl Asked<'_> {
         if stop.course != Course::Install {
             return Ok(());
         }
-        let architecture = architecture()?;
+        let architecture = self.offer.means.architecture;
         let source = stop.source.as_deref().unwrap_or(self.offer.source);
         let found = source::find_manifest(source, &stop.named, architecture)?;
         // An index may come again with the same image for this host: the image counts.
@@ -174,7 +172,7 @@ impl Asked<'_> {
                 return None;
             }
         };
-        let config = &self.offer.run.config;
+        let config = self.offer.means.config;
         let (saw, decision) = requires::compatible(&asks.compatible, &config.host.compatible);
         self.put(Rule::Compatible, &saw, decision);
         self.version(image.version());
@@ -183,7 +181,7 @@ impl Asked<'_> {
         let (saw, decision) = requires::requires(image.version(), requires, running);
         trail.push(saw);
         self.put(Rule::Requires, &trail.join("; "), decision);
-        let zone = zone_of(&self.offer.run.root);
+        let zone = zone_of(self.offer.means.root);
         let told = requires::end_of_life(asks.end_of_life.as_ref(), &zone);
         self.put(Rule::EndOfLife, &told, Verdict::Allow);
         match requires::way(requires, running) {
@@ -200,7 +198,7 @@ impl Asked<'_> {
     /// What the other slot holds is no part of it: a version that fell back, or that a rollback
     /// left, raises no floor. Nor does what runs, where its publisher has withdrawn it.
     fn version(&mut self, new: &str) {
-        let config = &self.offer.run.config;
+        let config = self.offer.means.config;
         let record = self.offer.situation.running_slot().record.as_ref();
         let counts = !self.has_withdrawn_what_runs();
         let floor = Floor {

@@ -2,14 +2,12 @@
 
 //! The rule about signatures, put to an image on offer and to what is installed already.
 
-use super::super::UpdateError;
-use super::super::follow::fetch;
 use super::super::signature::{self, SignatureSearch};
-use super::{Asked, Offer};
+use super::{Asked, Error, Offer};
 use crate::image::signature::{Form, Signed};
 use crate::image::{Digest, Image};
 use crate::rules::{Rule, Verdict};
-use crate::source::Source;
+use crate::source::{Source, fetch_image};
 
 impl Asked<'_> {
     /// Asks who signed any of `digests`; `false` where that is nobody, and nothing more may be
@@ -18,7 +16,7 @@ impl Asked<'_> {
         &mut self,
         source: &dyn Source,
         digests: &[Digest],
-    ) -> Result<bool, UpdateError> {
+    ) -> Result<bool, Error> {
         let verdict = signature::verify(self.offer.verifier, source, digests)?;
         let image = digests.last().map(Digest::short).unwrap_or_default();
         let (saw, decision) = verdict.ruling(&format!("the image {image}"));
@@ -31,15 +29,15 @@ impl Asked<'_> {
     }
 
     /// The same of what the target holds: keys may have gone since it was written.
-    pub(super) fn signature_of_installed(&mut self) -> Result<(), UpdateError> {
-        let Offer { situation, source, .. } = self.offer;
+    pub(super) fn signature_of_installed(&mut self) -> Result<(), Error> {
+        let Offer { means, situation, source, .. } = self.offer;
         let record = situation.target_slot().record.as_ref();
         let Some(digest) = record.and_then(|record| record.digest) else { return Ok(()) };
         let index = record.and_then(|record| record.index_digest);
         let digests: Vec<_> = index.into_iter().chain([digest]).collect();
         let is_allowed = self.signature(*source, &digests)?;
         if is_allowed && self.is_signed_by_bundle() {
-            let image = fetch(*source, &digest)?;
+            let image = fetch_image(*source, &digest, means.architecture)?;
             self.product(*source, &digests, &image)?;
         }
         Ok(())
@@ -56,7 +54,7 @@ impl Asked<'_> {
         source: &dyn Source,
         digests: &[Digest],
         image: &Image,
-    ) -> Result<(), UpdateError> {
+    ) -> Result<(), Error> {
         if !self.is_signed_by_bundle() {
             return Ok(());
         }

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! What is put to the rules, and what they ask with.
+
+use crate::config::{Config, Initiative};
+use crate::host::Root;
+use crate::host::durable::Durable;
+use crate::image::Architecture;
+use crate::image::signature::Verifier;
+use crate::progress::Progress;
+use crate::source::{self, Source};
+use crate::stop::Stop;
+use crate::system::Clock;
+
+use super::super::goal::Goal;
+use super::super::situation::Situation;
+
+/// What a run has that rules need in order to ask.
+#[derive(Clone, Copy)]
+pub struct Means<'a> {
+    /// The host.
+    pub root: &'a Root,
+    /// Its settings.
+    pub config: &'a Config,
+    /// Its architecture.
+    pub architecture: Architecture,
+    /// How sources are reached.
+    pub options: &'a source::Options,
+    /// The way to the disk, where policy documents are remembered.
+    pub durable: &'a Durable,
+    /// Whom to tell how far it is.
+    pub progress: &'a dyn Progress,
+    /// The wish to stop.
+    pub stop: &'a Stop,
+}
+
+impl<'a> Means<'a> {
+    /// This host's clock, as far as its settings trust it.
+    pub fn clock(&self) -> Clock<'a> {
+        Clock::of(self.root).trusted(self.config.policy.clock_is_trusted)
+    }
+}
+
+/// An update on offer, and the host that it is offered to.
+#[derive(Clone, Copy)]
+pub struct Offer<'a> {
+    /// What rules ask with.
+    pub means: Means<'a>,
+    /// Who wants the update.
+    pub initiative: Initiative,
+    /// The facts, a trial that fell back counted.
+    pub situation: &'a Situation,
+    /// Where the tag is.
+    pub source: &'a dyn Source,
+    /// What the tag points to, or what an update graph says in its place.
+    pub named: &'a Goal,
+    /// What signatures are held against.
+    pub verifier: &'a Verifier,
+    /// What this host calls its own product.
+    pub product: Option<&'a str>,
+    /// Whether nothing is to change by the question: nothing is remembered, and the status that
+    /// others see stays as it is.
+    pub is_only_asked: bool,
+}

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Puts what is on offer to the rules, and tells the status what they say.
+
+use super::approve::{self, Approval, Depth, Error, Means, Offer};
+use super::course::Course;
+use super::status::{note_check, note_rulings};
+use super::trial_due::note_trial_due;
+use super::{Run, UpdateError};
+use crate::image::Architecture;
+use crate::rules::Explanation;
+use crate::source;
+
+/// A rule could not be asked.
+#[derive(Debug)]
+pub struct Unasked {
+    /// Why.
+    pub error: UpdateError,
+    /// What the rules before it said.
+    pub explanation: Explanation,
+}
+
+/// What rules ask with.
+pub(super) fn means<'a>(
+    run: &'a Run,
+    architecture: Architecture,
+    options: &'a source::Options,
+) -> Means<'a> {
+    Means {
+        root: &run.root,
+        config: &run.config,
+        architecture,
+        options,
+        durable: &run.durable,
+        progress: run.progress.as_ref(),
+        stop: &run.stop,
+    }
+}
+
+/// Puts `offer` to every rule. The rulings go to the status, also where it ends with an error.
+///
+/// # Errors
+/// What keeps a rule from being asked; a refusal is a [`Course`].
+pub(super) fn approve(
+    run: &Run,
+    offer: &Offer<'_>,
+    depth: Depth,
+) -> Result<Approval, Box<Unasked>> {
+    if offer.is_only_asked {
+        return Ok(approve::approve(offer, depth)?);
+    }
+    let Offer { named, situation, .. } = offer;
+    // What is on offer is known before any rule has been asked.
+    note_check(run, &named.digest, None, &named.course(situation, &named.digest));
+    let asked = approve::approve(offer, depth);
+    note_rulings(
+        run,
+        match &asked {
+            Ok(approval) => &approval.explanation,
+            Err(unasked) => &unasked.explanation,
+        },
+    );
+    let approval = asked?;
+    // Who has nothing to install may be refused the tag all the same.
+    let course = match approval.stop.course {
+        Course::UpToDate => &Course::UpToDate,
+        _ => &approval.course,
+    };
+    note_check(run, &named.digest, approval.goal.as_deref(), course);
+    note_trial_due(&run.root, named.waits_for_firmware(situation, &approval.stop.named));
+    Ok(approval)
+}
+
+impl From<UpdateError> for Box<Unasked> {
+    fn from(error: UpdateError) -> Self {
+        Self::new(Unasked { error, explanation: Explanation::default() })
+    }
+}
+
+impl From<Box<Unasked>> for UpdateError {
+    fn from(unasked: Box<Unasked>) -> Self {
+        unasked.error
+    }
+}
+
+impl From<Box<approve::Unasked>> for Box<Unasked> {
+    fn from(unasked: Box<approve::Unasked>) -> Self {
+        let approve::Unasked { error, explanation } = *unasked;
+        Self::new(Unasked { error: error.into(), explanation })
+    }
+}
+
+impl From<Error> for UpdateError {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Refused(refusal) => refusal.into(),
+            Error::Source(error) => error.into(),
+            Error::Install(error) => error.into(),
+            Error::Stopped(stopped) => stopped.into(),
+        }
+    }
+}
