@@ -87,12 +87,14 @@ fn code_of(error: &(dyn Error + 'static)) -> Option<&'static str> {
         };
     }
     first_of! {
+        crate::blob_source::FetchError,
         crate::config::ConfigError,
         crate::health::HealthError,
         crate::host::HostError,
         crate::host::boot::BootError,
         crate::host::efi::EfiError,
         crate::host::esp::EspError,
+        crate::host::kexec::KernelLoaded,
         crate::host::boot::LoaderError,
         crate::image::ImageError,
         crate::install::InstallError,
@@ -114,6 +116,8 @@ fn code_of(error: &(dyn Error + 'static)) -> Option<&'static str> {
         crate::source::ReferenceError,
         crate::source::SourceError,
         crate::update::UpdateError,
+        flipside_core::Error,
+        flipside_core::state::journal::JournalError,
     }
     None
 }

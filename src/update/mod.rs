@@ -26,7 +26,8 @@ use crate::host::durable::Durable;
 use crate::host::{Files, Root};
 use crate::progress::Progress;
 use crate::refusal::Refusal;
-use crate::report::Follow;
+use crate::report::progress::Tee;
+use crate::report::{Follow, Notify, StatusFile};
 use crate::source::{self, Source};
 use crate::stop::Stop;
 use crate::system::Clock;
@@ -34,6 +35,7 @@ use crate::system::Clock;
 mod announce;
 mod approve;
 mod ask;
+pub mod deadline;
 mod error;
 mod follow;
 mod goal;
@@ -52,9 +54,7 @@ pub use ask::Unasked;
 pub use error::UpdateError;
 pub use flipside_core::install::SlotContents;
 pub use flipside_core::state::{Course, course, failed, journal, situation};
-pub use flipside_core::trial::{
-    Armed, ByFirmware, FailedRun, Promotion, Rollback, TrialBoot, has_boot_success,
-};
+pub use flipside_core::trial::{Armed, FailedRun, Promotion, Rollback};
 pub use follow::{
     Check, HooksAsked, HooksPlanned, Outcome, ask_hooks_about_offer, check, plan_hooks, update,
 };
@@ -62,10 +62,7 @@ pub use health::health;
 pub use observer::Teller;
 pub use status::{finish, finish_check, last_status, note_settings, status};
 pub use told::{go_on, tell_promoted};
-pub use upkeep::{
-    armed, fail_trial, has_nowhere_to_go, promote, release, release_all, rollback, trial_by_esp,
-    verify,
-};
+pub use upkeep::{armed, fail_trial, promote, release, release_all, rollback, verify};
 
 /// What every run of a command has: settings, the way to the disk, whom to tell, when to stop.
 pub struct Run {
@@ -86,6 +83,20 @@ pub struct Run {
 }
 
 impl Run {
+    /// A run on the host below `root` by these settings.
+    pub fn new(
+        root: &Root,
+        config: Config,
+        shown: Arc<dyn Progress>,
+        stop: Stop,
+        plain_http: bool,
+    ) -> Self {
+        let follow = Arc::new(Follow::new(StatusFile::of(root), last_status(root)));
+        let progress = Arc::new(Tee(vec![shown, Arc::new(Notify::new()), follow.clone()]));
+        let (root, durable) = (root.clone(), Durable::new());
+        Self { root, config, durable, progress, follow, stop, plain_http }
+    }
+
     /// The source that `track.image` names.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 //! What is done about the slots besides updates, on hosts that track something.
 
 use flipside_core::install::{SlotContents, contents};
-use flipside_core::trial::{self, Armed, FailedRun, Promotion, Rollback, TrialBoot};
+use flipside_core::trial::{self, Armed, FailedRun, Promotion, Rollback};
 use flipside_core::{Host, Slot};
 
 use super::trial_due::is_trial_due;
@@ -60,22 +60,6 @@ pub fn fail_trial(run: &Run, reason: &str) -> Result<Option<FailedRun>, UpdateEr
 /// [`UpdateError`]; `locked` where another run is at work.
 pub fn armed(run: &Run) -> Result<Option<Armed>, UpdateError> {
     Ok(trial::armed(&run.access(), is_trial_due(run))?)
-}
-
-/// Whether this boot is a trial, by the records and proofs on the ESP.
-///
-/// # Errors
-/// [`UpdateError`]; also where the ESP is not mounted.
-pub fn trial_by_esp(run: &Run) -> Result<Option<TrialBoot>, UpdateError> {
-    Ok(trial::trial_by_esp(&run.access())?)
-}
-
-/// Whether the ESP speaks against ending this boot at its deadline: it would come back.
-///
-/// # Errors
-/// [`UpdateError`]; also where the ESP is not mounted.
-pub fn has_nowhere_to_go(run: &Run) -> Result<bool, UpdateError> {
-    Ok(trial::has_nowhere_to_go(&run.access())?)
 }
 
 /// Reads `slots` from the medium. Nothing on a host without slots.

@@ -29,18 +29,46 @@ pub(super) struct BootSector {
     pub is_marked_dirty: bool,
 }
 
+/// The signature in the last two bytes, and the jump in the first.
+fn check_marks(signature: u64, jump: u8) -> Result<(), FatError> {
+    if signature != 0xaa55 {
+        return Err(FatError::BootSector("it has no signature"));
+    }
+    if !matches!(jump, 0xeb | 0xe9) {
+        return Err(FatError::BootSector("it does not start with a jump"));
+    }
+    Ok(())
+}
+
+/// The kind of a file system with so many clusters, and the bits of its entries.
+fn kind_of(clusters: u64, is_fat32: bool) -> Result<(Kind, u64), FatError> {
+    match clusters {
+        0 => Err(FatError::Geometry("number of clusters")),
+        _ if is_fat32 => Ok((Kind::Fat32, 32)),
+        ..4085 => Ok((Kind::Fat12, 12)),
+        4085..65525 => Ok((Kind::Fat16, 16)),
+        _ => Err(FatError::Geometry("number of clusters")),
+    }
+}
+
+/// The version of a FAT32, and the cluster where its root directory begins.
+fn check_root(version: u64, cluster: u64, clusters: u64) -> Result<(), FatError> {
+    if version != 0 {
+        return Err(FatError::Geometry("version"));
+    }
+    if !(2..clusters + 2).contains(&cluster) {
+        return Err(FatError::Geometry("root directory"));
+    }
+    Ok(())
+}
+
 impl BootSector {
     pub fn parse(sector: &[u8; 512], capacity: u64) -> Result<Self, FatError> {
         let missing = || FatError::BootSector("it is cut short");
         let byte = |at: usize| sector.get(at).copied().ok_or_else(missing);
         let half = |at: usize| u16_at(sector, at).map(u64::from).ok_or_else(missing);
         let word = |at: usize| u32_at(sector, at).map(u64::from).ok_or_else(missing);
-        if half(510)? != 0xaa55 {
-            return Err(FatError::BootSector("it has no signature"));
-        }
-        if !matches!(byte(0)?, 0xeb | 0xe9) {
-            return Err(FatError::BootSector("it does not start with a jump"));
-        }
+        check_marks(half(510)?, byte(0)?)?;
         let sector_size = half(11)?;
         if ![512, 1024, 2048, 4096].contains(&sector_size) {
             return Err(FatError::Geometry("bytes per sector"));
@@ -77,13 +105,7 @@ impl BootSector {
             .filter(|_| fat_sectors > 0)
             .ok_or(FatError::Geometry("size of the allocation table"))?;
         let clusters = data / cluster_sectors;
-        let (kind, bits) = match clusters {
-            _ if clusters == 0 => return Err(FatError::Geometry("number of clusters")),
-            _ if is_fat32 => (Kind::Fat32, 32),
-            ..4085 => (Kind::Fat12, 12),
-            4085..65525 => (Kind::Fat16, 16),
-            _ => return Err(FatError::Geometry("number of clusters")),
-        };
+        let (kind, bits) = kind_of(clusters, is_fat32)?;
         if ((clusters + 2) * bits).div_ceil(8) > fat_sectors * sector_size {
             return Err(FatError::Geometry("size of the allocation table"));
         }
@@ -101,12 +123,7 @@ impl BootSector {
         };
         if is_fat32 {
             boot.fat32(half(40)?, half(50)?, reserved, sector_size)?;
-            if half(42)? != 0 {
-                return Err(FatError::Geometry("version"));
-            }
-            if !(2..clusters + 2).contains(&word(44)?) {
-                return Err(FatError::Geometry("root directory"));
-            }
+            check_root(half(42)?, word(44)?, clusters)?;
         }
         Ok(boot)
     }
