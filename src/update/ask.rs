@@ -2,13 +2,12 @@
 
 //! Puts what is on offer to the rules, and tells the status what they say.
 
-use super::approve::{self, Approval, Depth, Error, Means, Offer};
 use super::course::Course;
 use super::status::{note_check, note_rulings};
 use super::trial_due::note_trial_due;
 use super::{Run, UpdateError};
 use crate::image::Architecture;
-use crate::rules::Explanation;
+use crate::rules::{self, Approval, Depth, Error, Explanation, Means, Offer};
 use crate::source;
 
 /// A rule could not be asked.
@@ -47,12 +46,12 @@ pub(super) fn approve(
     depth: Depth,
 ) -> Result<Approval, Box<Unasked>> {
     if offer.is_only_asked {
-        return Ok(approve::approve(offer, depth)?);
+        return Ok(rules::approve(offer, depth)?);
     }
     let Offer { named, situation, .. } = offer;
     // What is on offer is known before any rule has been asked.
     note_check(run, &named.digest, None, &named.course(situation, &named.digest));
-    let asked = approve::approve(offer, depth);
+    let asked = rules::approve(offer, depth);
     note_rulings(
         run,
         match &asked {
@@ -83,9 +82,9 @@ impl From<Box<Unasked>> for UpdateError {
     }
 }
 
-impl From<Box<approve::Unasked>> for Box<Unasked> {
-    fn from(unasked: Box<approve::Unasked>) -> Self {
-        let approve::Unasked { error, explanation } = *unasked;
+impl From<Box<rules::Unasked>> for Box<Unasked> {
+    fn from(unasked: Box<rules::Unasked>) -> Self {
+        let rules::Unasked { error, explanation } = *unasked;
         Self::new(Unasked { error: error.into(), explanation })
     }
 }

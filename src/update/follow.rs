@@ -3,17 +3,11 @@
 //! A run of `flipside check` or `flipside update`: from the tag to an armed slot.
 
 use flipside_core::install::{self, Job, arm_installed};
+use flipside_core::state::{Aftermath, Course, Situation};
 use flipside_core::trial::{disarm_superseded, disarm_withdrawn, settle};
-use flipside_core::{Host, Lock};
+use flipside_core::{Host, Lock, architecture};
 
-use super::approve::{
-    Approval, Depth, Offer, hook_context, nobody_holds, settings_now, still_stands, time_allows,
-};
 use super::ask::{Unasked, approve, means};
-use super::course::Course;
-use super::goal::{self, Goal};
-use super::machine;
-use super::situation::{Aftermath, Situation};
 use super::{Run, UpdateError};
 use crate::config::{self, Initiative};
 use crate::hooks::{self, Asking, Kind};
@@ -23,8 +17,12 @@ use crate::image::{Architecture, CONFIG_LIMIT, Digest, HOOK_PAYLOAD, Image};
 use crate::progress::{Event, Phase};
 use crate::reboot::Inhibitor;
 use crate::refusal::Refusal;
+use crate::rules::graph::{self, Goal};
 use crate::rules::signature::open as open_verifier;
-use crate::rules::{Explanation, Rule};
+use crate::rules::{
+    Approval, Depth, Explanation, Offer, Rule, hook_context, nobody_holds, settings_now,
+    still_stands, time_allows,
+};
 use crate::source::{self, Source};
 use crate::system::{Clock, zone_of};
 
@@ -138,9 +136,9 @@ fn look(run: &Run) -> Result<Option<Look>, UpdateError> {
     let source = run.source()?;
     run.progress.event(Event::Phase(Phase::Checking));
     let situation = anticipate(run, situation);
-    let (architecture, options) = (machine::architecture()?, run.source_options());
+    let (architecture, options) = (architecture()?, run.source_options());
     let means = means(run, architecture, &options);
-    let named = goal::find(&means, source.as_ref(), &situation)?;
+    let named = graph::find(&means, source.as_ref(), &situation)?;
     Ok(Some(Look { situation, source, named, verifier, product, architecture, options }))
 }
 
@@ -237,9 +235,9 @@ pub fn update(run: &Run, initiative: Initiative) -> Result<Outcome, UpdateError>
     let facts = host.situation()?;
     let source = run.source()?;
     run.progress.event(Event::Phase(Phase::Checking));
-    let (architecture, options) = (machine::architecture()?, run.source_options());
+    let (architecture, options) = (architecture()?, run.source_options());
     let means = means(run, architecture, &options);
-    let named = goal::find(&means, source.as_ref(), &facts)?;
+    let named = graph::find(&means, source.as_ref(), &facts)?;
     let tag = named.digest;
 
     let anticipated = anticipate(run, facts.clone());
@@ -398,7 +396,7 @@ fn anticipate(run: &Run, mut situation: Situation) -> Situation {
 
 /// Manifest and config, checked; no payload byte (P3).
 pub(super) fn fetch(source: &dyn Source, tag: &Digest) -> Result<Image, UpdateError> {
-    let architecture = machine::architecture()?;
+    let architecture = architecture()?;
     let image = source::fetch_image(source, tag, architecture)?;
     image.config.check_architecture(architecture)?;
     Ok(image)

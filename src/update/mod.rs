@@ -5,9 +5,7 @@
 //!
 //! - `situation`: the facts, read once, and what follows from them
 //! - `course`: what to do about the tag's digest, one pure decision
-//! - `goal`: what the tag names, or what an update graph says comes next
-//! - `approve`: an update on offer, put to every rule in order; `ask` tells the status
-//! - `policy_document`: what the publisher says of releases, fetched and remembered
+//! - `ask`: puts an update on offer to the rules, and tells the status
 //! - `follow`: a run of `flipside check` and `flipside update`, from tag to armed slot
 //! - `transaction`: an install, step by step
 //! - `promote`, `rollback`, `release`: after boot success; back; and pardon
@@ -33,25 +31,20 @@ use crate::stop::Stop;
 use crate::system::Clock;
 
 mod announce;
-mod approve;
 mod ask;
 pub mod deadline;
 mod error;
 mod follow;
-mod goal;
 mod health;
-pub(crate) mod machine;
 mod observer;
-mod policy_document;
-mod signature;
 mod status;
 mod told;
 mod trial_due;
 mod upkeep;
 
-pub use approve::Depth;
 pub use ask::Unasked;
 pub use error::UpdateError;
+pub use flipside_core::architecture;
 pub use flipside_core::install::SlotContents;
 pub use flipside_core::state::{Course, course, failed, journal, situation};
 pub use flipside_core::trial::{Armed, FailedRun, Promotion, Rollback};
@@ -63,6 +56,8 @@ pub use observer::Teller;
 pub use status::{finish, finish_check, last_status, note_settings, status};
 pub use told::{go_on, tell_promoted};
 pub use upkeep::{armed, fail_trial, promote, release, release_all, rollback, verify};
+
+pub use crate::rules::Depth;
 
 /// What every run of a command has: settings, the way to the disk, whom to tell, when to stop.
 pub struct Run {

@@ -6,6 +6,7 @@ use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+use flipside::blob_source::FetchError;
 use flipside::code::Coded;
 use flipside::image::{Digest, Image, Manifest};
 use flipside::source::{ArchiveSource, LayoutSource, Source, SourceError};
@@ -73,23 +74,25 @@ fn image_in(directory: &TempDir) -> OsImage {
 }
 
 /// Everything that an updater reads.
-fn read(source: &dyn Source) -> Result<(Image, Vec<Vec<u8>>), SourceError> {
-    let digest = source.resolve()?;
-    let manifest = source.manifest(&digest)?;
-    let config = &Manifest::parse(&manifest)?.config;
-    let image = Image::assemble(digest, &manifest, &source.blob("config", config, 1 << 20)?)?;
+fn read(source: &dyn Source) -> Result<(Image, Vec<Vec<u8>>), FetchError> {
+    let image = read_image(source).map_err(FetchError::failed)?;
     let mut layers = Vec::new();
     for layer in image.layers() {
         let mut bytes = Vec::new();
-        source
-            .stream(layer.descriptor, 0..layer.descriptor.size, &mut |piece| {
-                bytes.extend_from_slice(piece);
-                Ok(())
-            })
-            .unwrap();
+        source.stream(layer.descriptor, 0..layer.descriptor.size, &mut |piece| {
+            bytes.extend_from_slice(piece);
+            Ok(())
+        })?;
         layers.push(bytes);
     }
     Ok((image, layers))
+}
+
+fn read_image(source: &dyn Source) -> Result<Image, SourceError> {
+    let digest = source.resolve()?;
+    let manifest = source.manifest(&digest)?;
+    let config = &Manifest::parse(&manifest)?.config;
+    Ok(Image::assemble(digest, &manifest, &source.blob("config", config, 1 << 20)?)?)
 }
 
 #[test]
@@ -182,7 +185,9 @@ fn layouts_that_cannot_be_used_say_why() {
     let directory = tempfile::tempdir().unwrap();
     let image = image_in(&directory);
     let layout = &image.layout;
-    let open = |path: &Path| LayoutSource::open(path, None).and_then(|s| read(&s));
+    let open = |path: &Path| {
+        LayoutSource::open(path, None).map_err(FetchError::failed).and_then(|s| read(&s))
+    };
     assert_eq!(code(open(Path::new("/nonexistent"))), "source-unreadable");
     assert_eq!(code(open(directory.path())), "layout-invalid");
     let put = |name: &str, text: &[u8]| fs::write(layout.join(name), text).unwrap();

@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
-use super::KeyError;
+use super::error::KeyError;
 use crate::config::overlay;
 use crate::host::Root;
 use crate::image::signature::{Key, PublicKey};

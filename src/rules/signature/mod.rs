@@ -1,50 +1,86 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! What this host verifies signatures with: its keys, and the repository that it follows.
+//! The rule about signatures, put to an image on offer and to what is installed already.
 
-use crate::config::{Config, SignatureMode};
-use crate::host::Root;
-use crate::image::signature::Verifier;
-use crate::source::{Location, Reference};
+use super::evaluation::Asked;
+use super::{Error, Offer};
+use super::{Rule, Verdict};
+use crate::image::signature::{Form, Signed};
+use crate::image::{Digest, Image};
+use crate::source::{Source, fetch_image};
 
 mod error;
 mod keys;
+mod search;
+mod verifier;
 
 pub use error::KeyError;
 pub use keys::DIRECTORY;
+use search::check_product;
+pub(super) use search::{SignatureSearch, search, verify};
+pub use verifier::open;
 
-/// What this host verifies signatures with: its keys, except where they are not wanted. Opened
-/// once, before anything is asked.
-///
-/// # Errors
-/// [`KeyError`]: a key that cannot be used, and none at all where signatures are required; a
-/// setting that names no repository.
-pub fn open(root: &Root, config: &Config) -> Result<Verifier, KeyError> {
-    let mode = config.policy.signature.mode;
-    let keys = match mode {
-        SignatureMode::Off => Vec::new(),
-        SignatureMode::Auto | SignatureMode::Require => keys::read(root)?,
-    };
-    if mode == SignatureMode::Require && keys.is_empty() {
-        return Err(KeyError::None);
+impl Asked<'_> {
+    /// Asks who signed any of `digests`; `false` where that is nobody, and nothing more may be
+    /// fetched.
+    pub(in crate::rules) fn signature(
+        &mut self,
+        source: &dyn Source,
+        digests: &[Digest],
+    ) -> Result<bool, Error> {
+        let verdict = verify(self.offer.verifier, source, digests)?;
+        let image = digests.last().map(Digest::short).unwrap_or_default();
+        let (saw, decision) = verdict.ruling(&format!("the image {image}"));
+        let is_allowed = decision.is_allow();
+        self.put(Rule::Signature, &saw, decision);
+        if let SignatureSearch::Signed(signed) = verdict {
+            self.signed = Some(signed);
+        }
+        Ok(is_allowed)
     }
-    Ok(Verifier::new(keys, identities(config)?))
-}
 
-/// The tracked repository, which its mirrors count as, or the one that is configured.
-fn identities(config: &Config) -> Result<Vec<Reference>, KeyError> {
-    if let Some(identity) = &config.policy.signature.identity {
-        return match identity.parse() {
-            Ok(reference) => Ok(vec![reference]),
-            Err(source) => Err(KeyError::Identity { source }),
-        };
+    /// The same of what the target holds: keys may have gone since it was written.
+    pub(in crate::rules) fn signature_of_installed(&mut self) -> Result<(), Error> {
+        let Offer { means, situation, source, .. } = self.offer;
+        let record = situation.target_slot().record.as_ref();
+        let Some(digest) = record.and_then(|record| record.digest) else { return Ok(()) };
+        let index = record.and_then(|record| record.index_digest);
+        let digests: Vec<_> = index.into_iter().chain([digest]).collect();
+        let is_allowed = self.signature(*source, &digests)?;
+        if is_allowed && self.is_signed_by_bundle() {
+            let image = fetch_image(*source, &digest, means.architecture)?;
+            self.product(*source, &digests, &image)?;
+        }
+        Ok(())
     }
-    let image = config.track.image.as_deref().map(str::parse);
-    let Some(Ok(Location::Registry(tracked))) = image else { return Ok(Vec::new()) };
-    let at_mirror = |mirror: &String| {
-        let place = mirror.strip_prefix("https://").unwrap_or(mirror).trim_end_matches('/');
-        format!("{place}/{}", tracked.repository()).parse().ok()
-    };
-    let mirrors: Vec<Reference> = config.track.mirrors.iter().filter_map(at_mirror).collect();
-    Ok(std::iter::once(tracked).chain(mirrors).collect())
+
+    fn is_signed_by_bundle(&self) -> bool {
+        self.signed.as_ref().is_some_and(|signed| signed.form == Form::Bundle)
+    }
+
+    /// What a bundle leaves open, and only the config tells. One of another product neither helps
+    /// nor harms: the search goes on for a signature that names the repository.
+    pub(in crate::rules) fn product(
+        &mut self,
+        source: &dyn Source,
+        digests: &[Digest],
+        image: &Image,
+    ) -> Result<(), Error> {
+        if !self.is_signed_by_bundle() {
+            return Ok(());
+        }
+        let Offer { verifier, product, .. } = self.offer;
+        let id = &image.config.product_info.id;
+        let decision = check_product(*product, id);
+        if !decision.is_allow()
+            && let SignatureSearch::Signed(signed) = verify(&verifier.bound(), source, digests)?
+        {
+            self.put(Rule::Signature, &signed.to_string(), Verdict::Allow);
+            self.signed = Some(signed);
+            return Ok(());
+        }
+        let signed = self.signed.as_ref().map(Signed::to_string).unwrap_or_default();
+        self.put(Rule::Signature, &format!("{signed}, product {id:?}"), decision);
+        Ok(())
+    }
 }

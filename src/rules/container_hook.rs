@@ -2,12 +2,11 @@
 
 //! The hook that is a container image of its own: which image, who signed it, and what it says.
 
-use super::super::signature;
-use super::hooks::saw;
-use super::{Asked, Error};
+use super::evaluation::Asked;
+use super::image_hook::saw;
+use super::{Error, Rule, Verdict, signature};
 use crate::hooks::{Answer, Asking, Container};
 use crate::image::reference::is_loopback;
-use crate::rules::{Rule, Verdict};
 use crate::source::{self, Location, Options, ReferenceError, SourceError, credentials, is_absent};
 
 impl Asked<'_> {

@@ -2,12 +2,13 @@
 
 //! Programs that are asked about an update: the one that the new image brings, and this host's.
 
-use super::{Asked, Error, Offer, Stop, hook_context};
+use super::evaluation::{Asked, hook_context};
+use super::upgrade_path::Stop;
+use super::{Error, Offer, Rule, Verdict};
 use crate::hooks::{self, Answer, Asking, Blank, Executable, RanAs};
 use crate::image::{HOOK_LIMIT, HOOK_PAYLOAD, Layer};
 use crate::install::{self, InstallError};
 use crate::progress::{Event, Phase, Silent};
-use crate::rules::{Rule, Verdict};
 use crate::source::{self, Source};
 
 impl Asked<'_> {

@@ -2,6 +2,7 @@
 
 //! What is put to the rules, and what they ask with.
 
+use super::graph::Goal;
 use crate::config::{Config, Initiative};
 use crate::host::Root;
 use crate::host::durable::Durable;
@@ -11,9 +12,7 @@ use crate::progress::Progress;
 use crate::source::{self, Source};
 use crate::stop::Stop;
 use crate::system::Clock;
-
-use super::super::goal::Goal;
-use super::super::situation::Situation;
+use crate::update::situation::Situation;
 
 /// What a run has that rules need in order to ask.
 #[derive(Clone, Copy)]

@@ -8,7 +8,7 @@ use crate::code::sentence;
 use crate::image::Digest;
 use crate::image::signature::{Flaw, Signed, Verifier};
 use crate::printable;
-use crate::rules::Verdict;
+use crate::refusal::Verdict;
 use crate::source::{Signature, Source, SourceError};
 
 /// The most flaws that a sentence tells.
@@ -16,7 +16,7 @@ const TOLD: usize = 3;
 
 /// What a search came to.
 #[derive(Debug)]
-pub(super) enum SignatureSearch {
+pub(in crate::rules) enum SignatureSearch {
     /// Nobody searched: this host requires no signature.
     NotRequired,
     /// It is signed.
@@ -34,7 +34,7 @@ pub(super) enum SignatureSearch {
 ///
 /// # Errors
 /// Only a wish to stop; a source that does not answer is [`SignatureSearch::Unanswered`].
-pub(super) fn verify(
+pub(in crate::rules) fn verify(
     verifier: &Verifier,
     source: &dyn Source,
     digests: &[Digest],
@@ -46,7 +46,7 @@ pub(super) fn verify(
 ///
 /// # Errors
 /// As [`verify`].
-pub(super) fn search(
+pub(in crate::rules) fn search(
     verifier: &Verifier,
     source: &dyn Source,
     digests: &[Digest],

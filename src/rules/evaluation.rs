@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
 //! May this host take what the tag names? The one place where an update on offer is put to
-//! every rule, in the order of [`Rule::ALL`]. What decides is pure, in [`crate::rules`]; what
-//! it goes by is fetched here, and no sooner than its turn comes (P3).
+//! every rule, in the order of [`Rule::ALL`]. What a rule goes by is fetched no sooner
+//! than its turn comes (P3).
 
-use super::course::Course;
-use super::situation::Situation;
+use super::upgrade_path::Stop;
+use super::{Error, Means, Offer};
+use super::{Explanation, Rule, Ruling, Verdict, hold, update_window};
 use crate::config::window::Windows;
 use crate::config::{self, Config, Initiative};
 use crate::hooks::{Answer, Context, System};
@@ -15,21 +16,9 @@ use crate::image::signature::Signed;
 use crate::image::{Digest, Image};
 use crate::printable;
 use crate::refusal::Refusal;
-use crate::rules::{Explanation, Rule, Ruling, Verdict, hold, update_window};
 use crate::system::zone_of;
-
-mod container;
-mod document;
-mod error;
-mod hooks;
-mod offer;
-mod passage;
-mod signed;
-
-pub(super) use document::{place, running, still_stands};
-pub use error::Error;
-pub(super) use offer::{Means, Offer};
-pub(super) use passage::Stop;
+use crate::update::course::Course;
+use crate::update::situation::Situation;
 
 /// The most characters that a ruling shows of what it went by.
 const SHOWN: usize = 200;
@@ -47,7 +36,7 @@ pub enum Depth {
 }
 
 /// What the rules said, and what follows from it.
-pub(super) struct Approval {
+pub struct Approval {
     /// The rulings.
     pub explanation: Explanation,
     /// What to do. Where that is an install or an arming, every rule that was asked allows it.
@@ -77,7 +66,7 @@ pub struct Unasked {
 ///
 /// # Errors
 /// What keeps a rule from being asked; a refusal is a [`Course`].
-pub(super) fn approve(offer: &Offer<'_>, depth: Depth) -> Result<Approval, Box<Unasked>> {
+pub fn approve(offer: &Offer<'_>, depth: Depth) -> Result<Approval, Box<Unasked>> {
     let mut asked = Asked {
         offer,
         depth,
@@ -104,17 +93,17 @@ pub(super) fn approve(offer: &Offer<'_>, depth: Depth) -> Result<Approval, Box<U
 }
 
 /// The questions, as far as they were asked.
-struct Asked<'a> {
-    offer: &'a Offer<'a>,
-    depth: Depth,
-    explanation: Explanation,
+pub(super) struct Asked<'a> {
+    pub(super) offer: &'a Offer<'a>,
+    pub(super) depth: Depth,
+    pub(super) explanation: Explanation,
     /// Who signed the image that was looked at last.
-    signed: Option<Signed>,
+    pub(super) signed: Option<Signed>,
     /// The version of what the tag names.
-    goal: Option<String>,
+    pub(super) goal: Option<String>,
     /// The policy document, where there is one to go by.
-    document: Option<Document>,
-    is_revoked: bool,
+    pub(super) document: Option<Document>,
+    pub(super) is_revoked: bool,
 }
 
 impl Asked<'_> {
@@ -149,21 +138,21 @@ impl Asked<'_> {
     }
 
     /// Whether a rule refused so far.
-    fn is_refused(&self) -> bool {
+    pub(super) fn is_refused(&self) -> bool {
         self.explanation.first_refusal().is_some()
     }
 
     /// Whether to ask further after what was said so far.
-    fn goes_on(&self) -> bool {
+    pub(super) fn goes_on(&self) -> bool {
         self.depth == Depth::Explain || !self.is_refused()
     }
 
-    fn put(&mut self, rule: Rule, saw: &str, decision: Verdict) {
+    pub(super) fn put(&mut self, rule: Rule, saw: &str, decision: Verdict) {
         let saw = printable::line(saw, SHOWN);
         self.explanation.note(Ruling { rule, saw, decision });
     }
 
-    fn host(&mut self, course: &Course, digest: &Digest) {
+    pub(super) fn host(&mut self, course: &Course, digest: &Digest) {
         let running = self.offer.situation.running;
         let saw = format!("slot {running} runs {}", self.offer.situation.running_slot().version());
         let decision = match course {
@@ -195,7 +184,7 @@ fn ask_of_the_time(
 
 /// `[update]` as the files have it by now: somebody may have held this host meanwhile. Files that
 /// cannot be read any more change nothing.
-pub(super) fn settings_now(means: &Means<'_>) -> config::Update {
+pub fn settings_now(means: &Means<'_>) -> config::Update {
     Config::load(means.root).map(|config| config.update).unwrap_or_else(|error| {
         tracing::warn!("the settings stay what they were: {error}");
         means.config.update.clone()
@@ -206,7 +195,7 @@ pub(super) fn settings_now(means: &Means<'_>) -> config::Update {
 ///
 /// # Errors
 /// The refusal.
-pub(super) fn time_allows(
+pub fn time_allows(
     means: &Means<'_>,
     settings: &config::Update,
     initiative: Initiative,
@@ -219,7 +208,7 @@ pub(super) fn time_allows(
 ///
 /// # Errors
 /// The refusal.
-pub(super) fn nobody_holds(
+pub fn nobody_holds(
     means: &Means<'_>,
     settings: &config::Update,
     initiative: Initiative,
@@ -229,7 +218,7 @@ pub(super) fn nobody_holds(
 }
 
 /// What the hooks are told: an image that is to be installed, or the one that the target holds.
-pub(super) fn hook_context(
+pub fn hook_context(
     config: &Config,
     initiative: Initiative,
     situation: &Situation,

@@ -3,22 +3,23 @@
 //! The images between the tag and this host: what the tag names, or what it wants to be installed
 //! first. Each of them is put to every rule that is about an image.
 
-use super::super::course::{Course, decide};
-use super::{Asked, Error};
+use super::Error;
+use super::evaluation::Asked;
+use super::requires::{self, Way};
+use super::version::{self, Floor};
+use super::{Rule, Verdict};
 use crate::image::constraints::{AskError, Asks, COMPATIBLE, END_OF_LIFE};
 use crate::image::{Digest, Image};
 use crate::printable;
-use crate::rules::requires::{self, Way};
-use crate::rules::version::{self, Floor};
-use crate::rules::{Rule, Verdict};
 use crate::source::{self, Source, SourceError};
 use crate::system::zone_of;
+use crate::update::course::{Course, decide};
 
 /// The most images that a tag may lead through, besides its own.
 const STEPS: usize = 8;
 
 /// One of these images.
-pub(in super::super) struct Stop {
+pub struct Stop {
     /// Where it is, where that is not where the tag is.
     source: Option<Box<dyn Source>>,
     /// What is named there: the image, or an index that lists it.

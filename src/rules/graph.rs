@@ -2,17 +2,17 @@
 
 //! Where a host is to get to: what the tag names, or what an update graph says comes next.
 
-use super::approve::{Error, Means, place, running};
-use super::course::{Course, decide, stay, waits_for_trial};
-use super::situation::Situation;
+use super::policy_document::{place, running};
+use super::{Error, Means, Rule, Ruling, Verdict};
 use crate::image::Digest;
 use crate::image::graph::Next;
 use crate::image::rollout::{Place, Wariness};
-use crate::rules::{Rule, Ruling, Verdict};
 use crate::source::{Location, Source, SourceError, fetch_graph};
+use crate::update::course::{Course, decide, stay, waits_for_trial};
+use crate::update::situation::Situation;
 
 /// The goal, and what the graph said that it comes from.
-pub(super) struct Goal {
+pub struct Goal {
     /// The image, or an index that lists it. Where the host is to stay, what runs, or where that has
     /// no digest, what the tag names.
     pub digest: Digest,
@@ -36,11 +36,7 @@ enum Aim {
 ///
 /// # Errors
 /// The source's, and the graph server's.
-pub(super) fn find(
-    means: &Means<'_>,
-    source: &dyn Source,
-    situation: &Situation,
-) -> Result<Goal, Error> {
+pub fn find(means: &Means<'_>, source: &dyn Source, situation: &Situation) -> Result<Goal, Error> {
     let Some(base) = means.config.track.graph.as_deref() else {
         return Ok(Goal { digest: source.resolve()?, rulings: Vec::new(), aim: Aim::Reach });
     };

@@ -6,9 +6,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::approve::{Error, Means};
-use super::journal::STATE_DIRECTORY;
-use super::signature::{SignatureSearch, search};
+use super::freshness;
 use crate::config::DocumentMode;
 use crate::host::Root;
 use crate::host::durable::Durable;
@@ -17,13 +15,14 @@ use crate::image::document::{Document, document_tag};
 use crate::image::signature::Verifier;
 use crate::printable;
 use crate::refusal::{Refusal, Severity};
-use crate::rules::Verdict;
-use crate::rules::policy_document::freshness;
+use crate::rules::signature::{SignatureSearch, search};
+use crate::rules::{Error, Means, Verdict};
 use crate::source::signatures::SIGNATURE_ANNOTATION;
 use crate::source::{
     self, FetchedDocument, Location, Options, Signature, Source, SourceError, fetch_document,
     is_absent,
 };
+use crate::update::journal::STATE_DIRECTORY;
 
 /// More than the file of one has, in bytes: a document of the largest size, as text in JSON.
 const LIMIT: u64 = 4 << 20;
