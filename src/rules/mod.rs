@@ -1,32 +1,136 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! May this host update now? Whatever is asked answers with a [`Verdict`]; nothing
-//! here touches the host.
+//! May this host update now? Each question is a [`Rule`], its answer a [`Verdict`], what it saw and
+//! said a [`Ruling`], and all rulings about one update an [`Explanation`].
 //!
-//! Each question is a [`Rule`], its answer a [`Ruling`], all answers about one update together
-//! an [`Explanation`]. They are asked in the order of [`Rule::ALL`], the cheap ones first, in
-//! [`approve`] and nowhere else. `docs/policy.md` describes every rule.
+//! [`approve`] asks them in the order of [`Rule::ALL`], the cheap ones first, and nobody else does.
+//! Each rule has a file: what it fetches, no sooner than its turn comes (P3), and what it says.
+//! Nothing here touches the host, but that policy documents are remembered. `docs/policy.md`
+//! describes every rule.
+//!
+//! - `offer`, `target_release`, `waypoint`: what is asked about
+//! - `graph`: what an update graph says comes next, in place of the tag
+//! - `host`, `clock` (`hold`, `update_window`), `policy_document`: asked about a digest
+//! - `upgrade_path`: the images between what runs and the target release, each put to `signature`,
+//!   `compatible`, `version`, `requires` and `end_of_life`
+//! - `programs` (`image_hook`, `host_hooks`, `container_hook`): asked last
 
+use crate::hooks::Answer;
+use crate::image::signature::Signed;
+use crate::update::course::Course;
+
+mod clock;
+mod compatible;
 mod container_hook;
+mod end_of_life;
 mod error;
 mod evaluation;
-pub mod graph;
+mod graph;
 mod hold;
+mod host;
+mod host_hooks;
 mod image_hook;
 mod offer;
 mod policy_document;
+mod programs;
 mod requires;
 mod rule;
 pub mod signature;
+mod target_release;
 mod update_window;
 mod upgrade_path;
 mod version;
+mod waypoint;
 
 pub use crate::refusal::Verdict;
+pub use clock::{nobody_holds, settings_now, time_allows};
 pub use error::Error;
-pub use evaluation::{
-    Approval, Depth, Unasked, approve, hook_context, nobody_holds, settings_now, time_allows,
-};
+pub use evaluation::Depth;
+pub use graph::find as find_target_release;
 pub use offer::{Means, Offer};
-pub use policy_document::still_stands;
+pub use policy_document::withdrawn::still_stands;
+pub use programs::context as hook_context;
 pub use rule::{Explanation, Rule, Ruling};
+pub use target_release::TargetRelease;
+pub use waypoint::Waypoint;
+
+use evaluation::Evaluation;
+
+/// What the rules said, and what follows from it.
+pub struct Approval {
+    /// The rulings.
+    pub explanation: Explanation,
+    /// What to do. Where that is an install or an arming, every rule that was asked allows it.
+    pub course: Course,
+    /// What to do it with: what the tag names, or something on the way to it.
+    pub waypoint: Waypoint,
+    /// Who signed it, where that was asked.
+    pub signed: Option<Signed>,
+    /// The version of what the tag names, where it was looked at.
+    pub goal: Option<String>,
+    /// What boots next was withdrawn.
+    pub is_revoked: bool,
+    /// The answers of the hooks, where they were asked.
+    pub answers: Option<Vec<Answer>>,
+}
+
+/// A rule could not be asked.
+#[derive(Debug)]
+pub struct Unasked {
+    /// Why.
+    pub error: Error,
+    /// What the rules before it said.
+    pub explanation: Explanation,
+}
+
+/// Puts `offer` to every rule.
+///
+/// # Errors
+/// What keeps a rule from being asked; a refusal is a [`Course`].
+pub fn approve(offer: &Offer<'_>, depth: Depth) -> Result<Approval, Box<Unasked>> {
+    let mut evaluation = Evaluation::new(offer, depth);
+    let asked = ask(&mut evaluation);
+    let Evaluation { explanation, signed, goal, is_revoked, .. } = evaluation;
+    let (waypoint, answers) = match asked {
+        Ok(asked) => asked,
+        Err(error) => return Err(Box::new(Unasked { error, explanation })),
+    };
+    let refusal = explanation.first_refusal().and_then(|r| r.decision.refusal().cloned());
+    let publishers = policy_document::refusal(&explanation);
+    let course = match (waypoint.course.clone(), refusal, publishers) {
+        (Course::Install | Course::Arm, Some(refusal), _) => Course::Refuse(refusal),
+        // Who is kept from learning of an update looks like one who has none: that is said.
+        (Course::UpToDate | Course::Waiting, _, Some(refusal)) => Course::Refuse(refusal),
+        // Who has nothing to install is refused nothing else.
+        (course, ..) => course,
+    };
+    Ok(Approval { explanation, course, waypoint, signed, goal, is_revoked, answers })
+}
+
+/// The order of the rules, as it is read.
+fn ask(evaluation: &mut Evaluation<'_>) -> Result<(Waypoint, Option<Vec<Answer>>), Error> {
+    let Offer { situation, named, .. } = evaluation.offer;
+    let at_tag = |digest| Waypoint::at_tag(digest, named.course(situation, &digest));
+    let mut waypoint = at_tag(named.digest);
+    clock::ask(evaluation);
+    // What is about to boot may have been withdrawn, whatever keeps from installing more.
+    if evaluation.goes_on() || !waypoint.needs_approval() || situation.is_armed() {
+        waypoint = at_tag(policy_document::ask(evaluation)?);
+    }
+    host::ask(evaluation, &waypoint.course, &waypoint.named);
+    // That has to go first: what else there is to do depends on it.
+    if evaluation.is_revoked && evaluation.depth == Depth::Update {
+        return Ok((waypoint, None));
+    }
+    if waypoint.needs_approval() && evaluation.goes_on() {
+        waypoint = upgrade_path::walk(evaluation, waypoint)?;
+    }
+    // Whatever costs more than a look comes last, and only where all else allows it.
+    let asks_programs =
+        evaluation.depth != Depth::Check && waypoint.needs_approval() && !evaluation.is_refused();
+    let answers = match asks_programs {
+        true => Some(programs::ask(evaluation, &waypoint)?),
+        false => None,
+    };
+    Ok((waypoint, answers))
+}

@@ -2,7 +2,7 @@
 
 //! What is put to the rules, and what they ask with.
 
-use super::graph::Goal;
+use super::target_release::TargetRelease;
 use crate::config::{Config, Initiative};
 use crate::host::Root;
 use crate::host::durable::Durable;
@@ -52,7 +52,7 @@ pub struct Offer<'a> {
     /// Where the tag is.
     pub source: &'a dyn Source,
     /// What the tag points to, or what an update graph says in its place.
-    pub named: &'a Goal,
+    pub named: &'a TargetRelease,
     /// What signatures are held against.
     pub verifier: &'a Verifier,
     /// What this host calls its own product.

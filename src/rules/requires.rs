@@ -1,42 +1,48 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! Whether an image fits this host, and what runs on it: [`Rule::Compatible`](super::Rule::Compatible),
-//! [`Rule::Requires`](super::Rule::Requires), [`Rule::EndOfLife`](super::Rule::EndOfLife).
+//! [`Rule::Requires`]: the image can be installed from what runs, or says what has to be in between.
 
-use jiff::tz::TimeZone;
-
-use super::Verdict;
-use crate::image::constraints::{EndOfLife, Requires};
+use super::evaluation::Evaluation;
+use super::rule::shown;
+use super::{Rule, Verdict};
+use crate::image::constraints::Requires;
 use crate::image::version;
 use crate::printable;
 
-/// The most characters of a version or a name that are shown.
-const SHOWN: usize = 60;
-
-fn shown(text: &str) -> String {
-    printable::line(text, SHOWN)
+/// Asks it about an image of the version `new`, at the end of `trail`. Returns what is to be
+/// installed first.
+pub(super) fn ask(
+    evaluation: &mut Evaluation<'_>,
+    new: &str,
+    requires: Option<&Requires>,
+    trail: &mut Vec<String>,
+) -> Option<String> {
+    let running = evaluation.offer.situation.running_slot().version();
+    let (saw, decision) = decide(new, requires, running);
+    trail.push(saw);
+    evaluation.put(Rule::Requires, &trail.join("; "), decision);
+    match way(requires, running) {
+        Way::Through(via) => Some(via.to_owned()),
+        Way::Direct | Way::None => None,
+    }
 }
 
-/// What the rule saw of an image for the hosts `wanted` on one that is all of `host`, and says.
-pub fn compatible(wanted: &[String], host: &[String]) -> (String, Verdict) {
-    if wanted.is_empty() {
-        return ("the image is for any host".to_owned(), Verdict::Allow);
-    }
-    let image_is_for = format!("the image is for {}", shown(&wanted.join(", ")));
-    if wanted.iter().any(|name| host.contains(name)) {
-        return (image_is_for, Verdict::Allow);
-    }
-    let host_is = match host {
-        [] => "host.compatible names nothing".to_owned(),
-        names => format!("this host is {}", shown(&names.join(", "))),
-    };
-    let why = format!("{image_is_for}, and {host_is}");
-    (image_is_for, Verdict::block("not-compatible", why))
+/// Refuses a way through `via` that goes in a circle.
+pub(super) fn leads_back(evaluation: &mut Evaluation<'_>, via: &str, trail: &[String]) {
+    let via = printable::line(via, 80);
+    let why = format!("the way through {via} leads back to what runs or was passed already");
+    evaluation.put(Rule::Requires, &trail.join("; "), Verdict::block("via-circular", why));
+}
+
+/// Refuses a way of more than `most` images.
+pub(super) fn leads_too_far(evaluation: &mut Evaluation<'_>, most: usize, trail: &[String]) {
+    let why = format!("the tag leads through more than {most} other images");
+    evaluation.put(Rule::Requires, &trail.join("; "), Verdict::block("via-too-long", why));
 }
 
 /// How to get to an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Way<'a> {
+enum Way<'a> {
     /// Install it.
     Direct,
     /// Install what this tag or digest names first.
@@ -46,7 +52,7 @@ pub enum Way<'a> {
 }
 
 /// How to get to an image of the version `new` from `running`.
-pub fn way<'a>(requires: Option<&'a Requires>, running: &str) -> Way<'a> {
+fn way<'a>(requires: Option<&'a Requires>, running: &str) -> Way<'a> {
     match requires {
         Some(Requires { lowest, via }) if version::is_below(running, lowest) => {
             via.as_deref().map_or(Way::None, Way::Through)
@@ -56,7 +62,7 @@ pub fn way<'a>(requires: Option<&'a Requires>, running: &str) -> Way<'a> {
 }
 
 /// What the rule saw at an image of the version `new`, and says where there is no way to it.
-pub fn requires(new: &str, requires: Option<&Requires>, running: &str) -> (String, Verdict) {
+fn decide(new: &str, requires: Option<&Requires>, running: &str) -> (String, Verdict) {
     let Some(Requires { lowest, via }) = requires else {
         return (format!("{} asks for no version", shown(new)), Verdict::Allow);
     };
@@ -79,45 +85,9 @@ pub fn requires(new: &str, requires: Option<&Requires>, running: &str) -> (Strin
     }
 }
 
-/// What there is to tell of an image's end of life. Never a refusal.
-pub fn end_of_life(of: Option<&EndOfLife>, host: &TimeZone) -> String {
-    match of {
-        Some(EndOfLife { at, text }) => {
-            let text = printable::line(text, 2 * SHOWN);
-            let text = if text.is_empty() { text } else { format!(": {text}") };
-            format!("cared for until {}{text}", at.text(host))
-        }
-        None => "no end is known".to_owned(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::refusal::{Refusal, Severity};
-
-    fn names(text: &str) -> Vec<String> {
-        text.split_whitespace().map(str::to_owned).collect()
-    }
-
-    #[test]
-    fn an_image_that_names_hosts_needs_one_that_is_among_them() {
-        for (wanted, host, allowed) in [
-            ("", "", true),
-            ("", "edge", true),
-            ("edge", "edge", true),
-            ("box edge", "edge-2 edge", true),
-            ("edge", "", false),
-            ("edge", "edge-2", false),
-            ("Edge", "edge", false),
-        ] {
-            let (_, decision) = compatible(&names(wanted), &names(host));
-            assert_eq!(decision.is_allow(), allowed, "{wanted} on {host}");
-            if let Some(Refusal { severity, code, .. }) = decision.refusal() {
-                assert_eq!((*severity, *code), (Severity::Block, "not-compatible"));
-            }
-        }
-    }
 
     #[test]
     fn a_version_that_is_too_low_goes_through_another_image_or_nowhere() {
@@ -134,16 +104,9 @@ mod tests {
             (asks(None), "unknown", Way::None, Some("requires-newer")),
         ] {
             assert_eq!(way(wanted.as_ref(), running), expected, "{wanted:?} {running}");
-            let (_, decision) = requires("2", wanted.as_ref(), running);
+            let (_, decision) = decide("2", wanted.as_ref(), running);
             let found = decision.refusal().map(|refusal| refusal.code);
             assert_eq!(found, code, "{wanted:?} {running}");
         }
-    }
-
-    #[test]
-    fn the_end_of_life_is_one_line() {
-        let told = EndOfLife::parse("2027-06-30 move\non").unwrap();
-        let text = end_of_life(Some(&told), &TimeZone::UTC);
-        assert_eq!(text, "cared for until 2027-06-30: move on");
     }
 }

@@ -7,6 +7,15 @@ use std::fmt;
 use serde::Serialize;
 
 use super::Verdict;
+use crate::printable;
+
+/// The most characters of a version or a name that are shown.
+const SHOWN: usize = 60;
+
+/// A version or a name, as it is shown.
+pub(super) fn shown(text: &str) -> String {
+    printable::line(text, SHOWN)
+}
 
 /// A question that is asked before an update, in the order in which it is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -107,6 +116,13 @@ pub struct Ruling {
     /// What it said.
     #[serde(flatten)]
     pub decision: Verdict,
+}
+
+impl Ruling {
+    /// What `rule` saw and said.
+    pub fn new(rule: Rule, saw: String, decision: Verdict) -> Self {
+        Self { rule, saw, decision }
+    }
 }
 
 /// What the rules said about one update, in their order. A rule that is missing was not asked.

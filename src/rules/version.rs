@@ -1,29 +1,44 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! [`Rule::Version`](super::Rule::Version): no version below the floor.
+//! [`Rule::Version`]: no version below the floor.
 
-use super::Verdict;
+use super::evaluation::Evaluation;
+use super::policy_document::withdrawn;
+use super::rule::shown;
+use super::{Rule, Verdict};
 use crate::image::version;
-use crate::printable;
 
-/// The most characters of a version that are shown.
-const SHOWN: usize = 60;
+/// Asks it about an image with the version `new`.
+///
+/// What the other slot holds is no part of it: a version that fell back, or that a rollback left,
+/// raises no floor. Nor does what runs, where its publisher has withdrawn it.
+pub(super) fn ask(evaluation: &mut Evaluation<'_>, new: &str) {
+    let config = evaluation.offer.means.config;
+    let record = evaluation.offer.situation.running_slot().record.as_ref();
+    let counts = !withdrawn::is_what_runs_withdrawn(evaluation);
+    let floor = Floor {
+        running: record.map(|record| record.version.as_str()).filter(|_| counts),
+        minimum: config.policy.min_version.as_deref(),
+        allow_downgrade: config.update.allow_downgrade,
+    };
+    let (saw, decision) = decide(new, &floor);
+    evaluation.put(Rule::Version, &saw, decision);
+}
 
 /// What a version must not be below. What was rolled back from, what fell back and what stands
 /// in the other slot are no part of it: only what runs raises it.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Floor<'a> {
+struct Floor<'a> {
     /// The version that runs; `None` where it counts for nothing: unknown, or withdrawn.
-    pub running: Option<&'a str>,
+    running: Option<&'a str>,
     /// `policy.min_version`.
-    pub minimum: Option<&'a str>,
+    minimum: Option<&'a str>,
     /// `update.allow_downgrade`: the running version does not count.
-    pub allow_downgrade: bool,
+    allow_downgrade: bool,
 }
 
 /// What the rule saw of an image with this version, and says.
-pub fn decide(new: &str, floor: &Floor<'_>) -> (String, Verdict) {
-    let shown = |text: &str| printable::line(text, SHOWN);
+fn decide(new: &str, floor: &Floor<'_>) -> (String, Verdict) {
     let minimum =
         floor.minimum.map(|minimum| format!(", policy.min_version is {}", shown(minimum)));
     let saw = format!(

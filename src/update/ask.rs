@@ -61,12 +61,12 @@ pub(super) fn approve(
     );
     let approval = asked?;
     // Who has nothing to install may be refused the tag all the same.
-    let course = match approval.stop.course {
+    let course = match approval.waypoint.course {
         Course::UpToDate => &Course::UpToDate,
         _ => &approval.course,
     };
     note_check(run, &named.digest, approval.goal.as_deref(), course);
-    note_trial_due(&run.root, named.waits_for_firmware(situation, &approval.stop.named));
+    note_trial_due(&run.root, named.waits_for_firmware(situation, &approval.waypoint.named));
     Ok(approval)
 }
 

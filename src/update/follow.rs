@@ -17,11 +17,10 @@ use crate::image::{Architecture, CONFIG_LIMIT, Digest, HOOK_PAYLOAD, Image};
 use crate::progress::{Event, Phase};
 use crate::reboot::Inhibitor;
 use crate::refusal::Refusal;
-use crate::rules::graph::{self, Goal};
 use crate::rules::signature::open as open_verifier;
 use crate::rules::{
-    Approval, Depth, Explanation, Offer, Rule, hook_context, nobody_holds, settings_now,
-    still_stands, time_allows,
+    Approval, Depth, Explanation, Offer, Rule, TargetRelease, find_target_release, hook_context,
+    nobody_holds, settings_now, still_stands, time_allows,
 };
 use crate::source::{self, Source};
 use crate::system::{Clock, zone_of};
@@ -86,8 +85,8 @@ pub fn check(
 ) -> Result<Option<Check>, Box<Unasked>> {
     let Some(look) = look(run)? else { return Ok(None) };
     let offer = look.offer(run, initiative);
-    let Approval { explanation, course, stop, goal, .. } = approve(run, &offer, depth)?;
-    let version = match (&stop.image, &course) {
+    let Approval { explanation, course, waypoint, goal, .. } = approve(run, &offer, depth)?;
+    let version = match (&waypoint.image, &course) {
         (Some(image), _) => Some(image.version().to_owned()),
         (None, Course::Waiting | Course::Arm) => {
             Some(look.situation.target_slot().version().to_owned())
@@ -101,7 +100,7 @@ pub fn check(
 struct Look {
     situation: Situation,
     source: Box<dyn Source>,
-    named: Goal,
+    named: TargetRelease,
     verifier: Verifier,
     product: Option<String>,
     architecture: Architecture,
@@ -138,7 +137,7 @@ fn look(run: &Run) -> Result<Option<Look>, UpdateError> {
     let situation = anticipate(run, situation);
     let (architecture, options) = (architecture()?, run.source_options());
     let means = means(run, architecture, &options);
-    let named = graph::find(&means, source.as_ref(), &situation)?;
+    let named = find_target_release(&means, source.as_ref(), &situation)?;
     Ok(Some(Look { situation, source, named, verifier, product, architecture, options }))
 }
 
@@ -159,17 +158,17 @@ pub struct HooksPlanned {
 pub fn plan_hooks(run: &Run, initiative: Initiative) -> Result<Option<HooksPlanned>, UpdateError> {
     let Some(look) = look(run)? else { return Ok(None) };
     let offer = Offer { is_only_asked: true, ..look.offer(run, initiative) };
-    let Approval { course, stop, .. } = approve(run, &offer, Depth::Check)?;
+    let Approval { course, waypoint, .. } = approve(run, &offer, Depth::Check)?;
     match course {
         Course::Refuse(refusal) => Err(refusal.into()),
         Course::Install | Course::Arm => {
             let context =
-                hook_context(&run.config, initiative, &look.situation, stop.image.as_ref());
+                hook_context(&run.config, initiative, &look.situation, waypoint.image.as_ref());
             let asking = Asking::new(&run.root, &run.config.policy.hooks, &context, &run.stop);
             // What is only to be armed is asked as well, and was not looked at so far.
-            let image = match stop.image {
+            let image = match waypoint.image {
                 Some(image) => image,
-                None => fetch(stop.source(look.source.as_ref()), &stop.named)?,
+                None => fetch(waypoint.source(look.source.as_ref()), &waypoint.named)?,
             };
             let brings_one = image.layer(HOOK_PAYLOAD).is_some();
             let mut hooks: Vec<_> =
@@ -203,7 +202,7 @@ pub fn ask_hooks_about_offer(
 ) -> Result<Option<HooksAsked>, UpdateError> {
     let Some(look) = look(run)? else { return Ok(None) };
     let offer = Offer { is_only_asked: true, ..look.offer(run, initiative) };
-    let Approval { course, stop, answers, .. } = approve(run, &offer, Depth::Update)?;
+    let Approval { course, waypoint, answers, .. } = approve(run, &offer, Depth::Update)?;
     match (answers, course) {
         // A rule about hooks may refuse without an answer of one.
         (Some(answers), Course::Refuse(refusal)) if hooks::decide(&answers).is_allow() => {
@@ -211,7 +210,7 @@ pub fn ask_hooks_about_offer(
         }
         (Some(answers), _) => {
             let new =
-                hook_context(&run.config, initiative, &look.situation, stop.image.as_ref()).new;
+                hook_context(&run.config, initiative, &look.situation, waypoint.image.as_ref()).new;
             Ok(Some(HooksAsked { new, answers }))
         }
         (None, Course::Refuse(refusal)) => Err(refusal.into()),
@@ -237,7 +236,7 @@ pub fn update(run: &Run, initiative: Initiative) -> Result<Outcome, UpdateError>
     run.progress.event(Event::Phase(Phase::Checking));
     let (architecture, options) = (architecture()?, run.source_options());
     let means = means(run, architecture, &options);
-    let named = graph::find(&means, source.as_ref(), &facts)?;
+    let named = find_target_release(&means, source.as_ref(), &facts)?;
     let tag = named.digest;
 
     let anticipated = anticipate(run, facts.clone());
@@ -253,7 +252,7 @@ pub fn update(run: &Run, initiative: Initiative) -> Result<Outcome, UpdateError>
         product: product.as_deref(),
         is_only_asked: false,
     };
-    let Approval { course: planned, stop, signed, goal, explanation, is_revoked, .. } =
+    let Approval { course: planned, waypoint, signed, goal, explanation, is_revoked, .. } =
         approve(run, &offer, Depth::Update)?;
     if is_revoked {
         unarm_withdrawn(run, &facts)?;
@@ -269,7 +268,7 @@ pub fn update(run: &Run, initiative: Initiative) -> Result<Outcome, UpdateError>
     {
         return Ok(outcome);
     }
-    let digest = stop.digest();
+    let digest = waypoint.digest();
 
     let _lock = Lock::take(&run.root)?;
     let access = run.access();
@@ -281,8 +280,9 @@ pub fn update(run: &Run, initiative: Initiative) -> Result<Outcome, UpdateError>
     if let Some(outcome) = without_lock(&situation, &tag, &course)? {
         return Ok(outcome);
     }
-    let has_moved = || Ok::<_, UpdateError>(named.has_moved(source.as_ref())? || stop.has_moved()?);
-    if course != planned || (stop.image.is_some() && has_moved()?) {
+    let has_moved =
+        || Ok::<_, UpdateError>(named.has_moved(source.as_ref())? || waypoint.has_moved()?);
+    if course != planned || (waypoint.image.is_some() && has_moved()?) {
         return Err(changed().into());
     }
     run.stop.check()?;
@@ -301,15 +301,15 @@ pub fn update(run: &Run, initiative: Initiative) -> Result<Outcome, UpdateError>
     // An install that began in a window is finished; a hold means what has not been armed yet.
     let still_stands = || {
         nobody_holds(&means, &settings_now(&means), initiative)?;
-        still_stands(&offer, &stop.named)
+        still_stands(&offer, &waypoint.named)
     };
-    match (course, &stop.image) {
+    match (course, &waypoint.image) {
         (Course::Install, Some(image)) => {
             let towards = goal.filter(|goal| goal != image.version());
             if let Some(goal) = &towards {
                 tracing::info!("{} comes first, on the way to {goal}", image.version());
             }
-            let from = stop.source(source.as_ref());
+            let from = waypoint.source(source.as_ref());
             let descriptor = &image.manifest.config;
             let config = || {
                 let bytes = from.blob("config", descriptor, CONFIG_LIMIT);
@@ -322,7 +322,7 @@ pub fn update(run: &Run, initiative: Initiative) -> Result<Outcome, UpdateError>
                 source: from,
                 repository: from.repository(),
                 image,
-                tag: stop.named,
+                tag: waypoint.named,
                 signed_by: signed.map(|signed| signed.key),
                 towards,
                 config: &config,

@@ -4,11 +4,10 @@
 //! one that this host saw, and remembered.
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 
 use super::freshness;
+use super::memory::{Kept, Memory, Seen};
 use crate::config::DocumentMode;
-use crate::host::Root;
 use crate::host::durable::Durable;
 use crate::image::Digest;
 use crate::image::document::{Document, document_tag};
@@ -17,15 +16,9 @@ use crate::printable;
 use crate::refusal::{Refusal, Severity};
 use crate::rules::signature::{SignatureSearch, search};
 use crate::rules::{Error, Means, Verdict};
-use crate::source::signatures::SIGNATURE_ANNOTATION;
 use crate::source::{
-    self, FetchedDocument, Location, Options, Signature, Source, SourceError, fetch_document,
-    is_absent,
+    self, FetchedDocument, Location, Options, Source, SourceError, fetch_document, is_absent,
 };
-use crate::update::journal::STATE_DIRECTORY;
-
-/// More than the file of one has, in bytes: a document of the largest size, as text in JSON.
-const LIMIT: u64 = 4 << 20;
 
 /// What came of asking for a document.
 #[derive(Debug)]
@@ -40,36 +33,24 @@ pub(super) struct Consulted {
     news: Option<(Memory, Seen)>,
 }
 
-/// A document that this host saw, as it is remembered.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Seen {
-    /// 1.
-    format: u32,
-    /// The tag that is followed, with its repository.
-    tag: String,
-    /// The digest at the document's tag.
-    digest: Digest,
-    /// Its manifest, which is hashed against the digest.
-    manifest: String,
-    /// The document, which is hashed against the manifest.
-    document: String,
-    /// Its signature, which is verified anew each time; `None` where nobody asked.
-    #[serde(default)]
-    signature: Option<Kept>,
+/// A document that is nothing to go by: what was seen of it, and what that says.
+struct Refused {
+    saw: String,
+    decision: Verdict,
 }
 
-/// A signature by simple signing, as it came: its two parts as text.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Kept {
-    payload: String,
-    signature: String,
+impl Refused {
+    fn invalid(name: &str, error: &dyn std::error::Error) -> Self {
+        let why = printable::line(&crate::code::sentence(error), 300);
+        let decision = Verdict::defer("policy-document-invalid", why);
+        Self { saw: format!("{name} is nothing to go by"), decision }
+    }
 }
 
-/// Where it is remembered.
-#[derive(Debug, Clone)]
-struct Memory {
-    path: std::path::PathBuf,
-    tag: String,
+impl From<Refused> for Consulted {
+    fn from(Refused { saw, decision }: Refused) -> Self {
+        Self { saw, decision, document: None, news: None }
+    }
 }
 
 /// Asks for the document of the tag that `source` is, to learn about the release `goal`. One
@@ -125,69 +106,33 @@ fn ask(
     let digest = match beside.resolve() {
         Ok(digest) => digest,
         Err(error) if is_absent(&error) => {
-            return Ok(match (last, mode) {
-                (Some(_), _) => {
-                    Consulted::missing(&format!("there is no {name}, and this host has seen one"))
-                }
-                (None, DocumentMode::Require) => Consulted::missing(&format!("there is no {name}")),
-                (None, _) => Consulted::without(&format!("there is no {name}, and never was")),
-            });
+            return Ok(Consulted::absent(&name, last.is_some(), mode));
         }
         Err(error) => return Err(error.into()),
     };
     let known = last.as_ref().filter(|last| last.digest == digest);
-    let mut signature = known.and_then(|known| known.signature.clone());
     let verifier = verifier.bound();
-    // What is remembered is a record and no authority (P8): who can write it has signed nothing.
-    let still = signature.as_ref().and_then(|kept| verifier.check(&digest, &kept.as_found()).ok());
-    let mut by = still.map(|signed| signed.key).unwrap_or_default();
-    if verifier.is_required() && by.is_empty() {
-        let (searched, found) = search(&verifier, source, &[digest])?;
-        let (saw, verdict) = searched.ruling("the policy document");
-        match (searched, verdict) {
-            (SignatureSearch::Signed(signed), _) => {
-                by = signed.key;
-                signature = found.and_then(Kept::of);
-            }
-            // Nobody answers: that is said as it is of an image.
-            (_, verdict @ Verdict::No(Refusal { severity: Severity::Defer, .. })) => {
-                return Ok(Consulted::refused(saw, verdict));
-            }
-            (_, Verdict::No(refusal)) => {
-                let verdict = Verdict::defer("policy-document-unsigned", refusal.message);
-                return Ok(Consulted::refused(saw, verdict));
-            }
-            (_, Verdict::Allow) => {}
-        }
-    }
+    let signed = match who_signed(source, &verifier, &digest, known)? {
+        Ok(signed) => signed,
+        Err(refused) => return Ok(refused.into()),
+    };
     let fetched = match known.and_then(Seen::as_fetched) {
         Some(fetched) => fetched,
         None => match fetch_document(beside.as_ref(), &digest)? {
             Ok(fetched) => fetched,
-            Err(error) => return Ok(Consulted::invalid(&name, &error)),
+            Err(error) => return Ok(Refused::invalid(&name, &error).into()),
         },
     };
-    // A document without a word about its tag could have been shown anywhere.
-    let is_of_this_tag = match &fetched.tag {
-        Some(of) => *of == tag,
-        None => !verifier.is_required(),
-    };
-    if !is_of_this_tag {
-        let of = fetched.tag.as_deref().map_or("which it does not name", |of| of);
-        let of = printable::line(of, 80);
-        let why = format!("the policy document at {name} is about the tag {of}, not {tag}");
-        let decision = Verdict::defer("policy-document-foreign", why);
-        return Ok(Consulted::refused(format!("{name} is about {of}"), decision));
-    }
-    let document = match Document::parse(&fetched.document) {
+    let document = match read(&fetched, &tag, &name, verifier.is_required()) {
         Ok(document) => document,
-        Err(error) => return Ok(Consulted::invalid(&name, &error)),
+        Err(refused) => return Ok(refused.into()),
     };
     let before = last.as_ref().and_then(Seen::issued);
     let freshness = freshness::judge(&document, before, now);
-    let signed = if by.is_empty() { String::new() } else { format!(", signed by {by}") };
-    let saw = format!("{name}, issued {}{signed}", freshness::day(document.issued));
-    let seen = Seen::new(&memory, digest, &fetched, signature).filter(|seen| {
+    let by =
+        if signed.by.is_empty() { String::new() } else { format!(", signed by {}", signed.by) };
+    let saw = format!("{name}, issued {}{by}", freshness::day(document.issued));
+    let seen = Seen::new(&memory, digest, &fetched, signed.signature).filter(|seen| {
         let is_news = last.as_ref() != Some(seen);
         is_news && freshness.counts_as_seen()
     });
@@ -195,6 +140,68 @@ fn ask(
     let decision = freshness.verdict();
     let document = decision.is_allow().then_some(document);
     Ok(Consulted { saw, decision, document, news })
+}
+
+/// Whose signature a document has, and the signature itself; nothing of both where none is
+/// required.
+struct SignedBy {
+    by: String,
+    signature: Option<Kept>,
+}
+
+/// Who signed the document called `digest`: by the signature that is `known` already, or by one
+/// that is searched for.
+fn who_signed(
+    source: &dyn Source,
+    verifier: &Verifier,
+    digest: &Digest,
+    known: Option<&Seen>,
+) -> Result<Result<SignedBy, Refused>, SourceError> {
+    let signature = known.and_then(|known| known.signature.clone());
+    // What is remembered is a record and no authority (P8): who can write it has signed nothing.
+    let still = signature.as_ref().and_then(|kept| verifier.check(digest, &kept.as_found()).ok());
+    let by = still.map(|signed| signed.key).unwrap_or_default();
+    if !verifier.is_required() || !by.is_empty() {
+        return Ok(Ok(SignedBy { by, signature }));
+    }
+    let (searched, found) = search(verifier, source, &[*digest])?;
+    let (saw, decision) = searched.ruling("the policy document");
+    Ok(match (searched, decision) {
+        (SignatureSearch::Signed(signed), _) => {
+            Ok(SignedBy { by: signed.key, signature: found.and_then(Kept::of) })
+        }
+        // Nobody answers: that is said as it is of an image.
+        (_, decision @ Verdict::No(Refusal { severity: Severity::Defer, .. })) => {
+            Err(Refused { saw, decision })
+        }
+        (_, Verdict::No(refusal)) => {
+            let decision = Verdict::defer("policy-document-unsigned", refusal.message);
+            Err(Refused { saw, decision })
+        }
+        (_, Verdict::Allow) => Ok(SignedBy { by, signature }),
+    })
+}
+
+/// Reads what was fetched from `name`, which is to be about `tag`.
+fn read(
+    fetched: &FetchedDocument,
+    tag: &str,
+    name: &str,
+    is_signed: bool,
+) -> Result<Document, Refused> {
+    // A document without a word about its tag could have been shown anywhere.
+    let is_of_this_tag = match &fetched.tag {
+        Some(of) => *of == tag,
+        None => !is_signed,
+    };
+    if !is_of_this_tag {
+        let of = fetched.tag.as_deref().map_or("which it does not name", |of| of);
+        let of = printable::line(of, 80);
+        let why = format!("the policy document at {name} is about the tag {of}, not {tag}");
+        let decision = Verdict::defer("policy-document-foreign", why);
+        return Err(Refused { saw: format!("{name} is about {of}"), decision });
+    }
+    Document::parse(&fetched.document).map_err(|error| Refused::invalid(name, &error))
 }
 
 /// What is followed, without its mirrors; `None` where there are none.
@@ -230,19 +237,19 @@ impl Consulted {
         Self { saw: saw.to_owned(), decision: Verdict::Allow, document: None, news: None }
     }
 
-    fn refused(saw: String, decision: Verdict) -> Self {
-        Self { saw, decision, document: None, news: None }
-    }
-
     fn missing(saw: &str) -> Self {
         let why = format!("the policy document is missing: {saw}");
-        Self::refused(saw.to_owned(), Verdict::defer("policy-document-missing", why))
+        let decision = Verdict::defer("policy-document-missing", why);
+        Refused { saw: saw.to_owned(), decision }.into()
     }
 
-    fn invalid(name: &str, error: &dyn std::error::Error) -> Self {
-        let why = printable::line(&crate::code::sentence(error), 300);
-        let decision = Verdict::defer("policy-document-invalid", why);
-        Self::refused(format!("{name} is nothing to go by"), decision)
+    /// There is none at `name`.
+    fn absent(name: &str, was_seen: bool, mode: DocumentMode) -> Self {
+        match (was_seen, mode) {
+            (true, _) => Self::missing(&format!("there is no {name}, and this host has seen one")),
+            (false, DocumentMode::Require) => Self::missing(&format!("there is no {name}")),
+            (false, _) => Self::without(&format!("there is no {name}, and never was")),
+        }
     }
 
     /// Remembers what is new, so that nobody can pass off an older document as this one. A state
@@ -253,89 +260,5 @@ impl Consulted {
             let path = memory.path.display();
             tracing::warn!("cannot remember the policy document in {path}: {error}");
         }
-    }
-}
-
-impl Seen {
-    /// `None` for bytes that are no text, which no document is made of.
-    fn new(
-        memory: &Memory,
-        digest: Digest,
-        fetched: &FetchedDocument,
-        signature: Option<Kept>,
-    ) -> Option<Self> {
-        let text = |bytes: &[u8]| String::from_utf8(bytes.to_owned()).ok();
-        Some(Self {
-            format: 1,
-            tag: memory.tag.clone(),
-            digest,
-            manifest: text(&fetched.manifest)?,
-            document: text(&fetched.document)?,
-            signature,
-        })
-    }
-
-    /// As it came, where every byte of it still is what it was.
-    fn as_fetched(&self) -> Option<FetchedDocument> {
-        let manifest = crate::image::document::DocumentManifest::parse(self.manifest.as_bytes());
-        let manifest =
-            manifest.ok().filter(|_| Digest::of(self.manifest.as_bytes()) == self.digest)?;
-        let layer = manifest.layer()?;
-        (layer.digest == Digest::of(self.document.as_bytes())).then(|| FetchedDocument {
-            manifest: self.manifest.clone().into_bytes(),
-            tag: manifest.tag().map(str::to_owned),
-            document: self.document.clone().into_bytes(),
-        })
-    }
-
-    fn issued(&self) -> Option<Timestamp> {
-        Document::parse(self.document.as_bytes()).ok().map(|document| document.issued)
-    }
-}
-
-impl Kept {
-    /// One that was verified: it is small. `None` of a bundle, which is not accepted here.
-    fn of(signature: Signature) -> Option<Self> {
-        let Signature::Simple { payload, mut annotations } = signature else { return None };
-        let payload = String::from_utf8(payload).ok()?;
-        Some(Self { payload, signature: annotations.remove(SIGNATURE_ANNOTATION)? })
-    }
-
-    fn as_found(&self) -> Signature {
-        let annotations = [(SIGNATURE_ANNOTATION.to_owned(), self.signature.clone())].into();
-        Signature::Simple { payload: self.payload.clone().into_bytes(), annotations }
-    }
-}
-
-impl Memory {
-    fn of(root: &Root, source: &dyn Source, tag: &str) -> Self {
-        let tag = format!("{}:{tag}", source.repository());
-        let name: String = Digest::of(tag.as_bytes()).hex().chars().take(16).collect();
-        let directory = root.path(STATE_DIRECTORY).join("policy");
-        Self { path: directory.join(format!("{name}.json")), tag }
-    }
-
-    /// What was seen last at this tag. What cannot be understood is nothing (P8).
-    fn recall(&self) -> Option<Seen> {
-        let size = std::fs::metadata(&self.path).ok()?.len();
-        let read = || -> Option<Seen> {
-            if size > LIMIT {
-                return None;
-            }
-            serde_json::from_slice(&std::fs::read(&self.path).ok()?).ok()
-        };
-        let seen = read()
-            .filter(|seen| seen.format == 1 && seen.tag == self.tag && seen.as_fetched().is_some());
-        if seen.is_none() {
-            let path = self.path.display();
-            tracing::warn!("{path} says nothing: an older policy document would not be noticed");
-        }
-        seen
-    }
-
-    fn write(&self, durable: &Durable, seen: &Seen) -> std::io::Result<()> {
-        let Some(directory) = self.path.parent() else { return Ok(()) };
-        durable.make_directory(directory)?;
-        durable.replace(&self.path, &serde_json::to_vec(seen)?)
     }
 }

@@ -2,7 +2,7 @@
 
 //! The rule about signatures, put to an image on offer and to what is installed already.
 
-use super::evaluation::Asked;
+use super::evaluation::Evaluation;
 use super::{Error, Offer};
 use super::{Rule, Verdict};
 use crate::image::signature::{Form, Signed};
@@ -20,67 +20,64 @@ use search::check_product;
 pub(super) use search::{SignatureSearch, search, verify};
 pub use verifier::open;
 
-impl Asked<'_> {
-    /// Asks who signed any of `digests`; `false` where that is nobody, and nothing more may be
-    /// fetched.
-    pub(in crate::rules) fn signature(
-        &mut self,
-        source: &dyn Source,
-        digests: &[Digest],
-    ) -> Result<bool, Error> {
-        let verdict = verify(self.offer.verifier, source, digests)?;
-        let image = digests.last().map(Digest::short).unwrap_or_default();
-        let (saw, decision) = verdict.ruling(&format!("the image {image}"));
-        let is_allowed = decision.is_allow();
-        self.put(Rule::Signature, &saw, decision);
-        if let SignatureSearch::Signed(signed) = verdict {
-            self.signed = Some(signed);
-        }
-        Ok(is_allowed)
+/// Asks who signed any of `digests`; `false` where that is nobody, and nothing more may be fetched.
+pub(super) fn ask(
+    evaluation: &mut Evaluation<'_>,
+    source: &dyn Source,
+    digests: &[Digest],
+) -> Result<bool, Error> {
+    let found = verify(evaluation.offer.verifier, source, digests)?;
+    let image = digests.last().map(Digest::short).unwrap_or_default();
+    let (saw, decision) = found.ruling(&format!("the image {image}"));
+    let is_allowed = decision.is_allow();
+    evaluation.put(Rule::Signature, &saw, decision);
+    if let SignatureSearch::Signed(signed) = found {
+        evaluation.signed = Some(signed);
     }
+    Ok(is_allowed)
+}
 
-    /// The same of what the target holds: keys may have gone since it was written.
-    pub(in crate::rules) fn signature_of_installed(&mut self) -> Result<(), Error> {
-        let Offer { means, situation, source, .. } = self.offer;
-        let record = situation.target_slot().record.as_ref();
-        let Some(digest) = record.and_then(|record| record.digest) else { return Ok(()) };
-        let index = record.and_then(|record| record.index_digest);
-        let digests: Vec<_> = index.into_iter().chain([digest]).collect();
-        let is_allowed = self.signature(*source, &digests)?;
-        if is_allowed && self.is_signed_by_bundle() {
-            let image = fetch_image(*source, &digest, means.architecture)?;
-            self.product(*source, &digests, &image)?;
-        }
-        Ok(())
+/// The same of what the target holds: keys may have gone since it was written.
+pub(super) fn ask_of_installed(evaluation: &mut Evaluation<'_>) -> Result<(), Error> {
+    let Offer { means, situation, source, .. } = evaluation.offer;
+    let record = situation.target_slot().record.as_ref();
+    let Some(digest) = record.and_then(|record| record.digest) else { return Ok(()) };
+    let index = record.and_then(|record| record.index_digest);
+    let digests: Vec<_> = index.into_iter().chain([digest]).collect();
+    let is_allowed = ask(evaluation, *source, &digests)?;
+    if is_allowed && is_signed_by_bundle(evaluation) {
+        let image = fetch_image(*source, &digest, means.architecture)?;
+        ask_of_product(evaluation, *source, &digests, &image)?;
     }
+    Ok(())
+}
 
-    fn is_signed_by_bundle(&self) -> bool {
-        self.signed.as_ref().is_some_and(|signed| signed.form == Form::Bundle)
-    }
+fn is_signed_by_bundle(evaluation: &Evaluation<'_>) -> bool {
+    evaluation.signed.as_ref().is_some_and(|signed| signed.form == Form::Bundle)
+}
 
-    /// What a bundle leaves open, and only the config tells. One of another product neither helps
-    /// nor harms: the search goes on for a signature that names the repository.
-    pub(in crate::rules) fn product(
-        &mut self,
-        source: &dyn Source,
-        digests: &[Digest],
-        image: &Image,
-    ) -> Result<(), Error> {
-        if !self.is_signed_by_bundle() {
-            return Ok(());
-        }
-        let Offer { verifier, product, .. } = self.offer;
-        let id = &image.config.product_info.id;
-        let decision = check_product(*product, id);
-        if !decision.is_allow()
-            && let SignatureSearch::Signed(signed) = verify(&verifier.bound(), source, digests)?
-        {
-            self.put(Rule::Signature, &signed.to_string(), Verdict::Allow);
-            self.signed = Some(signed);
-            return Ok(());
-        }
-        let signed = self.signed.as_ref().map(Signed::to_string).unwrap_or_default();
-        self.put(Rule::Signature, &format!("{signed}, product {id:?}"), decision);
-        Ok(())
+/// What a bundle leaves open, and only the config tells. One of another product neither helps nor
+/// harms: the search goes on for a signature that names the repository.
+pub(super) fn ask_of_product(
+    evaluation: &mut Evaluation<'_>,
+    source: &dyn Source,
+    digests: &[Digest],
+    image: &Image,
+) -> Result<(), Error> {
+    if !is_signed_by_bundle(evaluation) {
+        return Ok(());
     }
+    let Offer { verifier, product, .. } = evaluation.offer;
+    let id = &image.config.product_info.id;
+    let decision = check_product(*product, id);
+    if !decision.is_allow()
+        && let SignatureSearch::Signed(signed) = verify(&verifier.bound(), source, digests)?
+    {
+        evaluation.put(Rule::Signature, &signed.to_string(), Verdict::Allow);
+        evaluation.signed = Some(signed);
+        return Ok(());
+    }
+    let signed = evaluation.signed.as_ref().map(Signed::to_string).unwrap_or_default();
+    evaluation.put(Rule::Signature, &format!("{signed}, product {id:?}"), decision);
+    Ok(())
 }

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! [`Rule::Barrier`]: which release stands in between that every host passes through. It never
+//! refuses: the route ends there.
+
+use super::{because, shown};
+use crate::image::document::Release;
+use crate::rules::{Rule, Ruling, Verdict};
+
+/// `last`: as far as the host may go.
+pub(super) fn judge(goal: &Release, last: &Release) -> Ruling {
+    let (goal, version) = (shown(&goal.version), shown(&last.version));
+    let saw = match &last.barrier {
+        Some(reason) if goal != version => {
+            format!("{version} comes before {goal}: {}", because(reason))
+        }
+        _ => format!("none before {goal}"),
+    };
+    Ruling::new(Rule::Barrier, saw, Verdict::Allow)
+}

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! [`Rule::DeadEnd`]: what runs may be left automatically.
+
+use super::{because, shown};
+use crate::image::document::Release;
+use crate::rules::{Rule, Ruling, Verdict};
+
+/// `running`: the version that runs; `here`: its release, where it is listed.
+pub(super) fn judge(running: &str, here: Option<&Release>) -> Ruling {
+    let running = shown(running);
+    let Some(here) = here else {
+        let saw = format!("{running} runs, which is not listed");
+        return Ruling::new(Rule::DeadEnd, saw, Verdict::Allow);
+    };
+    let Some(reason) = &here.dead_end else {
+        return Ruling::new(Rule::DeadEnd, format!("{running} is none"), Verdict::Allow);
+    };
+    let reason = format!("{running} is a dead end: {}", because(reason));
+    let decision = Verdict::block("dead-end", reason);
+    Ruling::new(Rule::DeadEnd, format!("{running} is a dead end"), decision)
+}

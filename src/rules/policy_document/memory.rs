@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The last policy document that this host saw at a tag: a record and no authority (P8).
+
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::host::Root;
+use crate::host::durable::Durable;
+use crate::image::Digest;
+use crate::image::document::{Document, DocumentManifest};
+use crate::source::signatures::SIGNATURE_ANNOTATION;
+use crate::source::{FetchedDocument, Signature, Source};
+use crate::update::journal::STATE_DIRECTORY;
+
+/// More than the file of one has, in bytes: a document of the largest size, as text in JSON.
+const LIMIT: u64 = 4 << 20;
+
+/// A document that this host saw, as it is remembered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Seen {
+    /// 1.
+    format: u32,
+    /// The tag that is followed, with its repository.
+    tag: String,
+    /// The digest at the document's tag.
+    pub digest: Digest,
+    /// Its manifest, which is hashed against the digest.
+    manifest: String,
+    /// The document, which is hashed against the manifest.
+    document: String,
+    /// Its signature, which is verified anew each time; `None` where nobody asked.
+    #[serde(default)]
+    pub signature: Option<Kept>,
+}
+
+/// A signature by simple signing, as it came: its two parts as text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Kept {
+    payload: String,
+    signature: String,
+}
+
+/// Where it is remembered.
+#[derive(Debug, Clone)]
+pub(super) struct Memory {
+    pub path: PathBuf,
+    tag: String,
+}
+
+impl Seen {
+    /// `None` for bytes that are no text, which no document is made of.
+    pub fn new(
+        memory: &Memory,
+        digest: Digest,
+        fetched: &FetchedDocument,
+        signature: Option<Kept>,
+    ) -> Option<Self> {
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_owned()).ok();
+        Some(Self {
+            format: 1,
+            tag: memory.tag.clone(),
+            digest,
+            manifest: text(&fetched.manifest)?,
+            document: text(&fetched.document)?,
+            signature,
+        })
+    }
+
+    /// As it came, where every byte of it still is what it was.
+    pub fn as_fetched(&self) -> Option<FetchedDocument> {
+        let manifest = DocumentManifest::parse(self.manifest.as_bytes());
+        let manifest =
+            manifest.ok().filter(|_| Digest::of(self.manifest.as_bytes()) == self.digest)?;
+        let layer = manifest.layer()?;
+        (layer.digest == Digest::of(self.document.as_bytes())).then(|| FetchedDocument {
+            manifest: self.manifest.clone().into_bytes(),
+            tag: manifest.tag().map(str::to_owned),
+            document: self.document.clone().into_bytes(),
+        })
+    }
+
+    pub fn issued(&self) -> Option<Timestamp> {
+        Document::parse(self.document.as_bytes()).ok().map(|document| document.issued)
+    }
+}
+
+impl Kept {
+    /// One that was verified: it is small. `None` of a bundle, which is not accepted here.
+    pub fn of(signature: Signature) -> Option<Self> {
+        let Signature::Simple { payload, mut annotations } = signature else { return None };
+        let payload = String::from_utf8(payload).ok()?;
+        Some(Self { payload, signature: annotations.remove(SIGNATURE_ANNOTATION)? })
+    }
+
+    pub fn as_found(&self) -> Signature {
+        let annotations = [(SIGNATURE_ANNOTATION.to_owned(), self.signature.clone())].into();
+        Signature::Simple { payload: self.payload.clone().into_bytes(), annotations }
+    }
+}
+
+impl Memory {
+    pub fn of(root: &Root, source: &dyn Source, tag: &str) -> Self {
+        let tag = format!("{}:{tag}", source.repository());
+        let name: String = Digest::of(tag.as_bytes()).hex().chars().take(16).collect();
+        let directory = root.path(STATE_DIRECTORY).join("policy");
+        Self { path: directory.join(format!("{name}.json")), tag }
+    }
+
+    /// What was seen last at this tag. What cannot be understood is nothing (P8).
+    pub fn recall(&self) -> Option<Seen> {
+        let size = std::fs::metadata(&self.path).ok()?.len();
+        let read = || -> Option<Seen> {
+            if size > LIMIT {
+                return None;
+            }
+            serde_json::from_slice(&std::fs::read(&self.path).ok()?).ok()
+        };
+        let seen = read()
+            .filter(|seen| seen.format == 1 && seen.tag == self.tag && seen.as_fetched().is_some());
+        if seen.is_none() {
+            let path = self.path.display();
+            tracing::warn!("{path} says nothing: an older policy document would not be noticed");
+        }
+        seen
+    }
+
+    pub fn write(&self, durable: &Durable, seen: &Seen) -> std::io::Result<()> {
+        let Some(directory) = self.path.parent() else { return Ok(()) };
+        durable.make_directory(directory)?;
+        durable.replace(&self.path, &serde_json::to_vec(seen)?)
+    }
+}

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! [`Rule::Rollout`]: the rollout has reached this host.
+
+use jiff::Timestamp;
+
+use super::shown;
+use crate::image::document::Release;
+use crate::image::rollout::{APPLICATION, Place};
+use crate::rules::{Means, Rule, Ruling, Verdict};
+use crate::system::MachineId;
+
+/// Where this host's place in rollouts comes from.
+pub(in crate::rules) fn place(means: &Means<'_>) -> Place {
+    match (means.config.policy.wariness, MachineId::read(means.root)) {
+        (Some(wariness), _) => Place::Set(wariness),
+        (None, Some(id)) => Place::Hashed(id.app_specific(APPLICATION)),
+        (None, None) => Place::Unknown,
+    }
+}
+
+/// Whether a host at `place` may take `release` by now.
+pub(super) fn is_reached(place: &Place, now: Timestamp, release: &Release) -> bool {
+    let wariness = place.wariness(&release.version);
+    release.rollout.is_none_or(|rollout| rollout.reaches(wariness, now))
+}
+
+/// What the rule says of a host at `place`. `newest`: what the host would take were it its turn; `step`: what it may take.
+pub(super) fn judge(
+    place: &Place,
+    now: Timestamp,
+    newest: &Release,
+    step: Option<&Release>,
+) -> Ruling {
+    let version = shown(&newest.version);
+    let Some(rollout) = newest.rollout else {
+        let saw = format!("{version} is for every host");
+        return Ruling::new(Rule::Rollout, saw, Verdict::Allow);
+    };
+    let wariness = place.wariness(&newest.version);
+    let share = rollout.threshold(now).map_or_else(
+        || "its rollout has not begun".to_owned(),
+        |threshold| format!("its rollout is at {threshold:.3}"),
+    );
+    let of = match place {
+        Place::Set(_) => "as policy.wariness says",
+        Place::Hashed(_) => "by its machine ID",
+        Place::Unknown => "for want of a machine ID",
+    };
+    let instead = match step {
+        Some(step) if step.digest != newest.digest => {
+            format!("; {} is taken meanwhile", shown(&step.version))
+        }
+        _ => String::new(),
+    };
+    let saw = format!(
+        "{version}: {share}, this host's wariness is {:.3} {of}{instead}",
+        wariness.share()
+    );
+    let decision = match step {
+        Some(_) => Verdict::Allow,
+        None => {
+            let turn = rollout.turn(wariness).map_or_else(
+                || "never".to_owned(),
+                |turn| format!("at {}", turn.strftime("%Y-%m-%d %H:%M UTC")),
+            );
+            let reason =
+                format!("the rollout of {version} has not reached this host; it does {turn}");
+            Verdict::defer("rollout-not-reached", reason)
+        }
+    };
+    Ruling::new(Rule::Rollout, saw, decision)
+}

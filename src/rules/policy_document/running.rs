@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! What a slot holds, as documents and graphs know it.
+
+use crate::image::Digest;
+use crate::image::graph::Running;
+use crate::update::situation::{Situation, SlotFacts};
+
+/// What runs.
+pub(in crate::rules) fn running(situation: &Situation) -> Running {
+    let facts = situation.running_slot();
+    Running { digests: digests(facts), version: facts.version().to_owned() }
+}
+
+/// The digest of the index that a slot's image was in, and its own.
+pub(super) fn digests(facts: &SlotFacts) -> Vec<Digest> {
+    let record = facts.record.as_ref();
+    record.map_or_else(Vec::new, |r| r.index_digest.into_iter().chain(r.digest).collect())
+}

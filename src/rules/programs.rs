@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Programs that are asked about an update: the one that the new image brings, this host's, and
+//! the one in a container, in this order.
+
+use super::evaluation::Evaluation;
+use super::waypoint::Waypoint;
+use super::{Error, Offer, Rule, container_hook, host_hooks, image_hook};
+use crate::config::{Config, Initiative};
+use crate::hooks::{self, Answer, Asking, Context, System};
+use crate::host::Slot;
+use crate::image::Image;
+use crate::progress::{Event, Phase};
+use crate::update::situation::Situation;
+
+/// Asks them, up to the first that does not allow.
+pub(super) fn ask(
+    evaluation: &mut Evaluation<'_>,
+    waypoint: &Waypoint,
+) -> Result<Vec<Answer>, Error> {
+    let Offer { means, initiative, situation, .. } = evaluation.offer;
+    means.progress.event(Event::Phase(Phase::Hooks));
+    let context = context(means.config, *initiative, situation, waypoint.image.as_ref());
+    if let Some(answer) = hooks::nested() {
+        evaluation.put(Rule::HostHooks, &answer.hook, answer.decision.clone());
+        return Ok(vec![answer]);
+    }
+    let asking = Asking::new(means.root, &means.config.policy.hooks, &context, means.stop);
+    let mut answers = Vec::new();
+    answers.extend(image_hook::ask(evaluation, &asking, waypoint)?);
+    if !evaluation.is_refused() {
+        answers.extend(host_hooks::ask(evaluation, &asking)?);
+    }
+    if !evaluation.is_refused() {
+        answers.extend(container_hook::ask(evaluation, &asking)?);
+    }
+    Ok(answers)
+}
+
+/// What they are told: an image that is to be installed, or the one that the target holds.
+pub fn context(
+    config: &Config,
+    initiative: Initiative,
+    situation: &Situation,
+    image: Option<&Image>,
+) -> Context {
+    let system = |slot: Slot| {
+        let facts = situation.slot(slot);
+        let version = facts.record.as_ref().map(|record| record.version.clone());
+        System { slot, version, digest: facts.digest() }
+    };
+    let target = situation.target();
+    Context {
+        image: config.track.image.clone().unwrap_or_default(),
+        initiative,
+        running: system(situation.running),
+        new: match image {
+            Some(image) => System {
+                slot: target,
+                version: Some(image.version().to_owned()),
+                digest: Some(image.digest),
+            },
+            None => system(target),
+        },
+    }
+}

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Where a host is to get to: what the tag names, or what an update graph says comes next.
+
+use super::Ruling;
+use crate::image::Digest;
+use crate::source::{Source, SourceError};
+use crate::update::course::{Course, decide, stay, waits_for_trial};
+use crate::update::situation::Situation;
+
+/// The target release, and what the graph said that it comes from.
+pub struct TargetRelease {
+    /// The image, or an index that lists it. Where the host is to stay, what runs, or where that has
+    /// no digest, what the tag names.
+    pub digest: Digest,
+    /// The graph's word; empty where the tag decides.
+    pub rulings: Vec<Ruling>,
+    pub(super) aim: Aim,
+}
+
+/// What to do about the goal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Aim {
+    /// The host goes there.
+    Reach,
+    /// It stays with what runs, whatever digest that has, and nothing else is to boot next.
+    Stay,
+    /// The graph refuses to say: nothing changes, nor what boots next.
+    Wait,
+}
+
+impl TargetRelease {
+    /// What to do about `digest`: the goal, or a step to it.
+    pub fn course(&self, situation: &Situation, digest: &Digest) -> Course {
+        match self.aim {
+            Aim::Reach => decide(situation, digest),
+            Aim::Stay => stay(situation),
+            Aim::Wait => Course::UpToDate,
+        }
+    }
+
+    /// Whether `digest`, the goal or a step to it, waits for the trial of what kexec started.
+    pub fn waits_for_firmware(&self, situation: &Situation, digest: &Digest) -> bool {
+        self.is_to_be_reached() && situation.awaits_firmware() && waits_for_trial(situation, digest)
+    }
+
+    /// Whether the host is to go there, and not to stay where it is.
+    pub fn is_to_be_reached(&self) -> bool {
+        self.aim == Aim::Reach
+    }
+
+    /// Whether the tag names something else by now. What a graph named is named by its digest.
+    ///
+    /// # Errors
+    /// The source's.
+    pub fn has_moved(&self, source: &dyn Source) -> Result<bool, SourceError> {
+        Ok(self.rulings.is_empty() && source.resolve()? != self.digest)
+    }
+}

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! One image between this host and what the tag names.
+
+use crate::image::{Digest, Image};
+use crate::source::{Source, SourceError};
+use crate::update::course::Course;
+
+/// What the tag names, or something on the way to it.
+pub struct Waypoint {
+    /// Where it is, where that is not where the tag is.
+    pub(super) source: Option<Box<dyn Source>>,
+    /// What is named there: the image, or an index that lists it.
+    pub named: Digest,
+    /// What to do about it on this host.
+    pub course: Course,
+    /// The image; `None` where nothing is to be fetched.
+    pub image: Option<Image>,
+    /// Nobody signed it: nothing more of it may be looked at.
+    pub(super) is_closed: bool,
+}
+
+impl Waypoint {
+    /// What the tag names, or the policy document in its place.
+    pub(super) fn at_tag(tag: Digest, course: Course) -> Self {
+        Self { source: None, named: tag, course, image: None, is_closed: false }
+    }
+
+    pub(super) fn on_the_way(source: Box<dyn Source>, named: Digest, course: Course) -> Self {
+        Self { source: Some(source), named, course, image: None, is_closed: false }
+    }
+
+    /// Where it is, for a tag at `tagged`.
+    pub fn source<'a>(&'a self, tagged: &'a dyn Source) -> &'a dyn Source {
+        self.source.as_deref().unwrap_or(tagged)
+    }
+
+    /// The digest of the image, as far as that is known.
+    pub fn digest(&self) -> Digest {
+        self.image.as_ref().map_or(self.named, |image| image.digest)
+    }
+
+    /// Whether it is anything that rules are asked about.
+    pub(super) fn needs_approval(&self) -> bool {
+        matches!(self.course, Course::Install | Course::Arm)
+    }
+
+    /// Whether it is on the way to something and runs already: it is below what was asked for, and
+    /// does not become any higher.
+    pub(super) fn is_back(&self) -> bool {
+        self.source.is_some() && matches!(self.course, Course::UpToDate | Course::Unarm)
+    }
+
+    /// Whether something else is named there by now, where that is not where the tag is.
+    ///
+    /// # Errors
+    /// The source's.
+    pub fn has_moved(&self) -> Result<bool, SourceError> {
+        self.source.as_ref().map_or(Ok(false), |source| Ok(source.resolve()? != self.named))
+    }
+}
