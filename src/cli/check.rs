@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 
 use super::{Failure, Global, exit, explain, print, print_json, session};
 use crate::config::Initiative;
-use crate::update::{self, Check, Course, Depth};
+use crate::rules::Depth;
+use crate::update::{self, Check, Course};
 
 /// Say whether an update is on offer, and what would be done about it.
 ///

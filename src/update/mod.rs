@@ -57,8 +57,6 @@ pub use status::{finish, finish_check, last_status, note_settings, status};
 pub use told::{go_on, tell_promoted};
 pub use upkeep::{armed, fail_trial, promote, release, release_all, rollback, verify};
 
-pub use crate::rules::Depth;
-
 /// What every run of a command has: settings, the way to the disk, whom to tell, when to stop.
 pub struct Run {
     /// The host.

@@ -6,7 +6,8 @@
 use flipside::code::Coded as _;
 use flipside::config::Initiative;
 use flipside::report::status::State;
-use flipside::update::{self, Depth, Outcome, Promotion};
+use flipside::rules::Depth;
+use flipside::update::{self, Outcome, Promotion};
 
 use crate::support::host::TestHost;
 use crate::support::images::ImageBuilder;

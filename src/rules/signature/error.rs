@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use super::keys::DIRECTORY;
+use super::DIRECTORY;
 use crate::code::Coded;
 use crate::config::overlay::Unreadable;
 use crate::source::ReferenceError;

@@ -8,13 +8,12 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
+use super::DIRECTORY;
 use super::error::KeyError;
 use crate::config::overlay;
 use crate::host::Root;
 use crate::image::signature::{Key, PublicKey};
 
-/// Where keys are, below `/etc` and `/usr/lib`.
-pub const DIRECTORY: &str = "flipside/keys";
 /// The administrator's wins. Not `/run`: who may write there may not decide this.
 const LEVELS: [&str; 2] = ["etc", "usr/lib"];
 /// The most bytes of a file; a key has 178.

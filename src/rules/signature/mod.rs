@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! The rule about signatures, put to an image on offer and to what is installed already.
+//! [`Rule::Signature`]: the image is signed by a key of this host, whether it is on offer or installed
+//! already.
+//!
+//! - `verifier`, `keys`: what signatures are held against
+//! - `search`: fetches them, and what that came to
 
 use super::evaluation::Evaluation;
-use super::{Error, Offer};
-use super::{Rule, Verdict};
+use super::{Error, Offer, Rule, Verdict};
 use crate::image::signature::{Form, Signed};
 use crate::image::{Digest, Image};
 use crate::source::{Source, fetch_image};
@@ -15,10 +18,12 @@ mod search;
 mod verifier;
 
 pub use error::KeyError;
-pub use keys::DIRECTORY;
 use search::check_product;
 pub(super) use search::{SignatureSearch, search, verify};
 pub use verifier::open;
+
+/// Where keys are, below `/etc` and `/usr/lib`.
+const DIRECTORY: &str = "flipside/keys";
 
 /// Asks who signed any of `digests`; `false` where that is nobody, and nothing more may be fetched.
 pub(super) fn ask(
