@@ -10,16 +10,6 @@
 
 #![cfg_attr(test, allow(clippy::too_many_lines))]
 
-// Until the program names the crate itself.
-pub use flipside_core::{blob_source, host, install, progress, refusal, settings, stop};
-pub use flipside_image as image;
-pub use flipside_image::{code, moment, os_release, pe, printable};
-#[cfg(feature = "publish")]
-pub use flipside_publish as publish;
-#[cfg(feature = "sim")]
-pub use flipside_sim as sim;
-pub use flipside_source as source;
-
 pub mod cli;
 pub mod config;
 pub mod health;
@@ -27,5 +17,5 @@ pub mod hooks;
 pub mod reboot;
 pub mod report;
 pub mod rules;
+pub mod run;
 pub mod system;
-pub mod update;

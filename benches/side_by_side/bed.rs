@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
-use flipside::image::Digest;
+use flipside_image::Digest;
 
 use crate::child;
 use crate::image::build_image;

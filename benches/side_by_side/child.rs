@@ -5,12 +5,12 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use flipside::host::Root;
-use flipside::image::Architecture;
-use flipside::install::{Options, write_payload};
 use flipside::report::progress::{Event, Progress};
-use flipside::source::{fetch_image, open};
-use flipside::stop::Stop;
+use flipside_core::cancel::Cancel;
+use flipside_core::host::Root;
+use flipside_core::install::{Options, write_payload};
+use flipside_image::Architecture;
+use flipside_source::{fetch_image, open};
 
 use crate::medium::FileMedium;
 
@@ -47,10 +47,10 @@ pub fn install(arguments: &[String]) {
     let after = |name: &str| arguments.iter().skip_while(|a| *a != name).nth(1);
     let at = after("--killed-at").map_or(u64::MAX, |bytes| bytes.parse().unwrap());
     let killer = Killer { at, fetched: AtomicU64::new(0) };
-    let stop = Stop::new();
+    let stop = Cancel::new();
     let source = open(
         &arguments[0].parse().unwrap(),
-        &flipside::source::Options::new(Root::new("/"), stop.clone()),
+        &flipside_source::Options::new(Root::new("/"), stop.clone()),
     )
     .unwrap();
     let digest = source.resolve().unwrap();

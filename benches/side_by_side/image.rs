@@ -4,10 +4,10 @@
 
 use std::path::Path;
 
-use flipside::image::{Image, ProductInfo};
-use flipside::publish::build::{PayloadFile, Plan, build};
 use flipside::report::progress::Silent;
-use flipside::stop::Stop;
+use flipside_core::cancel::Cancel;
+use flipside_image::{Image, ProductInfo};
+use flipside_publish::build::{PayloadFile, Plan, build};
 
 /// Builds the image of `payload` into the layout `output`.
 pub fn build_image(payload: &Path, output: &Path) -> Image {
@@ -23,5 +23,5 @@ pub fn build_image(payload: &Path, output: &Path) -> Image {
     };
     let name = "system".parse().unwrap();
     let payloads = vec![PayloadFile { name, file: payload.to_owned(), partition: None }];
-    build(&Plan::new(product_info, payloads, output), &Silent, &Stop::new()).unwrap().image
+    build(&Plan::new(product_info, payloads, output), &Silent, &Cancel::new()).unwrap().image
 }

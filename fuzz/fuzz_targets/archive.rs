@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::Write as _;
 use std::path::PathBuf;
 
-use flipside::source::{ArchiveSource, Source as _, tar};
+use flipside_source::{ArchiveSource, Source as _, tar};
 use libfuzzer_sys::fuzz_target;
 use rustix::fs::MemfdFlags;
 

@@ -4,7 +4,7 @@
 
 #![no_main]
 
-use flipside::image::{ChunkIndex, ImageConfig, MAX_CHUNK_SIZE};
+use flipside_image::{ChunkIndex, ImageConfig, MAX_CHUNK_SIZE};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {

@@ -4,7 +4,7 @@
 
 #![no_main]
 
-use flipside::image::document::{Document, Draft};
+use flipside_image::document::{Document, Draft};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {

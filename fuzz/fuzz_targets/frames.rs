@@ -4,7 +4,7 @@
 
 #![no_main]
 
-use flipside::image::{ChunkIndex, ChunkSize, FrameTable};
+use flipside_image::{ChunkIndex, ChunkSize, FrameTable};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: (u64, u64, Vec<u64>)| {

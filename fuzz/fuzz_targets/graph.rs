@@ -4,8 +4,8 @@
 
 #![no_main]
 
-use flipside::image::graph::Graph;
-use flipside::image::graph::Running;
+use flipside_image::graph::Graph;
+use flipside_image::graph::Running;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {

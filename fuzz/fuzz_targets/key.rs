@@ -4,7 +4,7 @@
 
 #![no_main]
 
-use flipside::image::signature::PublicKey;
+use flipside_image::signature::PublicKey;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {

@@ -4,7 +4,7 @@
 
 #![no_main]
 
-use flipside::image::{Architecture, Index, Manifest, ManifestOrIndex};
+use flipside_image::{Architecture, Index, Manifest, ManifestOrIndex};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {

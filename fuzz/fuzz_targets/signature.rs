@@ -10,11 +10,11 @@ use std::collections::BTreeMap;
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use flipside::image::Digest;
-use flipside::image::signature::bundle::{PAYLOAD_TYPE, pre_authentication_encoding};
-use flipside::image::signature::{Key, PublicKey, Verifier};
-use flipside::source::Signature;
-use flipside::source::signatures::{BUNDLE_TYPE, SIGNATURE_ANNOTATION};
+use flipside_image::Digest;
+use flipside_image::signature::bundle::{PAYLOAD_TYPE, pre_authentication_encoding};
+use flipside_image::signature::{Key, PublicKey, Verifier};
+use flipside_source::Signature;
+use flipside_source::signatures::{BUNDLE_TYPE, SIGNATURE_ANNOTATION};
 use libfuzzer_sys::fuzz_target;
 
 fn key() -> Ed25519KeyPair {

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{Failure, Global, exit, explain, print, print_json, session};
 use crate::config::Initiative;
 use crate::rules::Depth;
-use crate::update::{self, Check, Course};
+use crate::run::{self, Check, Course};
 
 /// Say whether an update is on offer, and what would be done about it.
 ///
@@ -49,8 +49,8 @@ pub fn run(args: Args, global: &Global) -> super::Result {
         if args.automatic { Initiative::Automatic } else { Initiative::Manual },
         if args.explain { Depth::Explain } else { Depth::Check },
     );
-    let checked = update::check(&run, initiative, depth);
-    update::finish_check(&run, &checked);
+    let checked = run::check(&run, initiative, depth);
+    run::finish_check(&run, &checked);
     let found = match checked {
         Ok(found) => found,
         Err(unasked) => {

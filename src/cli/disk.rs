@@ -9,10 +9,10 @@ use clap::Subcommand;
 
 use super::signals::stop_on_signals;
 use super::{Failure, Global, print, print_json, progress};
-use crate::image::Architecture;
-use crate::publish::disk::{self, Built, Mapping, Plan, SectorSize, Size, parse_size};
-use crate::settings::SlotLabels;
-use crate::source::Location;
+use flipside_core::settings::SlotLabels;
+use flipside_image::Architecture;
+use flipside_publish::disk::{self, Built, Mapping, Plan, SectorSize, Size, parse_size};
+use flipside_source::Location;
 
 /// Make bootable disks from OS images.
 #[derive(Debug, clap::Args)]
@@ -192,7 +192,7 @@ mod tests {
     fn mappings_are_read() {
         let read = parse_mapping("verity=v-a,v-b,8MiB").unwrap();
         assert_eq!(
-            (read.payload.as_str(), read.labels.of(crate::host::Slot::B)),
+            (read.payload.as_str(), read.labels.of(flipside_core::host::Slot::B)),
             ("verity", "v-b")
         );
         assert_eq!(read.size, Some(8 << 20));

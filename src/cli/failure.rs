@@ -7,8 +7,8 @@ use std::fmt;
 use std::process::ExitCode;
 
 use super::exit;
-use crate::code::{Coded, sentence};
-use crate::refusal::Severity;
+use flipside_core::refusal::Severity;
+use flipside_image::code::{Coded, sentence};
 
 /// What to tell the person, and which exit status to give (P11). Like
 /// `anyhow::Error` it is no `std::error::Error` itself, so that `?` takes
@@ -87,35 +87,35 @@ fn code_of(error: &(dyn Error + 'static)) -> Option<&'static str> {
         };
     }
     first_of! {
-        crate::blob_source::FetchError,
+        flipside_core::blob_source::FetchError,
         crate::config::ConfigError,
         crate::health::HealthError,
-        crate::host::HostError,
-        crate::host::boot::BootError,
-        crate::host::efi::EfiError,
-        crate::host::esp::EspError,
-        crate::host::kexec::KernelLoaded,
-        crate::host::boot::LoaderError,
-        crate::image::ImageError,
-        crate::install::InstallError,
+        flipside_core::host::HostError,
+        flipside_core::host::boot::BootError,
+        flipside_core::host::efi::EfiError,
+        flipside_core::host::esp::EspError,
+        flipside_core::host::kexec::KernelLoaded,
+        flipside_core::host::boot::LoaderError,
+        flipside_image::ImageError,
+        flipside_core::install::InstallError,
         crate::config::overlay::Unreadable,
-        crate::image::document::DocumentError,
+        flipside_image::document::DocumentError,
         crate::rules::signature::KeyError,
         #[cfg(feature = "publish")]
-        crate::publish::PublishError,
+        flipside_publish::PublishError,
         #[cfg(feature = "publish")]
-        crate::publish::disk::DiskBuildError,
+        flipside_publish::disk::DiskBuildError,
         crate::reboot::RebootError,
         crate::reboot::kexec::KexecError,
         crate::report::ReportError,
         #[cfg(feature = "dbus")]
         crate::report::dbus::ServiceError,
         #[cfg(feature = "sim")]
-        crate::sim::SimError,
-        crate::source::LocalError,
-        crate::source::ReferenceError,
-        crate::source::SourceError,
-        crate::update::UpdateError,
+        flipside_sim::SimError,
+        flipside_source::LocalError,
+        flipside_source::ReferenceError,
+        flipside_source::SourceError,
+        crate::run::UpdateError,
         flipside_core::Error,
         flipside_core::state::journal::JournalError,
     }
@@ -125,8 +125,8 @@ fn code_of(error: &(dyn Error + 'static)) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::image::{Digest, ImageError};
-    use crate::source::SourceError;
+    use flipside_image::{Digest, ImageError};
+    use flipside_source::SourceError;
 
     #[derive(Debug, thiserror::Error)]
     #[error("cannot read it")]

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, ValueEnum};
 use tracing::level_filters::LevelFilter;
 
-use crate::host::Root;
+use flipside_core::host::Root;
 
 /// `--progress`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]

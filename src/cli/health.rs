@@ -8,9 +8,9 @@ use serde_json::json;
 
 use super::{Failure, Global, print, print_json, session};
 use crate::health::{Answer, Importance};
-use crate::host::power::{self, Request};
 use crate::report::journal::{Entry, Kind};
-use crate::update::{self, FailedRun, Run};
+use crate::run::{self, FailedRun, Run};
+use flipside_core::host::power::{self, Request};
 
 /// Ask the health checks whether the system that has booted is well.
 ///
@@ -27,7 +27,7 @@ pub struct Args {}
 /// `health-failed` where a required check fails, and whatever kept them from being asked.
 pub fn run(_: Args, global: &Global) -> super::Result {
     let run = session::open(global, false)?;
-    let Some(answers) = update::health(&run)? else {
+    let Some(answers) = run::health(&run)? else {
         match global.json {
             true => print_json(&json!({"health": null, "answers": []}))?,
             false => print("nothing to do: no slots here, or track.image is not set")?,
@@ -66,8 +66,8 @@ pub fn run(_: Args, global: &Global) -> super::Result {
 
 /// Records a trial as failed. The deadline still ends one that cannot be recorded.
 fn fail(run: &Run, reason: &str) -> super::Result<Option<FailedRun>> {
-    let failed = update::fail_trial(run, reason);
-    update::finish(run, failed.as_ref().err());
+    let failed = run::fail_trial(run, reason);
+    run::finish(run, failed.as_ref().err());
     let failed = failed?;
     if let Some(FailedRun { slot, digest, version, .. }) = &failed {
         let message = format!("{reason}: the trial of {version} in slot {slot} has failed");

@@ -8,11 +8,11 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::{Global, print, print_json};
-use crate::printable;
 use crate::report::ReportError;
 use crate::report::ago::date;
 use crate::report::history::{Entry, History, HistoryFile};
 use crate::report::trial_log::{Kept, KeptLogs};
+use flipside_image::printable;
 
 /// Show what happened on this host, the newest last.
 ///

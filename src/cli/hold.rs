@@ -10,10 +10,10 @@ use super::output::print_done;
 use super::{Failure, Global, print, print_json, session};
 use crate::config::drop_in::{self, DropIn};
 use crate::config::{Config, Hold as Wish, Place};
-use crate::moment::Moment;
-use crate::printable;
+use crate::run::{self, Run};
 use crate::system::{Clock, zone_of};
-use crate::update::{self, Run};
+use flipside_image::moment::Moment;
+use flipside_image::printable;
 
 /// The most characters that a reason may have.
 const REASON: usize = 200;
@@ -54,13 +54,13 @@ pub fn hold(args: Hold, global: &Global) -> super::Result {
     refuse_overridden(DropIn::Hold, &run)?;
     drop_in::hold(&run.root, &run.files(), &wish)?;
     run.config = Config::load(&run.root)?;
-    update::note_settings(&run);
+    run::note_settings(&run);
     if global.json {
         let until = wish.until.as_ref().map(|until| until.time(&zone));
         print_json(&json!({"hold": {"until": until, "reason": wish.reason}}))?;
     } else {
         print_done(wish.text(&zone))?;
-        if update::armed(&run)?.is_some() {
+        if run::armed(&run)?.is_some() {
             print("what is installed already boots at the next reboot all the same")?;
         }
     }
@@ -75,7 +75,7 @@ pub fn unhold(_: Unhold, global: &Global) -> super::Result {
     let mut run = session::open(global, false)?;
     let was_held = DropIn::Hold.remove(&run.root, &run.files())?;
     run.config = Config::load(&run.root)?;
-    update::note_settings(&run);
+    run::note_settings(&run);
     if run.config.update.hold.is_some()
         && let Some(place) = Config::place_of(&run.root, DropIn::Hold.key())?
     {

@@ -10,9 +10,9 @@ use serde_json::json;
 use super::{Failure, Global, exit, print, print_json, progress, session};
 use crate::config::Initiative;
 use crate::hooks::{self, Answer, Hook, Planned, RanAs};
-use crate::refusal::Verdict;
-use crate::refusal::{Refusal, Severity};
-use crate::update::{self, HooksAsked, Run as UpdateRun, UpdateError};
+use crate::run::{self, HooksAsked, Run as UpdateRun, UpdateError};
+use flipside_core::refusal::Verdict;
+use flipside_core::refusal::{Refusal, Severity};
 
 /// `EXIT_EXEC` of systemd.exec(5), as where systemd itself cannot run a program.
 const EXEC_FAILED: u8 = 203;
@@ -93,7 +93,7 @@ fn ask(args: &Run, global: &Global) -> super::Result {
     if args.dry_run {
         return plan(&run, initiative, global);
     }
-    let asked = update::ask_hooks_about_offer(&run, initiative).map_err(refused)?;
+    let asked = run::ask_hooks_about_offer(&run, initiative).map_err(refused)?;
     let Some(asked) = asked else {
         match global.json {
             true => print_json(&json!({"new": null, "decision": "allow", "answers": []}))?,
@@ -123,7 +123,7 @@ fn refused(error: UpdateError) -> Failure {
 }
 
 fn plan(run: &UpdateRun, initiative: Initiative, global: &Global) -> super::Result {
-    let Some(planned) = update::plan_hooks(run, initiative).map_err(refused)? else {
+    let Some(planned) = run::plan_hooks(run, initiative).map_err(refused)? else {
         match global.json {
             true => print_json(&json!({"new": null, "hooks": []}))?,
             false => print("no update is on offer: no hook would be asked")?,

@@ -8,8 +8,8 @@ use serde_json::{Map, Value, json};
 
 use super::{Failure, Global, print, print_json};
 use crate::config::Config;
-use crate::host::disk::payloads;
-use crate::settings::SlotLabels;
+use flipside_core::host::disk::payloads;
+use flipside_core::settings::SlotLabels;
 
 /// Print the partition labels of every payload, for whoever builds an initrd.
 ///

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::output::print_done;
 use super::{Global, print_json, session};
-use crate::update::{self, Promotion};
+use crate::run::{self, Promotion};
 
 /// Give the running slot its proof and the first place in the boot order.
 ///
@@ -23,12 +23,12 @@ pub struct Args {}
 /// Whatever stopped it.
 pub fn run(_: Args, global: &Global) -> super::Result {
     let run = session::open(global, false)?;
-    let result = update::promote(&run);
-    update::finish(&run, result.as_ref().err());
+    let result = run::promote(&run);
+    run::finish(&run, result.as_ref().err());
     let promotion = result?;
     if let Promotion::Promoted(slot) = promotion {
-        update::tell_promoted(&run, slot);
-        update::go_on(&run, slot);
+        run::tell_promoted(&run, slot);
+        run::go_on(&run, slot);
     }
     let (name, slot, text) = describe(&promotion);
     if global.json {
@@ -39,7 +39,7 @@ pub fn run(_: Args, global: &Global) -> super::Result {
     Ok(ExitCode::SUCCESS)
 }
 
-fn describe(promotion: &Promotion) -> (&'static str, Option<crate::host::Slot>, String) {
+fn describe(promotion: &Promotion) -> (&'static str, Option<flipside_core::host::Slot>, String) {
     match promotion {
         Promotion::NotAHost => (
             "nothing-to-do",

@@ -9,11 +9,11 @@ use serde_json::json;
 
 use super::output::complain_of;
 use super::{Failure, Global, exit, print, print_json, session};
-use crate::code::Coded as _;
 use crate::reboot::{self, Asked, Outcome, RebootError};
-use crate::refusal::Severity;
 use crate::report::ago::until;
 use crate::report::journal::{Entry, Kind};
+use flipside_core::refusal::Severity;
+use flipside_image::code::Coded as _;
 
 /// Reboot into the update that waits for it.
 ///

@@ -8,8 +8,8 @@ use serde_json::json;
 
 use super::output::print_done;
 use super::{Global, print, print_json, session};
-use crate::image::Digest;
-use crate::update::{self, Run};
+use crate::run::{self, Run};
+use flipside_image::Digest;
 
 /// Let an image be installed again that failed here or that a rollback left.
 #[derive(Debug, clap::Args)]
@@ -37,8 +37,8 @@ pub fn run(args: Args, global: &Global) -> super::Result {
 }
 
 fn one(run: &Run, digest: Digest, global: &Global) -> super::Result<()> {
-    let result = update::release(run, &digest);
-    update::finish(run, result.as_ref().err());
+    let result = run::release(run, &digest);
+    run::finish(run, result.as_ref().err());
     let known = result?;
     if global.json {
         print_json(&json!({"digest": digest, "released": known}))
@@ -50,8 +50,8 @@ fn one(run: &Run, digest: Digest, global: &Global) -> super::Result<()> {
 }
 
 fn all(run: &Run, global: &Global) -> super::Result<()> {
-    let result = update::release_all(run);
-    update::finish(run, result.as_ref().err());
+    let result = run::release_all(run);
+    run::finish(run, result.as_ref().err());
     let released = result?;
     if global.json {
         return print_json(&json!({"released": released}));

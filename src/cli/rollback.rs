@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::output::print_done;
 use super::{Failure, Global, print_json, session};
-use crate::update;
+use crate::run;
 
 /// Boot the other slot at the next reboot, and hold the version that is left.
 ///
@@ -27,8 +27,8 @@ pub struct Args {
 /// Whatever stopped it; the running slot boots as before.
 pub fn run(args: Args, global: &Global) -> super::Result {
     let run = session::open(global, false)?;
-    let result = update::rollback(&run, args.unverified);
-    update::finish(&run, result.as_ref().err());
+    let result = run::rollback(&run, args.unverified);
+    run::finish(&run, result.as_ref().err());
     let rollback = result.map_err(|error| {
         let severity = error.severity();
         Failure::from(error).with_severity(severity)

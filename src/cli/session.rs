@@ -6,7 +6,7 @@ use super::signals::stop_on_signals;
 use super::{Failure, Global, progress};
 use crate::config::Config;
 use crate::report::journal::{Entry, Kind};
-use crate::update::Run;
+use crate::run::Run;
 
 /// Opens the host of `global` for a run.
 ///

@@ -9,10 +9,10 @@ use clap::Subcommand;
 use serde_json::json;
 
 use super::{Failure, Global, exit, print, print_json};
-use crate::publish::disk::{self, Mapping, Plan, SectorSize, parse_size};
-use crate::settings::SlotLabels;
-use crate::sim::{
-    self, BootOptions, DiskRequest, NewOptions, Power, Promote, Promotion, Quirk, SimError,
+use flipside_core::settings::SlotLabels;
+use flipside_publish::disk::{self, Mapping, Plan, SectorSize, parse_size};
+use flipside_sim::{
+    self as sim, BootOptions, DiskRequest, NewOptions, Power, Promote, Promotion, Quirk, SimError,
 };
 
 /// Of the ESP, in bytes, where nothing else is asked for. Its files are a directory besides.

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use super::{Global, print, print_json, session, watch};
 use crate::report::{Status, StatusFile, status_text};
-use crate::update;
+use crate::run;
 
 /// Show what this host runs, what it follows and what it waits for.
 ///
@@ -40,7 +40,7 @@ pub fn run(args: Args, global: &Global) -> super::Result {
 /// the document of the last run.
 fn find(global: &Global) -> Result<Status, super::Failure> {
     let run = session::open(global, false)?;
-    let now = update::status(&run);
+    let now = run::status(&run);
     let is_unreadable = now.running.problem.is_some() && !rustix::process::geteuid().is_root();
     let last = if is_unreadable { StatusFile::of(&global.root).read()? } else { None };
     Ok(last.unwrap_or(now))

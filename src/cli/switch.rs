@@ -10,8 +10,8 @@ use super::output::print_done;
 use super::{Failure, Global, hold, print, print_json, session};
 use crate::config::Config;
 use crate::config::drop_in::{self, DropIn};
-use crate::source::Location;
-use crate::update;
+use crate::run;
+use flipside_source::Location;
 
 /// Follow another tag from now on.
 ///
@@ -57,9 +57,9 @@ pub fn run(args: Args, global: &Global) -> super::Result {
     done(&mut run, true, global)
 }
 
-fn done(run: &mut update::Run, has_changed: bool, global: &Global) -> super::Result {
+fn done(run: &mut run::Run, has_changed: bool, global: &Global) -> super::Result {
     run.config = Config::load(&run.root)?;
-    update::note_settings(run);
+    run::note_settings(run);
     let image = run.config.track.image.as_deref();
     let text = format!("follows {}", image.unwrap_or("nothing (track.image is not set)"));
     match (global.json, has_changed) {

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::signals::stop_on_signals;
 use super::{Failure, Global, exit, print, print_json, progress};
-use crate::update::deadline::{Deadline, Ended};
+use crate::run::deadline::{Deadline, Ended};
 
 /// Reboot a trial that is not promoted in time (started by systemd).
 ///

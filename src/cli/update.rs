@@ -9,8 +9,8 @@ use serde_json::json;
 use super::output::{complain_of, print_done};
 use super::{Failure, Global, exit, print, print_json, session};
 use crate::config::{Automatic, Initiative};
-use crate::refusal::Severity;
-use crate::update::{self, Outcome};
+use crate::run::{self, Outcome};
+use flipside_core::refusal::Severity;
 
 /// Install what the tag names into the slot that is not running, and arm it.
 ///
@@ -54,8 +54,8 @@ pub fn run(args: Args, global: &Global) -> super::Result {
             Automatic::Install => {}
         }
     }
-    let result = update::update(&run, initiative);
-    update::finish(&run, result.as_ref().err());
+    let result = run::update(&run, initiative);
+    run::finish(&run, result.as_ref().err());
     // The unit behind the timer's is not to reboot a host whose run somebody stopped.
     let is_stopped = args.automatic && run.stop.is_requested();
     let outcome = match result {

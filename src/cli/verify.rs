@@ -7,8 +7,8 @@ use std::process::ExitCode;
 use serde_json::json;
 
 use super::{Global, exit, print, print_json, progress, session};
-use crate::host::Slot;
-use crate::update::{self, SlotContents};
+use crate::run::{self, SlotContents};
+use flipside_core::host::Slot;
 
 /// Compare what both slots hold with the hashes recorded for them.
 ///
@@ -29,7 +29,7 @@ pub fn run(args: Args, global: &Global) -> super::Result {
     // Only a question: the status that others see stays as it is.
     run.progress = progress::of(global);
     let slots = args.slot.map_or(Slot::BOTH.to_vec(), |slot| vec![slot]);
-    let verdicts = update::verify(&run, &slots)?;
+    let verdicts = run::verify(&run, &slots)?;
     let is_damaged = verdicts.iter().any(|(_, v)| matches!(v, SlotContents::Damaged(_)));
     if global.json {
         let documents: Vec<_> = verdicts.iter().map(|(slot, v)| document(*slot, v)).collect();

@@ -149,8 +149,8 @@ impl<'a> View<'a> {
 }
 
 fn failure(error: &ReportError) -> Failure {
-    use crate::code::Coded as _;
-    Failure::error(error.code(), crate::code::sentence(error))
+    use flipside_image::code::Coded as _;
+    Failure::error(error.code(), flipside_image::code::sentence(error))
 }
 
 /// Writes escape sequences and text as they are.

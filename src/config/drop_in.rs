@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::hold::Hold;
 use super::{Config, ConfigError, Place};
-use crate::host::{Files, Root};
+use flipside_core::host::{Files, Root};
 
 /// Where they stand: the administrator's level.
 const DIRECTORY: &str = "/etc/flipside/flipside.toml.d";
@@ -114,7 +114,7 @@ pub fn switch(root: &Root, files: &Files, image: &str) -> Result<(), ConfigError
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::durable::Durable;
+    use flipside_core::host::durable::Durable;
     use proptest::prelude::*;
 
     fn host() -> (tempfile::TempDir, Root) {

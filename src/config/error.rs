@@ -6,7 +6,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use crate::code::Coded;
+use flipside_image::code::Coded;
 
 /// Where a setting was made.
 #[derive(Debug, Clone, PartialEq, Eq)]

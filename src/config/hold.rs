@@ -5,8 +5,8 @@
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use crate::moment::Moment;
-use crate::printable;
+use flipside_image::moment::Moment;
+use flipside_image::printable;
 
 /// The most characters of a reason that are shown.
 const SHOWN: usize = 200;

@@ -8,8 +8,8 @@ use toml::de::DeValue;
 
 use super::units;
 use super::window::{Window, WindowError};
-use crate::image::rollout::Wariness;
-use crate::moment::{Moment, NoMoment};
+use flipside_image::moment::{Moment, NoMoment};
+use flipside_image::rollout::Wariness;
 
 /// What a key takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use super::fragment::Fragment;
 use super::merged::Merged;
 use super::overlay::{self, LEVELS, Unreadable};
 use super::{Config, ConfigError, Place};
-use crate::host::Root;
+use flipside_core::host::Root;
 
 /// The most bytes that a file may have.
 const FILE_LIMIT: u64 = 1 << 20;

@@ -15,7 +15,7 @@ use super::{
     Automatic, Boot, Config, ConfigError, DocumentMode, Health, Hooks, OnTimeout, Place, Policy,
     Reboot, RebootStrategy, SignatureMode, SignaturePolicy, Track, Trial, Update,
 };
-use crate::settings::{BootBackend, HostConfig, SlotLabels};
+use flipside_core::settings::{BootBackend, HostConfig, SlotLabels};
 
 /// Of each key the setting of the file that was taken last. Lists are replaced as a whole.
 #[derive(Debug, Default)]

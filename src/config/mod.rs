@@ -6,11 +6,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::host::Root;
-use crate::image::rollout::Wariness;
-use crate::settings::{BootBackend, HostConfig, Settings};
-use crate::source::Options;
-use crate::stop::Stop;
+use flipside_core::cancel::Cancel;
+use flipside_core::host::Root;
+use flipside_core::settings::{BootBackend, HostConfig, Settings};
+use flipside_image::rollout::Wariness;
+use flipside_source::Options;
 use window::Window;
 
 pub mod drop_in;
@@ -90,7 +90,7 @@ pub struct Track {
 
 impl Track {
     /// How its sources are reached.
-    pub fn source_options(&self, root: Root, stop: Stop) -> Options {
+    pub fn source_options(&self, root: Root, stop: Cancel) -> Options {
         Options {
             mirrors: self.mirrors.clone(),
             plain_http: self.plain_http.clone(),

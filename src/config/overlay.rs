@@ -13,7 +13,7 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
-use crate::host::Root;
+use flipside_core::host::Root;
 
 /// Where files are looked for, the winner first.
 pub const LEVELS: [&str; 3] = ["etc", "run", "usr/lib"];
@@ -29,7 +29,7 @@ pub struct Unreadable {
     pub source: io::Error,
 }
 
-impl crate::code::Coded for Unreadable {
+impl flipside_image::code::Coded for Unreadable {
     fn code(&self) -> &'static str {
         "directory-unreadable"
     }

@@ -7,8 +7,8 @@ use proptest::prelude::*;
 
 use super::keys::KEYS;
 use super::*;
-use crate::code::Coded as _;
-use crate::settings::SlotLabels;
+use flipside_core::settings::SlotLabels;
+use flipside_image::code::Coded as _;
 
 fn parse(text: &str) -> Result<Config, ConfigError> {
     Config::parse(Path::new("/etc/flipside/flipside.toml"), text.as_bytes())

@@ -6,7 +6,7 @@ use std::error::Error;
 use std::fmt;
 use std::ops::Range;
 
-use crate::stop::Stopped;
+use crate::cancel::Stopped;
 use flipside_image::Descriptor;
 use flipside_image::code::Coded;
 

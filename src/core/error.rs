@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use flipside_image::ImageError;
 use flipside_image::code::Coded;
 
+use crate::cancel::Stopped;
 use crate::host::HostError;
 use crate::host::boot::BootError;
 use crate::host::efi::EfiError;
@@ -16,7 +17,6 @@ use crate::host::kexec::KernelLoaded;
 use crate::install_error::InstallError;
 use crate::refusal::{Refusal, Severity};
 use crate::state::journal::JournalError;
-use crate::stop::Stopped;
 
 /// Why a transaction stopped. The host boots as before.
 #[derive(Debug, thiserror::Error)]

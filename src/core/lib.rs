@@ -10,6 +10,7 @@
 #![cfg_attr(test, allow(clippy::too_many_lines))]
 
 pub mod blob_source;
+pub mod cancel;
 mod error;
 pub mod host;
 pub mod install;
@@ -21,7 +22,6 @@ pub mod refusal;
 pub mod settings;
 mod slot;
 pub mod state;
-pub mod stop;
 pub mod trial;
 
 pub use error::Error;

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
+use crate::cancel::Cancel;
 use crate::error::Error;
 use crate::host::Root;
-use crate::stop::Stop;
 
 /// Where the lock file stands. It lives in `/run`, so a dead machine leaves no lock.
 const LOCK: &str = "/run/flipside/lock";
@@ -29,7 +29,7 @@ impl Lock {
     ///
     /// # Errors
     /// As [`Lock::take`], and [`Error::Stopped`].
-    pub fn wait(root: &Root, patience: Duration, stop: &Stop) -> Result<Self, Error> {
+    pub fn wait(root: &Root, patience: Duration, stop: &Cancel) -> Result<Self, Error> {
         let begun = Instant::now();
         loop {
             match Self::take(root) {
@@ -77,7 +77,7 @@ mod tests {
         let root = Root::new(directory.path());
         let first = Lock::take(&root).unwrap();
         assert!(matches!(Lock::take(&root), Err(Error::Locked)));
-        let stop = Stop::new();
+        let stop = Cancel::new();
         let impatient = Lock::wait(&root, Duration::ZERO, &stop);
         assert!(matches!(impatient, Err(Error::Locked)));
         let patient = std::thread::spawn({

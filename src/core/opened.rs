@@ -9,6 +9,7 @@ use flipside_image::code::Coded as _;
 use flipside_image::{Architecture, BOOT_FILE_PAYLOAD, Digest};
 use jiff::Timestamp;
 
+use crate::cancel::Cancel;
 use crate::error::Error;
 use crate::host::boot::{Backend, BootEntry, Next, SystemdBoot, UefiBoot};
 use crate::host::cmdline::CommandLine;
@@ -29,7 +30,6 @@ use crate::state::failed::FailedDigests;
 use crate::state::journal::{self, Entry, Journal, State};
 use crate::state::running::{Running, determine};
 use crate::state::{Observer, Situation, SlotFacts, Transition};
-use crate::stop::Stop;
 
 /// How a host is reached, and by whom.
 #[derive(Clone)]
@@ -45,7 +45,7 @@ pub struct Access {
     /// Who is told how far a run is.
     pub progress: Arc<dyn Progress>,
     /// The wish to stop.
-    pub stop: Stop,
+    pub stop: Cancel,
 }
 
 /// An opened host with slots.

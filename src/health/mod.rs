@@ -10,9 +10,9 @@ use serde::Serialize;
 
 use crate::config::overlay::Unreadable;
 use crate::hooks::{self, Hook};
-use crate::host::{Root, Slot};
-use crate::image::Digest;
-use crate::stop::{Stop, Stopped};
+use flipside_core::cancel::{Cancel, Stopped};
+use flipside_core::host::{Root, Slot};
+use flipside_image::Digest;
 
 mod multi_user;
 
@@ -96,7 +96,7 @@ pub fn ask(
     context: &Context,
     timeout: Duration,
     until_failure: bool,
-    stop: &Stop,
+    stop: &Cancel,
 ) -> Result<Vec<Answer>, HealthError> {
     let mut answers = Vec::new();
     for check in discover(root, importance)? {
@@ -122,7 +122,7 @@ fn ask_one(
     importance: Importance,
     context: &Context,
     timeout: Duration,
-    stop: &Stop,
+    stop: &Cancel,
 ) -> Answer {
     let begun = Instant::now();
     let environment = context.environment(root, importance);
@@ -180,7 +180,7 @@ impl HealthError {
     }
 }
 
-impl crate::code::Coded for HealthError {
+impl flipside_image::code::Coded for HealthError {
     fn code(&self) -> &'static str {
         match self {
             Self::Unreadable(error) => error.code(),

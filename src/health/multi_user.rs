@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::{Answer, Importance};
-use crate::host::Root;
+use flipside_core::host::Root;
 
 /// How long systemd may take to answer.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -31,7 +31,7 @@ pub fn multi_user(root: &Root) -> Answer {
 fn failure() -> Option<String> {
     let mut command = Command::new("systemctl");
     command.args(["is-active", "--quiet", "multi-user.target"]).stdin(Stdio::null());
-    match crate::host::power::within(PATIENCE, move || command.status()) {
+    match flipside_core::host::power::within(PATIENCE, move || command.status()) {
         Some(Ok(status)) if status.success() => None,
         Some(Ok(_)) => Some("multi-user.target was not reached".to_owned()),
         Some(Err(error)) => Some(format!("systemctl cannot be run: {error}")),

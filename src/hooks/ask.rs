@@ -16,14 +16,14 @@ use super::runner::Runner;
 use super::{Answer, Kind, Planned};
 use crate::config;
 use crate::config::overlay::Unreadable;
-use crate::host::Root;
-use crate::refusal::Verdict;
-use crate::stop::Stop;
+use flipside_core::cancel::Cancel;
+use flipside_core::host::Root;
+use flipside_core::refusal::Verdict;
 
 /// Asks the hooks of this host in lexical order until one does not allow. What
 /// keeps a hook from answering is an answer too: nothing goes on in doubt.
 /// Blocks for up to the time-out per hook.
-pub fn ask(root: &Root, hooks: &config::Hooks, context: &Context, stop: &Stop) -> Vec<Answer> {
+pub fn ask(root: &Root, hooks: &config::Hooks, context: &Context, stop: &Cancel) -> Vec<Answer> {
     Asking::new(root, hooks, context, stop).host()
 }
 
@@ -53,7 +53,7 @@ pub struct Asking<'a> {
     root: &'a Root,
     settings: &'a config::Hooks,
     context: &'a Context,
-    stop: &'a Stop,
+    stop: &'a Cancel,
     /// Made for the first hook.
     runner: OnceCell<Runner>,
 }
@@ -64,7 +64,7 @@ impl<'a> Asking<'a> {
         root: &'a Root,
         settings: &'a config::Hooks,
         context: &'a Context,
-        stop: &'a Stop,
+        stop: &'a Cancel,
     ) -> Self {
         Self { root, settings, context, stop, runner: OnceCell::new() }
     }

@@ -5,9 +5,9 @@
 use serde::Serialize;
 
 use crate::config::Initiative;
-use crate::host::{Root, Slot};
-use crate::image::Digest;
 use crate::system::Clock;
+use flipside_core::host::{Root, Slot};
+use flipside_image::Digest;
 
 /// The upgrade in question. JSON on the hook's stdin, and as `FLIPSIDE_*`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -11,7 +11,7 @@ use super::GRACE;
 use super::dialogue::{Dialogue, Pipes};
 use super::ended::Ended;
 use super::program::Program;
-use crate::stop::Stop;
+use flipside_core::cancel::Cancel;
 
 /// A program that was started.
 pub(super) trait Running {
@@ -37,7 +37,7 @@ pub(super) trait Running {
 pub(super) fn converse<'a>(
     program: &Program<'_>,
     timeout: Duration,
-    stop: &Stop,
+    stop: &Cancel,
     start: impl FnOnce(Pipes) -> io::Result<Box<dyn Running + 'a>>,
 ) -> (Ended, String) {
     let held = Dialogue::new(program.kind, program.name, program.input)
@@ -56,7 +56,7 @@ fn hold(
     mut dialogue: Dialogue<'_>,
     mut running: Box<dyn Running + '_>,
     timeout: Duration,
-    stop: &Stop,
+    stop: &Cancel,
 ) -> io::Result<(Ended, String, String)> {
     let begun = Instant::now();
     // Set once we ended it: why, and when.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Access, access};
 
 use crate::config::overlay::{self, Unreadable};
-use crate::host::Root;
+use flipside_core::host::Root;
 
 /// Where hooks are, below `/etc` and `/usr/lib`.
 pub const DIRECTORY: &str = "flipside/hooks/pre-upgrade.d";

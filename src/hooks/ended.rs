@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::DEFER_STATUS;
 use crate::config::{self, OnTimeout};
-use crate::refusal::Verdict;
+use flipside_core::refusal::Verdict;
 
 /// How a hook ended.
 #[derive(Debug, Clone, PartialEq, Eq)]

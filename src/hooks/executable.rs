@@ -11,7 +11,7 @@ use std::os::unix::fs::FileExt as _;
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use rustix::io::Errno;
 
-use crate::host::medium::Medium;
+use flipside_core::host::medium::Medium;
 
 /// A program that is being written.
 #[derive(Debug)]

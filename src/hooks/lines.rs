@@ -2,7 +2,7 @@
 
 //! What a program prints, without keeping all of it.
 
-use crate::printable;
+use flipside_image::printable;
 
 /// The most bytes that are kept of a line.
 const LINE_LIMIT: usize = 4096;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::refusal::Verdict;
+use flipside_core::refusal::Verdict;
 
 mod ask;
 mod context;

@@ -12,9 +12,9 @@ use super::ended::Ended;
 use super::program::{Limits, Program, Sandbox};
 use super::runner::{RanAs, Runner};
 use crate::config;
-use crate::host::Root;
-use crate::refusal::Verdict;
-use crate::stop::Stop;
+use flipside_core::cancel::Cancel;
+use flipside_core::host::Root;
+use flipside_core::refusal::Verdict;
 
 /// Where podman is, on the host.
 const PLACES: [&str; 3] = ["/usr/local/bin/podman", "/usr/bin/podman", "/bin/podman"];
@@ -70,7 +70,7 @@ pub(super) struct Podman<'a> {
     pub runner: &'a Runner,
     pub context: &'a Context,
     pub settings: &'a config::Hooks,
-    pub stop: &'a Stop,
+    pub stop: &'a Cancel,
 }
 
 impl Podman<'_> {

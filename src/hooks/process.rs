@@ -16,14 +16,14 @@ use super::dialogue::Pipes;
 use super::ended::Ended;
 use super::program::{Limits, Program, Sandbox};
 use super::{GRACE, TICK, exec};
-use crate::stop::Stop;
+use flipside_core::cancel::Cancel;
 
 /// How often a program that is just being written is tried again, once a [`TICK`].
 const BUSY_ATTEMPTS: u32 = 10;
 
 /// Runs `program` as a process group, without limits but that of time.
 /// Returns how it ended, and its reason.
-pub(crate) fn run(program: &Program<'_>, timeout: Duration, stop: &Stop) -> (Ended, String) {
+pub(crate) fn run(program: &Program<'_>, timeout: Duration, stop: &Cancel) -> (Ended, String) {
     converse(program, timeout, stop, |pipes| Ok(Box::new(Group::start(program, pipes, None)?)))
 }
 

@@ -12,8 +12,8 @@ use super::discover::discover_in;
 use super::program::{Limits, Program, Sandbox};
 use super::runner::Runner;
 use crate::config;
-use crate::host::Root;
-use crate::stop::Stop;
+use flipside_core::cancel::Cancel;
+use flipside_core::host::Root;
 
 /// Where they are, below `/etc` and `/usr/lib`.
 pub const PROMOTED_DIRECTORY: &str = "flipside/hooks/post-promote.d";
@@ -45,7 +45,7 @@ struct Document<'a> {
 
 /// Tells all of them, one after the other. Blocks for up to the time-out for each, and for two
 /// minutes for all of them.
-pub fn tell(root: &Root, settings: &config::Hooks, promoted: &Promoted, stop: &Stop) {
+pub fn tell(root: &Root, settings: &config::Hooks, promoted: &Promoted, stop: &Cancel) {
     let found = match discover_in(root, PROMOTED_DIRECTORY) {
         Ok(found) => found,
         Err(error) => return tracing::warn!("no hook is told: {error}: {}", error.source),

@@ -13,8 +13,8 @@ use super::dialogue::Pipes;
 use super::ended::Ended;
 use super::process::Group;
 use super::program::{Limits, Program};
-use crate::host::Root;
-use crate::stop::Stop;
+use flipside_core::cancel::Cancel;
+use flipside_core::host::Root;
 
 #[cfg(feature = "dbus")]
 use super::unit::Unit;
@@ -72,7 +72,7 @@ impl Runner {
         &self,
         program: &Program<'_>,
         limits: &Limits,
-        stop: &Stop,
+        stop: &Cancel,
     ) -> (Ended, String, RanAs) {
         #[cfg_attr(not(feature = "dbus"), allow(unused_mut))]
         let mut ran_as = RanAs::ProcessGroup;

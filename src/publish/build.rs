@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
+use flipside_core::cancel::Cancel;
 use flipside_core::progress::{Event, Phase, Progress};
-use flipside_core::stop::Stop;
 use flipside_image::constraints::Asks;
 use flipside_image::{
     ARTIFACT_TYPE, CONFIG_TYPE, ChunkSize, Compression, DEFAULT_CHUNK_SIZE, Descriptor, FrameTable,
@@ -148,7 +148,7 @@ pub fn is_tag(text: &str) -> bool {
 ///
 /// # Errors
 /// Any [`PublishError`] but [`PublishError::Source`].
-pub fn build(plan: &Plan, progress: &dyn Progress, stop: &Stop) -> Result<Built, PublishError> {
+pub fn build(plan: &Plan, progress: &dyn Progress, stop: &Cancel) -> Result<Built, PublishError> {
     plan.check()?;
     let inputs = plan
         .payloads

@@ -6,8 +6,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use flipside_core::blob_source::FetchError;
+use flipside_core::cancel::Stopped;
 use flipside_core::install::InstallError;
-use flipside_core::stop::Stopped;
 use flipside_image::ImageError;
 use flipside_image::code::Coded;
 use flipside_image::document::DocumentError;

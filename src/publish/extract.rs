@@ -7,10 +7,10 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
+use flipside_core::cancel::Cancel;
 use flipside_core::host::medium::Medium;
 use flipside_core::install::{self, Options};
 use flipside_core::progress::Progress;
-use flipside_core::stop::Stop;
 use flipside_image::Image;
 use flipside_source::Source;
 
@@ -60,7 +60,7 @@ pub fn extract(
     name: &str,
     output: &Path,
     progress: &dyn Progress,
-    stop: &Stop,
+    stop: &Cancel,
 ) -> Result<(), PublishError> {
     let layer = image.layer(name).ok_or_else(|| PublishError::PayloadUnknown {
         name: name.chars().take(100).collect(),

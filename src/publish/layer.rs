@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
+use flipside_core::cancel::Cancel;
 use flipside_core::progress::{Event, Progress};
-use flipside_core::stop::Stop;
 use flipside_image::{ChunkSize, Digest, Hasher};
 use zstd::bulk::Compressor;
 
@@ -52,7 +52,7 @@ pub(super) struct Recipe<'a> {
     /// `None`: as many as there are cores.
     pub(super) workers: Option<NonZeroUsize>,
     pub(super) progress: &'a dyn Progress,
-    pub(super) stop: &'a Stop,
+    pub(super) stop: &'a Cancel,
 }
 
 /// Some chunks one after another: which, their hashes and sizes, and what goes into the layer.

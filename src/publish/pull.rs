@@ -8,8 +8,8 @@ use std::io::{self, Read as _};
 use std::path::Path;
 
 use flipside_core::blob_source::FetchError;
+use flipside_core::cancel::{Cancel, Stopped};
 use flipside_core::progress::{Event, Phase, Progress};
-use flipside_core::stop::{Stop, Stopped};
 use flipside_image::{
     Architecture, CONFIG_LIMIT, Descriptor, Digest, Hasher, INDEX_TYPE, Image, ImageError,
     MANIFEST_TYPE, Manifest, ManifestOrIndex, Platform,
@@ -39,7 +39,7 @@ struct Pull<'a> {
     source: &'a dyn Source,
     layout: LayoutWriter,
     progress: &'a dyn Progress,
-    stop: &'a Stop,
+    stop: &'a Cancel,
     fetched: u64,
     kept: u64,
     /// Layers of this run; images of an index may share them.
@@ -63,7 +63,7 @@ pub fn pull(
     tag: Option<&str>,
     architecture: Option<Architecture>,
     progress: &dyn Progress,
-    stop: &Stop,
+    stop: &Cancel,
 ) -> Result<Pulled, PublishError> {
     progress.event(Event::Phase(Phase::Checking));
     let mut digest = source.resolve()?;

@@ -2,9 +2,9 @@
 
 //! Why a reboot did not come about.
 
-use crate::code::Coded;
-use crate::refusal::Severity;
-use crate::update::UpdateError;
+use crate::run::UpdateError;
+use flipside_core::refusal::Severity;
+use flipside_image::code::Coded;
 
 /// Why a reboot did not come about. What is armed stays armed: the next reboot tries it, whoever
 /// asks for it.

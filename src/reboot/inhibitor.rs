@@ -5,7 +5,7 @@
 
 use std::os::fd::OwnedFd;
 
-use crate::host::Root;
+use flipside_core::host::Root;
 
 /// Held as long as the value lives.
 #[derive(Debug)]

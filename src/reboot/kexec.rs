@@ -12,10 +12,10 @@ use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 
 use rustix::fs::{MemfdFlags, Mode, OFlags};
 
-use crate::code::Coded;
-use crate::host::medium::Medium;
-use crate::host::{Root, Slot, kexec};
-use crate::pe;
+use flipside_core::host::medium::Medium;
+use flipside_core::host::{Root, Slot, kexec};
+use flipside_image::code::Coded;
+use flipside_image::pe;
 
 mod load;
 

@@ -9,8 +9,8 @@ use zbus::{OwnedFd, OwnedObjectPath, OwnedVariant};
 
 use super::sessions::Session;
 use super::{MESSAGE, RebootError};
-use crate::printable;
 use crate::system::bus::{Bus, CallError, Object};
+use flipside_image::printable;
 
 const SERVICE: &str = "org.freedesktop.login1";
 const MANAGER: Object<'static> = Object {

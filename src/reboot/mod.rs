@@ -12,12 +12,12 @@ use jiff::Timestamp;
 
 use crate::config::RebootStrategy;
 use crate::config::window::Windows;
-use crate::host::{self, Root, Slot};
 use crate::report::KnownCode;
 use crate::report::journal::{Entry, Kind};
 use crate::report::status::{Blocked, NextReboot, Status};
+use crate::run::{self, Armed, Run};
 use crate::system::zone_of;
-use crate::update::{self, Armed, Run};
+use flipside_core::host::{self, Root, Slot};
 
 mod error;
 mod inhibitor;
@@ -41,7 +41,7 @@ use no_bus::{Bus, Logind, Timer};
 #[cfg(feature = "dbus")]
 use {crate::system::bus::Bus, logind::Logind, timer::Timer};
 
-use crate::code::Coded as _;
+use flipside_image::code::Coded as _;
 use plan::{Circumstances, Plan};
 use spread::Share;
 
@@ -150,13 +150,13 @@ fn consider(run: &Run, asked: Asked, by_kexec: bool) -> Result<Outcome, RebootEr
         // What a person called for before is still to come.
         if let Ok(bus) = Bus::of(&run.root)
             && let Ok(Some((kind, time))) = Logind(&bus).scheduled()
-            && update::armed(run)?.is_some()
+            && run::armed(run)?.is_some()
         {
             return Ok(Outcome::Scheduled { kind, time });
         }
         return Ok(Outcome::NothingToDo("reboot.strategy is \"none\""));
     }
-    let Some(armed) = update::armed(run)? else {
+    let Some(armed) = run::armed(run)? else {
         if is_by_itself && let Ok(bus) = Bus::of(&run.root) {
             Timer::of_reboot(&bus).remove()?;
             // What somebody was told would boot has given way since.

@@ -11,8 +11,8 @@ use super::spread::Share;
 use super::{Bus, RebootError, Timer};
 use crate::config::window::Windows;
 use crate::config::{Automatic, Update};
+use crate::run::Run;
 use crate::system::zone_of;
-use crate::update::Run;
 
 /// What is left of a window, at least, when a run begins in it.
 const MARGIN: Duration = Duration::from_secs(60);

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::RebootError;
 use super::sessions::Session;
-use crate::host::Root;
+use flipside_core::host::Root;
 
 pub struct Bus(Infallible);
 pub struct Logind<'a>(pub &'a Bus);

@@ -6,7 +6,7 @@
 use std::io;
 use std::path::Path;
 
-use crate::host::Root;
+use flipside_core::host::Root;
 
 const MARK: &str = "/run/reboot-required";
 const PACKAGES: &str = "/run/reboot-required.pkgs";

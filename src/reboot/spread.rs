@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::host::Root;
 use crate::system::MachineId;
+use flipside_core::host::Root;
 
 /// Names flipside's spread in hashes of a machine ID, as `sd_id128_get_machine_app_specific(3)`
 /// asks for: the machine ID itself is not to be shown to anybody.

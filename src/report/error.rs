@@ -5,7 +5,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use crate::code::Coded;
+use flipside_image::code::Coded;
 
 /// Why what flipside says cannot be read or written.
 #[derive(Debug, thiserror::Error)]

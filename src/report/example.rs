@@ -6,9 +6,9 @@ use jiff::Timestamp;
 
 use super::progress::{Phase, RunProgress};
 use super::status::*;
-use crate::host::Slot;
-use crate::image::Digest;
-use crate::refusal::Severity;
+use flipside_core::host::Slot;
+use flipside_core::refusal::Severity;
+use flipside_image::Digest;
 
 pub(super) const NOW: i64 = 1_795_000_000;
 

@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 use super::status::VERSION;
 use super::{ReportError, Status};
-use crate::host::Root;
+use flipside_core::host::Root;
 
 /// Where the document is.
 pub const PATH: &str = "run/flipside/status.json";
@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn other_documents_are_refused_by_name() {
-        use crate::code::Coded as _;
+        use flipside_image::code::Coded as _;
         let (directory, file) = host();
         let path = directory.path().join(PATH);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -190,7 +190,7 @@ mod tests {
 
     #[test]
     fn what_is_no_file_of_this_size_is_not_waited_for() {
-        use crate::code::Coded as _;
+        use flipside_image::code::Coded as _;
         let (directory, file) = host();
         let path = directory.path().join(PATH);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();

@@ -65,9 +65,9 @@ impl Inner {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::Root;
     use crate::report::progress::Phase;
     use crate::report::status::State;
+    use flipside_core::host::Root;
 
     #[test]
     fn a_run_is_seen_from_outside() {

@@ -12,8 +12,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::ReportError;
-use crate::host::{Files, Root, Slot};
-use crate::image::Digest;
+use flipside_core::host::{Files, Root, Slot};
+use flipside_image::Digest;
 
 /// Where the history is.
 pub const PATH: &str = "var/lib/flipside/history.jsonl";
@@ -211,7 +211,7 @@ fn end_line(bytes: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::durable::Durable;
+    use flipside_core::host::durable::Durable;
     use proptest::prelude::*;
 
     fn entry(version: &str) -> Entry {

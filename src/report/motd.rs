@@ -11,9 +11,9 @@ use jiff::Timestamp;
 
 use super::known_code::KnownCode;
 use super::status::{Blocked, CheckResult, Failure, SlotState, State, Status};
-use crate::host::{Root, Slot};
-use crate::printable;
-use crate::refusal::Severity;
+use flipside_core::host::{Root, Slot};
+use flipside_core::refusal::Severity;
+use flipside_image::printable;
 
 /// Where the message is. A directory of which login services show every file.
 pub const PATH: &str = "/run/motd.d/flipside";

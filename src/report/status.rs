@@ -7,9 +7,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::progress::RunProgress;
-use crate::host::Slot;
-use crate::image::Digest;
-use crate::refusal::Severity;
+use flipside_core::host::Slot;
+use flipside_core::refusal::Severity;
+use flipside_image::Digest;
 
 mod slots;
 mod updates;

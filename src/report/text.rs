@@ -7,9 +7,9 @@ use jiff::Timestamp;
 use super::ago::{ago, until};
 use super::progress::{RunProgress, bytes};
 use super::status::{CheckResult, EndOfLife, State, Status};
-use crate::host::Slot;
-use crate::printable;
-use crate::refusal::Severity;
+use flipside_core::host::Slot;
+use flipside_core::refusal::Severity;
+use flipside_image::printable;
 
 mod slots;
 
@@ -282,7 +282,7 @@ checked   2 h ago, again in 19 h
 boots     slot B once, then slot A, slot B, UiApp";
         let mut shown = text(&calm());
         for (slot, version) in [("1", "2026.11.1"), ("2", "2026.11.2")] {
-            let short = crate::image::Digest::of(version.as_bytes()).short();
+            let short = flipside_image::Digest::of(version.as_bytes()).short();
             shown = shown.replace(&short, &format!("sha256:{slot}"));
         }
         assert_eq!(shown, expected);

@@ -13,7 +13,7 @@ use rustix::io::Errno;
 
 use super::ReportError;
 use super::file::PATH;
-use crate::host::Root;
+use flipside_core::host::Root;
 
 /// What may change the file. It is replaced as a whole; whoever writes into it is noticed too.
 const FILE: WatchFlags = WatchFlags::MOVED_TO

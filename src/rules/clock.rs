@@ -7,8 +7,8 @@ use super::evaluation::Evaluation;
 use super::{Means, Rule, Verdict, hold, update_window};
 use crate::config::window::Windows;
 use crate::config::{Config, Initiative, Update};
-use crate::refusal::Refusal;
 use crate::system::zone_of;
+use flipside_core::refusal::Refusal;
 
 /// Asks both.
 pub(super) fn ask(evaluation: &mut Evaluation<'_>) {

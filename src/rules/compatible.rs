@@ -32,7 +32,7 @@ fn decide(wanted: &[String], host: &[String]) -> (String, Verdict) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::refusal::{Refusal, Severity};
+    use flipside_core::refusal::{Refusal, Severity};
 
     fn names(text: &str) -> Vec<String> {
         text.split_whitespace().map(str::to_owned).collect()

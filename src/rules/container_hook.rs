@@ -6,8 +6,10 @@
 use super::evaluation::Evaluation;
 use super::{Error, Offer, Rule, Verdict, signature};
 use crate::hooks::{Answer, Asking, Container};
-use crate::image::reference::is_loopback;
-use crate::source::{self, Location, Options, ReferenceError, SourceError, credentials, is_absent};
+use flipside_image::reference::is_loopback;
+use flipside_source::{
+    self as source, Location, Options, ReferenceError, SourceError, credentials, is_absent,
+};
 
 /// Asks it. `None` where there is none, or none that may be run.
 pub(super) fn ask(

@@ -6,9 +6,9 @@ use jiff::tz::TimeZone;
 
 use super::evaluation::Evaluation;
 use super::{Rule, Verdict};
-use crate::image::constraints::EndOfLife;
-use crate::printable;
 use crate::system::zone_of;
+use flipside_image::constraints::EndOfLife;
+use flipside_image::printable;
 
 /// The most characters of what an image tells people.
 const TOLD: usize = 120;

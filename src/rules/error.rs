@@ -2,10 +2,10 @@
 
 //! What keeps a rule from being asked.
 
-use crate::install::InstallError;
-use crate::refusal::Refusal;
-use crate::source::SourceError;
-use crate::stop::Stopped;
+use flipside_core::cancel::Stopped;
+use flipside_core::install::InstallError;
+use flipside_core::refusal::Refusal;
+use flipside_source::SourceError;
 
 /// Why a rule could not be asked. That one refuses is no error.
 #[derive(Debug, thiserror::Error)]

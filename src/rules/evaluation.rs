@@ -4,9 +4,9 @@
 
 use super::{Explanation, Offer, Rule, Ruling, Verdict};
 use crate::hooks::{self, Answer, RanAs};
-use crate::image::document::Document;
-use crate::image::signature::Signed;
-use crate::printable;
+use flipside_image::document::Document;
+use flipside_image::printable;
+use flipside_image::signature::Signed;
 
 /// The most characters that a ruling shows of what it went by.
 const SHOWN: usize = 200;

@@ -7,10 +7,10 @@ use super::policy_document::rollout::place;
 use super::policy_document::running::running;
 use super::target_release::{Aim, TargetRelease};
 use super::{Error, Means, Rule, Ruling, Verdict};
-use crate::image::graph::Next;
-use crate::image::rollout::{Place, Wariness};
-use crate::source::{Location, Source, fetch_graph};
-use crate::update::situation::Situation;
+use flipside_core::state::situation::Situation;
+use flipside_image::graph::Next;
+use flipside_image::rollout::{Place, Wariness};
+use flipside_source::{Location, Source, fetch_graph};
 
 /// Asks the tag or, where `track.graph` is set, the graph.
 ///

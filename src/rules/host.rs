@@ -4,8 +4,8 @@
 
 use super::evaluation::Evaluation;
 use super::{Rule, Verdict};
-use crate::image::Digest;
-use crate::update::course::Course;
+use flipside_core::state::course::Course;
+use flipside_image::Digest;
 
 /// Asks it about `digest`, for which the facts say `course`.
 pub(super) fn ask(evaluation: &mut Evaluation<'_>, course: &Course, digest: &Digest) {

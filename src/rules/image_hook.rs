@@ -9,11 +9,11 @@ use super::evaluation::Evaluation;
 use super::waypoint::Waypoint;
 use super::{Error, Rule, Verdict};
 use crate::hooks::{Answer, Asking, Blank, Executable};
-use crate::image::{HOOK_LIMIT, HOOK_PAYLOAD, Layer};
-use crate::install::{self, InstallError};
-use crate::progress::Silent;
-use crate::source::{self, Source};
-use crate::stop::Stop;
+use flipside_core::cancel::Cancel;
+use flipside_core::install::{self, InstallError};
+use flipside_core::progress::Silent;
+use flipside_image::{HOOK_LIMIT, HOOK_PAYLOAD, Layer};
+use flipside_source::{self as source, Source};
 
 /// Asks it. `None` where there is none, or none that can be run.
 pub(super) fn ask(
@@ -57,7 +57,7 @@ pub(super) fn ask(
 fn fetch(
     source: &dyn Source,
     layer: &Layer<'_>,
-    stop: &Stop,
+    stop: &Cancel,
 ) -> Result<io::Result<Executable>, InstallError> {
     let blank = match Blank::new(HOOK_PAYLOAD, layer.payload.size) {
         Ok(blank) => blank,

@@ -16,8 +16,8 @@
 //! - `programs` (`image_hook`, `host_hooks`, `container_hook`): asked last
 
 use crate::hooks::Answer;
-use crate::image::signature::Signed;
-use crate::update::course::Course;
+use flipside_core::state::course::Course;
+use flipside_image::signature::Signed;
 
 mod clock;
 mod compatible;
@@ -42,10 +42,10 @@ mod upgrade_path;
 mod version;
 mod waypoint;
 
-pub use crate::refusal::Verdict;
 pub use clock::{nobody_holds, settings_now, time_allows};
 pub use error::Error;
 pub use evaluation::Depth;
+pub use flipside_core::refusal::Verdict;
 pub use graph::find as find_target_release;
 pub use offer::{Means, Offer};
 pub use policy_document::withdrawn::still_stands;

@@ -4,15 +4,15 @@
 
 use super::target_release::TargetRelease;
 use crate::config::{Config, Initiative};
-use crate::host::Root;
-use crate::host::durable::Durable;
-use crate::image::Architecture;
-use crate::image::signature::Verifier;
-use crate::progress::Progress;
-use crate::source::{self, Source};
-use crate::stop::Stop;
 use crate::system::Clock;
-use crate::update::situation::Situation;
+use flipside_core::cancel::Cancel;
+use flipside_core::host::Root;
+use flipside_core::host::durable::Durable;
+use flipside_core::progress::Progress;
+use flipside_core::state::situation::Situation;
+use flipside_image::Architecture;
+use flipside_image::signature::Verifier;
+use flipside_source::{self as source, Source};
 
 /// What a run has that rules need in order to ask.
 #[derive(Clone, Copy)]
@@ -30,7 +30,7 @@ pub struct Means<'a> {
     /// Whom to tell how far it is.
     pub progress: &'a dyn Progress,
     /// The wish to stop.
-    pub stop: &'a Stop,
+    pub stop: &'a Cancel,
 }
 
 impl<'a> Means<'a> {

@@ -8,10 +8,10 @@ use super::waypoint::Waypoint;
 use super::{Error, Offer, Rule, container_hook, host_hooks, image_hook};
 use crate::config::{Config, Initiative};
 use crate::hooks::{self, Answer, Asking, Context, System};
-use crate::host::Slot;
-use crate::image::Image;
-use crate::progress::{Event, Phase};
-use crate::update::situation::Situation;
+use flipside_core::host::Slot;
+use flipside_core::progress::{Event, Phase};
+use flipside_core::state::situation::Situation;
+use flipside_image::Image;
 
 /// Asks them, up to the first that does not allow.
 pub(super) fn ask(

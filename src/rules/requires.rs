@@ -5,9 +5,9 @@
 use super::evaluation::Evaluation;
 use super::rule::shown;
 use super::{Rule, Verdict};
-use crate::image::constraints::Requires;
-use crate::image::version;
-use crate::printable;
+use flipside_image::constraints::Requires;
+use flipside_image::printable;
+use flipside_image::version;
 
 /// Asks it about an image of the version `new`, at the end of `trail`. Returns what is to be
 /// installed first.

@@ -7,7 +7,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::Verdict;
-use crate::printable;
+use flipside_image::printable;
 
 /// The most characters of a version or a name that are shown.
 const SHOWN: usize = 60;

@@ -3,10 +3,10 @@
 //! Where a host is to get to: what the tag names, or what an update graph says comes next.
 
 use super::Ruling;
-use crate::image::Digest;
-use crate::source::{Source, SourceError};
-use crate::update::course::{Course, decide, stay, waits_for_trial};
-use crate::update::situation::Situation;
+use flipside_core::state::course::{Course, decide, stay, waits_for_trial};
+use flipside_core::state::situation::Situation;
+use flipside_image::Digest;
+use flipside_source::{Source, SourceError};
 
 /// The target release, and what the graph said that it comes from.
 pub struct TargetRelease {

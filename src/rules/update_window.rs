@@ -38,7 +38,7 @@ mod tests {
 
     use super::*;
     use crate::config::window::Window;
-    use crate::refusal::{Refusal, Severity};
+    use flipside_core::refusal::{Refusal, Severity};
 
     #[test]
     fn the_timer_waits_for_a_window_and_a_person_does_not() {

@@ -9,9 +9,9 @@ use super::waypoint::Waypoint;
 use super::{
     Error, Offer, Rule, Verdict, compatible, end_of_life, host, requires, signature, version,
 };
-use crate::image::constraints::{AskError, Asks, COMPATIBLE, END_OF_LIFE};
-use crate::source;
-use crate::update::course::{Course, decide};
+use flipside_core::state::course::{Course, decide};
+use flipside_image::constraints::{AskError, Asks, COMPATIBLE, END_OF_LIFE};
+use flipside_source as source;
 
 /// The most images that a tag may lead through, besides its own.
 const STEPS: usize = 8;
@@ -140,7 +140,7 @@ fn rule_about(annotation: &str) -> Rule {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::image::constraints::{REQUIRES, VIA};
+    use flipside_image::constraints::{REQUIRES, VIA};
 
     #[test]
     fn an_annotation_that_is_not_understood_belongs_to_its_rule() {

@@ -6,7 +6,7 @@ use super::evaluation::Evaluation;
 use super::policy_document::withdrawn;
 use super::rule::shown;
 use super::{Rule, Verdict};
-use crate::image::version;
+use flipside_image::version;
 
 /// Asks it about an image with the version `new`.
 ///
@@ -66,7 +66,7 @@ fn decide(new: &str, floor: &Floor<'_>) -> (String, Verdict) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::refusal::{Refusal, Severity};
+    use flipside_core::refusal::{Refusal, Severity};
 
     #[test]
     fn the_floor_is_the_higher_of_what_runs_and_the_minimum() {

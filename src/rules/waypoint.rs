@@ -2,9 +2,9 @@
 
 //! One image between this host and what the tag names.
 
-use crate::image::{Digest, Image};
-use crate::source::{Source, SourceError};
-use crate::update::course::Course;
+use flipside_core::state::course::Course;
+use flipside_image::{Digest, Image};
+use flipside_source::{Source, SourceError};
 
 /// What the tag names, or something on the way to it.
 pub struct Waypoint {

@@ -10,8 +10,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use flipside_core::cancel::Cancel;
 use flipside_core::host::Root;
-use flipside_core::stop::Stop;
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde::Deserialize;
 
@@ -44,7 +44,7 @@ pub(super) fn get(
     server: &str,
     root: &Root,
     environment: Environment<'_>,
-    stop: &Stop,
+    stop: &Cancel,
 ) -> Result<Option<Credentials>, SourceError> {
     let helper = format!("docker-credential-{name}");
     let failed = |reason: String| SourceError::HelperFailed { helper: helper.clone(), reason };
@@ -120,7 +120,7 @@ impl Running {
     /// Waits for the end: whether it was a success, and the output.
     fn finish(
         &mut self,
-        stop: &Stop,
+        stop: &Cancel,
         failed: &dyn Fn(String) -> SourceError,
     ) -> Result<(bool, Vec<u8>), SourceError> {
         let deadline = Instant::now() + TIME_LIMIT;

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::os::unix::fs::PermissionsExt;
 
+use flipside_core::cancel::Cancel;
 use flipside_core::host::Root;
-use flipside_core::stop::Stop;
 use flipside_image::code::Coded;
 
 use super::*;
@@ -20,7 +20,7 @@ struct Host {
 impl Host {
     fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let options = Options::new(Root::new(directory.path()), Stop::new());
+        let options = Options::new(Root::new(directory.path()), Cancel::new());
         Self { directory, environment: BTreeMap::new(), options }
     }
 

@@ -179,11 +179,11 @@ fn is_no_tls(error: &SourceError, host: &str) -> bool {
 mod tests {
     use super::*;
     use crate::Options;
+    use flipside_core::cancel::Cancel;
     use flipside_core::host::Root;
-    use flipside_core::stop::Stop;
 
     fn url(host: &str, plain: &[&str]) -> String {
-        let mut options = Options::new(Root::live(), Stop::new());
+        let mut options = Options::new(Root::live(), Cancel::new());
         options.plain_http = plain.iter().map(|&p| p.to_owned()).collect();
         let reference: Reference = format!("{host}/a/b:1").parse().unwrap();
         let endpoint = Endpoint::registry(&reference);
@@ -209,7 +209,7 @@ mod tests {
     #[test]
     fn mirrors_may_have_a_prefix_and_are_told_the_registry() {
         let reference: Reference = "r.example/a/b:1".parse().unwrap();
-        let http = Http::new(Options::new(Root::live(), Stop::new()));
+        let http = Http::new(Options::new(Root::live(), Cancel::new()));
         for (mirror, expected) in [
             ("m.example", "https://m.example/v2/a/b/blobs/x?ns=r.example"),
             ("https://M.example:1/", "https://m.example:1/v2/a/b/blobs/x?ns=r.example"),

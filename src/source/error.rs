@@ -8,7 +8,7 @@
 use std::path::PathBuf;
 
 use flipside_core::blob_source::FetchError;
-use flipside_core::stop::Stopped;
+use flipside_core::cancel::Stopped;
 use flipside_image::code::Coded;
 use flipside_image::{Digest, ImageError};
 

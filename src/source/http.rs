@@ -223,13 +223,13 @@ pub(crate) fn authority(url: &Url) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use flipside_core::cancel::Cancel;
     use flipside_core::host::Root;
-    use flipside_core::stop::Stop;
     use flipside_image::code::Coded;
 
     #[test]
     fn plain_http_is_for_listed_hosts_and_between_parts_of_this_machine() {
-        let mut options = Options::new(Root::live(), Stop::new());
+        let mut options = Options::new(Root::live(), Cancel::new());
         options.plain_http = vec!["cache.lan:80".into(), "r.lan:5000".into()];
         let mut http = Http::new(options);
         let refused = "plain-http-refused";

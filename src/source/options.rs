@@ -5,8 +5,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use flipside_core::cancel::Cancel;
 use flipside_core::host::Root;
-use flipside_core::stop::Stop;
 use flipside_image::reference::split_port;
 
 /// How sources are reached; paths are as the host calls them, below `root`.
@@ -29,7 +29,7 @@ pub struct Options {
     /// Bytes per second for payloads; `None` is as fast as it goes.
     pub max_rate: Option<u64>,
     /// Ends every wait.
-    pub stop: Stop,
+    pub stop: Cancel,
     /// Where the files are.
     pub root: Root,
     /// How long to wait and how often to try.
@@ -38,7 +38,7 @@ pub struct Options {
 
 impl Options {
     /// No mirrors, no exceptions, the usual places.
-    pub fn new(root: Root, stop: Stop) -> Self {
+    pub fn new(root: Root, stop: Cancel) -> Self {
         Self {
             mirrors: Vec::new(),
             plain_http: Vec::new(),

@@ -13,7 +13,7 @@ use tokio::runtime::{Builder as RuntimeBuilder, Runtime};
 use zbus::connection::{Builder, Connection};
 use zbus::{DBusError as _, OwnedVariant, Type};
 
-use crate::host::Root;
+use flipside_core::host::Root;
 
 /// Where the bus listens, on the host (D-Bus specification, "Well-known Message Bus Instances").
 const SOCKET: &str = "/run/dbus/system_bus_socket";

@@ -4,7 +4,7 @@
 
 use jiff::Timestamp;
 
-use crate::host::Root;
+use flipside_core::host::Root;
 
 /// What systemd-timesyncd makes once it has set the clock (systemd-timesyncd.service(8)).
 const SYNCHRONIZED: &str = "/run/systemd/timesync/synchronized";

@@ -8,7 +8,7 @@ use std::io::Read as _;
 use aws_lc_rs::hmac;
 use uuid::Uuid;
 
-use crate::host::Root;
+use flipside_core::host::Root;
 
 /// Where it stands.
 const FILE: &str = "/etc/machine-id";

@@ -4,7 +4,7 @@
 
 use jiff::tz::TimeZone;
 
-use crate::host::Root;
+use flipside_core::host::Root;
 
 /// The zone of the host below `root`, as `/etc/localtime` links to it; UTC without one.
 pub fn zone_of(root: &Root) -> TimeZone {

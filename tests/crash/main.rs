@@ -25,7 +25,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use flipside::sim::Backend;
+use flipside_sim::Backend;
 use model::{Coin, Every, Fate};
 use scenario::Scenario;
 

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use flipside::sim::Backend;
+use flipside_sim::Backend;
 
 use crate::model::{Coin, Every, Model};
 use crate::recorder::Op;

@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use flipside::host::durable::{Observer, Step};
+use flipside_core::host::durable::{Observer, Step};
 
 /// A [`Step`] that was done, owned, its path relative to the host directory.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,10 +4,10 @@
 
 use std::path::Path;
 
-use flipside::code::Coded as _;
-use flipside::host::durable::Durable;
-use flipside::sim::{Backend, Power, Quirk};
-use flipside::update::Outcome;
+use flipside::run::Outcome;
+use flipside_core::host::durable::Durable;
+use flipside_image::code::Coded as _;
+use flipside_sim::{Backend, Power, Quirk};
 
 use crate::host::{boot, run_on, update_and_finish};
 use crate::model::{Coin, Every, Model, Tree};

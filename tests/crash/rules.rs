@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use flipside::sim::{Backend, Power};
+use flipside_sim::{Backend, Power};
 
 use crate::loader_rules;
 use crate::model::Tree;

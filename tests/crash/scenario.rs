@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use flipside::code::Coded as _;
 use flipside::config::Initiative;
-use flipside::host::durable::{Durable, Observer, Step};
-use flipside::sim::{self, Backend, BootOptions, Judge};
-use flipside::update;
+use flipside::run;
+use flipside_core::host::durable::{Durable, Observer, Step};
+use flipside_image::code::Coded as _;
+use flipside_sim::{self as sim, Backend, BootOptions, Judge};
 
 use crate::host::{TestHost, run_on};
 use crate::images::ImageBuilder;
@@ -35,14 +35,14 @@ impl Action {
     pub fn run(self, path: &Path, durable: Durable) -> Result<(), String> {
         let run = run_on(path, durable, |_| {});
         match self {
-            Self::Update => match update::update(&run, Initiative::Manual) {
+            Self::Update => match run::update(&run, Initiative::Manual) {
                 // It has settled what came before.
                 Err(error) if error.code() == "digest-failed" => Ok(()),
                 result => result.map(|_| ()),
             },
-            Self::Promote => update::promote(&run).map(|_| ()),
-            Self::Rollback => update::rollback(&run, false).map(|_| ()),
-            Self::Fail => update::fail_trial(&run, "late").map(|_| ()),
+            Self::Promote => run::promote(&run).map(|_| ()),
+            Self::Rollback => run::rollback(&run, false).map(|_| ()),
+            Self::Fail => run::fail_trial(&run, "late").map(|_| ()),
         }
         .map_err(|error| error.to_string())
     }
@@ -278,7 +278,7 @@ fn by(backend: Backend) -> Vec<Scenario> {
 
     let host = fresh();
     updated(&host, "2");
-    update::rollback(&host.run(), false).unwrap();
+    run::rollback(&host.run(), false).unwrap();
     boot_only(&host);
     add("promote after a rollback", host, Action::Promote, 'a', &["1", "2"][..], "2");
     all

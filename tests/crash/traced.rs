@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
-use flipside::host::durable::Durable;
+use flipside_core::host::durable::Durable;
 
 use crate::host::TestHost;
 use crate::images::ImageBuilder;

@@ -7,10 +7,10 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
-use flipside::image::Digest;
-use flipside::publish::sign::{PrivateKey, bundle, simple};
-use flipside::source::Signature;
-use flipside::source::signatures::SIGNATURE_ANNOTATION;
+use flipside_image::Digest;
+use flipside_publish::sign::{PrivateKey, bundle, simple};
+use flipside_source::Signature;
+use flipside_source::signatures::SIGNATURE_ANNOTATION;
 use serde_json::{Value, json};
 
 use crate::support::images::ImageBuilder;
@@ -620,7 +620,7 @@ fn payloads_of_another_image_never_reach_a_slot() {
     for version in ["v2", "v3"] {
         let reference = registry.reference(&format!("{name}:{version}"));
         let options = registry.options();
-        flipside::publish::push::push(&host.0.track, Some(version), &reference, &options).unwrap();
+        flipside_publish::push::push(&host.0.track, Some(version), &reference, &options).unwrap();
     }
     let read = |digest: &Digest| -> Value {
         serde_json::from_slice(&std::fs::read(two.blob(digest)).unwrap()).unwrap()

@@ -7,8 +7,8 @@ use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 use std::process::Command;
 use std::sync::Arc;
 
-use flipside::code::Coded as _;
-use flipside::host::durable::{Durable, Observer, Step};
+use flipside_core::host::durable::{Durable, Observer, Step};
+use flipside_image::code::Coded as _;
 
 use crate::support::host::update_and_finish;
 use crate::support::program_host::ProgramHost;

@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use flipside::image::{Architecture, Digest};
+use flipside_image::{Architecture, Digest};
 use serde_json::{Value, json};
 
 use crate::support::images::{ImageBuilder, OsImage};

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use flipside::image::Digest;
+use flipside_image::Digest;
 
 use crate::support::certificates::Authority;
 use crate::support::images::{ImageBuilder, OsImage};

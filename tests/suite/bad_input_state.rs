@@ -6,8 +6,8 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::sync::Arc;
 
-use flipside::code::Coded as _;
-use flipside::host::durable::{Durable, Observer, Step};
+use flipside_core::host::durable::{Durable, Observer, Step};
+use flipside_image::code::Coded as _;
 
 use super::bad_input_host::partition;
 use crate::support::host::update_and_finish;

@@ -5,12 +5,12 @@
 
 use std::sync::Arc;
 
-use flipside::code::Coded as _;
-use flipside::host::Slot;
-use flipside::host::boot::{Backend as _, BootError, EntryKind, EntryName, Next, Standing};
-use flipside::host::durable::{Durable, Step};
-use flipside::host::efi::{BootNumber, EfiError};
-use flipside::refusal::Severity;
+use flipside_core::host::Slot;
+use flipside_core::host::boot::{Backend as _, BootError, EntryKind, EntryName, Next, Standing};
+use flipside_core::host::durable::{Durable, Step};
+use flipside_core::host::efi::{BootNumber, EfiError};
+use flipside_core::refusal::Severity;
+use flipside_image::code::Coded as _;
 
 use crate::support::nvram::{
     self, ESP, Nvram, OTHER_ESP, entry, file, foreign, path, slot, whole_disk,
@@ -30,7 +30,7 @@ struct Case {
 /// A is running, B is the target.
 fn hostile_cases() -> Vec<Case> {
     let stale_a = {
-        let moved = flipside::host::efi::PartitionNode { start_lba: 34, number: 3, ..ESP };
+        let moved = flipside_core::host::efi::PartitionNode { start_lba: 34, number: 3, ..ESP };
         entry(1, "Acme OS A", &path(moved, Some("\\EFI\\flipside\\boot-a.efi")), &[])
     };
     let inactive_a = {

@@ -5,9 +5,9 @@
 use std::os::unix::fs::symlink;
 use std::process::Command;
 
-use flipside::code::Coded as _;
 use flipside::config::{Config, ConfigError};
-use flipside::host::Root;
+use flipside_core::host::Root;
+use flipside_image::code::Coded as _;
 
 fn host(files: &[(&str, &str)]) -> (tempfile::TempDir, Root) {
     let directory = tempfile::tempdir().unwrap();

@@ -5,10 +5,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use flipside::host::Root;
 use flipside::report::progress::{Phase, RunProgress};
 use flipside::report::status::{Failure, State};
 use flipside::report::{Status, StatusFile};
+use flipside_core::host::Root;
 use jiff::Timestamp;
 
 use crate::support::bus::{Bus, runtime};

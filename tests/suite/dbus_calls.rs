@@ -115,7 +115,7 @@ fn a_password_that_takes_its_time_holds_up_neither_properties_nor_the_service() 
             tokio::time::sleep(Duration::from_millis(200)).await;
             let begin = std::time::Instant::now();
             assert_eq!(other.get("State").await, "\"unknown\"");
-            let root = flipside::host::Root::new(directory.path());
+            let root = flipside_core::host::Root::new(directory.path());
             let mut status = flipside::report::Status::unknown(jiff::Timestamp::now());
             status.reboot_required = true;
             flipside::report::StatusFile::of(&root).write(&status).unwrap();

@@ -6,10 +6,10 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use flipside::code::Coded as _;
-use flipside::image::{Digest, PartitionIdentity};
-use flipside::publish::disk::{self, Built, Mapping, Partition, Plan, SectorSize};
-use flipside::settings::SlotLabels;
+use flipside_core::settings::SlotLabels;
+use flipside_image::code::Coded as _;
+use flipside_image::{Digest, PartitionIdentity};
+use flipside_publish::disk::{self, Built, Mapping, Partition, Plan, SectorSize};
 
 use crate::support::images::ImageBuilder;
 
@@ -119,7 +119,7 @@ fn a_disk_has_what_other_tools_expect() {
         assert_eq!(read_esp(&disk, esp, "EFI/BOOT/BOOTX64.EFI").len(), 8192);
         let entry = read_esp(&disk, esp, "loader/entries/flipside-a.conf");
         assert!(entry.starts_with(b"title      Reference OS A\nsort-key   flipside-0\n"));
-        let record: flipside::host::Record =
+        let record: flipside_core::host::Record =
             serde_json::from_slice(&read_esp(&disk, esp, "EFI/flipside/slot-a.json")).unwrap();
         assert_eq!(record.digest, Some(built.digest));
         assert_eq!(record.version, "7.2.0");
@@ -230,7 +230,7 @@ fn what_cannot_be_built_is_refused_and_leaves_nothing() {
         ("layout-invalid", Plan { image: directory.path().to_owned(), ..good() }),
         (
             "wrong-architecture",
-            Plan { architecture: Some(flipside::image::Architecture::Aarch64), ..good() },
+            Plan { architecture: Some(flipside_image::Architecture::Aarch64), ..good() },
         ),
     ];
     for (code, plan) in cases {

@@ -6,9 +6,9 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use flipside::code::Coded as _;
-use flipside::image::{Architecture, Digest};
-use flipside::publish::disk::{self, Built, Partition, Plan, SectorSize};
+use flipside_image::code::Coded as _;
+use flipside_image::{Architecture, Digest};
+use flipside_publish::disk::{self, Built, Partition, Plan, SectorSize};
 
 use crate::support::images::{ImageBuilder, OsImage, content, kernel};
 use crate::support::loop_device::{LoopDevice, Mounted, output};

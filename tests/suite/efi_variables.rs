@@ -5,11 +5,13 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 
-use flipside::code::Coded as _;
-use flipside::host::boot::{Backend as _, BootError, Standing};
-use flipside::host::durable::{Durable, Observer, Step};
-use flipside::host::efi::{EfiError, GLOBAL_VARIABLE, Variables, boot_facts, esp_hint, evidence};
-use flipside::host::{Root, Slot};
+use flipside_core::host::boot::{Backend as _, BootError, Standing};
+use flipside_core::host::durable::{Durable, Observer, Step};
+use flipside_core::host::efi::{
+    EfiError, GLOBAL_VARIABLE, Variables, boot_facts, esp_hint, evidence,
+};
+use flipside_core::host::{Root, Slot};
+use flipside_image::code::Coded as _;
 
 use crate::support::nvram::{ESP, Nvram, OTHER_ESP, entry, path, slot};
 use crate::support::steps::Steps;
@@ -189,7 +191,7 @@ fn what_an_attempt_that_failed_has_left_names_no_slot() {
         let facts = evidence(&variables, ESP.uuid, esp.path()).unwrap();
         facts.into_iter().map(|(_, slot)| slot).collect::<Vec<_>>()
     };
-    let running = || boot_facts(&variables, flipside::image::Architecture::X86_64).unwrap().running;
+    let running = || boot_facts(&variables, flipside_image::Architecture::X86_64).unwrap().running;
     assert_eq!(slots(), [None, None, Some(Slot::A)]);
     assert_eq!(running(), Some(Slot::A));
     // What is of this boot goes on counting, and so does what clashes with it.

@@ -5,11 +5,11 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use flipside::code::Coded as _;
-use flipside::host::Slot;
-use flipside::host::durable::Step;
-use flipside::host::esp::{BootFileState, EspError, FIRST_SECTOR};
-use flipside::host::medium::Medium as _;
+use flipside_core::host::Slot;
+use flipside_core::host::durable::Step;
+use flipside_core::host::esp::{BootFileState, EspError, FIRST_SECTOR};
+use flipside_core::host::medium::Medium as _;
+use flipside_image::code::Coded as _;
 use proptest::prelude::*;
 use rustix::io::Errno;
 

@@ -3,11 +3,11 @@
 //! flipside's files on the ESP: the order of their steps, and what is read after they were
 //! cut off.
 
-use flipside::code::Coded as _;
-use flipside::host::durable::Durable;
-use flipside::host::esp::{Esp, LoaderEntry, Proof, Stored};
-use flipside::host::{Record, Slot};
-use flipside::image::{Architecture, Digest};
+use flipside_core::host::durable::Durable;
+use flipside_core::host::esp::{Esp, LoaderEntry, Proof, Stored};
+use flipside_core::host::{Record, Slot};
+use flipside_image::code::Coded as _;
+use flipside_image::{Architecture, Digest};
 use proptest::prelude::*;
 use rustix::io::Errno;
 

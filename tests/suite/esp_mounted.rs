@@ -6,12 +6,12 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use flipside::code::Coded as _;
-use flipside::host::Slot;
-use flipside::host::durable::Durable;
-use flipside::host::esp::{BootFileState, Esp, EspError};
-use flipside::host::medium::Medium as _;
-use flipside::image::Architecture;
+use flipside_core::host::Slot;
+use flipside_core::host::durable::Durable;
+use flipside_core::host::esp::{BootFileState, Esp, EspError};
+use flipside_core::host::medium::Medium as _;
+use flipside_image::Architecture;
+use flipside_image::code::Coded as _;
 
 struct Mounted {
     directory: tempfile::TempDir,

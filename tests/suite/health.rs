@@ -160,7 +160,7 @@ fn wanted_checks_and_masked_ones_decide_nothing() {
     assert!(output.status.success(), "{output:?}");
     let text = String::from_utf8(output.stdout).unwrap();
     assert_eq!(text, "required  20-replaced  good: fine\nwanted  10  failed: failed: a pity\n");
-    assert_eq!(host.0.promote(), flipside::update::Promotion::Promoted(flipside::host::Slot::B));
+    assert_eq!(host.0.promote(), flipside::run::Promotion::Promoted(flipside_core::host::Slot::B));
 }
 
 #[test]

@@ -234,7 +234,7 @@ fn calendar_allows_between_the_beginning_and_the_end_of_a_time() {
 #[test]
 fn an_example_is_enabled_by_a_link() {
     use flipside::hooks::{DIRECTORY, discover};
-    use flipside::host::Root;
+    use flipside_core::host::Root;
     let directory = tempfile::tempdir().unwrap();
     let root = Root::new(directory.path());
     let hooks = root.path("etc").join(DIRECTORY);

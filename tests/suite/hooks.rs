@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use flipside::config;
 use flipside::hooks::{DIRECTORY, RanAs, ask, decide};
-use flipside::refusal::Verdict;
-use flipside::refusal::{Refusal, Severity};
-use flipside::stop::Stop;
+use flipside_core::cancel::Cancel;
+use flipside_core::refusal::Verdict;
+use flipside_core::refusal::{Refusal, Severity};
 
 use crate::support::hooks::{HookHost as Host, block, context, defer, peak_of_asking, put_hook};
 use crate::support::program_host::ProgramHost;
@@ -194,7 +194,7 @@ fn a_link_that_leads_nowhere_blocks() {
 #[test]
 fn a_wish_to_stop_ends_the_hook_and_never_allows() {
     let host = Host::new(&[("h", "#!/bin/sh\nexec sleep 600\n")]);
-    let stop = Stop::new();
+    let stop = Cancel::new();
     let wish = stop.clone();
     let waiter = std::thread::spawn(move || {
         std::thread::sleep(Duration::from_millis(300));
@@ -224,7 +224,7 @@ fn a_process_has_limits_that_it_cannot_raise() {
         memory: 64 << 20,
         ..config::Hooks::default()
     };
-    let answers = ask(&host.root, &hooks, &context(), &Stop::new());
+    let answers = ask(&host.root, &hooks, &context(), &Cancel::new());
     assert_eq!(decide(&answers), Verdict::Allow);
     assert_eq!(answers[0].ran_as, Some(RanAs::ProcessGroup));
     let limits = host.read("limits");

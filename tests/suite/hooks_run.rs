@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Output};
 
 use flipside::hooks::DIRECTORY;
-use flipside::host::Root;
+use flipside_core::host::Root;
 use serde_json::Value;
 
 use crate::support::host::TestHost;

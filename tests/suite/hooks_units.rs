@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use flipside::config;
 use flipside::hooks::{RanAs, ask, decide};
-use flipside::refusal::Verdict;
-use flipside::refusal::{Refusal, Severity};
-use flipside::stop::Stop;
+use flipside_core::cancel::Cancel;
+use flipside_core::refusal::Verdict;
+use flipside_core::refusal::{Refusal, Severity};
 
 use crate::support::hooks::{HookHost, block, context, defer, peak_of_asking};
 use crate::support::program_host::ProgramHost;
@@ -109,7 +109,7 @@ fn what_takes_too_long_is_stopped_and_then_killed() {
 #[test]
 fn a_wish_to_stop_stops_the_unit() {
     let (host, systemd) = booted(&[("h", "#!/bin/sh\nexec sleep 600\n")]);
-    let stop = Stop::new();
+    let stop = Cancel::new();
     let wish = stop.clone();
     let waiter = std::thread::spawn(move || {
         std::thread::sleep(Duration::from_millis(300));

@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use flipside::code::Coded;
-use flipside::image::{Digest, Index};
-use flipside::publish::build::{self, is_tag};
 use flipside::report::progress::{Event, Progress, Silent};
-use flipside::stop::Stop;
+use flipside_core::cancel::Cancel;
+use flipside_image::code::Coded;
+use flipside_image::{Digest, Index};
+use flipside_publish::build::{self, is_tag};
 
 use crate::support::images::{ImageBuilder, content};
 
@@ -32,7 +32,7 @@ fn tree(directory: &Path) -> Vec<(String, Vec<u8>)> {
 }
 
 fn code(plan: &build::Plan) -> &'static str {
-    build::build(plan, &Silent, &Stop::new()).unwrap_err().code()
+    build::build(plan, &Silent, &Cancel::new()).unwrap_err().code()
 }
 
 #[test]
@@ -198,7 +198,7 @@ fn plans_that_make_no_image_are_refused_before_anything_is_written() {
     )
     .unwrap();
     refused(&|p| p.payloads[0].file = files.path().join("fifo"), "payload-unreadable");
-    let stop = Stop::new();
+    let stop = Cancel::new();
     stop.request();
     assert_eq!(build::build(&good, &Silent, &stop).unwrap_err().code(), "stopped");
 }
@@ -260,7 +260,7 @@ fn a_payload_that_changes_while_it_is_read_is_an_error() {
                 plan.payloads.remove(0);
                 let file = plan.payloads[0].file.clone();
                 let meddler = Meddler(file, change, AtomicBool::new(false), half);
-                let error = build::build(&plan, &meddler, &Stop::new()).unwrap_err();
+                let error = build::build(&plan, &meddler, &Cancel::new()).unwrap_err();
                 assert_eq!(error.code(), "payload-changed", "{storage:?} {half} {error}");
                 assert!(error.to_string().contains("system"));
                 assert!(!output.path().join("index.json").exists());

@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use flipside::image::{Compression, Digest, Image, Index, Manifest};
+use flipside_image::{Compression, Digest, Image, Index, Manifest};
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)

@@ -5,14 +5,14 @@
 use std::fs;
 use std::path::Path;
 
-use flipside::code::Coded;
-use flipside::image::{Architecture, Digest, Index, PartitionIdentity};
-use flipside::publish::inspect::{StoredAs, inspect};
-use flipside::publish::pull::{Pulled, pull};
-use flipside::publish::{PublishError, extract, find_image};
 use flipside::report::progress::Silent;
-use flipside::source::{LayoutSource, Source as _};
-use flipside::stop::Stop;
+use flipside_core::cancel::Cancel;
+use flipside_image::code::Coded;
+use flipside_image::{Architecture, Digest, Index, PartitionIdentity};
+use flipside_publish::inspect::{StoredAs, inspect};
+use flipside_publish::pull::{Pulled, pull};
+use flipside_publish::{PublishError, extract, find_image};
+use flipside_source::{LayoutSource, Source as _};
 use tempfile::TempDir;
 
 use crate::support::images::{ImageBuilder, OsImage, content};
@@ -20,12 +20,12 @@ use crate::support::images::{ImageBuilder, OsImage, content};
 fn extract_from(layout: &Path, payload: &str, output: &Path) -> Result<(), PublishError> {
     let source = LayoutSource::open(layout, None)?;
     let image = find_image(&source, None)?;
-    extract(&source, &image, payload, output, &Silent, &Stop::new())
+    extract(&source, &image, payload, output, &Silent, &Cancel::new())
 }
 
 fn pull_from(image: &OsImage, directory: &Path) -> Result<Pulled, PublishError> {
     let source = LayoutSource::open(&image.layout, None)?;
-    pull(&source, directory, Some("here"), None, &Silent, &Stop::new())
+    pull(&source, directory, Some("here"), None, &Silent, &Cancel::new())
 }
 
 fn flip(file: &Path, at: usize) -> Vec<u8> {
@@ -222,14 +222,14 @@ fn an_index_is_pulled_whole_or_for_one_architecture() {
     assert_eq!(found(Architecture::Aarch64), arm.digest);
 
     let whole = directory.path().join("whole");
-    pull(&source, &whole, None, None, &Silent, &Stop::new()).unwrap();
+    pull(&source, &whole, None, None, &Silent, &Cancel::new()).unwrap();
     let copy = LayoutSource::open(&whole, None).unwrap();
     assert_eq!(copy.resolve().unwrap(), source.resolve().unwrap());
     assert_eq!(find_image(&copy, Some(Architecture::Aarch64)).unwrap().digest, arm.digest);
 
     let one = directory.path().join("one");
     let aarch64 = Some(Architecture::Aarch64);
-    let pulled = pull(&source, &one, None, aarch64, &Silent, &Stop::new()).unwrap();
+    let pulled = pull(&source, &one, None, aarch64, &Silent, &Cancel::new()).unwrap();
     assert_eq!(pulled.digest, arm.digest);
     assert!(!one.join("blobs/sha256").join(intel.digest.hex()).exists());
     let copy = LayoutSource::open(&one, None).unwrap();
@@ -242,7 +242,7 @@ fn a_stop_ends_a_pull_between_two_pieces() {
     let directory = tempfile::tempdir().unwrap();
     let image = ImageBuilder::new("1").write(directory.path().join("from"));
     let source = LayoutSource::open(&image.layout, None).unwrap();
-    let (stop, to) = (Stop::new(), directory.path().join("to"));
+    let (stop, to) = (Cancel::new(), directory.path().join("to"));
     stop.request();
     let error = pull(&source, &to, None, None, &Silent, &stop).unwrap_err();
     assert_eq!(error.code(), "stopped");

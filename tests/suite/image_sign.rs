@@ -7,13 +7,13 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use flipside::image::signature::{Form, Verifier};
-use flipside::image::{Architecture, Digest};
-use flipside::publish::sign::{KeyKind, PrivateKey, sign};
 use flipside::report::progress::Silent;
-use flipside::source::signatures::{all, referrers_tag, signature_tag};
-use flipside::source::{ArchiveSource, LayoutSource, Location, Signature, Source, open};
-use flipside::stop::Stop;
+use flipside_core::cancel::Cancel;
+use flipside_image::signature::{Form, Verifier};
+use flipside_image::{Architecture, Digest};
+use flipside_publish::sign::{KeyKind, PrivateKey, sign};
+use flipside_source::signatures::{all, referrers_tag, signature_tag};
+use flipside_source::{ArchiveSource, LayoutSource, Location, Signature, Source, open};
 
 use crate::support::images::{ImageBuilder, OsImage};
 use crate::support::keys::{new_key, verifier};
@@ -127,7 +127,7 @@ fn what_is_signed_already_is_not_signed_again_and_other_signatures_stay() {
         }
         let reference = format!("{}/{name}:1", proxy.address()).parse().unwrap();
         let options = registry.options();
-        flipside::publish::push::push(directory.path(), None, &reference, &options).unwrap();
+        flipside_publish::push::push(directory.path(), None, &reference, &options).unwrap();
         let location = Location::Registry(reference.clone());
         let source = open(&location, &options).unwrap();
         // Signatures of others, and something else that refers to the image.
@@ -170,7 +170,7 @@ fn nobody_sees_the_tag_before_what_it_names_is_signed() {
     assert_eq!(sign_layout(&image, &key), [image.digest]);
     let reference = format!("{}/signed/order:1", proxy.address()).parse().unwrap();
     let push =
-        || flipside::publish::push::push(directory.path(), None, &reference, &registry.options());
+        || flipside_publish::push::push(directory.path(), None, &reference, &registry.options());
     push().unwrap();
     let puts = || -> Vec<String> {
         let seen = proxy.seen().into_iter();
@@ -211,8 +211,8 @@ fn of_an_index_every_image_is_signed_and_stays_so_where_only_one_is_pulled() {
     let source = LayoutSource::open(&layout, None).unwrap();
     assert_eq!(source.resolve().unwrap(), index, "it is still the only image");
     let to = directory.path().join("one");
-    let pull = flipside::publish::pull::pull;
-    pull(&source, &to, None, Some(Architecture::Aarch64), &Silent, &Stop::new()).unwrap();
+    let pull = flipside_publish::pull::pull;
+    pull(&source, &to, None, Some(Architecture::Aarch64), &Silent, &Cancel::new()).unwrap();
     let one = LayoutSource::open(&to, None).unwrap();
     assert_eq!(one.resolve().unwrap(), arm.digest);
     assert_eq!(forms(&one, &arm.digest, &trusting(&key)), (BOTH.to_vec(), 2));

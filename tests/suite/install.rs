@@ -6,22 +6,22 @@ use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use flipside::code::Coded as _;
-use flipside::image::ChunkIndex;
-use flipside::install::{InstallError, Options, Written, verify, write_payload};
 use flipside::report::progress::{Event, Phase, Progress, Silent};
-use flipside::stop::Stop;
+use flipside_core::cancel::Cancel;
+use flipside_core::install::{InstallError, Options, Written, verify, write_payload};
+use flipside_image::ChunkIndex;
+use flipside_image::code::Coded as _;
 use proptest::prelude::*;
 
 use crate::support::medium::{FileMedium, Memory};
 use crate::support::stored::{BlobSource, KINDS, Kind, Stored, some_bytes};
 
 pub fn install(
-    source: &dyn flipside::blob_source::BlobSource,
+    source: &dyn flipside_core::blob_source::BlobSource,
     stored: &Stored,
     medium: &Memory,
 ) -> Result<Written, InstallError> {
-    write_payload(source, &stored.layer(), medium, &Options::default(), &Silent, &Stop::new())
+    write_payload(source, &stored.layer(), medium, &Options::default(), &Silent, &Cancel::new())
 }
 
 #[test]
@@ -67,7 +67,7 @@ fn a_file_takes_a_payload_past_the_page_cache() {
         let stored = Stored::new(kind, 1 << 20, truth.clone());
         let medium = FileMedium::open(&path).unwrap();
         let source = BlobSource::new(&stored.blob);
-        let stop = Stop::new();
+        let stop = Cancel::new();
         write_payload(&source, &stored.layer(), &medium, &Options::default(), &Silent, &stop)
             .unwrap();
         assert!(std::fs::read(&path).unwrap().starts_with(&truth));
@@ -153,7 +153,7 @@ fn zeroes_on_an_empty_medium_are_no_reason_to_read_all_of_it() {
         let source = BlobSource::new(&stored.blob);
         let layer = stored.layer();
         let written =
-            write_payload(&source, &layer, &medium, &options, &Silent, &Stop::new()).unwrap();
+            write_payload(&source, &layer, &medium, &options, &Silent, &Cancel::new()).unwrap();
         assert_eq!(written.kept, kept);
         assert_eq!(medium.contents(), truth);
     }
@@ -169,7 +169,7 @@ fn verify_names_the_damaged_chunks() {
             contents[at] ^= 0x10;
         }
         let medium = Memory::new(contents, &[]);
-        let damaged = verify(&medium, &stored.payload, &Silent, &Stop::new()).unwrap();
+        let damaged = verify(&medium, &stored.payload, &Silent, &Cancel::new()).unwrap();
         assert_eq!(damaged, [ChunkIndex(0), ChunkIndex(2), ChunkIndex(4)], "{chunk}");
     }
 }
@@ -197,7 +197,7 @@ fn progress_adds_up_to_what_was_announced() {
         let medium = Memory::new(half_written(&stored.truth, 4096), &stored.truth);
         let (source, sum) = (BlobSource::new(&stored.blob), Sum::default());
         let options = Options::default();
-        write_payload(&source, &stored.layer(), &medium, &options, &sum, &Stop::new()).unwrap();
+        write_payload(&source, &stored.layer(), &medium, &options, &sum, &Cancel::new()).unwrap();
         let (events, fetched, written, read_back) = sum.0.into_inner().unwrap();
         let Event::Payload { name, size, kept, fetch } = &events[2] else {
             panic!("{events:?}");
@@ -217,7 +217,7 @@ fn a_stopped_run_says_what_is_left_and_the_next_one_goes_on() {
         let stored = Stored::new(kind, chunk, some_bytes(16 << 20));
         let mut medium = Memory::with_room(&stored.truth, 0);
         medium.write_time = Duration::from_millis(1);
-        let stop = Stop::new();
+        let stop = Cancel::new();
         let middle = stored.blob.len() as u64 / 2;
         let asked_at = Mutex::new(None);
         let mut source = BlobSource::new(&stored.blob);
@@ -248,7 +248,7 @@ fn a_stopped_run_says_what_is_left_and_the_next_one_goes_on() {
 fn a_run_that_is_not_wanted_any_more_does_not_begin() {
     let stored = Stored::new(Kind::Frames, 4096, some_bytes(100_000));
     let medium = Memory::with_room(&stored.truth, 0);
-    let (source, stop) = (BlobSource::new(&stored.blob), Stop::new());
+    let (source, stop) = (BlobSource::new(&stored.blob), Cancel::new());
     stop.request();
     let options = Options::default();
     let error =
@@ -311,7 +311,7 @@ proptest! {
             Options { workers: Some(workers), resume: room % 2 == 0, ..Options::default() };
         let layer = stored.layer();
         let written =
-            write_payload(&source, &layer, &medium, &options, &Silent, &Stop::new()).unwrap();
+            write_payload(&source, &layer, &medium, &options, &Silent, &Cancel::new()).unwrap();
         prop_assert!(medium.contents()[..size] == stored.truth);
         prop_assert!(medium.contents()[size..].iter().all(|byte| *byte == 0x5a));
         prop_assert_eq!(written.kept + written.written, size as u64);

@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use flipside::code::Coded as _;
-use flipside::image::Digest;
-use flipside::install::{InstallError, Options, Written, verify, write_payload};
 use flipside::report::progress::Silent;
-use flipside::stop::Stop;
+use flipside_core::cancel::Cancel;
+use flipside_core::install::{InstallError, Options, Written, verify, write_payload};
+use flipside_image::Digest;
+use flipside_image::code::Coded as _;
 use proptest::prelude::*;
 
 use super::install::install;
@@ -193,7 +193,7 @@ fn a_payload_that_does_not_fit_is_refused_before_anything() {
     assert_eq!(error.to_string(), message);
     assert_eq!(source.asked_bytes(), 0);
     assert_eq!(medium.syncs.load(Ordering::SeqCst), 0);
-    assert!(verify(&medium, &stored.payload, &Silent, &Stop::new()).is_err());
+    assert!(verify(&medium, &stored.payload, &Silent, &Cancel::new()).is_err());
 }
 
 /// How a medium or a source fails, and the code that it ends with.
@@ -225,7 +225,7 @@ fn a_fault_at_any_stage_ends_all_of_them() {
                     let mut source = BlobSource::new(&stored.blob);
                     fault(&mut medium, &mut source);
                     let options = Options { workers, ..Options::default() };
-                    let (layer, stop) = (stored.layer(), Stop::new());
+                    let (layer, stop) = (stored.layer(), Cancel::new());
                     let run = || write_payload(&source, &layer, &medium, &options, &Silent, &stop);
                     let error = in_time(run).unwrap_err();
                     assert_eq!(error.code(), code, "{kind:?} {chunk}: {error}");
@@ -274,8 +274,8 @@ fn a_medium_that_forgets_is_found_out_only_by_reading_back() {
     medium.flipped = Some(50_000);
     let options = Options { read_back: false, ..Options::default() };
     let layer = stored.layer();
-    write_payload(&source, &layer, &medium, &options, &Silent, &Stop::new()).unwrap();
-    let damaged = verify(&medium, &stored.payload, &Silent, &Stop::new()).unwrap();
+    write_payload(&source, &layer, &medium, &options, &Silent, &Cancel::new()).unwrap();
+    let damaged = verify(&medium, &stored.payload, &Silent, &Cancel::new()).unwrap();
     assert_eq!(damaged.len(), 1);
 }
 
@@ -294,15 +294,15 @@ fn p2_what_is_kept_on_a_cached_medium_is_read_back_as_well() {
         assert_eq!(code, is_cached.then_some("read-back-mismatch"), "{is_cached}");
     }
     // A boot file is one.
-    use flipside::host::medium::Medium as _;
+    use flipside_core::host::medium::Medium as _;
     let directory = tempfile::tempdir().unwrap();
-    let architecture = flipside::image::Architecture::X86_64;
-    let esp = flipside::host::esp::Esp::new(
+    let architecture = flipside_image::Architecture::X86_64;
+    let esp = flipside_core::host::esp::Esp::new(
         directory.path(),
         architecture,
-        &flipside::host::durable::Durable::new(),
+        &flipside_core::host::durable::Durable::new(),
     );
-    assert!(esp.create_boot_file(flipside::host::Slot::B, 4096).unwrap().is_cached());
+    assert!(esp.create_boot_file(flipside_core::host::Slot::B, 4096).unwrap().is_cached());
 }
 
 #[test]
@@ -313,8 +313,8 @@ fn a_target_that_cannot_be_read_before_it_was_written_is_written() {
     let options = Options { read_back: false, resume: true, workers: None };
     let source = BlobSource::new(&stored.blob);
     let layer = stored.layer();
-    write_payload(&source, &layer, &medium, &options, &Silent, &Stop::new()).unwrap();
-    let error = verify(&medium, &stored.payload, &Silent, &Stop::new()).unwrap_err();
+    write_payload(&source, &layer, &medium, &options, &Silent, &Cancel::new()).unwrap();
+    let error = verify(&medium, &stored.payload, &Silent, &Cancel::new()).unwrap_err();
     assert!(matches!(error, InstallError::Read { offset: 0, .. }), "{error}");
 }
 

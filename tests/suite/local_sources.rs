@@ -6,10 +6,10 @@ use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use flipside::blob_source::FetchError;
-use flipside::code::Coded;
-use flipside::image::{Digest, Image, Manifest};
-use flipside::source::{ArchiveSource, LayoutSource, Source, SourceError};
+use flipside_core::blob_source::FetchError;
+use flipside_image::code::Coded;
+use flipside_image::{Digest, Image, Manifest};
+use flipside_source::{ArchiveSource, LayoutSource, Source, SourceError};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
@@ -142,7 +142,7 @@ fn ranges_are_given_exactly() {
         }
         let beyond = source.stream(&blob, 0..blob.size + 1, &mut |_| panic!());
         assert_eq!(code(beyond), "blob-wrong-size");
-        let stopped = source.stream(&blob, 0..9, &mut |_| Err(flipside::stop::Stopped));
+        let stopped = source.stream(&blob, 0..9, &mut |_| Err(flipside_core::cancel::Stopped));
         assert_eq!(code(stopped), "stopped");
     }
 }
@@ -425,7 +425,7 @@ proptest! {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(&bytes).unwrap();
         let mut all = Vec::new();
-        let _ = flipside::source::tar::members(&file, bytes.len() as u64, &mut |member| {
+        let _ = flipside_source::tar::members(&file, bytes.len() as u64, &mut |member| {
             all.push(member);
             Ok(())
         });

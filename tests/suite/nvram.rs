@@ -4,9 +4,9 @@
 //! promoted, or in a refusal with a code, or in a trial that the firmware never let boot; never in
 //! a dead machine, and never in NVRAM that grows.
 
-use flipside::code::Coded as _;
-use flipside::sim::{Power, Quirk};
-use flipside::update::Outcome;
+use flipside::run::Outcome;
+use flipside_image::code::Coded as _;
+use flipside_sim::{Power, Quirk};
 
 use crate::support::host::TestHost;
 use crate::support::images::ImageBuilder;
@@ -124,8 +124,8 @@ fn nvram_is_not_written_where_nothing_changed() {
         }
         host.boot_with(false, power(quirk));
         let steps = Steps::new();
-        let _ = flipside::update::promote(&host.run_with(steps.durable(), |_| {}));
-        let _ = flipside::update::update(
+        let _ = flipside::run::promote(&host.run_with(steps.durable(), |_| {}));
+        let _ = flipside::run::update(
             &host.run_with(steps.durable(), |_| {}),
             flipside::config::Initiative::Automatic,
         );

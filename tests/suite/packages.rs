@@ -203,7 +203,7 @@ fn the_example_has_every_key_and_is_taken_when_nothing_is_commented_out() {
     let file = directory.path().join("etc/flipside/flipside.toml");
     std::fs::create_dir_all(file.parent().unwrap()).unwrap();
     std::fs::write(&file, uncommented).unwrap();
-    let config = flipside::config::Config::load(&flipside::host::Root::new(directory.path()));
+    let config = flipside::config::Config::load(&flipside_core::host::Root::new(directory.path()));
     assert!(config.unwrap().track.image.is_some());
 }
 

@@ -155,10 +155,10 @@ fn a_way_through_another_repository_is_refused_and_not_built() {
         let asks = [(REQUIRES, "1.5"), (VIA, via)];
         let files = tempfile::tempdir().unwrap();
         let plan = image("2", &asks).plan(files.path(), &files.path().join("layout"));
-        let error = flipside::publish::build::build(
+        let error = flipside_publish::build::build(
             &plan,
             &flipside::report::progress::Silent,
-            &flipside::stop::Stop::new(),
+            &flipside_core::cancel::Cancel::new(),
         )
         .unwrap_err();
         assert!(error.to_string().contains(VIA), "{error}");

@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use flipside::publish::sign::PrivateKey;
+use flipside_publish::sign::PrivateKey;
 use serde_json::{Value, json};
 
 use crate::support::keys::new_key;

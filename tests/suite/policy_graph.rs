@@ -2,7 +2,7 @@
 
 //! `track.graph`: a Cincinnati server says what comes next.
 
-use flipside::image::Digest;
+use flipside_image::Digest;
 use serde_json::{Value, json};
 
 use crate::support::graph_server::{Answer, GraphServer};

@@ -124,7 +124,7 @@ fn lint_tells_errors_and_warnings() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("policy.json");
     let path = file.to_str().unwrap();
-    let digest = flipside::image::Digest::of(b"1");
+    let digest = flipside_image::Digest::of(b"1");
     let write = |issued: &str, expires: &str, release: &str| {
         let text = format!(
             r#"{{"format_version":"1","issued":"{issued}","expires":"{expires}","releases":[
@@ -165,7 +165,7 @@ fn a_document_is_pushed_beside_its_tag_and_never_an_older_one() {
     let path = file.to_str().unwrap();
     let layout = directory.path().join("layout");
     let write = |issued: &str, reason: &str| {
-        let digest = flipside::image::Digest::of(b"1");
+        let digest = flipside_image::Digest::of(b"1");
         let text = format!(
             r#"{{"format_version":"1","issued":"{issued}","expires":"2026-12-31T00:00:00Z","releases":[
                {{"version":"1","digest":"{digest}","withdrawn":{{"reason":"{reason}"}}}}]}}"#
@@ -189,14 +189,14 @@ fn a_document_is_pushed_beside_its_tag_and_never_an_older_one() {
     ImageBuilder::new("1").write(&layout);
     let options = crate::support::registry::options(directory.path());
     let location = format!("oci:{}", layout.display()).parse().unwrap();
-    flipside::source::open(&location, &options).unwrap().resolve().unwrap();
+    flipside_source::open(&location, &options).unwrap().resolve().unwrap();
 
     std::fs::write(&file, "{}").unwrap();
     refuses(&["push", path, &in_layout], 1, "[policy-document-invalid]");
     write("2026-11-04T00:00:00Z", "four");
     for (target, part) in [
         (format!("oci:{}", layout.display()), "name a tag"),
-        (format!("r.example/a@{}", flipside::image::Digest::of(b"1")), "a digest is no tag"),
+        (format!("r.example/a@{}", flipside_image::Digest::of(b"1")), "a digest is no tag"),
         (format!("r.example/a:{}", "x".repeat(125)), "the tag is too long"),
         ("oci-archive:/a.tar:1".to_owned(), "an archive cannot be added to"),
     ] {

@@ -2,11 +2,11 @@
 
 //! Holds and update windows: the timer waits, a person does not.
 
-use flipside::code::Coded as _;
 use flipside::config::{Config, Initiative};
-use flipside::host::Root;
-use flipside::host::durable::Step;
-use flipside::update;
+use flipside::run;
+use flipside_core::host::Root;
+use flipside_core::host::durable::Step;
+use flipside_image::code::Coded as _;
 use jiff::{Timestamp, ToSpan as _};
 
 use crate::support::host::TestHost;
@@ -188,7 +188,7 @@ fn a_hold_while_an_image_is_written_keeps_it_from_being_armed() {
         None
     });
     let run = host.run_with(steps.durable(), |_| {});
-    let error = update::update(&run, Initiative::Automatic).unwrap_err();
+    let error = run::update(&run, Initiative::Automatic).unwrap_err();
     assert_eq!(error.code(), "updates-held");
     assert_eq!(host.boot(), "A 1 promoted");
     assert!(host.status().failed.is_empty(), "it was never tried");

@@ -5,8 +5,8 @@
 use std::process::Output;
 use std::sync::{Arc, Mutex};
 
-use flipside::host::durable::{Durable, Observer, Step};
-use flipside::update;
+use flipside::run;
+use flipside_core::host::durable::{Durable, Observer, Step};
 use jiff::{Timestamp, ToSpan as _};
 
 use crate::support::host::TestHost;
@@ -65,7 +65,7 @@ fn shutdowns_are_held_off_while_a_slot_is_written_and_no_longer() {
     let logind = Arc::new(PlayedLogind::of(&host.path()));
     let watch = Arc::new(Watch { logind: logind.clone(), phases: Mutex::default() });
     let run = host.run_with(Durable::observed(watch.clone()), |_| {});
-    update::update(&run, flipside::config::Initiative::Manual).unwrap();
+    run::update(&run, flipside::config::Initiative::Manual).unwrap();
     let phases = std::mem::take(&mut *watch.phases.lock().unwrap());
     let held = ["secure", "disarm", "write", "boot-file", "list", "arm"].map(|name| (name, 1));
     assert_eq!(phases, [&[("check", 0)][..], &held[..]].concat());

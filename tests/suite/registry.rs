@@ -4,13 +4,13 @@
 
 use std::time::{Duration, Instant};
 
-use flipside::code::Coded;
-use flipside::image::{Architecture, Compression, Digest, MANIFEST_LIMIT};
-use flipside::source::{Location, fetch_image, open};
+use flipside_image::code::Coded;
+use flipside_image::{Architecture, Compression, Digest, MANIFEST_LIMIT};
+use flipside_source::{Location, fetch_image, open};
 
 use crate::support::registry::{Registry, fixture};
 
-fn payload_bytes(source: &dyn flipside::source::Source, digest: &Digest, name: &str) -> Vec<u8> {
+fn payload_bytes(source: &dyn flipside_source::Source, digest: &Digest, name: &str) -> Vec<u8> {
     let image = fetch_image(source, digest, Architecture::X86_64).unwrap();
     let layer = image.layer(name).unwrap();
     let mut bytes = Vec::new();

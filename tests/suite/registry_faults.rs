@@ -5,10 +5,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use flipside::blob_source::FetchError;
-use flipside::code::Coded;
-use flipside::image::{Architecture, Descriptor, Digest, Image};
-use flipside::source::{Location, Options, Source, fetch_image, open};
+use flipside_core::blob_source::FetchError;
+use flipside_image::code::Coded;
+use flipside_image::{Architecture, Descriptor, Digest, Image};
+use flipside_source::{Location, Options, Source, fetch_image, open};
 
 use crate::support::proxy::{Fault, Proxy};
 use crate::support::registry::{Registry, fixture, options};
@@ -308,7 +308,7 @@ fn a_sink_that_stops_ends_the_transfer() {
     let (blob, _) = stage.blob();
     let error = stage
         .source()
-        .stream(&blob, 0..blob.size, &mut |_| Err(flipside::stop::Stopped))
+        .stream(&blob, 0..blob.size, &mut |_| Err(flipside_core::cancel::Stopped))
         .unwrap_err();
     assert_eq!(error.code(), "stopped");
     assert_eq!(stage.proxy.count("blobs"), 1);

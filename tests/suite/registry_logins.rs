@@ -4,9 +4,9 @@
 
 use std::sync::Arc;
 
-use flipside::code::Coded;
-use flipside::image::Architecture;
-use flipside::source::{Location, Options, Source, fetch_image, open};
+use flipside_image::Architecture;
+use flipside_image::code::Coded;
+use flipside_source::{Location, Options, Source, fetch_image, open};
 
 use crate::support::proxy::{Fault, Proxy};
 use crate::support::registry::{Registry, fixture, login_file, options};
@@ -45,7 +45,7 @@ impl Stage {
     }
 
     /// Fetches the image and its largest blob.
-    fn fetch(&self) -> Result<(), flipside::source::SourceError> {
+    fn fetch(&self) -> Result<(), flipside_source::SourceError> {
         let source = self.source();
         let image = fetch_image(&*source, &source.resolve()?, Architecture::X86_64)?;
         let blob = image.layer("system").unwrap().descriptor;

@@ -4,8 +4,8 @@
 
 use std::process::Command;
 
-use flipside::code::Coded;
-use flipside::source::{Location, open};
+use flipside_image::code::Coded;
+use flipside_source::{Location, open};
 
 use crate::support::proxy::Proxy;
 use crate::support::registry::{Registry, fixture, options};

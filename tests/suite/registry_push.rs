@@ -4,12 +4,12 @@
 
 use std::path::Path;
 
-use flipside::code::Coded;
-use flipside::image::{
+use flipside_image::code::Coded;
+use flipside_image::{
     Architecture, Descriptor, Digest, INDEX_TYPE, Index, MANIFEST_TYPE, Platform,
 };
-use flipside::publish::push::push;
-use flipside::source::fetch_image;
+use flipside_publish::push::push;
+use flipside_source::fetch_image;
 
 use crate::support::proxy::{Fault, Proxy};
 use crate::support::registry::{Registry, fixture, login_file};

@@ -4,9 +4,9 @@
 
 use std::sync::Arc;
 
-use flipside::code::Coded;
-use flipside::image::Digest;
-use flipside::source::{Location, Options, SourceError, open};
+use flipside_image::Digest;
+use flipside_image::code::Coded;
+use flipside_source::{Location, Options, SourceError, open};
 
 use crate::support::certificates::{Authority, Certificate};
 use crate::support::proxy::{Fault, Proxy};

@@ -4,9 +4,9 @@
 
 use std::sync::Arc;
 
-use flipside::host::durable::{Durable, Observer, Step};
-use flipside::sim::{Backend, Power, Quirk};
-use flipside::update;
+use flipside::run;
+use flipside_core::host::durable::{Durable, Observer, Step};
+use flipside_sim::{Backend, Power, Quirk};
 
 use crate::support::host::{TestHost, loader_program};
 use crate::support::images::ImageBuilder;
@@ -69,7 +69,7 @@ fn a_newer_one_of_the_running_os_replaces_it_and_is_what_boots() {
     assert_eq!(host.boot_with(false, wiped), "A 1 promoted");
     // P10
     let durable = Durable::observed(Arc::new(NoWrites));
-    update::promote(&host.run_with(durable, |_| {})).unwrap();
+    run::promote(&host.run_with(durable, |_| {})).unwrap();
 }
 
 #[test]

@@ -3,11 +3,11 @@
 //! Ways back and forth between two proven slots, and what is remembered of failures: wherever a
 //! host arrives because the tag or a person wanted it, it stays.
 
-use flipside::code::Coded as _;
-use flipside::host::Slot;
-use flipside::host::durable::Step;
-use flipside::sim::{self, Power, Quirk};
-use flipside::update::{self, Outcome, Promotion};
+use flipside::run::{self, Outcome, Promotion};
+use flipside_core::host::Slot;
+use flipside_core::host::durable::Step;
+use flipside_image::code::Coded as _;
+use flipside_sim::{self as sim, Power, Quirk};
 
 use crate::support::host::TestHost;
 use crate::support::images::ImageBuilder;
@@ -81,7 +81,7 @@ fn a_promotion_that_was_cut_off_after_the_proof_is_made_up_for() {
         matches!(step, Step::Phase("prefer")).then(|| std::io::Error::other("cut off"))
     });
     host.boot_and_fail();
-    assert!(update::promote(&host.run_with(cut.durable(), |_| {})).is_err());
+    assert!(run::promote(&host.run_with(cut.durable(), |_| {})).is_err());
     assert_eq!(host.boot(), "A 1 fell back");
     assert_eq!(host.arm(), "B 2");
     assert_eq!(host.boot(), "B 2 promoted");
@@ -97,14 +97,14 @@ fn a_rollback_stays_where_the_running_digest_is_unknown_or_released_meanwhile() 
     host.publish(&version("2"));
     host.arm();
     assert_eq!(host.boot(), "B 2 promoted");
-    update::rollback(&host.run(), true).unwrap();
+    run::rollback(&host.run(), true).unwrap();
     assert_eq!((host.boot(), host.boot()), ("A 1 promoted".into(), "A 1 promoted".into()));
-    update::rollback(&host.run(), false).unwrap();
+    run::rollback(&host.run(), false).unwrap();
     assert_eq!((host.boot(), host.boot()), ("B 2 promoted".into(), "B 2 promoted".into()));
 
     let host = updated();
-    update::rollback(&host.run(), false).unwrap();
-    update::rollback(&host.run(), false).unwrap();
+    run::rollback(&host.run(), false).unwrap();
+    run::rollback(&host.run(), false).unwrap();
     let left = host.status().slot(Slot::B).unwrap().digest.unwrap();
     assert!(host.release(&left));
     assert_eq!((host.boot(), host.boot()), ("A 1 promoted".into(), "A 1 promoted".into()));
@@ -118,7 +118,7 @@ fn p5_a_rollback_from_a_trial_keeps_the_proven_slot_first_and_is_not_promoted_aw
     let two = host.publish(&version("2"));
     host.arm();
     assert_eq!(host.boot_and_fail(), "B 2 trial");
-    update::rollback(&host.run(), false).unwrap();
+    run::rollback(&host.run(), false).unwrap();
     let without_next = sim::Judge::of(&host.path()).unwrap();
     let skipped = Power { quirks: vec![Quirk::SkipBootNext], ..Power::default() };
     let booted = without_next.judge(&host.path(), &skipped).booted.unwrap();
@@ -136,7 +136,7 @@ fn p5_a_rollback_from_a_trial_keeps_the_proven_slot_first_and_is_not_promoted_aw
 fn a_hold_ends_when_the_tag_has_moved() {
     let host = updated();
     host.allow_downgrades();
-    update::rollback(&host.run(), false).unwrap();
+    run::rollback(&host.run(), false).unwrap();
     assert_eq!(host.boot(), "A 1 promoted");
     assert_eq!(host.refusal(), "digest-held");
     host.publish(&version("3"));
@@ -176,7 +176,7 @@ fn p7_a_count_that_was_cut_off_before_the_slot_was_made_unbootable_is_made_up_fo
         matches!(step, Step::Phase("condemn")).then(|| std::io::Error::other("cut off"))
     });
     host.boot_and_fail();
-    assert!(update::promote(&host.run_with(cut.durable(), |_| {})).is_err());
+    assert!(run::promote(&host.run_with(cut.durable(), |_| {})).is_err());
     assert_eq!(host.promote(), Promotion::Unchanged(Slot::A));
     let boot_file = std::fs::read(host.file("efi/EFI/flipside/boot-b.efi")).unwrap();
     assert!(boot_file[..512].iter().all(|byte| *byte == 0));
@@ -205,7 +205,7 @@ fn p8_a_host_whose_state_takes_no_writes_goes_back() {
     };
     let host = updated();
     takes_none(&host);
-    update::rollback(&host.run(), false).unwrap();
+    run::rollback(&host.run(), false).unwrap();
     assert_eq!(host.boot(), "A 1 promoted");
 
     // What the tag takes back does not boot any more.

@@ -7,12 +7,12 @@ use std::path::PathBuf;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use flipside::image::Digest;
-use flipside::image::signature::bundle::pre_authentication_encoding;
-use flipside::image::signature::{Flaw, Form, Signed, Verifier};
-use flipside::publish::sign::{KeyKind, PrivateKey, bundle, simple};
-use flipside::source::Signature;
-use flipside::source::signatures::{BUNDLE_TYPE, SIGNATURE_ANNOTATION};
+use flipside_image::Digest;
+use flipside_image::signature::bundle::pre_authentication_encoding;
+use flipside_image::signature::{Flaw, Form, Signed, Verifier};
+use flipside_publish::sign::{KeyKind, PrivateKey, bundle, simple};
+use flipside_source::Signature;
+use flipside_source::signatures::{BUNDLE_TYPE, SIGNATURE_ANNOTATION};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -333,7 +333,7 @@ fn a_bundle_has_one_content_and_one_signature() {
     let subject = Digest::of(b"image");
     let (key, host) = stage();
     let statement = |subject: &Digest| {
-        serde_json::to_vec(&flipside::image::signature::bundle::Statement::new(subject)).unwrap()
+        serde_json::to_vec(&flipside_image::signature::bundle::Statement::new(subject)).unwrap()
     };
     type Change = fn(&mut Value);
     let cases: [(Change, &str); 16] = [

@@ -6,10 +6,10 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 
-use flipside::code::Coded;
 use flipside::config::SignatureMode;
-use flipside::image::signature::{PublicKey, Verifier};
-use flipside::publish::sign::{KeyKind, PrivateKey};
+use flipside_image::code::Coded;
+use flipside_image::signature::{PublicKey, Verifier};
+use flipside_publish::sign::{KeyKind, PrivateKey};
 
 use crate::support::keys::{install, new_key, opened};
 use crate::support::registry::fixture;
@@ -104,7 +104,7 @@ fn point_off_the_curve() -> String {
         0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08,
         0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
     ];
-    flipside::image::signature::to_pem("PUBLIC KEY", &[&prefix[..], &point].concat())
+    flipside_image::signature::to_pem("PUBLIC KEY", &[&prefix[..], &point].concat())
 }
 
 #[test]

@@ -2,8 +2,8 @@
 
 //! Hosts with keys take what is signed and nothing else, and say why.
 
-use flipside::image::{Architecture, Descriptor, Digest, MANIFEST_TYPE, Platform};
-use flipside::publish::sign::{PrivateKey, simple};
+use flipside_image::{Architecture, Descriptor, Digest, MANIFEST_TYPE, Platform};
+use flipside_publish::sign::{PrivateKey, simple};
 use serde_json::{Value, json};
 
 use crate::support::images::ImageBuilder;
@@ -82,10 +82,10 @@ fn signatures_that_are_none_are_refused_and_told() {
         assert!(sentence.contains(told), "{sentence}");
     }
     // One that is empty, and one over only the first bytes of the payload.
-    let Ok(flipside::source::Signature::Simple { payload, .. }) = good() else { panic!() };
+    let Ok(flipside_source::Signature::Simple { payload, .. }) = good() else { panic!() };
     stage.repository().simple(&subject, &[(&payload, "")]);
     assert!(stage.refuses(1, "signature-invalid").contains("one that is empty"));
-    let Ok(flipside::source::Signature::Simple { annotations, .. }) = signed(&key, &payload[..9])
+    let Ok(flipside_source::Signature::Simple { annotations, .. }) = signed(&key, &payload[..9])
     else {
         panic!()
     };

@@ -6,10 +6,10 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
-use flipside::code::Coded;
-use flipside::image::Digest;
-use flipside::source::signatures::{BUNDLE_TYPE, EMPTY_TYPE, all, referrers_tag, signature_tag};
-use flipside::source::{LayoutSource, Location, Options, Signature, Source, SourceError, open};
+use flipside_image::Digest;
+use flipside_image::code::Coded;
+use flipside_source::signatures::{BUNDLE_TYPE, EMPTY_TYPE, all, referrers_tag, signature_tag};
+use flipside_source::{LayoutSource, Location, Options, Signature, Source, SourceError, open};
 use serde_json::json;
 
 use crate::support::images::ImageBuilder;
@@ -132,7 +132,7 @@ fn both_homes_are_read_with_and_without_a_referrers_api() {
     let typed = |kind: &str| {
         let bundle = repository.bundle(subject, format!("bundle {kind}").as_bytes());
         let artifact_type = Some(kind.to_owned()).filter(|kind| !kind.is_empty());
-        flipside::image::Descriptor { artifact_type, ..bundle }
+        flipside_image::Descriptor { artifact_type, ..bundle }
     };
     let listed =
         [bundle.clone(), typed(BUNDLE_TYPE), typed(EMPTY_TYPE), typed(""), typed("x/y"), bundle];

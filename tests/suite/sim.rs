@@ -7,9 +7,9 @@ use std::fs;
 use std::path::Path;
 
 use flipside::cli::new_machine;
-use flipside::image::Architecture;
-use flipside::publish::disk::{Plan, SectorSize};
-use flipside::sim::{self, BootOptions, NewOptions, Power, Promote, Promotion};
+use flipside_image::Architecture;
+use flipside_publish::disk::{Plan, SectorSize};
+use flipside_sim::{self as sim, BootOptions, NewOptions, Power, Promote, Promotion};
 
 use crate::support::images::{ImageBuilder, kernel};
 use crate::support::sim_machine::SimMachine;
@@ -337,7 +337,7 @@ fn every_quirk_is_listed_with_what_it_does() {
 
 #[test]
 fn what_is_no_machine_is_refused() {
-    use flipside::code::Coded as _;
+    use flipside_image::code::Coded as _;
     let temporary = tempfile::tempdir().unwrap();
     let error = sim::boot(temporary.path(), &BootOptions::default()).unwrap_err();
     assert_eq!(error.code(), "sim-no-machine");

@@ -4,7 +4,7 @@
 
 use std::fs;
 
-use flipside::sim::{self, BootOptions, Judge, Power, Quirk};
+use flipside_sim::{self as sim, BootOptions, Judge, Power, Quirk};
 
 use crate::support::sim_machine::SimMachine;
 

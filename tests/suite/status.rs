@@ -5,10 +5,10 @@
 use std::io::Read as _;
 use std::process::{Command, Output, Stdio};
 
-use flipside::host::durable::Durable;
-use flipside::host::{Files, Root, Slot};
 use flipside::report::history::{Entry, Happening, HistoryFile, PATH as HISTORY};
 use flipside::report::{Status, StatusFile};
+use flipside_core::host::durable::Durable;
+use flipside_core::host::{Files, Root, Slot};
 use jiff::Timestamp;
 
 struct Host {

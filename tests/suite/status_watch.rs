@@ -6,9 +6,9 @@ use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use flipside::host::Root;
 use flipside::report::status::State;
 use flipside::report::{Status, StatusFile};
+use flipside_core::host::Root;
 use rustix::process::{Pid, Signal, kill_process};
 
 struct Stage(tempfile::TempDir);

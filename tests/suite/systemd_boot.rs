@@ -3,10 +3,10 @@
 //! The second boot backend: systemd-boot counts the trial's tries on its entry files, and NVRAM is
 //! neither written nor needed.
 
-use flipside::host::Slot;
 use flipside::report::status::State;
-use flipside::sim::{Backend, Power, Quirk};
-use flipside::update;
+use flipside::run;
+use flipside_core::host::Slot;
+use flipside_sim::{Backend, Power, Quirk};
 
 use crate::support::host::{TestHost, loader_program};
 use crate::support::images::ImageBuilder;
@@ -127,13 +127,13 @@ fn superseded_withdrawn_and_rolled_back() {
     host.publish(&version("3"));
     assert_eq!(host.arm(), "B 3");
     host.publish(&version("1"));
-    assert!(matches!(host.update().unwrap(), update::Outcome::Unarmed { slot: Slot::B, .. }));
+    assert!(matches!(host.update().unwrap(), run::Outcome::Unarmed { slot: Slot::B, .. }));
     assert_eq!(entries(&host), ["flipside-a.conf", "flipside-b.conf"]);
     assert_eq!(host.boot(), "A 1 promoted");
     host.publish(&version("4"));
     host.arm();
     assert_eq!(host.boot(), "B 4 promoted");
-    update::rollback(&host.run(), false).unwrap();
+    run::rollback(&host.run(), false).unwrap();
     assert_eq!(entries(&host), ["flipside-a+1.conf", "flipside-a.conf", "flipside-b.conf"]);
     assert_eq!(host.boot(), "A 1 promoted");
     assert_eq!(entries(&host), ["flipside-a.conf", "flipside-b.conf"]);
@@ -147,7 +147,7 @@ fn a_rollback_out_of_a_trial_comes_back() {
     host.publish(&version("2"));
     host.arm();
     assert_eq!(host.boot_and_fail(), "B 2 trial");
-    update::rollback(&host.run(), false).unwrap();
+    run::rollback(&host.run(), false).unwrap();
     assert!(host.boot().starts_with("A 1"));
     assert_eq!(host.refusal(), "digest-held");
     assert!(host.boot().starts_with("A 1"));
@@ -221,7 +221,7 @@ fn a_loader_that_would_not_come_back_is_refused_before_anything_is_written() {
 
 #[test]
 fn a_promote_that_finds_nothing_to_do_writes_nothing() {
-    use flipside::host::durable::{Durable, Observer, Step};
+    use flipside_core::host::durable::{Durable, Observer, Step};
     struct NoWrites;
     impl Observer for NoWrites {
         fn before(&self, step: &Step<'_>) -> std::io::Result<()> {
@@ -233,8 +233,8 @@ fn a_promote_that_finds_nothing_to_do_writes_nothing() {
     }
     let host = host();
     let durable = Durable::observed(std::sync::Arc::new(NoWrites));
-    update::promote(&host.run_with(durable.clone(), |_| {})).unwrap();
-    update::update(&host.run_with(durable, |_| {}), flipside::config::Initiative::Manual).unwrap();
+    run::promote(&host.run_with(durable.clone(), |_| {})).unwrap();
+    run::update(&host.run_with(durable, |_| {}), flipside::config::Initiative::Manual).unwrap();
 }
 
 #[test]

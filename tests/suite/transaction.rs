@@ -3,11 +3,11 @@
 //! Whole transactions on a host in a directory: from the tag to the promoted slot, and every
 //! way back.
 
-use flipside::code::Coded as _;
 use flipside::config::Initiative;
 use flipside::report::status::State;
 use flipside::rules::Depth;
-use flipside::update::{self, Outcome, Promotion};
+use flipside::run::{self, Outcome, Promotion};
+use flipside_image::code::Coded as _;
 
 use crate::support::host::TestHost;
 use crate::support::images::ImageBuilder;
@@ -61,7 +61,7 @@ fn p7_boot_next_that_is_still_set_means_not_tried() {
     host.publish(&version("2"));
     host.arm();
     // The machine was not rebooted: promote runs again, nothing is counted.
-    assert_eq!(host.promote(), Promotion::Unchanged(flipside::host::Slot::A));
+    assert_eq!(host.promote(), Promotion::Unchanged(flipside_core::host::Slot::A));
     assert!(host.status().failed.is_empty());
     assert_eq!(host.boot(), "B 2 promoted");
 }
@@ -110,9 +110,9 @@ fn a_rollback_boots_the_other_slot_and_holds_what_it_left_until_the_tag_moves() 
     host.publish(&version("2"));
     host.arm();
     host.boot();
-    update::rollback(&host.run(), false).unwrap();
+    run::rollback(&host.run(), false).unwrap();
     // Whatever comes before the reboot does not undo it.
-    assert_eq!(host.promote(), Promotion::Unchanged(flipside::host::Slot::B));
+    assert_eq!(host.promote(), Promotion::Unchanged(flipside_core::host::Slot::B));
     assert!(matches!(host.update().unwrap(), Outcome::UpToDate { .. }));
     assert_eq!(host.boot(), "A 1 promoted");
     assert_eq!(host.refusal(), "digest-held");
@@ -128,7 +128,7 @@ fn a_rollback_that_does_not_come_up_leaves_the_newer_system_running_and_lifts_th
     host.publish(&version("2"));
     host.arm();
     host.boot();
-    update::rollback(&host.run(), false).unwrap();
+    run::rollback(&host.run(), false).unwrap();
     assert!(host.boot_and_fail().starts_with("A 1"));
     assert!(host.boot().starts_with("B 2"));
     assert_eq!(host.status().held, None);
@@ -138,7 +138,7 @@ fn a_rollback_that_does_not_come_up_leaves_the_newer_system_running_and_lifts_th
 #[test]
 fn a_rollback_to_a_slot_that_is_damaged_or_unproven_is_refused() {
     let host = TestHost::running(&version("1"));
-    let code = |host: &TestHost| update::rollback(&host.run(), false).unwrap_err().code();
+    let code = |host: &TestHost| run::rollback(&host.run(), false).unwrap_err().code();
     assert_eq!(code(&host), "slot-not-proven");
     host.publish(&version("2"));
     host.arm();
@@ -153,7 +153,7 @@ fn a_rollback_to_a_slot_that_is_damaged_or_unproven_is_refused() {
 /// The target may be all that still boots.
 #[test]
 fn p9_an_update_spares_the_target_where_the_running_slot_would_not_boot_again() {
-    use flipside::sim::Backend;
+    use flipside_sim::Backend;
     let zeroed = |bytes: &mut Vec<u8>| bytes[..512].fill(0);
     let cut = |bytes: &mut Vec<u8>| bytes.truncate(bytes.len() - 1);
     let rotten = |bytes: &mut Vec<u8>| *bytes.last_mut().unwrap() ^= 1;
@@ -177,10 +177,10 @@ fn p9_an_update_spares_the_target_where_the_running_slot_would_not_boot_again() 
             let before = tree();
             assert_eq!(host.refusal(), "running-slot-damaged");
             assert_eq!(tree(), before);
-            let verdicts = update::verify(&host.run(), &[flipside::host::Slot::B]).unwrap();
-            assert!(matches!(&verdicts[0].1, update::SlotContents::Damaged(_)), "{verdicts:?}");
+            let verdicts = run::verify(&host.run(), &[flipside_core::host::Slot::B]).unwrap();
+            assert!(matches!(&verdicts[0].1, run::SlotContents::Damaged(_)), "{verdicts:?}");
             // The way out.
-            update::rollback(&host.run(), false).unwrap();
+            run::rollback(&host.run(), false).unwrap();
             assert_eq!(host.boot(), "A 1 promoted");
             assert_eq!(host.arm(), "B 3");
             assert_eq!(host.boot(), "B 3 promoted");
@@ -194,10 +194,10 @@ fn verify_names_the_damaged_slot_and_payload() {
     let two = host.publish(&version("2"));
     host.arm();
     let verify = || {
-        let verdicts = update::verify(&host.run(), &flipside::host::Slot::BOTH).unwrap();
+        let verdicts = run::verify(&host.run(), &flipside_core::host::Slot::BOTH).unwrap();
         verdicts.into_iter().map(|(_, verdict)| verdict).collect::<Vec<_>>()
     };
-    assert_eq!(verify(), [update::SlotContents::Whole, update::SlotContents::Whole]);
+    assert_eq!(verify(), [run::SlotContents::Whole, run::SlotContents::Whole]);
     // A byte of slot B's partition rots.
     let disk = host.file("disk.img");
     let mut bytes = std::fs::read(&disk).unwrap();
@@ -205,10 +205,10 @@ fn verify_names_the_damaged_slot_and_payload() {
     let at = bytes.chunks(1 << 20).position(|part| part.starts_with(system)).unwrap() << 20;
     bytes[at + 70_000] ^= 1;
     std::fs::write(&disk, bytes).unwrap();
-    let damaged = update::SlotContents::Damaged(vec!["system (chunk 1)".into()]);
-    assert_eq!(verify(), [update::SlotContents::Whole, damaged]);
+    let damaged = run::SlotContents::Damaged(vec!["system (chunk 1)".into()]);
+    assert_eq!(verify(), [run::SlotContents::Whole, damaged]);
     std::fs::remove_file(host.file("efi/EFI/flipside/boot-b.efi")).unwrap();
-    let update::SlotContents::Damaged(payloads) = verify().remove(1) else { panic!() };
+    let run::SlotContents::Damaged(payloads) = verify().remove(1) else { panic!() };
     assert_eq!(payloads, ["kernel.efi (the boot file is missing)", "system (chunk 1)"]);
 }
 
@@ -247,7 +247,7 @@ fn p10_a_run_that_finds_nothing_new_writes_nothing_outside_run() {
     for _ in 0..2 {
         host.update().unwrap();
         host.promote();
-        update::check(&host.run(), Initiative::Manual, Depth::Check).unwrap();
+        run::check(&host.run(), Initiative::Manual, Depth::Check).unwrap();
         host.status();
     }
     assert_eq!(tree(), before);
@@ -271,7 +271,7 @@ fn a_host_that_flipside_did_not_install_is_recorded_by_its_version() {
     std::fs::remove_file(host.file("efi/EFI/flipside/slot-a.json")).unwrap();
     assert_eq!(host.boot(), "A 1 promoted");
     let status = host.status();
-    let slot = status.slot(flipside::host::Slot::A).unwrap();
+    let slot = status.slot(flipside_core::host::Slot::A).unwrap();
     assert_eq!((slot.version.as_deref(), slot.digest), (Some("1"), None));
     assert_eq!(host.arm(), "B 1");
     assert_eq!(host.boot(), "B 1 promoted");
@@ -281,10 +281,10 @@ fn a_host_that_flipside_did_not_install_is_recorded_by_its_version() {
 fn nothing_is_done_where_nothing_is_tracked() {
     let host = TestHost::running(&version("1"));
     host.publish(&version("2"));
-    let run = host.run_with(flipside::host::durable::Durable::new(), |config| {
+    let run = host.run_with(flipside_core::host::durable::Durable::new(), |config| {
         config.track.image = None;
     });
-    let outcome = update::update(&run, flipside::config::Initiative::Automatic).unwrap();
+    let outcome = run::update(&run, flipside::config::Initiative::Automatic).unwrap();
     assert!(matches!(outcome, Outcome::NothingToDo(_)));
-    assert!(update::check(&run, Initiative::Manual, Depth::Check).unwrap().is_none());
+    assert!(run::check(&run, Initiative::Manual, Depth::Check).unwrap().is_none());
 }

@@ -4,9 +4,9 @@
 
 use std::fs;
 
-use flipside::host::durable::Step;
 use flipside::report::journal::Kind;
-use flipside::update;
+use flipside::run;
+use flipside_core::host::durable::Step;
 use rustix::io::Errno;
 
 use crate::support::journald::Journald;
@@ -120,7 +120,7 @@ fn a_boot_that_got_to_its_success_has_no_deadline() {
     let told = journald.entries();
     let started = told.iter().find(|e| e["MESSAGE_ID"] == Kind::TrialStarted.message_id());
     assert_eq!(started, None, "a kexec begins no trial");
-    assert_eq!(host.0.promote(), flipside::update::Promotion::ByKexec);
+    assert_eq!(host.0.promote(), flipside::run::Promotion::ByKexec);
     assert_eq!(deadline(&host), NONE);
     // The mark is this boot's.
     assert!(host.file("run/flipside/boot-success").exists());
@@ -140,7 +140,7 @@ fn the_way_back_comes_before_the_record_and_needs_none() {
         let steps = Steps::with(move |step| {
             (is_record(step) && !takes_records).then(|| Errno::ROFS.into())
         });
-        let failed = update::fail_trial(&host.0.run_with(steps.durable(), |_| {}), "late");
+        let failed = run::fail_trial(&host.0.run_with(steps.durable(), |_| {}), "late");
         assert_eq!(failed.is_ok(), takes_records, "{failed:?}");
         let steps = steps.take();
         let place = |start: &str| steps.iter().position(|step| step.starts_with(start)).unwrap();
@@ -225,7 +225,7 @@ fn where_the_variables_do_not_tell_nothing_is_rebooted() {
 fn by_systemd_boot_a_counted_entry_is_a_trial() {
     use crate::support::host::TestHost;
     use crate::support::images::ImageBuilder;
-    let backend = flipside::sim::Backend::SystemdBoot;
+    let backend = flipside_sim::Backend::SystemdBoot;
     let host = ProgramHost(TestHost::running_by(backend, &ImageBuilder::new("1")));
     assert_eq!(deadline(&host), NONE);
     host.0.publish(&ImageBuilder::new("2"));
@@ -247,13 +247,13 @@ fn by_systemd_boot_a_counted_entry_is_a_trial() {
 fn by_systemd_boot_the_esp_tells_where_the_firmware_gives_no_variables() {
     use crate::support::host::TestHost;
     use crate::support::images::ImageBuilder;
-    let backend = flipside::sim::Backend::SystemdBoot;
+    let backend = flipside_sim::Backend::SystemdBoot;
     let host = ProgramHost(TestHost::running_by(backend, &ImageBuilder::new("1")));
     host.0.publish(&ImageBuilder::new("2"));
     host.0.arm();
-    let power = flipside::sim::Power {
+    let power = flipside_sim::Power {
         wipe_nvram: false,
-        quirks: vec![flipside::sim::Quirk::NoRuntimeVariables],
+        quirks: vec![flipside_sim::Quirk::NoRuntimeVariables],
     };
     assert_eq!(host.0.boot_with(true, power.clone()), "B 2 trial");
     let esp = host.file("efi");

@@ -4,11 +4,11 @@
 
 use std::process::Command;
 
-use flipside::host::durable::Durable;
-use flipside::host::{Files, Root, Slot};
-use flipside::image::Digest;
 use flipside::report::journal::Kind;
 use flipside::report::trial_log::{self, KeptLogs, Trial};
+use flipside_core::host::durable::Durable;
+use flipside_core::host::{Files, Root, Slot};
+use flipside_image::Digest;
 use serde_json::Value;
 
 use crate::support::journald::Journald;

@@ -6,8 +6,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use flipside::code::Coded as _;
-use flipside::host::durable::Step;
+use flipside_core::host::durable::Step;
+use flipside_image::code::Coded as _;
 use rustix::io::Errno;
 
 use crate::support::host::{TestHost, update_and_finish};

@@ -33,7 +33,7 @@ impl Stage {
         let name = format!("{repository}:stable");
         let reference = registry.reference(&name);
         let options = registry.options();
-        flipside::publish::push::push(&host.track, Some("stable"), &reference, &options).unwrap();
+        flipside_publish::push::push(&host.track, Some("stable"), &reference, &options).unwrap();
         let proxy = Proxy::start(registry.address());
         let stage = Self { host, proxy, image, _registry: registry };
         stage.follow(&name, "60KiB");

@@ -7,10 +7,10 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
-use flipside::image::{Descriptor, INDEX_TYPE, Index, PartitionIdentity, Platform};
-use flipside::publish::disk::Plan;
-use flipside::sim::NewOptions;
-use flipside::update::Outcome;
+use flipside::run::Outcome;
+use flipside_image::{Descriptor, INDEX_TYPE, Index, PartitionIdentity, Platform};
+use flipside_publish::disk::Plan;
+use flipside_sim::NewOptions;
 use uuid::Uuid;
 
 use crate::support::host::TestHost;
@@ -23,7 +23,7 @@ fn version(version: &str) -> ImageBuilder {
 }
 
 /// Lets `stable` point to an index that lists `image`, and says by `note` which index it is.
-fn publish_index(host: &TestHost, image: &OsImage, note: &str) -> flipside::image::Digest {
+fn publish_index(host: &TestHost, image: &OsImage, note: &str) -> flipside_image::Digest {
     let manifest = std::fs::read(image.blob(&image.digest)).unwrap();
     let mut entry = descriptor("application/vnd.oci.image.manifest.v1+json", &manifest);
     entry.platform = Some(Platform { architecture: "amd64".into(), os: "linux".into() });
@@ -46,7 +46,7 @@ fn publish_index(host: &TestHost, image: &OsImage, note: &str) -> flipside::imag
 fn descriptor(media_type: &str, bytes: &[u8]) -> Descriptor {
     Descriptor {
         media_type: media_type.into(),
-        digest: flipside::image::Digest::of(bytes),
+        digest: flipside_image::Digest::of(bytes),
         size: bytes.len() as u64,
         artifact_type: None,
         platform: None,
@@ -97,7 +97,7 @@ fn a_second_run_of_an_index_costs_a_question_for_it_and_one_for_its_policy() {
     let two = host.publish(&version("2"));
     publish_index(&host, &two, "first");
     let registry = Registry::start();
-    flipside::publish::push::push(
+    flipside_publish::push::push(
         &host.track,
         Some("stable"),
         &registry.reference("os:stable"),
@@ -215,7 +215,7 @@ fn host_with_verity() -> TestHost {
     host.publish(&with_verity("1", UUIDS[0]));
     let reference = format!("oci:{}:stable", host.track.display());
     let loader = host.directory.path().join("loader.efi");
-    let kernel = crate::support::images::kernel(flipside::image::Architecture::X86_64, 9, 5000);
+    let kernel = crate::support::images::kernel(flipside_image::Architecture::X86_64, 9, 5000);
     std::fs::write(&loader, kernel).unwrap();
     let options = NewOptions {
         images: vec![reference.clone()],

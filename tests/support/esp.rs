@@ -5,8 +5,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use flipside::host::esp::Esp;
-use flipside::image::Architecture;
+use flipside_core::host::esp::Esp;
+use flipside_image::Architecture;
 
 use super::scratch;
 use super::steps::Steps;

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use flipside::config::{self, Initiative};
 use flipside::hooks::{Answer, Context, DIRECTORY, System, ask};
-use flipside::host::{Root, Slot};
-use flipside::image::Digest;
-use flipside::refusal::Verdict;
-use flipside::stop::Stop;
+use flipside_core::cancel::Cancel;
+use flipside_core::host::{Root, Slot};
+use flipside_core::refusal::Verdict;
+use flipside_image::Digest;
 
 use super::program_host::ProgramHost;
 
@@ -40,7 +40,7 @@ impl HookHost {
 
     pub fn ask_within(&self, timeout: Duration) -> Vec<Answer> {
         let hooks = config::Hooks { timeout, ..config::Hooks::default() };
-        ask(&self.root, &hooks, &context(), &Stop::new())
+        ask(&self.root, &hooks, &context(), &Cancel::new())
     }
 
     pub fn ask(&self) -> Vec<Answer> {

@@ -6,15 +6,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use flipside::config::{Config, Initiative};
-use flipside::host::Root;
-use flipside::host::durable::Durable;
-use flipside::image::Digest;
-use flipside::publish::disk::Plan;
 use flipside::report::progress::Silent;
 use flipside::report::{Follow, Status, StatusFile};
-use flipside::sim::{self, Backend, BootOptions, Ending, NewOptions, Power, Promote};
-use flipside::stop::Stop;
-use flipside::update::{self, Outcome, Promotion, Run, UpdateError};
+use flipside::run::{self, Outcome, Promotion, Run, UpdateError};
+use flipside_core::cancel::Cancel;
+use flipside_core::host::Root;
+use flipside_core::host::durable::Durable;
+use flipside_image::Digest;
+use flipside_publish::disk::Plan;
+use flipside_sim::{self as sim, Backend, BootOptions, Ending, NewOptions, Power, Promote};
 use tempfile::TempDir;
 
 use super::images::{ImageBuilder, OsImage};
@@ -117,7 +117,7 @@ impl TestHost {
 
     /// The code with which `update` is refused.
     pub fn refusal(&self) -> &'static str {
-        use flipside::code::Coded as _;
+        use flipside_image::code::Coded as _;
         self.update().unwrap_err().code()
     }
 
@@ -136,15 +136,15 @@ impl TestHost {
     }
 
     pub fn promote(&self) -> Promotion {
-        update::promote(&self.run()).unwrap()
+        run::promote(&self.run()).unwrap()
     }
 
     pub fn status(&self) -> Status {
-        update::status(&self.run())
+        run::status(&self.run())
     }
 
     pub fn release(&self, digest: &Digest) -> bool {
-        update::release(&self.run(), digest).unwrap()
+        run::release(&self.run(), digest).unwrap()
     }
 }
 
@@ -153,30 +153,28 @@ pub fn run_on(path: &Path, durable: Durable, change: impl FnOnce(&mut Config)) -
     let root = Root::new(path);
     let mut config = Config::load(&root).unwrap();
     change(&mut config);
-    let follow = Follow::new(StatusFile::of(&root), update::last_status(&root));
+    let follow = Follow::new(StatusFile::of(&root), run::last_status(&root));
     Run {
         config,
         durable,
         progress: Arc::new(Silent),
         follow: Arc::new(follow),
-        stop: Stop::new(),
+        stop: Cancel::new(),
         plain_http: false,
         root,
     }
 }
 
 pub fn update_and_finish(run: &Run) -> Result<Outcome, UpdateError> {
-    let result = update::update(run, Initiative::Manual);
-    update::finish(run, result.as_ref().err());
+    let result = run::update(run, Initiative::Manual);
+    run::finish(run, result.as_ref().err());
     result
 }
 
 /// Boots any host directory, promoting in this process.
 pub fn boot(path: &Path, fail: bool, power: Power) -> String {
     let promote = |path: &Path| {
-        update::promote(&run_on(path, Durable::new(), |_| {}))
-            .map(|_| ())
-            .map_err(|e| e.to_string())
+        run::promote(&run_on(path, Durable::new(), |_| {})).map(|_| ()).map_err(|e| e.to_string())
     };
     let options =
         BootOptions { fail, power, promote: Promote::Call(&promote), ..BootOptions::default() };
@@ -200,7 +198,7 @@ pub fn boot(path: &Path, fail: bool, power: Power) -> String {
 /// A stand-in for systemd-boot, by what it says of itself: `sim` plays it and starts nothing.
 #[allow(dead_code)]
 pub fn loader_program(version: &str) -> Vec<u8> {
-    let mut program = super::images::kernel(flipside::image::Architecture::X86_64, 9, 5000);
+    let mut program = super::images::kernel(flipside_image::Architecture::X86_64, 9, 5000);
     program.extend(format!("#### LoaderInfo: systemd-boot {version} ####").bytes());
     program
 }

@@ -5,10 +5,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use flipside::image::{Architecture, ChunkSize, Digest, Image, PartitionIdentity, ProductInfo};
-use flipside::publish::build::{self, PayloadFile, Plan, Storage};
 use flipside::report::progress::Silent;
-use flipside::stop::Stop;
+use flipside_core::cancel::Cancel;
+use flipside_image::{Architecture, ChunkSize, Digest, Image, PartitionIdentity, ProductInfo};
+use flipside_publish::build::{self, PayloadFile, Plan, Storage};
 
 /// An image to be made; by default x86_64, payloads `kernel.efi` (20 000 bytes) and
 /// `system` (300 000 bytes), chunks of 64 KiB, zstd, no tag.
@@ -154,7 +154,7 @@ impl ImageBuilder {
         let layout = layout.as_ref();
         let files = tempfile::tempdir().unwrap();
         let plan = self.plan(files.path(), layout);
-        let built = build::build(&plan, &Silent, &Stop::new()).unwrap();
+        let built = build::build(&plan, &Silent, &Cancel::new()).unwrap();
         OsImage {
             layout: layout.into(),
             digest: built.image.digest,

@@ -5,10 +5,10 @@
 use std::path::Path;
 
 use flipside::config::Config;
-use flipside::host::Root;
-use flipside::image::signature::Verifier;
-use flipside::publish::sign::{KeyKind, PrivateKey};
 use flipside::rules::signature::{self, KeyError};
+use flipside_core::host::Root;
+use flipside_image::signature::Verifier;
+use flipside_publish::sign::{KeyKind, PrivateKey};
 
 /// A new key.
 pub fn new_key() -> PrivateKey {

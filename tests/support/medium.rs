@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use flipside::host::medium::Medium;
+use flipside_core::host::medium::Medium;
 
 /// A medium in memory that watches what reaches it.
 #[derive(Default)]

@@ -6,11 +6,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use flipside::host::Root;
-use flipside::host::boot::UefiBoot;
-use flipside::host::durable::Durable;
-use flipside::host::efi::{PartitionNode, Variables};
-use flipside::image::Architecture;
+use flipside_core::host::Root;
+use flipside_core::host::boot::UefiBoot;
+use flipside_core::host::durable::Durable;
+use flipside_core::host::efi::{PartitionNode, Variables};
+use flipside_image::Architecture;
 
 const GLOBAL: &str = "8be4df61-93ca-11d2-aa0d-00e098032b8c";
 const LOADER: &str = "4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";

@@ -3,10 +3,10 @@
 //! A host that follows a tag of a real registry, through a proxy, with policy documents beside it
 //! that are written past flipside.
 
-use flipside::image::Digest;
-use flipside::publish::sign::{PrivateKey, simple};
-use flipside::source::Signature;
-use flipside::source::signatures::SIGNATURE_ANNOTATION;
+use flipside_image::Digest;
+use flipside_publish::sign::{PrivateKey, simple};
+use flipside_source::Signature;
+use flipside_source::signatures::SIGNATURE_ANNOTATION;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 

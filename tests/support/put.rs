@@ -3,9 +3,9 @@
 //! Blobs and manifests of any kind into a registry, past flipside (OCI distribution spec v1.1,
 //! "Push").
 
-use flipside::image::document::{MEDIA_TYPE, TAG_ANNOTATION};
-use flipside::image::{Descriptor, Digest};
-use flipside::source::signatures::{
+use flipside_image::document::{MEDIA_TYPE, TAG_ANNOTATION};
+use flipside_image::{Descriptor, Digest};
+use flipside_source::signatures::{
     BUNDLE_TYPE, EMPTY_TYPE, SIGNATURE_ANNOTATION, SIMPLE_TYPE, referrers_tag, signature_tag,
 };
 use serde_json::{Value, json};

@@ -3,7 +3,7 @@
 //! A referrers API (OCI distribution spec v1.1, "Listing referrers"), for registries that
 //! have none: remembers what manifests name as their subject.
 
-use flipside::image::Digest;
+use flipside_image::Digest;
 use hyper::Response;
 use hyper::body::Bytes;
 use serde_json::{Value, json};

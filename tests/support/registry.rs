@@ -9,11 +9,11 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, Weak, mpsc};
 use std::time::Duration;
 
-use flipside::host::Root;
-use flipside::image::Digest;
-use flipside::publish::push::push;
-use flipside::source::{Location, Options, Reference, Source, Timing, open};
-use flipside::stop::Stop;
+use flipside_core::cancel::Cancel;
+use flipside_core::host::Root;
+use flipside_image::Digest;
+use flipside_publish::push::push;
+use flipside_source::{Location, Options, Reference, Source, Timing, open};
 
 /// Who may use a registry with [`Registry::start_with_password`].
 pub const USER: &str = "flipside";
@@ -154,7 +154,7 @@ impl Drop for Registry {
 
 /// Options below `root` with waits of milliseconds.
 pub fn options(root: &Path) -> Options {
-    let mut options = Options::new(Root::new(root), Stop::new());
+    let mut options = Options::new(Root::new(root), Cancel::new());
     options.timing = Timing {
         connect: Duration::from_secs(5),
         stall: Duration::from_secs(5),

@@ -2,8 +2,8 @@
 
 //! A host that follows a tag of a real registry.
 
-use flipside::image::Digest;
-use flipside::source::TAG_ANNOTATION;
+use flipside_image::Digest;
+use flipside_source::TAG_ANNOTATION;
 
 use super::images::{ImageBuilder, OsImage};
 use super::program_host::ProgramHost;
@@ -64,7 +64,7 @@ impl RegistryHost {
     fn push(&self, tag: &str) {
         let reference = self.registry.reference(&format!("os:{tag}"));
         let options = self.registry.options();
-        flipside::publish::push::push(&self.host.0.track, Some(tag), &reference, &options).unwrap();
+        flipside_publish::push::push(&self.host.0.track, Some(tag), &reference, &options).unwrap();
     }
 
     /// Publishes and installs `version`, and boots it to success.

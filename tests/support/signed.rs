@@ -6,11 +6,11 @@
 use std::sync::Arc;
 
 use base64::Engine as _;
-use flipside::image::Digest;
-use flipside::publish::push::push;
-use flipside::publish::sign::{PrivateKey, bundle, simple};
-use flipside::source::Signature;
-use flipside::source::signatures::SIGNATURE_ANNOTATION;
+use flipside_image::Digest;
+use flipside_publish::push::push;
+use flipside_publish::sign::{PrivateKey, bundle, simple};
+use flipside_source::Signature;
+use flipside_source::signatures::SIGNATURE_ANNOTATION;
 
 use super::images::{ImageBuilder, OsImage};
 use super::keys::install;

@@ -7,8 +7,8 @@ use std::fs;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-use flipside::publish::disk::Plan;
-use flipside::sim::{self, BootOptions, Judge, NewOptions, Outcome, Power, Promote, Quirk};
+use flipside_publish::disk::Plan;
+use flipside_sim::{self as sim, BootOptions, Judge, NewOptions, Outcome, Power, Promote, Quirk};
 
 use super::images::{ImageBuilder, OsImage};
 
@@ -47,7 +47,7 @@ impl SimMachine {
         let location = |image: &OsImage| format!("oci:{}", image.layout.display());
         let mut options = NewOptions {
             images: vec![location(&one), location(&two)],
-            architecture: Some(flipside::image::Architecture::X86_64),
+            architecture: Some(flipside_image::Architecture::X86_64),
             ..NewOptions::default()
         };
         change(&mut options);
@@ -64,7 +64,7 @@ impl SimMachine {
     /// Something with a program's headers: systemd-boot itself is not needed where it is played.
     fn loader(directory: &Path) -> PathBuf {
         let path = directory.join("loader.efi");
-        let architecture = flipside::image::Architecture::X86_64;
+        let architecture = flipside_image::Architecture::X86_64;
         fs::write(&path, super::images::kernel(architecture, 99, 9000)).unwrap();
         path
     }

@@ -6,7 +6,7 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use flipside::host::durable::{Durable, Observer, Step};
+use flipside_core::host::durable::{Durable, Observer, Step};
 
 type Rule = Box<dyn Fn(&Step<'_>) -> Option<io::Error> + Send + Sync>;
 

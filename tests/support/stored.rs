@@ -6,8 +6,8 @@
 use std::ops::Range;
 use std::sync::Mutex;
 
-use flipside::blob_source::{FetchError, Sink};
-use flipside::image::{
+use flipside_core::blob_source::{FetchError, Sink};
+use flipside_image::{
     ChunkSize, Compression, Descriptor, Digest, FrameTable, ImageError, Layer, Payload,
 };
 
@@ -127,7 +127,7 @@ impl Stored {
 
     /// The place of a chunk's frame in the blob.
     pub fn frame(&self, index: u32) -> Range<usize> {
-        let index = flipside::image::ChunkIndex(index);
+        let index = flipside_image::ChunkIndex(index);
         let range = match &self.payload.frames {
             Some(frames) => frames.range(index).unwrap(),
             None => self.payload.chunk_range(index),
@@ -172,7 +172,7 @@ pub fn broken() -> FetchError {
     FetchError::failed(ImageError::NotAnOsImage { what: "a broken line".to_owned() })
 }
 
-impl flipside::blob_source::BlobSource for BlobSource<'_> {
+impl flipside_core::blob_source::BlobSource for BlobSource<'_> {
     fn stream(
         &self,
         _: &Descriptor,

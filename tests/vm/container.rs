@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use anyhow::Result;
-use flipside::image::{Architecture, Digest};
+use flipside_image::{Architecture, Digest};
 use serde_json::{Value, json};
 
 use crate::put::{Repository, oci_manifest};

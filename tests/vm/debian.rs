@@ -11,7 +11,7 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Context as _, Result, anyhow};
-use flipside::image::Digest;
+use flipside_image::Digest;
 
 use crate::lab::Lab;
 use crate::os_image::OsImage;

@@ -9,7 +9,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use anyhow::Result;
-use flipside::image::Digest;
+use flipside_image::Digest;
 
 use crate::debian::Debian;
 use crate::lab::Lab;

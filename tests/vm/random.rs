@@ -5,7 +5,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use flipside::image::Digest;
+use flipside_image::Digest;
 
 /// The environment variable with which a run is repeated.
 const SEED: &str = "FLIPSIDE_VM_SEED";

@@ -3,7 +3,7 @@
 //! dm-verity's hash tree behind a file system (Linux,
 //! `Documentation/admin-guide/device-mapper/verity.rst`).
 
-use flipside::image::Digest;
+use flipside_image::Digest;
 
 const BLOCK: usize = 4096;
 

@@ -11,13 +11,15 @@ use std::process::ExitCode;
 use super::super::signals::stop_on_signals;
 use super::super::{Failure, Global, print, print_json, progress};
 use super::connection::parse_architecture;
-use crate::image::{
+use flipside_image::{
     Architecture, ChunkSize, HOOK_LIMIT, HOOK_PAYLOAD, ImageError, PartitionIdentity, PayloadName,
 };
-use crate::publish::build::{CREATED_ANNOTATION, DEFAULT_LEVEL, PayloadFile, Plan, Storage, build};
-use crate::publish::disk::parse_size;
-use crate::publish::inspect::inspect;
-use crate::publish::os_release::{read_os_release, read_product_info};
+use flipside_publish::build::{
+    CREATED_ANNOTATION, DEFAULT_LEVEL, PayloadFile, Plan, Storage, build,
+};
+use flipside_publish::disk::parse_size;
+use flipside_publish::inspect::inspect;
+use flipside_publish::os_release::{read_os_release, read_product_info};
 
 /// Make an OS image from files, in an OCI layout directory.
 ///
@@ -182,7 +184,7 @@ fn parse_pair(text: &str) -> Result<(String, String), String> {
 
 fn parse_payload(text: &str) -> Result<(PayloadName, PathBuf), String> {
     let (name, file) = parse_pair(text).map_err(|_| "it has to be NAME=FILE".to_owned())?;
-    let name = name.parse().map_err(|error: crate::image::ImageError| error.to_string())?;
+    let name = name.parse().map_err(|error: flipside_image::ImageError| error.to_string())?;
     Ok((name, PathBuf::from(file)))
 }
 
@@ -197,7 +199,7 @@ fn parse_time(text: &str) -> Result<jiff::Timestamp, jiff::Error> {
 
 fn parse_partition(text: &str) -> Result<(PayloadName, PartitionIdentity), String> {
     let (name, list) = parse_pair(text)?;
-    let name = name.parse().map_err(|error: crate::image::ImageError| error.to_string())?;
+    let name = name.parse().map_err(|error: flipside_image::ImageError| error.to_string())?;
     let mut identity = PartitionIdentity { uuid: None, type_uuid: None, flags: None };
     for item in list.split(',') {
         let (key, value) = parse_pair(item)?;
@@ -223,7 +225,7 @@ fn parse_flags(text: &str) -> Result<u64, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::image::DEFAULT_CHUNK_SIZE;
+    use flipside_image::DEFAULT_CHUNK_SIZE;
 
     #[test]
     fn a_source_date_epoch_that_is_no_number_is_an_error() {

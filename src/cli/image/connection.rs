@@ -6,10 +6,10 @@
 use std::path::PathBuf;
 
 use super::super::{Failure, Global};
-use crate::image::Architecture;
-use crate::publish::os_release::architecture;
-use crate::source::{self, Location, Options, Source};
-use crate::stop::Stop;
+use flipside_core::cancel::Cancel;
+use flipside_image::Architecture;
+use flipside_publish::os_release::architecture;
+use flipside_source::{self as source, Location, Options, Source};
 
 /// Options of every command that may speak to a registry.
 #[derive(Debug, clap::Args)]
@@ -32,7 +32,7 @@ pub(in crate::cli) struct Connection {
 }
 
 impl Connection {
-    pub(in crate::cli) fn options(self, global: &Global, stop: &Stop) -> Options {
+    pub(in crate::cli) fn options(self, global: &Global, stop: &Cancel) -> Options {
         Options {
             all_plain_http: self.plain_http,
             ca: self.ca,
@@ -47,7 +47,7 @@ impl Connection {
         self,
         image: &Location,
         global: &Global,
-        stop: &Stop,
+        stop: &Cancel,
     ) -> Result<Box<dyn Source>, Failure> {
         Ok(source::open(image, &self.options(global, stop))?)
     }

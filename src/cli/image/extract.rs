@@ -8,9 +8,9 @@ use std::process::ExitCode;
 use super::super::signals::stop_on_signals;
 use super::super::{Global, progress};
 use super::connection::{Connection, parse_architecture};
-use crate::image::Architecture;
-use crate::publish::{extract, find_image};
-use crate::source::Location;
+use flipside_image::Architecture;
+use flipside_publish::{extract, find_image};
+use flipside_source::Location;
 
 /// Write one payload of an image to a file, every chunk verified.
 #[derive(Debug, clap::Args)]

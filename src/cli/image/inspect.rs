@@ -7,10 +7,10 @@ use std::process::ExitCode;
 use super::super::signals::stop_on_signals;
 use super::super::{Global, print, print_json};
 use super::connection::{Connection, parse_architecture};
-use crate::image::Architecture;
-use crate::publish::find_image;
-use crate::publish::inspect::inspect;
-use crate::source::Location;
+use flipside_image::Architecture;
+use flipside_publish::find_image;
+use flipside_publish::inspect::inspect;
+use flipside_source::Location;
 
 /// Show what is in an image.
 #[derive(Debug, clap::Args)]

@@ -12,8 +12,8 @@ use clap::ValueEnum;
 use serde_json::json;
 
 use super::super::{Failure, Global, print, print_json};
-use crate::publish::PublishError;
-use crate::publish::sign::{KeyKind, PrivateKey};
+use flipside_publish::PublishError;
+use flipside_publish::sign::{KeyKind, PrivateKey};
 
 /// Make a pair of keys to sign images with.
 ///

@@ -10,10 +10,10 @@ use serde_json::json;
 use super::super::signals::stop_on_signals;
 use super::super::{Global, print, print_json, progress};
 use super::connection::{Connection, parse_architecture};
-use crate::image::Architecture;
-use crate::publish::disk::Size;
-use crate::publish::pull::pull;
-use crate::source::Location;
+use flipside_image::Architecture;
+use flipside_publish::disk::Size;
+use flipside_publish::pull::pull;
+use flipside_source::Location;
 
 /// Download an image to an OCI layout directory.
 #[derive(Debug, clap::Args)]

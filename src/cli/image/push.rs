@@ -10,8 +10,8 @@ use serde_json::json;
 use super::super::signals::stop_on_signals;
 use super::super::{Failure, Global, print, print_json};
 use super::connection::Connection;
-use crate::publish::push::push;
-use crate::source::{Location, Reference};
+use flipside_publish::push::push;
+use flipside_source::{Location, Reference};
 
 /// Upload an image from an OCI layout directory to a registry.
 ///

@@ -10,9 +10,9 @@ use serde_json::json;
 use super::super::signals::stop_on_signals;
 use super::super::{Failure, Global, print, print_json};
 use super::connection::Connection;
-use crate::publish::PublishError;
-use crate::publish::sign::{PrivateKey, sign};
-use crate::source::{Location, Reference};
+use flipside_publish::PublishError;
+use flipside_publish::sign::{PrivateKey, sign};
+use flipside_source::{Location, Reference};
 
 /// The most bytes of a key file; a key has 241.
 const LIMIT: usize = 64 << 10;

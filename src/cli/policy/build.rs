@@ -13,11 +13,11 @@ use super::super::signals::stop_on_signals;
 use super::super::{Failure, Global, print, print_json};
 use super::{read_draft, warn};
 use crate::config::units;
-use crate::image::Digest;
-use crate::image::document::{Document, DraftRollout};
-use crate::publish::policy::{Change, Mark};
-use crate::publish::{PublishError, find_image};
-use crate::source::{self, Location, Options};
+use flipside_image::Digest;
+use flipside_image::document::{Document, DraftRollout};
+use flipside_publish::policy::{Change, Mark};
+use flipside_publish::{PublishError, find_image};
+use flipside_source::{self as source, Location, Options};
 
 /// Make a policy document, from the one before and from what changes.
 ///

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::super::{Global, exit, print, print_json};
 use super::read_draft;
-use crate::image::document::{Draft, Finding, Level};
+use flipside_image::document::{Draft, Finding, Level};
 
 /// How long before its end a document should be renewed.
 const SOON: SignedDuration = SignedDuration::from_hours(7 * 24);

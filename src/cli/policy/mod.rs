@@ -8,8 +8,8 @@ use std::path::Path;
 use clap::Subcommand;
 
 use super::{Global, Result};
-use crate::image::document::{Draft, Level, SIZE_LIMIT};
-use crate::publish::PublishError;
+use flipside_image::document::{Draft, Level, SIZE_LIMIT};
+use flipside_publish::PublishError;
 
 mod build;
 mod lint;

@@ -11,10 +11,10 @@ use super::super::image::connection::Connection;
 use super::super::signals::stop_on_signals;
 use super::super::{Global, print, print_json};
 use super::{read, warn};
-use crate::image::document::{Draft, TAG_SUFFIX};
-use crate::publish::PublishError;
-use crate::publish::policy::push;
-use crate::source::Location;
+use flipside_image::document::{Draft, TAG_SUFFIX};
+use flipside_publish::PublishError;
+use flipside_publish::policy::push;
+use flipside_source::Location;
 
 /// Publish a policy document beside the tag that it is about.
 ///

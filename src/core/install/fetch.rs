@@ -14,8 +14,8 @@ use super::buffer::Buffer;
 use super::decode::Damage;
 use super::transfer::Transfer;
 use crate::blob_source::FetchError;
+use crate::cancel::Stopped;
 use crate::progress::Event;
-use crate::stop::Stopped;
 use flipside_image::ChunkIndex;
 
 /// How much one request asks for at most, in bytes: large, so that requests cost nothing;

@@ -7,20 +7,20 @@ use std::sync::{Mutex, PoisonError};
 use std::thread::{Builder, Scope};
 
 use super::InstallError;
-use crate::stop::{Stop, Stopped};
+use crate::cancel::{Cancel, Stopped};
 use flipside_image::PayloadName;
 
 /// Raised by the first thread that fails, or by the wish to stop; every thread
 /// asks between two pieces of work and wherever it waits.
 #[derive(Debug)]
 pub(super) struct Halt<'a> {
-    stop: &'a Stop,
+    stop: &'a Cancel,
     raised: AtomicBool,
     error: Mutex<Option<InstallError>>,
 }
 
 impl<'a> Halt<'a> {
-    pub(super) fn new(stop: &'a Stop) -> Self {
+    pub(super) fn new(stop: &'a Cancel) -> Self {
         Self { stop, raised: AtomicBool::new(false), error: Mutex::new(None) }
     }
 

@@ -39,9 +39,9 @@ pub use slot::{FetchConfig, SlotContents, contents};
 pub use transaction::{Checked, Job};
 
 use crate::blob_source::BlobSource;
+use crate::cancel::Cancel;
 use crate::host::medium::Medium;
 use crate::progress::{Event, Phase, Progress};
-use crate::stop::Stop;
 use batch::Batch;
 use flipside_image::Layer;
 use plan::Plan;
@@ -90,7 +90,7 @@ pub fn write_payload(
     medium: &dyn Medium,
     options: &Options,
     progress: &dyn Progress,
-    stop: &Stop,
+    stop: &Cancel,
 ) -> Result<Written, InstallError> {
     let payload = layer.payload;
     let target = Target { medium, payload, progress, stop };

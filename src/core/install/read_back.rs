@@ -8,9 +8,9 @@ use super::batch::{Batch, length};
 use super::scan::{Unreadable, scan};
 use super::transfer::Target;
 use super::{InstallError, Options};
+use crate::cancel::Cancel;
 use crate::host::medium::Medium;
 use crate::progress::{Event, Progress};
-use crate::stop::Stop;
 use flipside_image::{ChunkIndex, Payload};
 
 /// P2: reads what was written from the medium again, after it was made durable,
@@ -40,7 +40,7 @@ pub fn verify(
     medium: &dyn Medium,
     payload: &Payload,
     progress: &dyn Progress,
-    stop: &Stop,
+    stop: &Cancel,
 ) -> Result<Vec<ChunkIndex>, InstallError> {
     let target = Target { medium, payload, progress, stop };
     target.check_size()?;

@@ -5,6 +5,7 @@
 use flipside_image::{BOOT_FILE_PAYLOAD, Digest, ImageConfig, Payload};
 
 use super::read_back::verify;
+use crate::cancel::Cancel;
 use crate::error::Error;
 use crate::host::Record;
 use crate::host::medium::Medium as _;
@@ -12,7 +13,6 @@ use crate::opened::{Access, Host};
 use crate::progress::Silent;
 use crate::slot::Slot;
 use crate::state::Situation;
-use crate::stop::Stop;
 
 /// Fetches the config of the image with this digest, which this host has not kept; in words, why
 /// not.
@@ -89,7 +89,7 @@ pub(super) fn has_damaged_boot_file(
     host: &Host,
     situation: &Situation,
     slot: Slot,
-    stop: &Stop,
+    stop: &Cancel,
 ) -> Result<bool, Error> {
     let record = situation.slot(slot).record.as_ref();
     let kept = record.and_then(|record| host.journal.config(&record.config_digest?));

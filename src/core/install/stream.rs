@@ -10,7 +10,7 @@ use super::buffer::Buffer;
 use super::decode::{Damage, undecodable};
 use super::fetch::{Parcel, Supply};
 use super::plan::{ChunkSource, Plan};
-use crate::stop::Stopped;
+use crate::cancel::Stopped;
 use flipside_image::ChunkIndex;
 
 /// The largest window that a stream may ask for, as a power of two in bytes: what the

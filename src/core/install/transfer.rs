@@ -11,9 +11,9 @@ use super::batch::Batch;
 use super::decode::Damage;
 use super::halt::Halt;
 use crate::blob_source::BlobSource;
+use crate::cancel::Cancel;
 use crate::host::medium::Medium;
 use crate::progress::Progress;
-use crate::stop::Stop;
 use flipside_image::{ChunkIndex, Compression, ImageError, Layer, Payload};
 
 /// How many chunks of a payload may be fetched a second time.
@@ -25,7 +25,7 @@ pub(super) struct Target<'a> {
     pub(super) medium: &'a dyn Medium,
     pub(super) payload: &'a Payload,
     pub(super) progress: &'a dyn Progress,
-    pub(super) stop: &'a Stop,
+    pub(super) stop: &'a Cancel,
 }
 
 impl Target<'_> {

@@ -7,10 +7,10 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use flipside_core::cancel::Cancel;
 use flipside_core::host::Slot;
 use flipside_core::progress::{Progress, Silent};
 use flipside_core::settings::{HostConfig, SlotLabels};
-use flipside_core::stop::Stop;
 use flipside_image::{Architecture, Digest, HOOK_PAYLOAD, Layer, PartitionIdentity, Payload};
 use serde::Serialize;
 
@@ -84,7 +84,7 @@ pub struct Plan {
     /// Read everything back and compare it with the image's hashes.
     pub verify: bool,
     /// Ends the build early.
-    pub stop: Stop,
+    pub stop: Cancel,
 }
 
 /// A payload besides `system` that has a partition in each slot.

@@ -8,10 +8,10 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::sync::{Mutex, PoisonError};
 
+use flipside_core::cancel::Cancel;
 use flipside_core::host::medium::Medium;
 use flipside_core::install::{self, Options};
 use flipside_core::progress::Progress;
-use flipside_core::stop::Stop;
 use flipside_image::{Compression, Layer, Payload};
 use flipside_source::Source;
 
@@ -147,7 +147,7 @@ pub(super) fn copy(
     layer: &Layer<'_>,
     medium: &dyn Medium,
     progress: &dyn Progress,
-    stop: &Stop,
+    stop: &Cancel,
 ) -> Result<(), DiskBuildError> {
     let options = Options { read_back: false, ..Options::default() };
     install::write_payload(source, layer, medium, &options, progress, stop)?;
@@ -162,7 +162,7 @@ pub(super) fn verify(
     payload: &Payload,
     region: &Region<'_>,
     progress: &dyn Progress,
-    stop: &Stop,
+    stop: &Cancel,
 ) -> Result<(), DiskBuildError> {
     let damaged = install::verify(region, payload, progress, stop)?;
     let Some(first) = damaged.first() else { return Ok(()) };

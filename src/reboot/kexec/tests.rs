@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::*;
-use crate::host::durable::Durable;
-use crate::host::esp::{Esp, InstalledBootFile};
-use crate::image::Architecture;
+use flipside_core::host::durable::Durable;
+use flipside_core::host::esp::{Esp, InstalledBootFile};
+use flipside_image::Architecture;
 
 const STUB: &str = "/usr/lib/systemd/boot/efi/linuxx64.efi.stub";
 
@@ -102,7 +102,7 @@ fn the_command_line_names_the_slot_and_no_other() {
     ] {
         let found = for_slot(line, Slot::B);
         assert_eq!(found, expected, "{line:?}");
-        let parsed = crate::host::cmdline::CommandLine::parse(&found);
+        let parsed = flipside_core::host::cmdline::CommandLine::parse(&found);
         assert_eq!(parsed.all("flipside.slot").collect::<Vec<_>>(), ["b"], "{line:?}");
     }
 }

@@ -4,9 +4,9 @@
 
 use jiff::Timestamp;
 
-use crate::code::{Coded as _, sentence};
 use crate::report::status::Problem;
 use crate::report::{Status, StatusFile};
+use flipside_image::code::{Coded as _, sentence};
 
 /// The document, or why there is none.
 #[derive(Debug, Clone, PartialEq)]

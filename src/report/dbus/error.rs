@@ -3,8 +3,8 @@
 //! Why the service cannot run.
 
 use super::NAME;
-use crate::code::Coded;
 use crate::report::ReportError;
+use flipside_image::code::Coded;
 
 /// Why the service cannot run, or go on.
 #[derive(Debug, thiserror::Error)]

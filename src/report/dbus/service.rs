@@ -14,8 +14,8 @@ use zbus::{Connection, OwnedVariant};
 use super::document::Document;
 use super::interface::Updater;
 use super::{INTERFACE, NAME, OBJECT, ServiceError};
-use crate::host::Root;
 use crate::report::{ReportError, StatusFile, Watch};
+use flipside_core::host::Root;
 
 /// How long after a change the file is left alone. Its writers are slower than that.
 const PAUSE: Duration = Duration::from_millis(100);

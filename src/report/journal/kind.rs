@@ -75,11 +75,11 @@ kinds! {
 
 impl Kind {
     /// The kind of a refusal, or of an error.
-    pub const fn of(severity: crate::refusal::Severity) -> Self {
+    pub const fn of(severity: flipside_core::refusal::Severity) -> Self {
         match severity {
-            crate::refusal::Severity::Defer => Self::Deferred,
-            crate::refusal::Severity::Block => Self::Blocked,
-            crate::refusal::Severity::Error => Self::Failed,
+            flipside_core::refusal::Severity::Defer => Self::Deferred,
+            flipside_core::refusal::Severity::Block => Self::Blocked,
+            flipside_core::refusal::Severity::Error => Self::Failed,
         }
     }
 }

@@ -13,9 +13,9 @@ pub use kind::Kind;
 
 use tracing::Level;
 
-use crate::host::Slot;
-use crate::image::Digest;
 use crate::report::KnownCode;
+use flipside_core::host::Slot;
+use flipside_image::Digest;
 
 /// The target of the events that are entries.
 pub const TARGET: &str = "flipside::entry";

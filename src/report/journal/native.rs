@@ -8,7 +8,7 @@ use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::host::Root;
+use flipside_core::host::Root;
 
 /// Where journald listens.
 pub const SOCKET: &str = "/run/systemd/journal/socket";

@@ -14,7 +14,7 @@ pub use run::RunProgress;
 pub use tally::Tally;
 pub use terminal::{Terminal, beside_bars};
 
-pub use crate::progress::{Event, Phase, Progress, Silent};
+pub use flipside_core::progress::{Event, Phase, Progress, Silent};
 
 /// Tells several.
 pub struct Tee(pub Vec<std::sync::Arc<dyn Progress>>);

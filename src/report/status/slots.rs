@@ -5,8 +5,8 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::host::Slot;
-use crate::image::Digest;
+use flipside_core::host::Slot;
+use flipside_image::Digest;
 
 /// One slot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,10 +6,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::Problem;
-use crate::image::Digest;
-use crate::printable;
-use crate::refusal::Severity;
 use crate::report::ago::{ago, until};
+use flipside_core::refusal::Severity;
+use flipside_image::Digest;
+use flipside_image::printable;
 
 /// From how long before the end of life on people are told, in seconds.
 const TOLD_BEFORE: i64 = 30 * 86_400;

@@ -3,10 +3,10 @@
 //! The slots, each a line of a table, and what boots next.
 
 use super::{Page, Tone};
-use crate::host::Slot;
-use crate::printable;
 use crate::report::ago::ago;
 use crate::report::status::{BootFile, BootTarget, SlotState, SlotStatus};
+use flipside_core::host::Slot;
+use flipside_image::printable;
 
 impl Page<'_> {
     /// Versions, words and digests of both slots stand below each other.

@@ -11,10 +11,10 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{COUNT, LIMIT, Trial};
-use crate::host::{Files, Root, Slot};
-use crate::image::Digest;
-use crate::printable;
 use crate::report::ReportError;
+use flipside_core::host::{Files, Root, Slot};
+use flipside_image::Digest;
+use flipside_image::printable;
 
 /// Where the logs are. Journals are not for everybody to read: mode 0700.
 const DIRECTORY: &str = "/var/lib/flipside/trials";
@@ -198,7 +198,7 @@ fn read(path: &Path) -> Option<Kept> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::durable::Durable;
+    use flipside_core::host::durable::Durable;
 
     fn trial(version: &str) -> Trial<'_> {
         let digest = Digest::of(version.as_bytes());

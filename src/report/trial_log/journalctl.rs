@@ -13,7 +13,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Deserialize;
 
 use super::Arming;
-use crate::host::Root;
+use flipside_core::host::Root;
 
 /// Where persistent journals are.
 const DIRECTORY: &str = "/var/log/journal";

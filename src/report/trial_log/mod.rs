@@ -14,8 +14,8 @@ pub use file::{Kept, KeptLogs};
 
 use jiff::Timestamp;
 
-use crate::host::{Files, Root, Slot};
-use crate::image::Digest;
+use flipside_core::host::{Files, Root, Slot};
+use flipside_image::Digest;
 
 /// The most bytes of a log.
 const LIMIT: usize = 256 << 10;

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
-use crate::host::Root;
+use flipside_core::host::Root;
 
 /// Where the kernel offers it, and where systemd keeps it, in directories of its own.
 const DIRECTORIES: [&str; 2] = ["/sys/fs/pstore", "/var/lib/systemd/pstore"];

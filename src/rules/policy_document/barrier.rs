@@ -4,8 +4,8 @@
 //! refuses: the route ends there.
 
 use super::{because, shown};
-use crate::image::document::Release;
 use crate::rules::{Rule, Ruling, Verdict};
+use flipside_image::document::Release;
 
 /// `last`: as far as the host may go.
 pub(super) fn judge(goal: &Release, last: &Release) -> Ruling {

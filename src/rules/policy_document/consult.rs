@@ -8,16 +8,17 @@ use jiff::Timestamp;
 use super::freshness;
 use super::memory::{Kept, Memory, Seen};
 use crate::config::DocumentMode;
-use crate::host::durable::Durable;
-use crate::image::Digest;
-use crate::image::document::{Document, document_tag};
-use crate::image::signature::Verifier;
-use crate::printable;
-use crate::refusal::{Refusal, Severity};
 use crate::rules::signature::{SignatureSearch, search};
 use crate::rules::{Error, Means, Verdict};
-use crate::source::{
-    self, FetchedDocument, Location, Options, Source, SourceError, fetch_document, is_absent,
+use flipside_core::host::durable::Durable;
+use flipside_core::refusal::{Refusal, Severity};
+use flipside_image::Digest;
+use flipside_image::document::{Document, document_tag};
+use flipside_image::printable;
+use flipside_image::signature::Verifier;
+use flipside_source::{
+    self as source, FetchedDocument, Location, Options, Source, SourceError, fetch_document,
+    is_absent,
 };
 
 /// What came of asking for a document.
@@ -41,7 +42,7 @@ struct Refused {
 
 impl Refused {
     fn invalid(name: &str, error: &dyn std::error::Error) -> Self {
-        let why = printable::line(&crate::code::sentence(error), 300);
+        let why = printable::line(&flipside_image::code::sentence(error), 300);
         let decision = Verdict::defer("policy-document-invalid", why);
         Self { saw: format!("{name} is nothing to go by"), decision }
     }

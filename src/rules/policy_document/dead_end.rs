@@ -3,8 +3,8 @@
 //! [`Rule::DeadEnd`]: what runs may be left automatically.
 
 use super::{because, shown};
-use crate::image::document::Release;
 use crate::rules::{Rule, Ruling, Verdict};
+use flipside_image::document::Release;
 
 /// `running`: the version that runs; `here`: its release, where it is listed.
 pub(super) fn judge(running: &str, here: Option<&Release>) -> Ruling {

@@ -5,9 +5,9 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::image::document::Document;
-use crate::refusal::Refusal;
 use crate::rules::Verdict;
+use flipside_core::refusal::Refusal;
+use flipside_image::document::Document;
 
 /// How far the clocks of publisher and host may be apart.
 const SLACK: SignedDuration = SignedDuration::from_hours(1);
@@ -85,7 +85,7 @@ pub fn day(time: Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::refusal::Severity;
+    use flipside_core::refusal::Severity;
 
     #[test]
     fn a_document_has_its_time() {

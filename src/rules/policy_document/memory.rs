@@ -7,13 +7,13 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::host::Root;
-use crate::host::durable::Durable;
-use crate::image::Digest;
-use crate::image::document::{Document, DocumentManifest};
-use crate::source::signatures::SIGNATURE_ANNOTATION;
-use crate::source::{FetchedDocument, Signature, Source};
-use crate::update::journal::STATE_DIRECTORY;
+use flipside_core::host::Root;
+use flipside_core::host::durable::Durable;
+use flipside_core::state::journal::STATE_DIRECTORY;
+use flipside_image::Digest;
+use flipside_image::document::{Document, DocumentManifest};
+use flipside_source::signatures::SIGNATURE_ANNOTATION;
+use flipside_source::{FetchedDocument, Signature, Source};
 
 /// More than the file of one has, in bytes: a document of the largest size, as text in JSON.
 const LIMIT: u64 = 4 << 20;

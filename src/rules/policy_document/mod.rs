@@ -8,9 +8,9 @@
 
 use super::evaluation::{Depth, Evaluation};
 use super::{Error, Explanation, Offer, Rule};
-use crate::image::Digest;
-use crate::printable;
-use crate::refusal::Refusal;
+use flipside_core::refusal::Refusal;
+use flipside_image::Digest;
+use flipside_image::printable;
 
 mod barrier;
 mod consult;

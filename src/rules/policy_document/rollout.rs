@@ -5,10 +5,10 @@
 use jiff::Timestamp;
 
 use super::shown;
-use crate::image::document::Release;
-use crate::image::rollout::{APPLICATION, Place};
 use crate::rules::{Means, Rule, Ruling, Verdict};
 use crate::system::MachineId;
+use flipside_image::document::Release;
+use flipside_image::rollout::{APPLICATION, Place};
 
 /// Where this host's place in rollouts comes from.
 pub(in crate::rules) fn place(means: &Means<'_>) -> Place {

@@ -7,12 +7,12 @@
 use jiff::Timestamp;
 
 use super::{barrier, dead_end, rollout, shown, withdrawn};
-use crate::image::Digest;
-use crate::image::document::{Document, Release};
-use crate::image::graph::Running;
-use crate::image::rollout::Place;
-use crate::image::version;
 use crate::rules::{Rule, Ruling, Verdict};
+use flipside_image::Digest;
+use flipside_image::document::{Document, Release};
+use flipside_image::graph::Running;
+use flipside_image::rollout::Place;
+use flipside_image::version;
 
 #[cfg(test)]
 mod tests;

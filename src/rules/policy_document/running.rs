@@ -2,9 +2,9 @@
 
 //! What a slot holds, as documents and graphs know it.
 
-use crate::image::Digest;
-use crate::image::graph::Running;
-use crate::update::situation::{Situation, SlotFacts};
+use flipside_core::state::situation::{Situation, SlotFacts};
+use flipside_image::Digest;
+use flipside_image::graph::Running;
 
 /// What runs.
 pub(in crate::rules) fn running(situation: &Situation) -> Running {

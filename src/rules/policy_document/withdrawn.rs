@@ -6,14 +6,14 @@
 use super::consult::consult;
 use super::running::{digests, running};
 use super::{because, shown};
-use crate::image::Digest;
-use crate::image::document::{Document, Release};
-use crate::printable;
-use crate::refusal::Refusal;
 use crate::rules::evaluation::Evaluation;
 use crate::rules::{Offer, Rule, Ruling, Verdict};
-use crate::update::course::is_persons_rollback;
-use crate::update::situation::Situation;
+use flipside_core::refusal::Refusal;
+use flipside_core::state::course::is_persons_rollback;
+use flipside_core::state::situation::Situation;
+use flipside_image::Digest;
+use flipside_image::document::{Document, Release};
+use flipside_image::printable;
 
 /// `way`: what the host could take; `good`: what of it is not withdrawn.
 pub(super) fn judge(way: &[&Release], good: &[&Release]) -> Ruling {

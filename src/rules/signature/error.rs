@@ -5,9 +5,9 @@
 use std::path::PathBuf;
 
 use super::DIRECTORY;
-use crate::code::Coded;
 use crate::config::overlay::Unreadable;
-use crate::source::ReferenceError;
+use flipside_image::code::Coded;
+use flipside_source::ReferenceError;
 
 /// Why a host cannot tell good signatures from others. Nothing is installed before that is put
 /// right.

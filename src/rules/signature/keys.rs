@@ -11,8 +11,8 @@ use std::path::Path;
 use super::DIRECTORY;
 use super::error::KeyError;
 use crate::config::overlay;
-use crate::host::Root;
-use crate::image::signature::{Key, PublicKey};
+use flipside_core::host::Root;
+use flipside_image::signature::{Key, PublicKey};
 
 /// The administrator's wins. Not `/run`: who may write there may not decide this.
 const LEVELS: [&str; 2] = ["etc", "usr/lib"];

@@ -8,9 +8,9 @@
 
 use super::evaluation::Evaluation;
 use super::{Error, Offer, Rule, Verdict};
-use crate::image::signature::{Form, Signed};
-use crate::image::{Digest, Image};
-use crate::source::{Source, fetch_image};
+use flipside_image::signature::{Form, Signed};
+use flipside_image::{Digest, Image};
+use flipside_source::{Source, fetch_image};
 
 mod error;
 mod keys;

@@ -4,12 +4,12 @@
 
 use std::ops::ControlFlow;
 
-use crate::code::sentence;
-use crate::image::Digest;
-use crate::image::signature::{Flaw, Signed, Verifier};
-use crate::printable;
-use crate::refusal::Verdict;
-use crate::source::{Signature, Source, SourceError};
+use flipside_core::refusal::Verdict;
+use flipside_image::Digest;
+use flipside_image::code::sentence;
+use flipside_image::printable;
+use flipside_image::signature::{Flaw, Signed, Verifier};
+use flipside_source::{Signature, Source, SourceError};
 
 /// The most flaws that a sentence tells.
 const TOLD: usize = 3;

@@ -5,9 +5,9 @@
 use super::error::KeyError;
 use super::keys;
 use crate::config::{Config, SignatureMode};
-use crate::host::Root;
-use crate::image::signature::Verifier;
-use crate::source::{Location, Reference};
+use flipside_core::host::Root;
+use flipside_image::signature::Verifier;
+use flipside_source::{Location, Reference};
 
 /// What this host verifies signatures with: its keys, except where they are not wanted. Opened
 /// once, before anything is asked.

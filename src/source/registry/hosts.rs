@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use flipside_core::stop::{Stop, Stopped};
+use flipside_core::cancel::{Cancel, Stopped};
 use tokio::runtime::Runtime;
 
 use super::super::endpoint::Endpoint;
@@ -156,7 +156,7 @@ impl Drop for Hosts {
 }
 
 /// Ends once the stop is requested.
-pub async fn requested(stop: &Stop) -> Stopped {
+pub async fn requested(stop: &Cancel) -> Stopped {
     while !stop.is_requested() {
         tokio::time::sleep(STOP_INTERVAL).await;
     }

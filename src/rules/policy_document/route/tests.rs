@@ -6,8 +6,8 @@ use jiff::SignedDuration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::image::rollout::{Rollout, Wariness};
-use crate::refusal::{Refusal, Severity};
+use flipside_core::refusal::{Refusal, Severity};
+use flipside_image::rollout::{Rollout, Wariness};
 
 fn digest(version: &str) -> Digest {
     Digest::of(version.as_bytes())

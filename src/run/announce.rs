@@ -3,10 +3,10 @@
 //! What the system's journal is told of a run (P11): what is on offer, and each refusal, once.
 
 use super::UpdateError;
-use crate::code::{Coded as _, sentence};
 use crate::report::Status;
 use crate::report::journal::{Entry, Kind};
 use crate::report::status::Available;
+use flipside_image::code::{Coded as _, sentence};
 
 /// The tag points to something new.
 pub(super) fn available(offer: &Available) {

@@ -15,13 +15,13 @@ use flipside_core::trial::{
 };
 
 use super::{Run, UpdateError, fail_trial, finish};
-use crate::code::{Coded as _, sentence};
 use crate::config::Config;
-use crate::host::Root;
-use crate::progress::Progress;
-use crate::refusal::Severity;
 use crate::report::journal::{Entry, Kind};
-use crate::stop::Stop;
+use flipside_core::cancel::Cancel;
+use flipside_core::host::Root;
+use flipside_core::progress::Progress;
+use flipside_core::refusal::Severity;
+use flipside_image::code::{Coded as _, sentence};
 
 /// How long recording may take: a disk that is gone must not keep the machine.
 const RECORDING: Duration = Duration::from_secs(60);
@@ -40,7 +40,7 @@ pub struct Deadline {
     /// Whom to tell how far it is.
     pub progress: Arc<dyn Progress>,
     /// The wish to stop.
-    pub stop: Stop,
+    pub stop: Cancel,
 }
 
 /// How it ended.

@@ -8,10 +8,10 @@ use flipside_core::state::transition::Held;
 use flipside_core::state::{Observer, Transition};
 use jiff::Timestamp;
 
-use crate::host::{Files, Root};
 use crate::report::history::{self, Happening, HistoryFile};
 use crate::report::journal::{Entry, Kind};
 use crate::report::trial_log::{self, Arming, Trial};
+use flipside_core::host::{Files, Root};
 
 /// Tells people of this host.
 #[derive(Debug, Clone)]

@@ -6,7 +6,7 @@ use flipside_core::Host;
 
 use super::{Run, status};
 use crate::hooks::{self, Promoted, System};
-use crate::host::Slot;
+use flipside_core::host::Slot;
 
 /// Tells the hooks of this host that `slot`, which runs, was promoted. Nothing is held meanwhile, and
 /// whatever they do changes nothing about it.

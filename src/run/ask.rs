@@ -6,9 +6,9 @@ use super::course::Course;
 use super::status::{note_check, note_rulings};
 use super::trial_due::note_trial_due;
 use super::{Run, UpdateError};
-use crate::image::Architecture;
 use crate::rules::{self, Approval, Depth, Error, Explanation, Means, Offer};
-use crate::source;
+use flipside_image::Architecture;
+use flipside_source as source;
 
 /// A rule could not be asked.
 #[derive(Debug)]

@@ -7,7 +7,7 @@
 use std::io;
 
 use super::Run;
-use crate::host::Root;
+use flipside_core::host::Root;
 
 /// Where it stands that an update waits.
 const TRIAL_DUE: &str = "/run/flipside/trial-due";

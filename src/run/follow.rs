@@ -11,19 +11,19 @@ use super::ask::{Unasked, approve, means};
 use super::{Run, UpdateError};
 use crate::config::{self, Initiative};
 use crate::hooks::{self, Asking, Kind};
-use crate::host::Slot;
-use crate::image::signature::Verifier;
-use crate::image::{Architecture, CONFIG_LIMIT, Digest, HOOK_PAYLOAD, Image};
-use crate::progress::{Event, Phase};
 use crate::reboot::Inhibitor;
-use crate::refusal::Refusal;
 use crate::rules::signature::open as open_verifier;
 use crate::rules::{
     Approval, Depth, Explanation, Offer, Rule, TargetRelease, find_target_release, hook_context,
     nobody_holds, settings_now, still_stands, time_allows,
 };
-use crate::source::{self, Source};
 use crate::system::{Clock, zone_of};
+use flipside_core::host::Slot;
+use flipside_core::progress::{Event, Phase};
+use flipside_core::refusal::Refusal;
+use flipside_image::signature::Verifier;
+use flipside_image::{Architecture, CONFIG_LIMIT, Digest, HOOK_PAYLOAD, Image};
+use flipside_source::{self as source, Source};
 
 /// What a check found.
 #[derive(Debug, Clone)]

@@ -12,13 +12,7 @@ use super::course::Course;
 use super::journal::State as Noted;
 use super::situation::{Aftermath, Situation, SlotFacts};
 use super::{Run, UpdateError};
-use crate::code::{Coded as _, sentence};
 use crate::config::{RebootStrategy, SignatureMode};
-use crate::host::boot::{self, EntryKind, EntryName};
-use crate::host::esp::BootFileState;
-use crate::host::{Root, Slot};
-use crate::image::constraints::EndOfLife;
-use crate::image::{Architecture, Digest};
 use crate::reboot::required;
 use crate::report::KnownCode;
 use crate::report::motd::{self, Motd};
@@ -29,6 +23,12 @@ use crate::report::status::{
 };
 use crate::rules::{self, Explanation};
 use crate::system::zone_of;
+use flipside_core::host::boot::{self, EntryKind, EntryName};
+use flipside_core::host::esp::BootFileState;
+use flipside_core::host::{Root, Slot};
+use flipside_image::code::{Coded as _, sentence};
+use flipside_image::constraints::EndOfLife;
+use flipside_image::{Architecture, Digest};
 
 /// The status now: the facts are read, what only a run knows is taken from the last one.
 pub fn status(run: &Run) -> Status {

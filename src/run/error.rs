@@ -4,14 +4,14 @@
 
 use flipside_core::Error as CoreError;
 
-use crate::code::Coded;
 use crate::health::HealthError;
-use crate::image::ImageError;
-use crate::install::InstallError;
-use crate::refusal::{Refusal, Severity};
 use crate::rules::signature::KeyError;
-use crate::source::SourceError;
-use crate::stop::Stopped;
+use flipside_core::cancel::Stopped;
+use flipside_core::install::InstallError;
+use flipside_core::refusal::{Refusal, Severity};
+use flipside_image::ImageError;
+use flipside_image::code::Coded;
+use flipside_source::SourceError;
 
 /// Why a run stopped. The host boots as before.
 #[derive(Debug, thiserror::Error)]

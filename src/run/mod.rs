@@ -20,15 +20,15 @@ use std::sync::Arc;
 use flipside_core::Access;
 
 use crate::config::Config;
-use crate::host::durable::Durable;
-use crate::host::{Files, Root};
-use crate::progress::Progress;
-use crate::refusal::Refusal;
 use crate::report::progress::Tee;
 use crate::report::{Follow, Notify, StatusFile};
-use crate::source::{self, Source};
-use crate::stop::Stop;
 use crate::system::Clock;
+use flipside_core::cancel::Cancel;
+use flipside_core::host::durable::Durable;
+use flipside_core::host::{Files, Root};
+use flipside_core::progress::Progress;
+use flipside_core::refusal::Refusal;
+use flipside_source::{self as source, Source};
 
 mod announce;
 mod ask;
@@ -70,7 +70,7 @@ pub struct Run {
     /// The status that others see meanwhile; its file stands in `/run`.
     pub follow: Arc<Follow>,
     /// The wish to stop.
-    pub stop: Stop,
+    pub stop: Cancel,
     /// Whether any registry may be spoken to without TLS (`--plain-http`).
     pub plain_http: bool,
 }
@@ -81,7 +81,7 @@ impl Run {
         root: &Root,
         config: Config,
         shown: Arc<dyn Progress>,
-        stop: Stop,
+        stop: Cancel,
         plain_http: bool,
     ) -> Self {
         let follow = Arc::new(Follow::new(StatusFile::of(root), last_status(root)));

@@ -8,7 +8,7 @@ use flipside_core::{Host, Slot};
 
 use super::trial_due::is_trial_due;
 use super::{Run, UpdateError};
-use crate::image::{CONFIG_LIMIT, Digest, Image, ImageConfig, Manifest};
+use flipside_image::{CONFIG_LIMIT, Digest, Image, ImageConfig, Manifest};
 
 /// Promotes what runs. Writes nothing where nothing is to be done.
 ///

@@ -7,14 +7,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Shared by everything that runs; cheap to clone and to ask.
 #[derive(Debug, Clone, Default)]
-pub struct Stop(Arc<AtomicBool>);
+pub struct Cancel(Arc<AtomicBool>);
 
 /// The run was asked to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("stopped by request")]
 pub struct Stopped;
 
-impl Stop {
+impl Cancel {
     /// A wish that nobody has yet.
     pub fn new() -> Self {
         Self::default()
