@@ -115,7 +115,7 @@ fn code_of(error: &(dyn Error + 'static)) -> Option<&'static str> {
         flipside_source::LocalError,
         flipside_source::ReferenceError,
         flipside_source::SourceError,
-        crate::run::UpdateError,
+        crate::run::Error,
         flipside_core::Error,
         flipside_core::state::journal::JournalError,
     }

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::{Failure, Global, exit, print, print_json, progress, session};
 use crate::config::Initiative;
 use crate::hooks::{self, Answer, Hook, Planned, RanAs};
-use crate::run::{self, HooksAsked, Run as UpdateRun, UpdateError};
+use crate::run::{self, Error as RunError, HooksAsked, Run as UpdateRun};
 use flipside_core::refusal::Verdict;
 use flipside_core::refusal::{Refusal, Severity};
 
@@ -117,7 +117,7 @@ fn ask(args: &Run, global: &Global) -> super::Result {
 }
 
 /// With the exit status of what refuses the update.
-fn refused(error: UpdateError) -> Failure {
+fn refused(error: RunError) -> Failure {
     let severity = error.severity();
     Failure::from(error).with_severity(severity)
 }

@@ -27,8 +27,8 @@ pub fn run(_: Args, global: &Global) -> super::Result {
     run::finish(&run, result.as_ref().err());
     let promotion = result?;
     if let Promotion::Promoted(slot) = promotion {
-        run::tell_promoted(&run, slot);
-        run::go_on(&run, slot);
+        run::notify_promoted(&run, slot);
+        run::trigger_next_run(&run, slot);
     }
     let (name, slot, text) = describe(&promotion);
     if global.json {

@@ -22,6 +22,8 @@ pub mod refusal;
 pub mod settings;
 mod slot;
 pub mod state;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod trial;
 
 pub use error::Error;

@@ -2,7 +2,7 @@
 
 //! Why a reboot did not come about.
 
-use crate::run::UpdateError;
+use crate::run::Error as RunError;
 use flipside_core::refusal::Severity;
 use flipside_image::code::Coded;
 
@@ -34,7 +34,7 @@ pub enum RebootError {
     },
     /// What is armed is not known.
     #[error(transparent)]
-    Update(#[from] UpdateError),
+    Update(#[from] RunError),
 }
 
 impl RebootError {

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 
 use jiff::Timestamp;
-use zbus::{OwnedFd, OwnedObjectPath, OwnedVariant};
+use zbus::{OwnedObjectPath, OwnedVariant};
 
 use super::sessions::Session;
 use super::{MESSAGE, RebootError};
@@ -32,15 +32,7 @@ const INHIBITED: [&str; 2] =
 pub struct Logind<'a>(pub &'a Bus);
 
 impl Logind<'_> {
-    /// Takes a lock that blocks shutdowns for as long as the descriptor is open.
-    ///
-    /// # Errors
-    /// logind's.
-    pub fn block_shutdown(&self, why: &str) -> Result<OwnedFd, CallError> {
-        self.0.call(MANAGER, "Inhibit", &("shutdown", "flipside", why, "block"))
-    }
-
-    /// Refuses while somebody holds such a lock.
+    /// Refuses while somebody holds a lock that blocks shutdowns.
     ///
     /// # Errors
     /// [`RebootError::Inhibited`], and logind's.

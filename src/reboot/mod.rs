@@ -5,8 +5,7 @@
 //! - `plan`: when, one pure decision; `spread`: a host's own place in a window
 //! - `logind`, `sessions`: who reboots the machine, and who has to be told before
 //! - `timer`: asks again in the next window
-//! - `inhibitor`: holds off shutdowns while a slot is written
-//! - `kexec`: past the firmware; `required`: the mark for other tools
+//! - `kexec`: past the firmware
 
 use jiff::Timestamp;
 
@@ -20,7 +19,6 @@ use crate::system::zone_of;
 use flipside_core::host::{self, Root, Slot};
 
 mod error;
-mod inhibitor;
 pub mod kexec;
 #[cfg(feature = "dbus")]
 mod logind;
@@ -28,14 +26,12 @@ pub mod next_update;
 #[cfg(not(feature = "dbus"))]
 mod no_bus;
 pub mod plan;
-pub mod required;
 mod sessions;
 pub mod spread;
 #[cfg(feature = "dbus")]
 mod timer;
 
 pub use error::RebootError;
-pub use inhibitor::Inhibitor;
 #[cfg(not(feature = "dbus"))]
 use no_bus::{Bus, Logind, Timer};
 #[cfg(feature = "dbus")]

@@ -16,6 +16,7 @@ mod known_code;
 pub mod motd;
 mod notify;
 pub mod progress;
+pub mod reboot_required;
 pub mod status;
 mod text;
 pub mod trial_log;

@@ -6,8 +6,7 @@ use super::target_release::TargetRelease;
 use crate::config::{Config, Initiative};
 use crate::system::Clock;
 use flipside_core::cancel::Cancel;
-use flipside_core::host::Root;
-use flipside_core::host::durable::Durable;
+use flipside_core::host::{Files, Root};
 use flipside_core::progress::Progress;
 use flipside_core::state::situation::Situation;
 use flipside_image::Architecture;
@@ -25,8 +24,8 @@ pub struct Means<'a> {
     pub architecture: Architecture,
     /// How sources are reached.
     pub options: &'a source::Options,
-    /// The way to the disk, where policy documents are remembered.
-    pub durable: &'a Durable,
+    /// Where policy documents are remembered.
+    pub files: &'a Files,
     /// Whom to tell how far it is.
     pub progress: &'a dyn Progress,
     /// The wish to stop.

@@ -2,7 +2,7 @@
 
 //! What the system's journal is told of a run (P11): what is on offer, and each refusal, once.
 
-use super::UpdateError;
+use super::Error;
 use crate::report::Status;
 use crate::report::journal::{Entry, Kind};
 use crate::report::status::Available;
@@ -16,7 +16,7 @@ pub(super) fn available(offer: &Available) {
 }
 
 /// A run ended with `error`; `status` tells what it was about.
-pub(super) fn refused(error: &UpdateError, status: &Status) {
+pub(super) fn refused(error: &Error, status: &Status) {
     let mut entry = Entry::new(Kind::of(error.severity()), sentence(error)).code(error.code());
     if let Some(Available { version, digest }) = &status.available {
         entry = entry.digest(*digest);

@@ -14,7 +14,7 @@ use flipside_core::trial::{
     ByFirmware, TrialBoot, has_boot_success, has_nowhere_to_go, trial_by_esp, trial_by_firmware,
 };
 
-use super::{Run, UpdateError, fail_trial, finish};
+use super::{Error, Run, fail_trial, finish};
 use crate::config::Config;
 use crate::report::journal::{Entry, Kind};
 use flipside_core::cancel::Cancel;
@@ -74,7 +74,7 @@ impl Deadline {
     ///
     /// # Errors
     /// What cannot be read.
-    pub fn watch(&self) -> Result<Ended, UpdateError> {
+    pub fn watch(&self) -> Result<Ended, Error> {
         let by_firmware = self.by_firmware()?;
         let known = match by_firmware {
             ByFirmware::None => return Ok(Ended::NoTrial),
@@ -158,7 +158,7 @@ impl Deadline {
         }
     }
 
-    fn by_firmware(&self) -> Result<ByFirmware, UpdateError> {
+    fn by_firmware(&self) -> Result<ByFirmware, Error> {
         if has_boot_success(&self.root) {
             return Ok(ByFirmware::None);
         }
@@ -167,11 +167,11 @@ impl Deadline {
     }
 
     /// Where the ESP is there.
-    fn by_esp(&self) -> Result<Option<TrialBoot>, UpdateError> {
+    fn by_esp(&self) -> Result<Option<TrialBoot>, Error> {
         Ok(trial_by_esp(&self.run(self.settings()).access())?)
     }
 
-    fn trial_now(&self) -> Result<Option<TrialBoot>, UpdateError> {
+    fn trial_now(&self) -> Result<Option<TrialBoot>, Error> {
         Ok(match self.by_firmware()? {
             ByFirmware::Trial(trial) => Some(trial),
             ByFirmware::None => None,

@@ -5,6 +5,7 @@
 use flipside_core::Error as CoreError;
 
 use crate::health::HealthError;
+use crate::rules;
 use crate::rules::signature::KeyError;
 use flipside_core::cancel::Stopped;
 use flipside_core::install::InstallError;
@@ -15,7 +16,7 @@ use flipside_source::SourceError;
 
 /// Why a run stopped. The host boots as before.
 #[derive(Debug, thiserror::Error)]
-pub enum UpdateError {
+pub enum Error {
     /// The host, or a decision against it.
     #[error(transparent)]
     Core(#[from] CoreError),
@@ -36,7 +37,7 @@ pub enum UpdateError {
 /// What core says as well.
 macro_rules! from_core {
     ($($error:ty),+) => {
-        $(impl From<$error> for UpdateError {
+        $(impl From<$error> for Error {
             fn from(error: $error) -> Self {
                 Self::Core(error.into())
             }
@@ -45,7 +46,7 @@ macro_rules! from_core {
 }
 from_core!(Refusal, Stopped, ImageError, InstallError);
 
-impl UpdateError {
+impl Error {
     /// Whether a question to the source failed: nobody knows what the tag names.
     pub fn is_of_source(&self) -> bool {
         matches!(self, Self::Source(_))
@@ -62,7 +63,7 @@ impl UpdateError {
     }
 }
 
-impl Coded for UpdateError {
+impl Coded for Error {
     fn code(&self) -> &'static str {
         match self {
             Self::Core(error) => error.code(),
@@ -70,6 +71,17 @@ impl Coded for UpdateError {
             Self::Key(error) => error.code(),
             Self::Health(error) => error.code(),
             Self::Hooks(error) => error.code(),
+        }
+    }
+}
+
+impl From<rules::Error> for Error {
+    fn from(error: rules::Error) -> Self {
+        match error {
+            rules::Error::Refused(refusal) => refusal.into(),
+            rules::Error::Source(error) => error.into(),
+            rules::Error::Install(error) => error.into(),
+            rules::Error::Stopped(stopped) => stopped.into(),
         }
     }
 }

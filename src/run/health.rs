@@ -4,15 +4,15 @@
 
 use flipside_core::Host;
 
-use super::{Run, UpdateError};
+use super::{Error, Run};
 use crate::health::{self, Answer, Context, Importance};
 
 /// Asks the required checks, then the wanted ones. In a trial nothing is asked any more once a
 /// required one failed. `None` where no slots are recognised or `track.image` is not set.
 ///
 /// # Errors
-/// [`UpdateError`]; a check that fails is an answer.
-pub fn health(run: &Run) -> Result<Option<Vec<Answer>>, UpdateError> {
+/// [`Error`]; a check that fails is an answer.
+pub fn health(run: &Run) -> Result<Option<Vec<Answer>>, Error> {
     if run.config.track.image.is_none() {
         return Ok(None);
     }

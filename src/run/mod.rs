@@ -1,19 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! The transaction that joins source, policy, install and boot: the only place that knows
-//! the order of P4.
+//! One run, from the tag to an armed slot, and the commands beside it.
 //!
-//! - `situation`: the facts, read once, and what follows from them
-//! - `course`: what to do about the tag's digest, one pure decision
-//! - `ask`: puts an update on offer to the rules, and tells the status
-//! - `follow`: a run of `flipside check` and `flipside update`, from tag to armed slot
-//! - `transaction`: an install, step by step
-//! - `promote`, `rollback`, `release`: after boot success; back; and pardon
-//! - `health`, `deadline`, `fail_trial`: what runs is judged, and has failed (P7)
-//! - `armed`, `trial_due`: what a reboot is for, and whether an update waits for it
-//! - `loader`: the removable-media loader, kept up to date
-//! - `journal` and `failed`: what is remembered, as record and as authority
-//! - `announce`: what the system's journal is told; `trial_log`: what a trial left
+//! - `update`: the run itself: `look`, `judge`, `act` under the lock; what it came to is its `outcome`
+//! - `check`, `offered_hooks`: a run that goes no further than the judgement
+//! - `upkeep`: promote, rollback, release and verify, which core does
+//! - `health`, `deadline`: a trial is judged, and ends
+//! - `status`, `announce`, `observer`, `notify`: what is told, and to whom
+//! - `trial_due`: whether an update waits for the trial of what kexec started
 
 use std::sync::Arc;
 
@@ -30,32 +24,39 @@ use flipside_core::progress::Progress;
 use flipside_core::refusal::Refusal;
 use flipside_source::{self as source, Source};
 
+mod act;
 mod announce;
-mod ask;
+mod check;
 pub mod deadline;
 mod error;
-mod follow;
 mod health;
+mod judge;
+mod look;
+mod notify;
 mod observer;
+mod offered_hooks;
+mod outcome;
 mod status;
-mod told;
 mod trial_due;
+mod update;
 mod upkeep;
 
-pub use ask::Unasked;
-pub use error::UpdateError;
-pub use flipside_core::architecture;
+pub use check::{Check, check, finish_check};
+pub use error::Error;
 pub use flipside_core::install::SlotContents;
-pub use flipside_core::state::{Course, course, failed, journal, situation};
+pub use flipside_core::state::Course;
 pub use flipside_core::trial::{Armed, FailedRun, Promotion, Rollback};
-pub use follow::{
-    Check, HooksAsked, HooksPlanned, Outcome, ask_hooks_about_offer, check, plan_hooks, update,
-};
 pub use health::health;
+pub use judge::Unasked;
+pub use notify::{notify_promoted, trigger_next_run};
 pub use observer::Teller;
-pub use status::{finish, finish_check, last_status, note_settings, status};
-pub use told::{go_on, tell_promoted};
+pub use offered_hooks::{HooksAsked, HooksPlanned, ask_hooks_about_offer, plan_hooks};
+pub use outcome::Outcome;
+pub use status::{finish, last_status, note_settings, status};
+pub use update::update;
 pub use upkeep::{armed, fail_trial, promote, release, release_all, rollback, verify};
+
+pub use crate::rules::Depth;
 
 /// What every run of a command has: settings, the way to the disk, whom to tell, when to stop.
 pub struct Run {
@@ -94,7 +95,7 @@ impl Run {
     ///
     /// # Errors
     /// `nothing-tracked` where it names none; otherwise the source's own.
-    pub fn source(&self) -> Result<Box<dyn Source>, UpdateError> {
+    pub fn source(&self) -> Result<Box<dyn Source>, Error> {
         let image = self.config.track.image.as_deref().ok_or_else(|| {
             Refusal::block("nothing-tracked", "track.image is not set: there is nothing to follow")
         })?;

@@ -2,25 +2,22 @@
 
 //! The status document, from the facts of the host and from what the last runs said.
 
+use flipside_core::state::journal::State as Noted;
+use flipside_core::state::{Aftermath, Course, Situation, SlotFacts};
 use flipside_core::{Error as CoreError, Host};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::announce;
-use super::ask::Unasked;
-use super::course::Course;
-use super::journal::State as Noted;
-use super::situation::{Aftermath, Situation, SlotFacts};
-use super::{Run, UpdateError};
+use super::{Error, Run};
 use crate::config::{RebootStrategy, SignatureMode};
-use crate::reboot::required;
-use crate::report::KnownCode;
 use crate::report::motd::{self, Motd};
 use crate::report::status as report;
 use crate::report::status::{
     Available, Blocked, BootEntry, BootFile, BootTarget, Check, CheckResult, Failed, HoldStatus,
     PolicyStatus, Problem, RulingStatus, SignatureStatus, SlotState, SlotStatus, State, Status,
 };
+use crate::report::{KnownCode, reboot_required};
 use crate::rules::{self, Explanation};
 use crate::system::zone_of;
 use flipside_core::host::boot::{self, EntryKind, EntryName};
@@ -39,7 +36,7 @@ pub fn status(run: &Run) -> Status {
 
 /// Ends a run: what it came to, and the facts as they are now, go to the status file, and to
 /// who logs in where that needs a person.
-pub fn finish(run: &Run, error: Option<&UpdateError>) {
+pub fn finish(run: &Run, error: Option<&Error>) {
     run.follow.change(|status| {
         status.progress = None;
         match error {
@@ -54,21 +51,10 @@ pub fn finish(run: &Run, error: Option<&UpdateError>) {
         }
         refresh(run, status);
     });
-    required::tell(&run.root, run.follow.status().reboot_required);
+    reboot_required::tell(&run.root, run.follow.status().reboot_required);
     let reboots_by_itself = run.config.reboot.strategy != RebootStrategy::None;
     let message = motd::message(&run.follow.status(), reboots_by_itself, Timestamp::now());
     Motd::of(&run.root).show(message.as_deref());
-}
-
-/// Ends a check: what an update would be refused for stands in the status, as after an update.
-pub fn finish_check(run: &Run, checked: &Result<Option<super::Check>, Box<Unasked>>) {
-    match checked {
-        Ok(Some(super::Check { course: Course::Refuse(refusal), .. })) => {
-            finish(run, Some(&refusal.clone().into()));
-        }
-        Ok(_) => finish(run, None),
-        Err(unasked) => finish(run, Some(&unasked.error)),
-    }
 }
 
 /// What a look at the source came to.
@@ -107,7 +93,7 @@ pub(super) fn note_rulings(run: &Run, explanation: &Explanation) {
     run.follow.change(|status| status.policy = Some(policy));
 }
 
-fn note_error(status: &mut Status, error: &UpdateError) {
+fn note_error(status: &mut Status, error: &Error) {
     let (code, message) = (error.code().to_owned(), sentence(error));
     let time = Timestamp::now();
     if error.is_of_source() {

@@ -7,14 +7,14 @@ use flipside_core::trial::{self, Armed, FailedRun, Promotion, Rollback};
 use flipside_core::{Host, Slot};
 
 use super::trial_due::is_trial_due;
-use super::{Run, UpdateError};
+use super::{Error, Run};
 use flipside_image::{CONFIG_LIMIT, Digest, Image, ImageConfig, Manifest};
 
 /// Promotes what runs. Writes nothing where nothing is to be done.
 ///
 /// # Errors
-/// [`UpdateError`]; what was done before it stays.
-pub fn promote(run: &Run) -> Result<Promotion, UpdateError> {
+/// [`Error`]; what was done before it stays.
+pub fn promote(run: &Run) -> Result<Promotion, Error> {
     if run.config.track.image.is_none() {
         return Ok(Promotion::NotAHost);
     }
@@ -24,24 +24,24 @@ pub fn promote(run: &Run) -> Result<Promotion, UpdateError> {
 /// Arms the other slot, where it is proven and whole.
 ///
 /// # Errors
-/// [`UpdateError`], and refusals: `slot-not-proven`, `slot-damaged`, `slot-unverifiable`.
-pub fn rollback(run: &Run, unverified: bool) -> Result<Rollback, UpdateError> {
+/// [`Error`], and refusals: `slot-not-proven`, `slot-damaged`, `slot-unverifiable`.
+pub fn rollback(run: &Run, unverified: bool) -> Result<Rollback, Error> {
     Ok(trial::rollback(&run.access(), unverified, &|digest| fetch_config(run, digest))?)
 }
 
 /// Forgets that `digest` failed or is held. Returns whether it was either.
 ///
 /// # Errors
-/// [`UpdateError`].
-pub fn release(run: &Run, digest: &Digest) -> Result<bool, UpdateError> {
+/// [`Error`].
+pub fn release(run: &Run, digest: &Digest) -> Result<bool, Error> {
     Ok(trial::release(&run.access(), digest)?)
 }
 
 /// Forgets everything that failed, and lifts the hold. Returns the digests.
 ///
 /// # Errors
-/// [`UpdateError`].
-pub fn release_all(run: &Run) -> Result<Vec<Digest>, UpdateError> {
+/// [`Error`].
+pub fn release_all(run: &Run) -> Result<Vec<Digest>, Error> {
     Ok(trial::release_all(&run.access())?)
 }
 
@@ -49,24 +49,24 @@ pub fn release_all(run: &Run) -> Result<Vec<Digest>, UpdateError> {
 /// no reboot is to follow.
 ///
 /// # Errors
-/// [`UpdateError`].
-pub fn fail_trial(run: &Run, reason: &str) -> Result<Option<FailedRun>, UpdateError> {
+/// [`Error`].
+pub fn fail_trial(run: &Run, reason: &str) -> Result<Option<FailedRun>, Error> {
     Ok(trial::fail_trial(&run.access(), reason)?)
 }
 
 /// What is armed; `None` where nothing is, or where no slots are recognised.
 ///
 /// # Errors
-/// [`UpdateError`]; `locked` where another run is at work.
-pub fn armed(run: &Run) -> Result<Option<Armed>, UpdateError> {
+/// [`Error`]; `locked` where another run is at work.
+pub fn armed(run: &Run) -> Result<Option<Armed>, Error> {
     Ok(trial::armed(&run.access(), is_trial_due(run))?)
 }
 
 /// Reads `slots` from the medium. Nothing on a host without slots.
 ///
 /// # Errors
-/// [`UpdateError`].
-pub fn verify(run: &Run, slots: &[Slot]) -> Result<Vec<(Slot, SlotContents)>, UpdateError> {
+/// [`Error`].
+pub fn verify(run: &Run, slots: &[Slot]) -> Result<Vec<(Slot, SlotContents)>, Error> {
     let access = run.access();
     let Some(host) = Host::open(&access)? else { return Ok(Vec::new()) };
     let situation = host.situation()?;
@@ -77,7 +77,7 @@ pub fn verify(run: &Run, slots: &[Slot]) -> Result<Vec<(Slot, SlotContents)>, Up
 
 /// The chunk hashes of an image that this host has not kept.
 fn fetch_config(run: &Run, digest: &Digest) -> Result<ImageConfig, String> {
-    let fetch = || -> Result<ImageConfig, UpdateError> {
+    let fetch = || -> Result<ImageConfig, Error> {
         let source = run.source()?;
         let manifest = Manifest::parse(&source.manifest(digest)?)?;
         let bytes = source.blob("config", &manifest.config, CONFIG_LIMIT)?;

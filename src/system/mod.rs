@@ -5,9 +5,11 @@
 #[cfg(feature = "dbus")]
 pub mod bus;
 mod clock;
+mod inhibitor;
 mod machine_id;
 mod zone;
 
 pub use clock::Clock;
+pub use inhibitor::Inhibitor;
 pub use machine_id::MachineId;
 pub use zone::zone_of;

@@ -24,11 +24,11 @@ pub const LEAF: &str = "core's own files";
 pub const LEAVES: &[&str] = &[
     "core/blob_source",
     "core/cancel",
-    "core/medium",
-    "core/observer",
+    "core/install_error",
     "core/progress",
     "core/refusal",
     "core/settings",
+    "core/slot",
 ];
 
 const PRINTING: &[&str] = &["println!", "eprintln!", "print!", "eprint!", "dbg!"];
@@ -49,17 +49,37 @@ pub const ROWS: &[Row] = &[
     Row { place: LEAF, may: &["image", LEAF], never: &[] },
     Row { place: "core/host", may: &["image", LEAF], never: &[] },
     Row { place: "core/state", may: &["image", LEAF, "core/host"], never: &[] },
-    Row { place: "core/install", may: &["image", LEAF, "core/host", "core/state"], never: &[] },
+    Row { place: "core/error", may: &["image", LEAF, "core/host", "core/state"], never: &[] },
+    Row { place: "core/lock", may: &[LEAF, "core/error", "core/host"], never: &[] },
+    Row {
+        place: "core/opened",
+        may: &["image", LEAF, "core/error", "core/host", "core/state"],
+        never: &[],
+    },
+    Row {
+        place: "core/install",
+        may: &["image", LEAF, "core/error", "core/host", "core/state", "core/opened"],
+        never: &[],
+    },
     Row {
         place: "core/trial",
-        may: &["image", LEAF, "core/host", "core/state", "core/install"],
+        may: &[
+            "image",
+            LEAF,
+            "core/error",
+            "core/lock",
+            "core/host",
+            "core/state",
+            "core/opened",
+            "core/install",
+        ],
         never: &[],
     },
     // The program.
     Row { place: "main", may: &[ALL], never: &[] },
     Row { place: "lib", may: &[ALL], never: &[] },
     Row { place: "cli", may: &[ALL], never: &[] },
-    Row { place: "config", may: &["image", "core"], never: &[] },
+    Row { place: "config", may: &["image", "core", "source"], never: &[] },
     Row { place: "system", may: &["image", "core"], never: &[] },
     Row { place: "report", may: &["image", "core", "system"], never: &[] },
     Row { place: "hooks", may: &["image", "core", "source", "config", "system"], never: &[] },
@@ -76,10 +96,7 @@ pub const ROWS: &[Row] = &[
     },
     Row {
         place: "run",
-        may: &[
-            "image", "core", "source", "config", "system", "report", "hooks", "health", "rules",
-            "reboot",
-        ],
+        may: &["image", "core", "source", "config", "system", "report", "hooks", "health", "rules"],
         never: &[],
     },
 ];

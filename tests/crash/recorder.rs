@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use flipside_core::host::durable::{Observer, Step};
+use flipside_core::host::durable::{Step, StepObserver};
 
 /// A [`Step`] that was done, owned, its path relative to the host directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,7 +52,7 @@ impl Recorder {
     }
 }
 
-impl Observer for Recorder {
+impl StepObserver for Recorder {
     fn before(&self, step: &Step<'_>) -> io::Result<()> {
         let op = match step {
             Step::MakeDirectory(path) => Op::MakeDirectory(self.below(path)),

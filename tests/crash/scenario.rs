@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use flipside::config::Initiative;
 use flipside::run;
-use flipside_core::host::durable::{Durable, Observer, Step};
+use flipside_core::host::durable::{Durable, Step, StepObserver};
 use flipside_image::code::Coded as _;
 use flipside_sim::{self as sim, Backend, BootOptions, Judge};
 
@@ -118,7 +118,7 @@ fn on_trial(host: &TestHost) {
 /// Ends the process, so to speak, at the n-th step.
 struct CutAt(AtomicUsize);
 
-impl Observer for CutAt {
+impl StepObserver for CutAt {
     fn before(&self, _: &Step<'_>) -> io::Result<()> {
         match self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)) {
             Ok(_) => Ok(()),

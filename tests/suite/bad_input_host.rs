@@ -7,7 +7,7 @@ use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 use std::process::Command;
 use std::sync::Arc;
 
-use flipside_core::host::durable::{Durable, Observer, Step};
+use flipside_core::host::durable::{Durable, Step, StepObserver};
 use flipside_image::code::Coded as _;
 
 use crate::support::host::update_and_finish;
@@ -256,7 +256,7 @@ fn an_esp_that_is_mounted_read_only_is_left_alone() {
 /// NVRAM that is full for everything.
 struct FullNvram;
 
-impl Observer for FullNvram {
+impl StepObserver for FullNvram {
     fn before(&self, step: &Step<'_>) -> std::io::Result<()> {
         match step {
             Step::SetVariable(..) => Err(rustix::io::Errno::NOSPC.into()),

@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::sync::Arc;
 
-use flipside_core::host::durable::{Durable, Observer, Step};
+use flipside_core::host::durable::{Durable, Step, StepObserver};
 use flipside_image::code::Coded as _;
 
 use super::bad_input_host::partition;
@@ -60,7 +60,7 @@ fn a_state_directory_that_takes_nothing_is_refused() {
 /// A state directory that is full by the time it is written.
 struct FullState;
 
-impl Observer for FullState {
+impl StepObserver for FullState {
     fn before(&self, step: &Step<'_>) -> std::io::Result<()> {
         match step {
             Step::Create(path) if path.to_string_lossy().contains("var/lib/flipside") => {

@@ -6,10 +6,8 @@
 use std::os::unix::fs::PermissionsExt as _;
 
 use flipside_core::host::boot::{Backend as _, BootError, Standing};
-use flipside_core::host::durable::{Durable, Observer, Step};
-use flipside_core::host::efi::{
-    EfiError, GLOBAL_VARIABLE, Variables, boot_facts, esp_hint, evidence,
-};
+use flipside_core::host::durable::{Durable, Step, StepObserver};
+use flipside_core::host::efi::{EfiError, GLOBAL_VARIABLE, boot_facts, esp_hint, evidence};
 use flipside_core::host::{Root, Slot};
 use flipside_image::code::Coded as _;
 
@@ -19,7 +17,8 @@ use crate::support::steps::Steps;
 #[test]
 fn a_host_without_variables_is_told_so() {
     let directory = tempfile::tempdir().unwrap();
-    let error = Variables::open(&Root::new(directory.path()), &Durable::new()).unwrap_err();
+    let error = flipside_core::testing::variables(&Root::new(directory.path()), &Durable::new())
+        .unwrap_err();
     assert_eq!(error.code(), "efi-variables-missing");
 }
 
@@ -47,7 +46,7 @@ struct Undo {
     name: &'static str,
 }
 
-impl Observer for Undo {
+impl StepObserver for Undo {
     fn before(&self, step: &Step<'_>) -> std::io::Result<()> {
         // The write goes to a name that leads elsewhere: the firmware takes it, and has it not.
         if let Step::SetVariable(path, contents) = step
@@ -80,7 +79,7 @@ fn attributes_of_a_variable_are_kept() {
     let nvram = Nvram::empty();
     let path = nvram.efivars().join("BootNext-8be4df61-93ca-11d2-aa0d-00e098032b8c");
     std::fs::write(&path, b"\x27\0\0\0\x05\0").unwrap();
-    let variables = Variables::open(&nvram.root(), &Durable::new()).unwrap();
+    let variables = flipside_core::testing::variables(&nvram.root(), &Durable::new()).unwrap();
     variables.write("BootNext", GLOBAL_VARIABLE, &[6, 0]).unwrap();
     assert_eq!(std::fs::read(&path).unwrap(), b"\x27\0\0\0\x06\0");
 }
@@ -88,7 +87,7 @@ fn attributes_of_a_variable_are_kept() {
 #[test]
 fn a_variable_without_complete_attributes_is_absent() {
     let nvram = Nvram::empty();
-    let variables = Variables::open(&nvram.root(), &Durable::new()).unwrap();
+    let variables = flipside_core::testing::variables(&nvram.root(), &Durable::new()).unwrap();
     for contents in [&b""[..], b"\x07", b"\x07\0\0"] {
         let path = nvram.efivars().join("BootNext-8be4df61-93ca-11d2-aa0d-00e098032b8c");
         std::fs::write(&path, contents).unwrap();
@@ -105,7 +104,7 @@ fn what_real_firmware_and_systemd_boot_left_is_understood() {
         std::fs::copy(entry.path(), nvram.efivars().join(entry.file_name())).unwrap();
     }
     let esp = loader_entries();
-    let variables = Variables::open(&nvram.root(), &Durable::new()).unwrap();
+    let variables = flipside_core::testing::variables(&nvram.root(), &Durable::new()).unwrap();
     assert_eq!(esp_hint(&variables).unwrap(), Some(ESP.uuid));
     assert_eq!(
         evidence(&variables, ESP.uuid, esp.path()).unwrap(),
@@ -167,7 +166,7 @@ fn facts_name_a_slot_only_where_they_speak_of_it() {
             nvram.set_loader(name, text);
         }
         let esp = loader_entries();
-        let opened = Variables::open(&nvram.root(), &Durable::new()).unwrap();
+        let opened = flipside_core::testing::variables(&nvram.root(), &Durable::new()).unwrap();
         let facts = evidence(&opened, ESP.uuid, esp.path()).unwrap();
         assert_eq!(facts.len(), 1, "{variables:?}");
         assert_eq!(facts[0].1, expected, "{variables:?}: {}", facts[0].0);
@@ -186,7 +185,7 @@ fn what_an_attempt_that_failed_has_left_names_no_slot() {
     nvram.set_loader("LoaderImageIdentifier", b);
     nvram.set_loader("LoaderEntrySelected", "flipside-b.conf");
     let esp = loader_entries();
-    let variables = Variables::open(&nvram.root(), &Durable::new()).unwrap();
+    let variables = flipside_core::testing::variables(&nvram.root(), &Durable::new()).unwrap();
     let slots = || {
         let facts = evidence(&variables, ESP.uuid, esp.path()).unwrap();
         facts.into_iter().map(|(_, slot)| slot).collect::<Vec<_>>()
@@ -214,7 +213,7 @@ fn boot_current_names_a_slot_by_its_entry() {
     ] {
         let nvram = Nvram::with(&[], &[(5, slot('b')), (6, elsewhere.clone()), (8, vec![1])]);
         nvram.set("BootCurrent", current);
-        let variables = Variables::open(&nvram.root(), &Durable::new()).unwrap();
+        let variables = flipside_core::testing::variables(&nvram.root(), &Durable::new()).unwrap();
         let facts = evidence(&variables, ESP.uuid, nvram.directory.path()).unwrap();
         assert_eq!(facts, [(fact.to_owned(), expected)]);
     }

@@ -4,7 +4,7 @@
 //! cut off.
 
 use flipside_core::host::durable::Durable;
-use flipside_core::host::esp::{Esp, LoaderEntry, Proof, Stored};
+use flipside_core::host::esp::{LoaderEntry, Proof, Stored};
 use flipside_core::host::{Record, Slot};
 use flipside_image::code::Coded as _;
 use flipside_image::{Architecture, Digest};
@@ -211,7 +211,8 @@ fn p7_failed_digests_survive_every_cut_and_a_second_cut_in_the_repair() {
             );
             going.is_err().then(|| Errno::IO.into())
         });
-        let esp = Esp::new(f.directory.path(), Architecture::X86_64, &steps.durable());
+        let esp =
+            flipside_core::testing::esp(f.directory.path(), Architecture::X86_64, &steps.durable());
         esp.write_failed(contents).is_ok()
     };
     for first in 0..14 {
@@ -237,7 +238,7 @@ fn p7_failed_digests_survive_every_cut_and_a_second_cut_in_the_repair() {
 #[test]
 fn an_empty_mount_point_is_no_esp() {
     let directory = scratch::directory();
-    let esp = Esp::new(directory.path(), Architecture::X86_64, &Durable::new());
+    let esp = flipside_core::testing::esp(directory.path(), Architecture::X86_64, &Durable::new());
     assert_eq!(esp.check().unwrap_err().code(), "esp-not-mounted");
     std::fs::create_dir(directory.path().join("EFI")).unwrap();
     esp.check().unwrap();

@@ -46,7 +46,7 @@ impl Mounted {
     }
 
     fn esp(&self) -> Esp {
-        Esp::new(self.mount_point(), Architecture::X86_64, &Durable::new())
+        flipside_core::testing::esp(self.mount_point(), Architecture::X86_64, &Durable::new())
     }
 }
 

@@ -297,7 +297,7 @@ fn p2_what_is_kept_on_a_cached_medium_is_read_back_as_well() {
     use flipside_core::host::medium::Medium as _;
     let directory = tempfile::tempdir().unwrap();
     let architecture = flipside_image::Architecture::X86_64;
-    let esp = flipside_core::host::esp::Esp::new(
+    let esp = flipside_core::testing::esp(
         directory.path(),
         architecture,
         &flipside_core::host::durable::Durable::new(),

@@ -6,7 +6,7 @@ use std::process::Output;
 use std::sync::{Arc, Mutex};
 
 use flipside::run;
-use flipside_core::host::durable::{Durable, Observer, Step};
+use flipside_core::host::durable::{Durable, Step, StepObserver};
 use jiff::{Timestamp, ToSpan as _};
 
 use crate::support::host::TestHost;
@@ -51,7 +51,7 @@ fn shutdowns_are_held_off_while_a_slot_is_written_and_no_longer() {
         logind: Arc<PlayedLogind>,
         phases: Mutex<Vec<(&'static str, usize)>>,
     }
-    impl Observer for Watch {
+    impl StepObserver for Watch {
         fn before(&self, step: &Step<'_>) -> std::io::Result<()> {
             if let Step::Phase(name) = step {
                 let held = self.logind.with(|world| world.held_locks());

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use flipside::run;
-use flipside_core::host::durable::{Durable, Observer, Step};
+use flipside_core::host::durable::{Durable, Step, StepObserver};
 use flipside_sim::{Backend, Power, Quirk};
 
 use crate::support::host::{TestHost, loader_program};
@@ -48,7 +48,7 @@ fn signed(program: Vec<u8>) -> Vec<u8> {
 }
 
 struct NoWrites;
-impl Observer for NoWrites {
+impl StepObserver for NoWrites {
     fn before(&self, step: &Step<'_>) -> std::io::Result<()> {
         match step {
             Step::Phase(_) | Step::Sync(_) | Step::SyncDirectory(_) => Ok(()),

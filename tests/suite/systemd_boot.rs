@@ -221,9 +221,9 @@ fn a_loader_that_would_not_come_back_is_refused_before_anything_is_written() {
 
 #[test]
 fn a_promote_that_finds_nothing_to_do_writes_nothing() {
-    use flipside_core::host::durable::{Durable, Observer, Step};
+    use flipside_core::host::durable::{Durable, Step, StepObserver};
     struct NoWrites;
-    impl Observer for NoWrites {
+    impl StepObserver for NoWrites {
         fn before(&self, step: &Step<'_>) -> std::io::Result<()> {
             match step {
                 Step::Phase(_) | Step::Sync(_) | Step::SyncDirectory(_) => Ok(()),

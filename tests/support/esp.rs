@@ -21,7 +21,7 @@ pub struct Fixture {
 pub fn with(steps: Arc<Steps>) -> Fixture {
     let directory = scratch::directory();
     std::fs::create_dir_all(directory.path().join("EFI/flipside")).unwrap();
-    let esp = Esp::new(directory.path(), Architecture::X86_64, &steps.durable());
+    let esp = flipside_core::testing::esp(directory.path(), Architecture::X86_64, &steps.durable());
     Fixture { directory, steps, esp }
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use flipside::config::{Config, Initiative};
 use flipside::report::progress::Silent;
 use flipside::report::{Follow, Status, StatusFile};
-use flipside::run::{self, Outcome, Promotion, Run, UpdateError};
+use flipside::run::{self, Error as RunError, Outcome, Promotion, Run};
 use flipside_core::cancel::Cancel;
 use flipside_core::host::Root;
 use flipside_core::host::durable::Durable;
@@ -103,7 +103,7 @@ impl TestHost {
         run_on(&self.path(), durable, change)
     }
 
-    pub fn update(&self) -> Result<Outcome, UpdateError> {
+    pub fn update(&self) -> Result<Outcome, RunError> {
         update_and_finish(&self.run())
     }
 
@@ -165,7 +165,7 @@ pub fn run_on(path: &Path, durable: Durable, change: impl FnOnce(&mut Config)) -
     }
 }
 
-pub fn update_and_finish(run: &Run) -> Result<Outcome, UpdateError> {
+pub fn update_and_finish(run: &Run) -> Result<Outcome, RunError> {
     let result = run::update(run, Initiative::Manual);
     run::finish(run, result.as_ref().err());
     result

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use flipside_core::host::Root;
 use flipside_core::host::boot::UefiBoot;
 use flipside_core::host::durable::Durable;
-use flipside_core::host::efi::{PartitionNode, Variables};
+use flipside_core::host::efi::PartitionNode;
 use flipside_image::Architecture;
 
 const GLOBAL: &str = "8be4df61-93ca-11d2-aa0d-00e098032b8c";
@@ -139,8 +139,8 @@ impl Nvram {
     }
 
     pub fn boot(&self, durable: &Durable) -> UefiBoot {
-        let variables = Variables::open(&self.root(), durable).unwrap();
-        UefiBoot::new(variables, ESP, "Acme OS", Architecture::X86_64)
+        let variables = flipside_core::testing::variables(&self.root(), durable).unwrap();
+        flipside_core::testing::uefi_boot(variables, ESP, "Acme OS", Architecture::X86_64)
     }
 
     /// Every file with its bytes.

@@ -6,7 +6,7 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use flipside_core::host::durable::{Durable, Observer, Step};
+use flipside_core::host::durable::{Durable, Step, StepObserver};
 
 type Rule = Box<dyn Fn(&Step<'_>) -> Option<io::Error> + Send + Sync>;
 
@@ -32,7 +32,7 @@ impl Steps {
 
     /// The way to the disk that is written down here.
     pub fn durable(self: &Arc<Self>) -> Durable {
-        Durable::observed(Arc::clone(self) as Arc<dyn Observer>)
+        Durable::observed(Arc::clone(self) as Arc<dyn StepObserver>)
     }
 
     /// The lines since the last call.
@@ -41,7 +41,7 @@ impl Steps {
     }
 }
 
-impl Observer for Steps {
+impl StepObserver for Steps {
     fn before(&self, step: &Step<'_>) -> io::Result<()> {
         let name = |path: &Path| {
             let name = path.file_name().unwrap().to_string_lossy().into_owned();

@@ -43,7 +43,7 @@ impl Disk {
     /// # Errors
     /// The device's, any damage to the table (`gpt-damaged`), and a table that the
     /// kernel has not read again since it was changed (`gpt-stale`).
-    pub fn open(root: &Root, path: &Path, durable: &Durable) -> Result<Self, HostError> {
+    pub(crate) fn open(root: &Root, path: &Path, durable: &Durable) -> Result<Self, HostError> {
         let found = std::fs::metadata(path).map_err(HostError::io("open", path))?;
         let device = found
             .file_type()

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use rustix::fs::IFlags;
 
-/// One step towards durability, as an [`Observer`] sees it before it is done.
+/// One step towards durability, as an [`StepObserver`] sees it before it is done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step<'a> {
     /// A new directory; durable with its parent's [`Step::SyncDirectory`].
@@ -45,7 +45,7 @@ pub enum Step<'a> {
 
 /// Sees each step before it is done, and may have it fail. This is how tests
 /// record a run and inject faults; in production there is none.
-pub trait Observer: Send + Sync {
+pub trait StepObserver: Send + Sync {
     /// Called before the step. An error is reported in its place, and the step is not done.
     ///
     /// # Errors
@@ -53,10 +53,11 @@ pub trait Observer: Send + Sync {
     fn before(&self, step: &Step<'_>) -> io::Result<()>;
 }
 
-/// The way to the disk and to NVRAM. Cheap to clone.
+/// The way to the disk and to NVRAM. Cheap to clone. Only core writes by it; the program above holds
+/// it for core, and has [`Files`](super::Files) for itself.
 #[derive(Clone, Default)]
 pub struct Durable {
-    observer: Option<Arc<dyn Observer>>,
+    observer: Option<Arc<dyn StepObserver>>,
 }
 
 impl std::fmt::Debug for Durable {
@@ -67,19 +68,19 @@ impl std::fmt::Debug for Durable {
 
 /// A file or block device that is open for durable writing.
 #[derive(Debug)]
-pub struct DurableFile {
+pub(crate) struct DurableFile {
     file: File,
     path: PathBuf,
 }
 
 impl DurableFile {
     /// What was opened.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// The open file, for reading and for asking; write through [`Durable`] only.
-    pub fn file(&self) -> &File {
+    pub(crate) fn file(&self) -> &File {
         &self.file
     }
 }
@@ -91,7 +92,8 @@ impl Durable {
     }
 
     /// The real thing, watched.
-    pub fn observed(observer: Arc<dyn Observer>) -> Self {
+    #[cfg(any(test, feature = "testing"))]
+    pub fn observed(observer: Arc<dyn StepObserver>) -> Self {
         Self { observer: Some(observer) }
     }
 
@@ -106,13 +108,13 @@ impl Durable {
     ///
     /// # Errors
     /// Only an observer's.
-    pub fn phase(&self, name: &'static str) -> io::Result<()> {
+    pub(crate) fn phase(&self, name: &'static str) -> io::Result<()> {
         self.announce(&Step::Phase(name))
     }
 
     /// Takes a file that was opened for writing elsewhere (flags such as
     /// `O_EXCL` and `O_DIRECT` are its opener's matter).
-    pub fn adopt(&self, file: File, path: impl Into<PathBuf>) -> DurableFile {
+    pub(crate) fn adopt(&self, file: File, path: impl Into<PathBuf>) -> DurableFile {
         DurableFile { file, path: path.into() }
     }
 
@@ -120,7 +122,7 @@ impl Durable {
     ///
     /// # Errors
     /// Any of the file system's.
-    pub fn make_directory(&self, path: &Path) -> io::Result<()> {
+    pub(crate) fn make_directory(&self, path: &Path) -> io::Result<()> {
         if path.is_dir() {
             return Ok(());
         }
@@ -138,7 +140,7 @@ impl Durable {
     ///
     /// # Errors
     /// Any of the file system's.
-    pub fn create(&self, path: &Path) -> io::Result<DurableFile> {
+    pub(crate) fn create(&self, path: &Path) -> io::Result<DurableFile> {
         self.announce(&Step::Create(path))?;
         let file =
             OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)?;
@@ -149,7 +151,7 @@ impl Durable {
     ///
     /// # Errors
     /// Any of the file system's.
-    pub fn open(&self, path: &Path) -> io::Result<DurableFile> {
+    pub(crate) fn open(&self, path: &Path) -> io::Result<DurableFile> {
         let file = OpenOptions::new().read(true).write(true).open(path)?;
         Ok(self.adopt(file, path))
     }
@@ -158,7 +160,7 @@ impl Durable {
     ///
     /// # Errors
     /// Any of the file system's.
-    pub fn set_length(&self, file: &DurableFile, length: u64) -> io::Result<()> {
+    pub(crate) fn set_length(&self, file: &DurableFile, length: u64) -> io::Result<()> {
         self.announce(&Step::SetLength(&file.path, length))?;
         file.file.set_len(length)
     }
@@ -167,7 +169,7 @@ impl Durable {
     ///
     /// # Errors
     /// Any of the file system's or the device's.
-    pub fn write_at(&self, file: &DurableFile, offset: u64, bytes: &[u8]) -> io::Result<()> {
+    pub(crate) fn write_at(&self, file: &DurableFile, offset: u64, bytes: &[u8]) -> io::Result<()> {
         self.announce(&Step::Write(&file.path, offset, bytes))?;
         file.file.write_all_at(bytes, offset)
     }
@@ -177,7 +179,7 @@ impl Durable {
     ///
     /// # Errors
     /// Any of the device's. After one, nothing about the file's bytes is known.
-    pub fn sync(&self, file: &DurableFile) -> io::Result<()> {
+    pub(crate) fn sync(&self, file: &DurableFile) -> io::Result<()> {
         self.announce(&Step::Sync(&file.path))?;
         sync_whole(&file.file)
     }
@@ -186,7 +188,7 @@ impl Durable {
     ///
     /// # Errors
     /// Any of the file system's or the device's.
-    pub fn sync_directory(&self, directory: &Path) -> io::Result<()> {
+    pub(crate) fn sync_directory(&self, directory: &Path) -> io::Result<()> {
         self.announce(&Step::SyncDirectory(directory))?;
         sync_whole(&File::open(directory)?)
     }
@@ -195,7 +197,7 @@ impl Durable {
     ///
     /// # Errors
     /// Any of the file system's.
-    pub fn unlink(&self, path: &Path) -> io::Result<()> {
+    pub(crate) fn unlink(&self, path: &Path) -> io::Result<()> {
         self.announce(&Step::Unlink(path))?;
         std::fs::remove_file(path)
     }
@@ -205,7 +207,7 @@ impl Durable {
     ///
     /// # Errors
     /// Any of the file system's. The old file then still stands.
-    pub fn replace(&self, path: &Path, contents: &[u8]) -> io::Result<()> {
+    pub(crate) fn replace(&self, path: &Path, contents: &[u8]) -> io::Result<()> {
         let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
             return Err(io::ErrorKind::InvalidInput.into());
         };
@@ -225,7 +227,7 @@ impl Durable {
     ///
     /// # Errors
     /// Any of the file system's.
-    pub fn write_unsynced(&self, path: &Path, contents: &[u8]) -> io::Result<()> {
+    pub(crate) fn write_unsynced(&self, path: &Path, contents: &[u8]) -> io::Result<()> {
         let file = self.create(path)?;
         self.write_at(&file, 0, contents)
     }
@@ -235,7 +237,7 @@ impl Durable {
     ///
     /// # Errors
     /// Any of the file system's.
-    pub fn append_line(&self, path: &Path, line: &str) -> io::Result<()> {
+    pub(crate) fn append_line(&self, path: &Path, line: &str) -> io::Result<()> {
         let file = if path.exists() { self.open(path)? } else { self.create(path)? };
         let end = file.file.metadata()?.len();
         self.write_at(&file, end, format!("{line}\n").as_bytes())
@@ -248,7 +250,7 @@ impl Durable {
     ///
     /// # Errors
     /// efivarfs' own: `ENOSPC` where NVRAM is full, `EROFS`, `EPERM`, `EIO`.
-    pub fn set_variable(&self, path: &Path, contents: &[u8]) -> io::Result<()> {
+    pub(crate) fn set_variable(&self, path: &Path, contents: &[u8]) -> io::Result<()> {
         self.announce(&Step::SetVariable(path, contents))?;
         let flags = clear_immutable(path)?;
         let written = write_variable(path, contents);
@@ -262,7 +264,7 @@ impl Durable {
     ///
     /// # Errors
     /// efivarfs' own.
-    pub fn remove_variable(&self, path: &Path) -> io::Result<()> {
+    pub(crate) fn remove_variable(&self, path: &Path) -> io::Result<()> {
         if !path.exists() {
             return Ok(());
         }
@@ -332,7 +334,7 @@ mod tests {
     #[derive(Default)]
     struct Log(Mutex<Vec<String>>);
 
-    impl Observer for Log {
+    impl StepObserver for Log {
         fn before(&self, step: &Step<'_>) -> io::Result<()> {
             let name = |p: &Path| p.file_name().unwrap().to_string_lossy().into_owned();
             let line = match step {
@@ -370,7 +372,7 @@ mod tests {
     #[test]
     fn a_step_that_an_observer_refuses_is_not_done() {
         struct Refuse;
-        impl Observer for Refuse {
+        impl StepObserver for Refuse {
             fn before(&self, _: &Step<'_>) -> io::Result<()> {
                 Err(io::ErrorKind::StorageFull.into())
             }

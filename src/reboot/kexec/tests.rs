@@ -5,7 +5,7 @@ use std::process::Command;
 
 use super::*;
 use flipside_core::host::durable::Durable;
-use flipside_core::host::esp::{Esp, InstalledBootFile};
+use flipside_core::host::esp::InstalledBootFile;
 use flipside_image::Architecture;
 
 const STUB: &str = "/usr/lib/systemd/boot/efi/linuxx64.efi.stub";
@@ -29,7 +29,7 @@ fn uki(directory: &Path, sections: &[(&str, &[u8])]) -> PathBuf {
 }
 
 fn open(directory: &Path) -> InstalledBootFile {
-    let esp = Esp::new(directory, Architecture::X86_64, &Durable::new());
+    let esp = flipside_core::testing::esp(directory, Architecture::X86_64, &Durable::new());
     esp.open_boot_file(Slot::B).unwrap().unwrap()
 }
 

@@ -10,7 +10,7 @@ use super::memory::{Kept, Memory, Seen};
 use crate::config::DocumentMode;
 use crate::rules::signature::{SignatureSearch, search};
 use crate::rules::{Error, Means, Verdict};
-use flipside_core::host::durable::Durable;
+use flipside_core::host::Files;
 use flipside_core::refusal::{Refusal, Severity};
 use flipside_image::Digest;
 use flipside_image::document::{Document, document_tag};
@@ -255,9 +255,9 @@ impl Consulted {
 
     /// Remembers what is new, so that nobody can pass off an older document as this one. A state
     /// directory that takes nothing weakens that, and stops no update by itself.
-    pub fn remember(&self, durable: &Durable) {
+    pub fn remember(&self, files: &Files) {
         let Some((memory, seen)) = &self.news else { return };
-        if let Err(error) = memory.write(durable, seen) {
+        if let Err(error) = memory.write(files, seen) {
             let path = memory.path.display();
             tracing::warn!("cannot remember the policy document in {path}: {error}");
         }

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use flipside_core::host::Files;
 use flipside_core::host::Root;
-use flipside_core::host::durable::Durable;
 use flipside_core::state::journal::STATE_DIRECTORY;
 use flipside_image::Digest;
 use flipside_image::document::{Document, DocumentManifest};
@@ -127,9 +127,9 @@ impl Memory {
         seen
     }
 
-    pub fn write(&self, durable: &Durable, seen: &Seen) -> std::io::Result<()> {
+    pub fn write(&self, files: &Files, seen: &Seen) -> std::io::Result<()> {
         let Some(directory) = self.path.parent() else { return Ok(()) };
-        durable.make_directory(directory)?;
-        durable.replace(&self.path, &serde_json::to_vec(seen)?)
+        files.make_directory(directory)?;
+        files.replace(&self.path, &serde_json::to_vec(seen)?)
     }
 }

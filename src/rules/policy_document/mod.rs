@@ -43,7 +43,7 @@ pub(super) fn ask(evaluation: &mut Evaluation<'_>) -> Result<Digest, Error> {
     let consulted = consult(means, *source, verifier, goal, now)?;
     // A check writes nothing, and so remembers nothing.
     if evaluation.depth == Depth::Update && !evaluation.offer.is_only_asked {
-        consulted.remember(means.durable);
+        consulted.remember(means.files);
     }
     for said in &named.rulings {
         evaluation.put(said.rule, &said.saw, said.decision.clone());

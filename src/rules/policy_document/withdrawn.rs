@@ -87,7 +87,7 @@ pub fn still_stands(offer: &Offer<'_>, named: &Digest) -> Result<(), flipside_co
             return Ok(());
         }
     };
-    consulted.remember(means.durable);
+    consulted.remember(means.files);
     let document = consulted.document.as_ref();
     match document.and_then(|document| document.release(named)).and_then(sentence) {
         Some(why) => Err(Refusal::block("release-withdrawn", why).into()),

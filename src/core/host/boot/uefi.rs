@@ -37,7 +37,7 @@ struct Chosen {
 
 impl UefiBoot {
     /// With boot files on `esp`, and entries called `<product_name> A` and `B`.
-    pub fn new(
+    pub(crate) fn new(
         variables: Variables,
         esp: PartitionNode,
         product_name: &str,

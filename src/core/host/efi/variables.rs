@@ -59,7 +59,7 @@ impl Variables {
     ///
     /// # Errors
     /// [`EfiError::Missing`], on the machine itself also where the directory is there but efivarfs is not.
-    pub fn open(root: &Root, durable: &Durable) -> Result<Self, EfiError> {
+    pub(crate) fn open(root: &Root, durable: &Durable) -> Result<Self, EfiError> {
         let directory = root.path("sys/firmware/efi/efivars");
         let is_there = if root.is_live() { is_efivarfs(&directory) } else { directory.is_dir() };
         if !is_there {

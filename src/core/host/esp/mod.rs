@@ -48,7 +48,7 @@ pub struct Esp {
 
 impl Esp {
     /// The one that is mounted at `directory`.
-    pub fn new(
+    pub(crate) fn new(
         directory: impl Into<PathBuf>,
         architecture: Architecture,
         durable: &Durable,

@@ -63,7 +63,7 @@ fn failed(operation: &'static str) -> impl Fn(io::Error) -> EditError {
 /// # Errors
 /// Refusals before anything is written; the disk's errors, after which at least
 /// one copy is whole.
-pub fn set_identity(
+pub(crate) fn set_identity(
     durable: &Durable,
     disk: &DurableFile,
     size: u64,

@@ -17,7 +17,8 @@ use std::io;
 
 use uuid::Uuid;
 
-pub use edit::{EditError, set_identity};
+pub use edit::EditError;
+pub(crate) use edit::set_identity;
 pub use entry::Entry;
 
 use copies::Copies;

@@ -45,7 +45,7 @@ pub struct Place {
 /// # Errors
 /// `esp-not-mounted`, `esp-mismatch`, `esp-ambiguous`, `esp-not-on-disk`, `disk-missing`,
 /// and those of [`Disk::open`].
-pub fn find(
+pub(crate) fn find(
     root: &Root,
     config: &HostConfig,
     esp_hint: Option<Uuid>,
@@ -64,7 +64,7 @@ pub fn find(
 ///
 /// # Errors
 /// As [`find`].
-pub fn find_if_host(
+pub(crate) fn find_if_host(
     root: &Root,
     config: &HostConfig,
     esp_hint: Option<Uuid>,

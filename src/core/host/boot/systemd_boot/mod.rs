@@ -32,7 +32,7 @@ pub struct SystemdBoot {
 impl SystemdBoot {
     /// With entries on `esp`, called `<product_name> A` and `B`. `variables` are only looked at, for
     /// a default that somebody set there.
-    pub fn new(esp: Esp, product_name: &str, variables: Option<Variables>) -> Self {
+    pub(crate) fn new(esp: Esp, product_name: &str, variables: Option<Variables>) -> Self {
         Self { esp, product_name: product_name.to_owned(), variables }
     }
 

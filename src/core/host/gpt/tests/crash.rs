@@ -7,7 +7,7 @@ use std::io;
 use std::sync::{Arc, Mutex};
 
 use super::*;
-use crate::host::durable::{Observer, Step};
+use crate::host::durable::{Step, StepObserver};
 
 #[derive(Clone, Debug)]
 enum Seen {
@@ -18,7 +18,7 @@ enum Seen {
 #[derive(Default)]
 struct Recorder(Mutex<Vec<Seen>>);
 
-impl Observer for Recorder {
+impl StepObserver for Recorder {
     fn before(&self, step: &Step<'_>) -> io::Result<()> {
         let seen = match step {
             Step::Write(_, at, bytes) => Seen::Write(*at, bytes.to_vec()),

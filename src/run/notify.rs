@@ -10,7 +10,7 @@ use flipside_core::host::Slot;
 
 /// Tells the hooks of this host that `slot`, which runs, was promoted. Nothing is held meanwhile, and
 /// whatever they do changes nothing about it.
-pub fn tell_promoted(run: &Run, slot: Slot) {
+pub fn notify_promoted(run: &Run, slot: Slot) {
     let status = status(run);
     let system = |slot: Slot| {
         let known = status.slots.iter().find(|known| known.slot == slot);
@@ -33,7 +33,7 @@ const NEXT_STEP: &str = "/run/flipside/next-step";
 
 /// Lets the timer's run be made at once where what was promoted in `slot` is a step to something
 /// else: the next run of the timer may be a day away, and so the goal as many days as there are steps.
-pub fn go_on(run: &Run, slot: Slot) {
+pub fn trigger_next_run(run: &Run, slot: Slot) {
     let is_step = Host::open(&run.access()).is_ok_and(|host| {
         let situation = host.and_then(|host| host.situation().ok());
         let record = situation.and_then(|s| s.slot(slot).record.clone());

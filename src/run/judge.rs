@@ -1,50 +1,29 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! Puts what is on offer to the rules, and tells the status what they say.
+//! The second step of a run: what is on offer is put to the rules, and the status tells what they
+//! say.
 
-use super::course::Course;
+use flipside_core::state::Course;
+
 use super::status::{note_check, note_rulings};
 use super::trial_due::note_trial_due;
-use super::{Run, UpdateError};
-use crate::rules::{self, Approval, Depth, Error, Explanation, Means, Offer};
-use flipside_image::Architecture;
-use flipside_source as source;
+use super::{Error, Run};
+use crate::rules::{self, Approval, Depth, Explanation, Offer};
 
 /// A rule could not be asked.
 #[derive(Debug)]
 pub struct Unasked {
     /// Why.
-    pub error: UpdateError,
+    pub error: Error,
     /// What the rules before it said.
     pub explanation: Explanation,
-}
-
-/// What rules ask with.
-pub(super) fn means<'a>(
-    run: &'a Run,
-    architecture: Architecture,
-    options: &'a source::Options,
-) -> Means<'a> {
-    Means {
-        root: &run.root,
-        config: &run.config,
-        architecture,
-        options,
-        durable: &run.durable,
-        progress: run.progress.as_ref(),
-        stop: &run.stop,
-    }
 }
 
 /// Puts `offer` to every rule. The rulings go to the status, also where it ends with an error.
 ///
 /// # Errors
 /// What keeps a rule from being asked; a refusal is a [`Course`].
-pub(super) fn approve(
-    run: &Run,
-    offer: &Offer<'_>,
-    depth: Depth,
-) -> Result<Approval, Box<Unasked>> {
+pub(super) fn judge(run: &Run, offer: &Offer<'_>, depth: Depth) -> Result<Approval, Box<Unasked>> {
     if offer.is_only_asked {
         return Ok(rules::approve(offer, depth)?);
     }
@@ -70,13 +49,13 @@ pub(super) fn approve(
     Ok(approval)
 }
 
-impl From<UpdateError> for Box<Unasked> {
-    fn from(error: UpdateError) -> Self {
+impl From<Error> for Box<Unasked> {
+    fn from(error: Error) -> Self {
         Self::new(Unasked { error, explanation: Explanation::default() })
     }
 }
 
-impl From<Box<Unasked>> for UpdateError {
+impl From<Box<Unasked>> for Error {
     fn from(unasked: Box<Unasked>) -> Self {
         unasked.error
     }
@@ -86,16 +65,5 @@ impl From<Box<rules::Unasked>> for Box<Unasked> {
     fn from(unasked: Box<rules::Unasked>) -> Self {
         let rules::Unasked { error, explanation } = *unasked;
         Self::new(Unasked { error: error.into(), explanation })
-    }
-}
-
-impl From<Error> for UpdateError {
-    fn from(error: Error) -> Self {
-        match error {
-            Error::Refused(refusal) => refusal.into(),
-            Error::Source(error) => error.into(),
-            Error::Install(error) => error.into(),
-            Error::Stopped(stopped) => stopped.into(),
-        }
     }
 }

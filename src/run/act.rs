@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The last step of a run: under the lock, what the rules relied on is read again, and then done.
+
+use flipside_core::install::{self, Job, arm_installed};
+use flipside_core::progress::{Event, Phase};
+use flipside_core::refusal::Refusal;
+use flipside_core::state::{Course, Situation};
+use flipside_core::trial::{disarm_superseded, disarm_withdrawn, settle};
+use flipside_core::{Access, Host, Lock};
+use flipside_image::{CONFIG_LIMIT, Digest, Image};
+
+use super::outcome::{Outcome, without_lock};
+use super::{Error, Run};
+use crate::config;
+use crate::rules::{Approval, Offer, nobody_holds, settings_now, still_stands, time_allows};
+use crate::system::{Clock, Inhibitor, zone_of};
+
+/// An approval, and the host that was read under the lock.
+struct Act<'a> {
+    run: &'a Run,
+    access: &'a Access,
+    offer: &'a Offer<'a>,
+    approval: &'a Approval,
+    host: &'a Host,
+    situation: &'a Situation,
+}
+
+/// Does what was approved, if this host and the tag are still what they were.
+///
+/// # Errors
+/// [`Error`]; the running slot boots as before.
+pub(super) fn act(run: &Run, offer: &Offer<'_>, approval: &Approval) -> Result<Outcome, Error> {
+    let _lock = Lock::take(&run.root)?;
+    let access = run.access();
+    let host = Host::open(&access)?.ok_or_else(changed)?;
+    settle(&access, &host, &host.situation()?)?;
+    let situation = host.situation()?;
+    let course = offer.named.course(&situation, &approval.waypoint.digest());
+    if let Some(outcome) = without_lock(&situation, &offer.named.digest, &course)? {
+        return Ok(outcome);
+    }
+    let act = Act { run, access: &access, offer, approval, host: &host, situation: &situation };
+    act.refuse_changed(&course)?;
+    run.stop.check()?;
+    if matches!(course, Course::Install | Course::Arm) {
+        act.refuse_held()?;
+    }
+    match (course, &approval.waypoint.image) {
+        (Course::Install, Some(image)) => act.install(image),
+        (Course::Arm, _) => act.arm(),
+        (Course::Unarm, _) => act.disarm(),
+        _ => Err(changed().into()),
+    }
+}
+
+impl Act<'_> {
+    fn refuse_changed(&self, course: &Course) -> Result<(), Error> {
+        let Approval { course: planned, waypoint, .. } = self.approval;
+        let is_fetched = waypoint.image.is_some();
+        if course != planned || (is_fetched && self.has_tag_moved()?) {
+            return Err(changed().into());
+        }
+        Ok(())
+    }
+
+    fn has_tag_moved(&self) -> Result<bool, Error> {
+        let Offer { named, source, .. } = self.offer;
+        Ok(named.has_moved(*source)? || self.approval.waypoint.has_moved()?)
+    }
+
+    /// Hooks may have taken their time.
+    fn refuse_held(&self) -> Result<(), Error> {
+        let Offer { means, initiative, .. } = self.offer;
+        let settings = settings_now(means);
+        time_allows(means, &settings, *initiative)?;
+        say_hold(self.run, &settings);
+        Ok(())
+    }
+
+    /// An install that began in a window is finished; a hold means what has not been armed yet.
+    fn still_stands(&self) -> Result<(), flipside_core::Error> {
+        let Offer { means, initiative, .. } = self.offer;
+        nobody_holds(means, &settings_now(means), *initiative)?;
+        still_stands(self.offer, &self.approval.waypoint.named)
+    }
+
+    fn install(&self, image: &Image) -> Result<Outcome, Error> {
+        let Approval { waypoint, signed, goal, .. } = self.approval;
+        let towards = goal.clone().filter(|goal| goal != image.version());
+        if let Some(goal) = &towards {
+            tracing::info!("{} comes first, on the way to {goal}", image.version());
+        }
+        let source = waypoint.source(self.offer.source);
+        let config = || {
+            let bytes = source.blob("config", &image.manifest.config, CONFIG_LIMIT);
+            bytes.map_err(|error| error.to_string())
+        };
+        let job = Job {
+            access: self.access,
+            host: self.host,
+            situation: self.situation,
+            source,
+            repository: source.repository(),
+            image,
+            tag: waypoint.named,
+            signed_by: signed.as_ref().map(|signed| signed.key.clone()),
+            towards,
+            config: &config,
+            still_stands: &|| self.still_stands(),
+        };
+        let checked = install::check(&job)?;
+        let what = format!("writing {} into slot {}", image.version(), self.situation.target());
+        let _inhibitor = Inhibitor::take(&self.run.root, &what);
+        checked.run()?;
+        self.run.progress.event(Event::Phase(Phase::Done));
+        Ok(self.armed(image.version()))
+    }
+
+    fn arm(&self) -> Result<Outcome, Error> {
+        self.still_stands()?;
+        arm_installed(self.host, self.situation)?;
+        Ok(self.armed(self.situation.target_slot().version()))
+    }
+
+    fn disarm(&self) -> Result<Outcome, Error> {
+        disarm_superseded(self.host, self.situation)?;
+        let version = self.situation.target_slot().version().to_owned();
+        Ok(Outcome::Unarmed { slot: self.situation.target(), version })
+    }
+
+    fn armed(&self, version: &str) -> Outcome {
+        let (slot, tag): (_, Digest) = (self.situation.target(), self.offer.named.digest);
+        Outcome::Armed { slot, version: version.to_owned(), tag, before: false }
+    }
+}
+
+/// What was found to be withdrawn does not boot any more, where it is still what boots next.
+///
+/// # Errors
+/// [`Error`].
+pub(super) fn disarm_revoked(run: &Run, facts: &Situation) -> Result<(), Error> {
+    let _lock = Lock::take(&run.root)?;
+    let host = Host::open(&run.access())?.ok_or_else(changed)?;
+    let situation = host.situation()?;
+    if !situation.is_armed() || situation.target_slot() != facts.target_slot() {
+        return Err(changed().into());
+    }
+    Ok(disarm_withdrawn(&host, &situation)?)
+}
+
+/// Only a person gets this far on a host that is held.
+fn say_hold(run: &Run, settings: &config::Update) {
+    let zone = zone_of(&run.root);
+    let hold = settings.hold.as_ref();
+    if let Some(hold) = hold.filter(|hold| hold.holds(Clock::of(&run.root).shows(), &zone)) {
+        tracing::warn!("{}; this update goes on, because a person asked for it", hold.text(&zone));
+    }
+}
+
+fn changed() -> Refusal {
+    Refusal::defer("situation-changed", "this host or the tag changed while the hooks were asked")
+}

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! What an update would do: a look and a judgement, and nothing after them.
+
+use flipside_core::state::Course;
+use flipside_image::Digest;
+
+use super::Run;
+use super::judge::{Unasked, judge};
+use super::look::{Looked, look};
+use super::status::finish;
+use crate::config::Initiative;
+use crate::rules::{Approval, Depth, Explanation};
+
+/// What a check found.
+#[derive(Debug, Clone)]
+pub struct Check {
+    /// What the tag points to.
+    pub tag: Digest,
+    /// What an update would do about it.
+    pub course: Course,
+    /// The version that an update would bring, where there is one.
+    pub version: Option<String>,
+    /// The version of what the tag names, where it was looked at. Another one than `version` where
+    /// that is on the way to it.
+    pub goal: Option<String>,
+    /// What each rule said that was asked.
+    pub explanation: Explanation,
+}
+
+/// Says what an update of this initiative would do. Writes nothing.
+///
+/// # Errors
+/// [`Unasked`]; a refusal is not an error here but a [`Course`]. `None` where there is
+/// nothing to follow or no slot.
+pub fn check(
+    run: &Run,
+    initiative: Initiative,
+    depth: Depth,
+) -> Result<Option<Check>, Box<Unasked>> {
+    let Looked::At(look) = look(run)? else { return Ok(None) };
+    let offer = look.offer(run, initiative);
+    let Approval { explanation, course, waypoint, goal, .. } = judge(run, &offer, depth)?;
+    let version = match (&waypoint.image, &course) {
+        (Some(image), _) => Some(image.version().to_owned()),
+        (None, Course::Waiting | Course::Arm) => {
+            Some(look.situation.target_slot().version().to_owned())
+        }
+        _ => None,
+    };
+    Ok(Some(Check { tag: look.named.digest, course, version, goal, explanation }))
+}
+
+/// Ends a check: what an update would be refused for stands in the status, as after an update.
+pub fn finish_check(run: &Run, checked: &Result<Option<Check>, Box<Unasked>>) {
+    match checked {
+        Ok(Some(Check { course: Course::Refuse(refusal), .. })) => {
+            finish(run, Some(&refusal.clone().into()));
+        }
+        Ok(_) => finish(run, None),
+        Err(unasked) => finish(run, Some(&unasked.error)),
+    }
+}

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The first step of a run: this host as it is, and what it follows. No lock is held and nothing is
+//! written.
+
+use flipside_core::host::Files;
+use flipside_core::progress::{Event, Phase};
+use flipside_core::state::{Aftermath, Situation};
+use flipside_core::{Host, architecture};
+use flipside_image::Architecture;
+use flipside_image::signature::Verifier;
+use flipside_source::{Options, Source};
+
+use super::{Error, Run};
+use crate::config::Initiative;
+use crate::rules::signature::open as open_verifier;
+use crate::rules::{Means, Offer, TargetRelease, find_target_release};
+
+/// What there is to see.
+pub(super) enum Looked {
+    /// Nothing to follow, or no host: why.
+    Nothing(&'static str),
+    /// A host, and what is on offer to it.
+    At(Box<Look>),
+}
+
+/// A host, and what is on offer to it.
+pub(super) struct Look {
+    /// The host as it is.
+    pub facts: Situation,
+    /// The same once a trial that fell back has been counted.
+    pub situation: Situation,
+    /// Where the tag is.
+    pub source: Box<dyn Source>,
+    /// What the tag names, or an update graph in its place.
+    pub named: TargetRelease,
+    verifier: Verifier,
+    product: Option<String>,
+    architecture: Architecture,
+    options: Options,
+    files: Files,
+}
+
+/// Looks at the host, and asks what the tag names.
+///
+/// # Errors
+/// [`Error`]: the host or the source cannot be asked.
+pub(super) fn look(run: &Run) -> Result<Looked, Error> {
+    if run.config.track.image.is_none() {
+        return Ok(Looked::Nothing("track.image is not set"));
+    }
+    let Some(host) = Host::open(&run.access())? else {
+        return Ok(Looked::Nothing("no slots are recognised on this host"));
+    };
+    let verifier = open_verifier(&run.root, &run.config)?;
+    let product = product(run, &host);
+    let facts = host.situation()?;
+    let source = run.source()?;
+    run.progress.event(Event::Phase(Phase::Checking));
+    let (architecture, options) = (architecture()?, run.source_options());
+    let files = run.files();
+    let means = means(run, architecture, &options, &files);
+    let named = find_target_release(&means, source.as_ref(), &facts)?;
+    let situation = anticipate(run, facts.clone());
+    Ok(Looked::At(Box::new(Look {
+        facts,
+        situation,
+        source,
+        named,
+        verifier,
+        product,
+        architecture,
+        options,
+        files,
+    })))
+}
+
+impl Look {
+    /// What is on offer, and to whom.
+    pub fn offer<'a>(&'a self, run: &'a Run, initiative: Initiative) -> Offer<'a> {
+        Offer {
+            means: means(run, self.architecture, &self.options, &self.files),
+            initiative,
+            situation: &self.situation,
+            source: self.source.as_ref(),
+            named: &self.named,
+            verifier: &self.verifier,
+            product: self.product.as_deref(),
+            is_only_asked: false,
+        }
+    }
+}
+
+/// What rules ask with.
+fn means<'a>(
+    run: &'a Run,
+    architecture: Architecture,
+    options: &'a Options,
+    files: &'a Files,
+) -> Means<'a> {
+    Means {
+        root: &run.root,
+        config: &run.config,
+        architecture,
+        options,
+        files,
+        progress: run.progress.as_ref(),
+        stop: &run.stop,
+    }
+}
+
+/// What this host calls its own product.
+fn product(run: &Run, host: &Host) -> Option<String> {
+    let configured = run.config.policy.signature.product.as_deref();
+    configured.or(host.os_id()).map(str::to_owned)
+}
+
+/// The situation as it will be once a trial that fell back has been counted.
+fn anticipate(run: &Run, mut situation: Situation) -> Situation {
+    if let Aftermath::FellBack { digest, version, arming } = situation.aftermath() {
+        situation.failed.count(digest, &version, &arming, run.config.trial.attempts);
+    }
+    situation
+}

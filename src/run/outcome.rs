@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! What an update came to.
+
+use flipside_core::Slot;
+use flipside_core::state::{Course, Situation};
+use flipside_image::Digest;
+
+use super::Error;
+
+/// What an update did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// No slots are recognised here, or `track.image` is not set.
+    NothingToDo(&'static str),
+    /// The running slot holds what the tag names.
+    UpToDate {
+        /// The running version.
+        version: String,
+        /// What the tag points to.
+        tag: Digest,
+    },
+    /// The target holds what the tag names and boots at the next reboot.
+    Armed {
+        /// The target.
+        slot: Slot,
+        /// The version in it.
+        version: String,
+        /// What the tag points to.
+        tag: Digest,
+        /// Whether an earlier run did it.
+        before: bool,
+    },
+    /// The tag went back to what runs: what was armed does not boot any more.
+    Unarmed {
+        /// The target.
+        slot: Slot,
+        /// The version in it.
+        version: String,
+    },
+}
+
+/// The outcome of a course that touches nothing; `None` for one that needs the lock.
+///
+/// # Errors
+/// The refusal.
+pub(super) fn without_lock(
+    situation: &Situation,
+    tag: &Digest,
+    course: &Course,
+) -> Result<Option<Outcome>, Error> {
+    match course {
+        Course::UpToDate => Ok(Some(Outcome::UpToDate {
+            version: situation.running_slot().version().to_owned(),
+            tag: *tag,
+        })),
+        Course::Waiting => Ok(Some(Outcome::Armed {
+            slot: situation.target(),
+            version: situation.target_slot().version().to_owned(),
+            tag: *tag,
+            before: true,
+        })),
+        Course::Refuse(refusal) => Err(refusal.clone().into()),
+        Course::Unarm | Course::Arm | Course::Install => Ok(None),
+    }
+}

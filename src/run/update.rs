@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! A run, from the tag to an armed slot: look, judge, act under the lock.
+
+use flipside_core::state::Course;
+
+use super::act::{act, disarm_revoked};
+use super::judge::judge;
+use super::look::{Look, Looked, look};
+use super::outcome::{Outcome, without_lock};
+use super::{Error, Run};
+use crate::config::Initiative;
+use crate::rules::{Approval, Depth, Rule};
+
+/// Brings the host to what the tag names, as far as that goes before a reboot.
+///
+/// # Errors
+/// [`Error`]; the running slot boots as before.
+pub fn update(run: &Run, initiative: Initiative) -> Result<Outcome, Error> {
+    let look = match look(run)? {
+        Looked::Nothing(why) => return Ok(Outcome::NothingToDo(why)),
+        Looked::At(look) => look,
+    };
+    // Hooks may take their time: all rules are asked without the lock, and what they relied on
+    // is read again under it.
+    let offer = look.offer(run, initiative);
+    let approval = judge(run, &offer, Depth::Update)?;
+    if approval.is_revoked {
+        disarm_revoked(run, &look.facts)?;
+        return update(run, initiative);
+    }
+    // P10: the usual run ends here, and has written nothing.
+    if ends_here(&look, &approval)
+        && let Some(outcome) = without_lock(&look.facts, &look.named.digest, &approval.course)?
+    {
+        return Ok(outcome);
+    }
+    act(run, &offer, &approval)
+}
+
+/// Whether a course that touches nothing ends the run. What became of a trial is noted first, unless
+/// a rule refuses what follows.
+fn ends_here(look: &Look, approval: &Approval) -> bool {
+    let nothing_happened = look.situation == look.facts;
+    let is_host_fine =
+        approval.explanation.of(Rule::Host).is_some_and(|ruling| ruling.decision.is_allow());
+    let is_refused_by_rule = matches!(approval.course, Course::Refuse(_)) && is_host_fine;
+    nothing_happened || is_refused_by_rule
+}
