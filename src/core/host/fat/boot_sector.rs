@@ -45,7 +45,7 @@ fn kind_of(clusters: u64, is_fat32: bool) -> Result<(Kind, u64), FatError> {
     match clusters {
         0 => Err(FatError::Geometry("number of clusters")),
         _ if is_fat32 => Ok((Kind::Fat32, 32)),
-        ..4085 => Ok((Kind::Fat12, 12)),
+        1..4085 => Ok((Kind::Fat12, 12)),
         4085..65525 => Ok((Kind::Fat16, 16)),
         _ => Err(FatError::Geometry("number of clusters")),
     }
