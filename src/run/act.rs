@@ -34,8 +34,7 @@ pub(super) fn act(run: &Run, offer: &Offer<'_>, approval: &Approval) -> Result<O
     let _lock = Lock::take(&run.root)?;
     let access = run.access();
     let host = Host::open(&access)?.ok_or_else(changed)?;
-    settle(&access, &host, &host.situation()?)?;
-    let situation = host.situation()?;
+    let (_, situation) = settle(&access, &host)?;
     let course = offer.named.course(&situation, &approval.waypoint.digest());
     if let Some(outcome) = without_lock(&situation, &offer.named.digest, &course)? {
         return Ok(outcome);

@@ -60,9 +60,7 @@ pub fn promote(access: &Access) -> Result<Promotion, Error> {
     let _lock = Lock::wait(&access.root, PATIENCE, &access.stop)?;
     // Whoever held it may have changed the disk.
     let Some(host) = Host::open(access)? else { return Ok(Promotion::NotAHost) };
-    let situation = host.situation()?;
-    let aftermath = settle(access, &host, &situation)?;
-    let situation = host.situation()?;
+    let (aftermath, situation) = settle(access, &host)?;
     let promotion = decide(&host, &situation, aftermath)?;
     // Under the lock: the deadline may be waiting for it.
     note_no_deadline(&access.root);
@@ -105,34 +103,41 @@ fn decide(host: &Host, situation: &Situation, aftermath: Aftermath) -> Result<Pr
 }
 
 /// Deals with the last arming: counts a trial that fell back (P7), durably, before anything
-/// is decided on it.
-pub fn settle(access: &Access, host: &Host, situation: &Situation) -> Result<Aftermath, Error> {
-    let aftermath = situation.aftermath();
+/// is decided on it. Returns what became of that arming, and the facts as they are now.
+///
+/// # Errors
+/// [`Error`]; what was done before it stays.
+pub fn settle(access: &Access, host: &Host) -> Result<(Aftermath, Situation), Error> {
+    let before = host.situation()?;
+    let aftermath = before.aftermath();
+    let mut failed = before.failed.clone();
     if let Aftermath::FellBack { digest, version, arming } = &aftermath {
-        let mut failed = situation.failed.clone();
         host.durable.phase("count")?;
         failed.count(*digest, version, arming, access.settings.attempts);
         host.write_failed(&failed)?;
-        let trial = Held { slot: situation.target(), digest: Some(*digest), version };
-        let running = Held::of(situation.running, situation.running_slot());
+        let trial = Held { slot: before.target(), digest: Some(*digest), version };
+        let running = Held::of(before.running, before.running_slot());
         let failed = failed.has_failed(digest);
         host.tell(&Transition::FellBack { trial: &trial, running: &running, failed });
     }
+    let counted = Situation { failed, ..before.clone() };
     // Also where an earlier run counted, and was cut off here.
-    if host.situation()?.has_failed_target() {
-        condemn(host, situation.target())?;
+    let is_condemned = counted.has_failed_target();
+    if is_condemned {
+        condemn(host, before.target())?;
     }
     if let Aftermath::FellBack { digest, version, .. } = &aftermath {
-        let noted = host.note_of(State::FellBack, situation.target(), Some(*digest), version);
+        let noted = host.note_of(State::FellBack, before.target(), Some(*digest), version);
         without_journal(noted);
-        let failed = host.situation()?.failed;
-        let reason = failed.trial(digest).map_or("", |trial| &trial.reason);
-        let trial = Held { slot: situation.target(), digest: Some(*digest), version };
-        let arming = situation.entry_about(situation.target(), *digest);
-        let boot_id = &situation.boot_id;
+        let reason = counted.failed.trial(digest).map_or("", |trial| &trial.reason);
+        let trial = Held { slot: before.target(), digest: Some(*digest), version };
+        let arming = before.entry_about(before.target(), *digest);
+        let boot_id = &before.boot_id;
         host.tell(&Transition::TrialOver { trial: &trial, reason, arming, boot_id });
     }
-    Ok(aftermath)
+    let has_changed = is_condemned || matches!(aftermath, Aftermath::FellBack { .. });
+    let now = if has_changed { host.situation()? } else { before };
+    Ok((aftermath, now))
 }
 
 /// P8: the journal is no authority; one that takes no entry is told and stops nothing.
