@@ -82,9 +82,11 @@ impl Files {
     }
 
     fn check(&self, path: &Path) -> io::Result<()> {
-        let is_below = |directory: &str| path.starts_with(self.root.path(directory));
-        let climbs = path.components().any(|part| part == Component::ParentDir);
-        if !climbs && DIRECTORIES.iter().any(|directory| is_below(directory)) {
+        let is_own = DIRECTORIES.iter().any(|directory| {
+            path.strip_prefix(self.root.path(directory))
+                .is_ok_and(|below| below.components().all(|part| part != Component::ParentDir))
+        });
+        if is_own {
             return Ok(());
         }
         let what = format!("{} is not flipside's own", path.display());
@@ -117,5 +119,17 @@ mod tests {
             assert_eq!(error.kind(), io::ErrorKind::PermissionDenied, "{other}");
             assert!(!root.path(other).is_file(), "{other}");
         }
+    }
+
+    #[test]
+    fn the_way_to_the_root_may_climb() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::create_dir(directory.path().join("beside")).unwrap();
+        let root = Root::new(directory.path().join("beside/.."));
+        let files = Files::new(&root, &Durable::new());
+        let own = root.path("/var/lib/flipside");
+        files.make_directory(&own).unwrap();
+        files.replace(&own.join("file"), b"").unwrap();
+        assert!(directory.path().join("var/lib/flipside/file").is_file());
     }
 }
