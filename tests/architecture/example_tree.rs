@@ -55,10 +55,16 @@ const FILES: &[(&str, &str)] = &[
     (
         "src/core/lib.rs",
         "pub mod host; pub mod state; pub mod install; pub mod trial; \
-      pub mod settings; mod error; pub use host::disk::Disk; pub use error::Error;",
+      pub mod settings; mod error; mod lock; mod opened; pub use host::disk::Disk; \
+      pub use error::Error; pub use lock::Lock; pub use opened::Host;",
     ),
     ("src/core/settings.rs", "use flipside_image::Manifest; pub struct Settings;"),
-    ("src/core/error.rs", "use crate::{install::Plan, host::Disk}; pub enum Error {}"),
+    ("src/core/error.rs", "use crate::{state::HostState, host::Disk}; pub enum Error {}"),
+    ("src/core/lock.rs", "use crate::{error::Error, settings::Settings}; pub struct Lock;"),
+    (
+        "src/core/opened.rs",
+        "use crate::{error::Error, host::Disk, settings, state::HostState}; pub struct Host;",
+    ),
     (
         "src/core/host/mod.rs",
         "mod disk; mod gpt; pub use disk::Disk; use crate::settings::Settings;",
@@ -72,9 +78,14 @@ const FILES: &[(&str, &str)] = &[
     ("src/core/state/mod.rs", "use crate::host::Disk; pub struct HostState;"),
     (
         "src/core/install/mod.rs",
-        "use crate::{host, state::HostState}; pub struct Plan; fn f(_: host::Disk) {}",
+        "use crate::{host, opened::Host, state::HostState}; pub struct Plan; \
+      fn f(_: host::Disk) {}",
     ),
-    ("src/core/trial/mod.rs", "use crate::install::Plan as InstallPlan; pub fn promote() {}"),
+    (
+        "src/core/trial/mod.rs",
+        "use crate::install::Plan as InstallPlan; use crate::{Host, lock::Lock}; \
+      pub fn promote() {}",
+    ),
     ("src/source/lib.rs", "use flipside_core::settings::Settings; pub struct Source;"),
     (
         "src/publish/lib.rs",
@@ -91,7 +102,10 @@ const FILES: &[(&str, &str)] = &[
         "src/cli/mod.rs",
         "use crate::{config, run}; use flipside_publish::Image; pub fn main() { println!(\"a\") }",
     ),
-    ("src/config/mod.rs", "use flipside_core::settings::Settings; pub struct Config;"),
+    (
+        "src/config/mod.rs",
+        "use flipside_core::settings::Settings; use flipside_source::Source; pub struct Config;",
+    ),
     ("src/rules/mod.rs", "mod hold; mod window; pub struct Verdict;"),
     ("src/rules/hold.rs", "use super::Verdict; use crate::hooks::Hook; pub struct Hold;"),
     ("src/rules/window.rs", "use super::hold::Hold; pub struct Window;"),
