@@ -4,9 +4,12 @@
 //! OCI registry, writes the new OS into the slot that is not running, boots it
 //! once through UEFI, and makes it permanent only after it has proved itself.
 //!
-//! The modules follow the way of the data: [`source`] → [`rules`] →
-//! [`install`] → boot ([`host`]) → [`report`]; [`update`] is the transaction
-//! that joins them and the only place that knows their order.
+//! This is the program's library, for the program itself, its tests and its man pages. It
+//! promises nothing to others. [`run`] has a run, from the tag to an armed slot; [`rules`] decide
+//! whether it may be. Images come by [`flipside_source`], and [`flipside_core`] alone writes the
+//! disks, the EFI system partition and the firmware variables of a running host.
+//!
+//! `docs/architecture.md` has the crates, the folders and the way of the data.
 
 #![cfg_attr(test, allow(clippy::too_many_lines))]
 

@@ -1,11 +1,16 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
 //! What must be trusted: the only code that writes a running host's disks, its EFI system
-//! partition and its firmware variables. No network, no async, no D-Bus, no settings files.
+//! partition and its firmware variables. No network, no async, no D-Bus, no settings files, no
+//! printing.
 //!
 //! [`host`] has facts and single steps, [`state`] what the facts mean, [`install`] the order of
-//! P4, [`trial`] what comes after the reboot. `README.md` beside this file says what is promised,
-//! and in which order to read.
+//! P4, [`trial`] what comes after the reboot. [`Host::open`] reads a host; [`Access`] says where it
+//! is and whom to tell. [`blob_source`], [`cancel`], [`progress`], [`settings`] and
+//! [`state::Observer`] are what core needs from above.
+//!
+//! `README.md` beside this file says what is promised, by which function each promise is kept and
+//! tested, and in which order to read.
 
 #![cfg_attr(test, allow(clippy::too_many_lines))]
 

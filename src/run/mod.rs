@@ -2,10 +2,10 @@
 
 //! One run, from the tag to an armed slot, and the commands beside it.
 //!
-//! - `update`: the run itself: `look`, `judge`, `act` under the lock; what it came to is its `outcome`
-//! - `check`, `offered_hooks`: a run that goes no further than the judgement
-//! - `upkeep`: promote, rollback, release and verify, which core does
-//! - `health`, `deadline`: a trial is judged, and ends
+//! - `update`: the run itself: `look`, `judge`, then `act` under the lock; `outcome`: what came of it
+//! - `check`, `offered_hooks`: runs that end after the judgement
+//! - `upkeep`: promote, rollback, release, verify and what is armed, all of which core does
+//! - `health`, `deadline`: a trial is judged, and ended
 //! - `status`, `announce`, `observer`, `notify`: what is told, and to whom
 //! - `trial_due`: whether an update waits for the trial of what kexec started
 
