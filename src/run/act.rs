@@ -18,6 +18,7 @@ use crate::system::{Clock, Inhibitor, zone_of};
 
 /// An approval, and the host that was read under the lock.
 struct Act<'a> {
+    lock: &'a Lock,
     run: &'a Run,
     access: &'a Access,
     offer: &'a Offer<'a>,
@@ -31,15 +32,23 @@ struct Act<'a> {
 /// # Errors
 /// [`Error`]; the running slot boots as before.
 pub(super) fn act(run: &Run, offer: &Offer<'_>, approval: &Approval) -> Result<Outcome, Error> {
-    let _lock = Lock::take(&run.root)?;
+    let lock = Lock::take(&run.root)?;
     let access = run.access();
     let host = Host::open(&access)?.ok_or_else(changed)?;
-    let (_, situation) = settle(&access, &host)?;
+    let (_, situation) = settle(&lock, &access, &host)?;
     let course = offer.named.course(&situation, &approval.waypoint.digest());
     if let Some(outcome) = without_lock(&situation, &offer.named.digest, &course)? {
         return Ok(outcome);
     }
-    let act = Act { run, access: &access, offer, approval, host: &host, situation: &situation };
+    let act = Act {
+        lock: &lock,
+        run,
+        access: &access,
+        offer,
+        approval,
+        host: &host,
+        situation: &situation,
+    };
     act.refuse_changed(&course)?;
     run.stop.check()?;
     if matches!(course, Course::Install | Course::Arm) {
@@ -96,6 +105,7 @@ impl Act<'_> {
             bytes.map_err(|error| error.to_string())
         };
         let job = Job {
+            lock: self.lock,
             access: self.access,
             host: self.host,
             situation: self.situation,
@@ -118,12 +128,12 @@ impl Act<'_> {
 
     fn arm(&self) -> Result<Outcome, Error> {
         self.still_stands()?;
-        arm_installed(self.host, self.situation)?;
+        arm_installed(self.lock, self.host, self.situation)?;
         Ok(self.armed(self.situation.target_slot().version()))
     }
 
     fn disarm(&self) -> Result<Outcome, Error> {
-        disarm_superseded(self.host, self.situation)?;
+        disarm_superseded(self.lock, self.host, self.situation)?;
         let version = self.situation.target_slot().version().to_owned();
         Ok(Outcome::Unarmed { slot: self.situation.target(), version })
     }
@@ -139,13 +149,13 @@ impl Act<'_> {
 /// # Errors
 /// [`Error`].
 pub(super) fn disarm_revoked(run: &Run, facts: &Situation) -> Result<(), Error> {
-    let _lock = Lock::take(&run.root)?;
+    let lock = Lock::take(&run.root)?;
     let host = Host::open(&run.access())?.ok_or_else(changed)?;
     let situation = host.situation()?;
     if !situation.is_armed() || situation.target_slot() != facts.target_slot() {
         return Err(changed().into());
     }
-    Ok(disarm_withdrawn(&host, &situation)?)
+    Ok(disarm_withdrawn(&lock, &host, &situation)?)
 }
 
 /// Only a person gets this far on a host that is held.

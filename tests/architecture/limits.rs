@@ -2,6 +2,7 @@
 
 //! How long files and crates may be. `tests/lines` counts.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
@@ -57,4 +58,25 @@ pub fn long_core(root: &Path) -> Vec<String> {
         ));
     }
     found
+}
+
+/// The files that core's README lists as writers and the ones that write, one sentence for each
+/// difference.
+pub fn wrong_writers(root: &Path) -> Vec<String> {
+    let text = std::fs::read_to_string(root.join("src/core/README.md")).unwrap();
+    let (_, section) = text.split_once("## The files that write\n").unwrap();
+    let table = section.split("\n## ").next().unwrap_or_default();
+    let listed: BTreeSet<String> = table
+        .split('`')
+        .filter(|word| word.ends_with(".rs"))
+        .map(|path| format!("src/core/{path}"))
+        .collect();
+    let counted = counts(root, &["--writes"]).into_iter().map(|(_, path)| path);
+    let writers: BTreeSet<String> = counted.filter(|path| path != "total").collect();
+    let hidden = writers.difference(&listed);
+    let gone = listed.difference(&writers);
+    hidden
+        .map(|path| format!("{path} writes, and src/core/README.md does not list it."))
+        .chain(gone.map(|path| format!("src/core/README.md lists {path}, which does not write.")))
+        .collect()
 }

@@ -88,6 +88,11 @@ fn core_and_its_writers_can_be_read_in_an_evening() {
 }
 
 #[test]
+fn the_reviewers_page_lists_the_files_that_write() {
+    assert_none(&limits::wrong_writers(root()));
+}
+
+#[test]
 fn the_counter_and_the_reader_leave_out_the_same_tests() {
     let counted: Vec<String> =
         limits::counts(root(), &["--files"]).into_iter().map(|(_, path)| path).collect();

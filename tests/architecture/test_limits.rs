@@ -3,7 +3,7 @@
 //! `tests/lines` counts what it says.
 
 use crate::example_tree::ExampleTree;
-use crate::limits::{CORE, FILE, WRITERS, count_of, counts, long_core, long_files};
+use crate::limits::{CORE, FILE, WRITERS, count_of, counts, long_core, long_files, wrong_writers};
 use crate::tree;
 
 #[test]
@@ -73,6 +73,21 @@ fn files_that_write_are_listed() {
     let found = counts(&tree.root, &["--writes"]);
     let expected = [(1, "src/core/host/a.rs"), (3, "src/core/host/b.rs"), (4, "total")];
     assert_eq!(found, expected.map(|(count, name)| (count, name.to_owned())));
+}
+
+#[test]
+fn a_writer_that_the_page_forgets_or_invents_is_red() {
+    let tree = ExampleTree::new();
+    let page =
+        "# Core\n`host/other.rs`\n## The files that write\n| `host/a.rs` |\n## Next\n`b.rs`\n";
+    tree.put("src/core/README.md", page);
+    tree.put("src/core/host/a.rs", "use super::Durable;\n");
+    assert_eq!(wrong_writers(&tree.root), [""; 0]);
+    tree.put("src/core/host/a.rs", "\n");
+    tree.put("src/core/host/b.rs", "use super::Durable;\n");
+    let found = wrong_writers(&tree.root);
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(found[0].contains("host/b.rs writes") && found[1].contains("lists src/core/host/a.rs"));
 }
 
 #[test]

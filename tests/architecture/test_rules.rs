@@ -58,7 +58,7 @@ const BREAKS: &[(&str, &str, &str)] = &[
     ("core/error.rs", "use crate::install::Plan;", "the row `core/error`"),
     ("core/lock.rs", "use crate::state::HostState;", "the row `core/lock`"),
     ("core/opened.rs", "use crate::Lock;", "src/core/lock.rs, but the row `core/opened`"),
-    ("core/install/mod.rs", "use crate::lock::Lock;", "the row `core/install`"),
+    ("core/state/mod.rs", "use crate::lock::Lock;", "the row `core/state`"),
     ("core/install/mod.rs", "use crate::trial::promote;", "the row `core/install`"),
     // What is outside of flipside.
     ("image/manifest.rs", "use std::{fmt as f, fs::{self, read}};", "uses std::fs, which"),
@@ -69,6 +69,8 @@ const BREAKS: &[(&str, &str, &str)] = &[
     ("rules/hold.rs", "use std::process::{Command, exit};", "uses std::process::Command, which"),
     ("rules/hold.rs", "use std::process; fn f() { process::Command::new(1) }", "Command::new"),
     ("rules/hold.rs", "fn f() { zbus::block() }", "uses zbus::block"),
+    ("core/host/gpt.rs", "use std::net::TcpStream;", "uses std::net::TcpStream"),
+    ("core/lock.rs", "fn f() { std::process::Command::new(1) }", "the row `core` forbids"),
     ("source/lib.rs", "use zstd::Decoder;", "uses zstd::Decoder"),
     // Macros.
     ("core/host/gpt.rs", "fn f() { println!(\"a\") }", "uses println!, which the row `core`"),

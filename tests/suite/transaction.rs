@@ -7,7 +7,10 @@ use flipside::config::Initiative;
 use flipside::report::status::State;
 use flipside::rules::Depth;
 use flipside::run::{self, Outcome, Promotion};
+use flipside_core::install::{self, Job, arm_installed};
+use flipside_core::{Host, Lock};
 use flipside_image::code::Coded as _;
+use flipside_source::LayoutSource;
 
 use crate::support::host::TestHost;
 use crate::support::images::ImageBuilder;
@@ -77,6 +80,34 @@ fn p6_no_install_while_the_running_slot_has_no_proof() {
     // Now B runs, on trial, and the tag moves.
     host.publish(&version("3"));
     assert_eq!(host.refusal(), "trial-running");
+}
+
+/// Whoever calls core without the decision that comes before.
+#[test]
+fn p6_core_itself_asks_for_the_proof() {
+    let host = TestHost::unproven(&version("1"));
+    let published = host.publish(&version("2"));
+    let access = host.run().access();
+    let lock = Lock::take(&access.root).unwrap();
+    let opened = Host::open(&access).unwrap().unwrap();
+    let situation = opened.situation().unwrap();
+    let job = Job {
+        lock: &lock,
+        access: &access,
+        host: &opened,
+        situation: &situation,
+        source: &LayoutSource::open(&published.layout, Some("stable")).unwrap(),
+        repository: String::new(),
+        image: &published.image,
+        tag: published.digest,
+        signed_by: None,
+        towards: None,
+        config: &|| Err("not asked".to_owned()),
+        still_stands: &|| Ok(()),
+    };
+    let installing = install::check(&job).map(|_| ()).unwrap_err();
+    let arming = arm_installed(&lock, &opened, &situation).unwrap_err();
+    assert_eq!([installing.code(), arming.code()], ["trial-running"; 2]);
 }
 
 #[test]

@@ -3,7 +3,9 @@
 //! Steps 3, 7 and 8 of P4 for what an earlier run installed, and step 3 for every other.
 
 use crate::error::Error;
+use crate::lock::Lock;
 use crate::opened::Host;
+use crate::refusal::Refusal;
 use crate::slot::Slot;
 use crate::state::journal::State;
 use crate::state::transition::Held;
@@ -13,7 +15,8 @@ use crate::state::{Situation, Transition};
 ///
 /// # Errors
 /// Whatever stopped it. The running slot boots as before.
-pub fn arm_installed(host: &Host, situation: &Situation) -> Result<(), Error> {
+pub fn arm_installed(_lock: &Lock, host: &Host, situation: &Situation) -> Result<(), Error> {
+    refuse_unproven_running_slot(situation)?;
     let target = situation.target();
     let backend = host.boot()?;
     backend.check(situation.running)?;
@@ -32,6 +35,15 @@ pub fn arm_installed(host: &Host, situation: &Situation) -> Result<(), Error> {
     let state = if slot.is_proven() { State::Returning } else { State::Armed };
     host.tell(&Transition::Armed(&Held::of(target, slot)));
     host.note(state, target, slot)
+}
+
+/// P6: while the running slot is on trial, the other one is what there is to go back to.
+pub(super) fn refuse_unproven_running_slot(situation: &Situation) -> Result<(), Error> {
+    if situation.running_slot().is_proven() {
+        return Ok(());
+    }
+    let why = format!("slot {} runs, and has not proved itself yet", situation.running);
+    Err(Refusal::defer("trial-running", why).into())
 }
 
 /// Step 3, P5: the running slot comes before the target, in the firmware and in the loader.

@@ -4,6 +4,7 @@
 
 use flipside_image::{BOOT_FILE_PAYLOAD, HOOK_PAYLOAD, Image, Layer, PartitionIdentity};
 
+use super::arm::refuse_unproven_running_slot;
 use super::slot;
 use super::transaction::{Checked, Job};
 use crate::error::Error;
@@ -18,10 +19,7 @@ use crate::refusal::Refusal;
 pub fn check<'a>(job: &'a Job<'a>) -> Result<Checked<'a>, Error> {
     let Job { host, situation, image, .. } = job;
     host.durable.phase("check")?;
-    // P6
-    if !situation.running_slot().is_proven() {
-        return Err(Refusal::defer("trial-running", "the running slot has no proof").into());
-    }
+    refuse_unproven_running_slot(situation)?;
     refuse_damaged_running_slot(job)?;
     let target = situation.target();
     let boot_file = payload(image, BOOT_FILE_PAYLOAD)?;

@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::host::boot::Standing;
 use crate::host::medium::Medium;
 use crate::host::{Partition, Record, kexec};
+use crate::lock::Lock;
 use crate::opened::{Access, Host};
 use crate::progress::{Event, Phase};
 use crate::slot::Slot;
@@ -21,6 +22,8 @@ use crate::state::{Situation, Transition};
 
 /// What is to be installed, and on what.
 pub struct Job<'a> {
+    /// Held until the install is over.
+    pub lock: &'a Lock,
     /// Settings, progress, the wish to stop.
     pub access: &'a Access,
     /// The host.

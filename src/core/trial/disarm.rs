@@ -5,6 +5,7 @@
 
 use super::promote::without_journal;
 use crate::error::Error;
+use crate::lock::Lock;
 use crate::opened::Host;
 use crate::state::failed::FailedDigests;
 use crate::state::journal::State;
@@ -15,7 +16,7 @@ use crate::state::{Situation, Transition};
 ///
 /// # Errors
 /// [`Error`].
-pub fn disarm_superseded(host: &Host, situation: &Situation) -> Result<(), Error> {
+pub fn disarm_superseded(_lock: &Lock, host: &Host, situation: &Situation) -> Result<(), Error> {
     disarm(host, situation)?;
     let held = Held::of(situation.target(), situation.target_slot());
     host.tell(&Transition::Superseded(&held));
@@ -26,7 +27,7 @@ pub fn disarm_superseded(host: &Host, situation: &Situation) -> Result<(), Error
 ///
 /// # Errors
 /// [`Error`].
-pub fn disarm_withdrawn(host: &Host, situation: &Situation) -> Result<(), Error> {
+pub fn disarm_withdrawn(_lock: &Lock, host: &Host, situation: &Situation) -> Result<(), Error> {
     disarm(host, situation)?;
     let held = Held::of(situation.target(), situation.target_slot());
     host.tell(&Transition::Withdrawn(&held));

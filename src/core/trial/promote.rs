@@ -57,10 +57,10 @@ pub fn promote(access: &Access) -> Result<Promotion, Error> {
     if Host::open(access)?.is_none() {
         return Ok(Promotion::NotAHost);
     }
-    let _lock = Lock::wait(&access.root, PATIENCE, &access.stop)?;
+    let lock = Lock::wait(&access.root, PATIENCE, &access.stop)?;
     // Whoever held it may have changed the disk.
     let Some(host) = Host::open(access)? else { return Ok(Promotion::NotAHost) };
-    let (aftermath, situation) = settle(access, &host)?;
+    let (aftermath, situation) = settle(&lock, access, &host)?;
     let promotion = decide(&host, &situation, aftermath)?;
     // Under the lock: the deadline may be waiting for it.
     note_no_deadline(&access.root);
@@ -107,7 +107,7 @@ fn decide(host: &Host, situation: &Situation, aftermath: Aftermath) -> Result<Pr
 ///
 /// # Errors
 /// [`Error`]; what was done before it stays.
-pub fn settle(access: &Access, host: &Host) -> Result<(Aftermath, Situation), Error> {
+pub fn settle(_lock: &Lock, access: &Access, host: &Host) -> Result<(Aftermath, Situation), Error> {
     let before = host.situation()?;
     let aftermath = before.aftermath();
     let mut failed = before.failed.clone();
