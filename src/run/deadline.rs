@@ -96,7 +96,7 @@ impl Deadline {
         let now = self.trial_now().or_else(|error| match known {
             None => Err(error),
             known => {
-                tracing::warn!("{error}");
+                tracing::warn!("{} [{}]", sentence(&error), error.code());
                 Ok(known)
             }
         })?;
@@ -204,8 +204,9 @@ impl Deadline {
         answers
     }
 
+    /// SIGTERM ends the wait, not what is recorded of its end.
     fn run(&self, settings: Config) -> Run {
-        Run::new(&self.root, settings, Arc::clone(&self.progress), self.stop.clone(), false)
+        Run::new(&self.root, settings, Arc::clone(&self.progress), Cancel::new(), false)
     }
 
     /// A broken OS may have broken settings: the defaults have to do.

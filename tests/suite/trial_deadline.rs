@@ -3,10 +3,17 @@
 //! `flipside trial-deadline`: which boots are late trials, by firmware variables alone (P8).
 
 use std::fs;
+use std::sync::Arc;
+use std::time::Duration;
 
 use flipside::report::journal::Kind;
 use flipside::run;
+use flipside::run::deadline::{Deadline, Ended};
+use flipside_core::Lock;
+use flipside_core::cancel::Cancel;
+use flipside_core::host::Root;
 use flipside_core::host::durable::Step;
+use flipside_core::progress::Silent;
 use rustix::io::Errno;
 
 use crate::support::journald::Journald;
@@ -37,6 +44,24 @@ fn p7_a_trial_that_is_late_fails_at_once() {
     assert!(failed.contains("it was not promoted before its deadline"), "{failed}");
     assert_eq!(host.0.boot(), "A 1 fell back");
     assert_eq!(host.0.refusal(), "digest-failed");
+}
+
+/// SIGTERM, while another run holds the lock.
+#[test]
+fn p7_what_ends_the_wait_does_not_stop_the_record() {
+    let host = on_trial();
+    let root = Root::new(host.0.path());
+    let stop = Cancel::new();
+    stop.request();
+    let lock = Lock::take(&root).unwrap();
+    let deadline = Deadline { root, progress: Arc::new(Silent), stop };
+    let watching = std::thread::spawn(move || deadline.watch());
+    // What comes for the lock only after that is no worse off.
+    std::thread::sleep(Duration::from_millis(500));
+    drop(lock);
+    assert!(matches!(watching.join().unwrap(), Ok(Ended::Late(_))));
+    let failed = fs::read_to_string(host.file("efi/EFI/flipside/failed.json")).unwrap();
+    assert!(failed.contains("it was not promoted before its deadline"), "{failed}");
 }
 
 #[test]

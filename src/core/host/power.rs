@@ -28,17 +28,21 @@ const SYNC_PATIENCE: Duration = Duration::from_secs(15);
 /// What systemd makes at boot, and nothing else (sd_booted(3)).
 const SYSTEMD: &str = "/run/systemd/system";
 
-fn booted_by_systemd(root: &Root) -> bool {
-    std::fs::symlink_metadata(root.path(SYSTEMD)).is_ok_and(|found| found.is_dir())
+fn booted_by_systemd(root: &Root) -> io::Result<bool> {
+    match std::fs::symlink_metadata(root.path(SYSTEMD)) {
+        Ok(found) => Ok(found.is_dir()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// Asks PID 1 to reboot. Returns whether it was asked: only where `root` is the machine itself and
 /// PID 1 is systemd.
 ///
 /// # Errors
-/// The signal cannot be sent.
+/// PID 1 cannot be looked at, or the signal cannot be sent.
 pub fn ask_for_reboot(root: &Root, how: Request) -> io::Result<bool> {
-    if !root.is_live() || !booted_by_systemd(root) {
+    if !root.is_live() || !booted_by_systemd(root)? {
         return Ok(false);
     }
     let number = match how {
