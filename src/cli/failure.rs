@@ -2,7 +2,6 @@
 
 //! How a command ends that did not do what it was asked to.
 
-use std::error::Error;
 use std::fmt;
 use std::process::ExitCode;
 
@@ -10,9 +9,8 @@ use super::exit;
 use flipside_core::refusal::Severity;
 use flipside_image::code::{Coded, sentence};
 
-/// What to tell the person, and which exit status to give (P11). Like
-/// `anyhow::Error` it is no `std::error::Error` itself, so that `?` takes
-/// every error that has a code.
+/// What to tell the person, and which exit status to give (P11). It is no `std::error::Error`
+/// itself, so that `?` takes every error that has a code.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
     /// The stable code.
@@ -45,14 +43,6 @@ impl Failure {
         Self { severity, ..self }
     }
 
-    /// An error whose type was erased. The code is that of the first error in the chain that has
-    /// one.
-    pub fn erased(error: impl Into<anyhow::Error>) -> Self {
-        let error = error.into();
-        let code = error.chain().find_map(code_of).unwrap_or("internal");
-        Self::error(code, sentence(error.as_ref()))
-    }
-
     /// The exit status.
     pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self.severity {
@@ -75,57 +65,10 @@ impl<E: Coded + Send + Sync + 'static> From<E> for Failure {
     }
 }
 
-/// The code of an error whose type was erased. A type that is missing here is
-/// shown without its code, so every [`Coded`] type stands in this list.
-fn code_of(error: &(dyn Error + 'static)) -> Option<&'static str> {
-    macro_rules! first_of {
-        ($($(#[$condition:meta])? $known:ty,)+) => {
-            $($(#[$condition])?
-            if let Some(error) = error.downcast_ref::<$known>() {
-                return Some(error.code());
-            })+
-        };
-    }
-    first_of! {
-        flipside_core::blob_source::FetchError,
-        crate::config::ConfigError,
-        crate::health::HealthError,
-        flipside_core::host::HostError,
-        flipside_core::host::boot::BootError,
-        flipside_core::host::efi::EfiError,
-        flipside_core::host::esp::EspError,
-        flipside_core::host::kexec::KernelLoaded,
-        flipside_core::host::boot::LoaderError,
-        flipside_image::ImageError,
-        flipside_core::install::InstallError,
-        crate::config::overlay::Unreadable,
-        flipside_image::document::DocumentError,
-        crate::rules::signature::KeyError,
-        #[cfg(feature = "publish")]
-        flipside_publish::PublishError,
-        #[cfg(feature = "publish")]
-        flipside_publish::disk::DiskBuildError,
-        crate::reboot::RebootError,
-        crate::reboot::kexec::KexecError,
-        crate::report::ReportError,
-        #[cfg(feature = "dbus")]
-        crate::report::dbus::ServiceError,
-        #[cfg(feature = "sim")]
-        flipside_sim::SimError,
-        flipside_source::LocalError,
-        flipside_source::ReferenceError,
-        flipside_source::SourceError,
-        crate::run::Error,
-        flipside_core::Error,
-        flipside_core::state::journal::JournalError,
-    }
-    None
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use flipside_image::{Digest, ImageError};
+    use flipside_image::Digest;
     use flipside_source::SourceError;
 
     #[derive(Debug, thiserror::Error)]
@@ -145,45 +88,6 @@ mod tests {
         let error = Digest::of(b"").check("manifest", b"x").unwrap_err();
         let text = error.to_string();
         assert_eq!(Failure::from(SourceError::Image(error)).message, text);
-    }
-
-    #[test]
-    fn the_code_survives_erasure() {
-        let coded = || ImageError::NotAnOsImage { what: "a chart".into() };
-        for error in [
-            anyhow::Error::from(coded()),
-            anyhow::Error::from(SourceError::from(coded())).context("cannot build the disk"),
-        ] {
-            assert_eq!(Failure::erased(error).code, "not-an-os-image");
-        }
-        assert_eq!(Failure::erased(anyhow::anyhow!("oops")).code, "internal");
-    }
-
-    /// Reads the sources: nothing else knows every implementation of a trait.
-    #[test]
-    fn no_coded_error_is_missing_from_the_list() {
-        fn sources(directory: &std::path::Path, found: &mut Vec<String>) {
-            for entry in std::fs::read_dir(directory).unwrap() {
-                let path = entry.unwrap().path();
-                if path.is_dir() {
-                    sources(&path, found);
-                } else {
-                    found.push(std::fs::read_to_string(path).unwrap());
-                }
-            }
-        }
-        let mut files = Vec::new();
-        let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-        sources(&source, &mut files);
-        let this = include_str!("failure.rs");
-        for line in files.iter().flat_map(|file| file.lines()) {
-            // Unindented: those of tests are not.
-            let name = line.strip_prefix("impl ").and_then(|line| line.split_once("Coded for "));
-            if let Some((_, name)) = name.filter(|(trait_path, _)| !trait_path.contains('<')) {
-                let name = name.trim_end_matches(" {");
-                assert!(this.contains(&format!("::{name},")), "{name}");
-            }
-        }
     }
 
     #[test]

@@ -44,15 +44,6 @@ impl Files {
         self.durable.replace(path, contents)
     }
 
-    /// Writes a file that may be lost in a power cut or come out torn. Its reader has to notice.
-    ///
-    /// # Errors
-    /// As [`Files::make_directory`].
-    pub fn write_unsynced(&self, path: &Path, contents: &[u8]) -> io::Result<()> {
-        self.check(path)?;
-        self.durable.write_unsynced(path, contents)
-    }
-
     /// Appends `line` and a line feed to `path`, making it where it is missing. The last lines may
     /// be lost in a power cut.
     ///

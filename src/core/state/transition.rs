@@ -91,11 +91,3 @@ pub trait Observer: Send + Sync {
     /// Takes a transition.
     fn transition(&self, transition: &Transition<'_>);
 }
-
-/// Takes no notice.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Unobserved;
-
-impl Observer for Unobserved {
-    fn transition(&self, _: &Transition<'_>) {}
-}
