@@ -64,13 +64,13 @@ impl Observer for Teller {
                 let message = format!("{} may be installed again", digest.short());
                 Entry::new(Kind::Released, message).digest(*digest).send();
             }
-            Transition::Armed(held)
-            | Transition::Superseded(held)
-            | Transition::Withdrawn(held)
-            | Transition::Promoted(held)
-            | Transition::RolledBack(held)
-            | Transition::PromotionRestored(held)
-            | Transition::RollbackArmed(held) => said_of(transition, held).send(),
+            Transition::Armed(held) => armed(held),
+            Transition::Superseded(held) => superseded(held),
+            Transition::Withdrawn(held) => withdrawn(held),
+            Transition::Promoted(held) => promoted(held),
+            Transition::RolledBack(held) => rolled_back(held),
+            Transition::PromotionRestored(held) => promotion_restored(held),
+            Transition::RollbackArmed(held) => rollback_armed(held),
         }
     }
 }
@@ -86,46 +86,49 @@ fn entry(kind: Kind, held: &Held<'_>, message: String) -> Entry {
     Entry::new(kind, message).slot(held.slot).version(held.version).digest(held.digest)
 }
 
-/// What the journal says of a transition that is about one slot.
-fn said_of(transition: &Transition<'_>, held: &Held<'_>) -> Entry {
+fn armed(held: &Held<'_>) {
     let Held { slot, version, .. } = held;
-    match transition {
-        Transition::Armed(_) => {
-            let message =
-                format!("{version} is whole in slot {slot} and boots once at the next boot");
-            entry(Kind::Armed, held, message)
-        }
-        Transition::Superseded(_) => {
-            let message =
-                format!("the tag has moved: {version} in slot {slot} does not boot any more");
-            entry(Kind::Superseded, held, message)
-        }
-        Transition::Withdrawn(_) => {
-            let message =
-                format!("{version} in slot {slot} was withdrawn and does not boot any more");
-            entry(Kind::Superseded, held, message).code("release-withdrawn")
-        }
-        Transition::RolledBack(_) => {
-            let message = format!("rolled back: {version} in slot {slot} boots first again");
-            entry(Kind::RolledBack, held, message)
-        }
-        Transition::PromotionRestored(_) => {
-            let message = format!(
-                "the firmware undid the promotion of {version} in slot {slot}; it boots first again \
-                 from the next boot on"
-            );
-            entry(Kind::PromotionLost, held, message).code("promotion-lost")
-        }
-        Transition::RollbackArmed(_) => {
-            let message = format!("back to {version} in slot {slot} at the next boot");
-            entry(Kind::RollbackArmed, held, message)
-        }
-        _ => {
-            let message =
-                format!("{version} in slot {slot} has proved itself and boots first from now on");
-            entry(Kind::Promoted, held, message)
-        }
-    }
+    let message = format!("{version} is whole in slot {slot} and boots once at the next boot");
+    entry(Kind::Armed, held, message).send();
+}
+
+fn superseded(held: &Held<'_>) {
+    let Held { slot, version, .. } = held;
+    let message = format!("the tag has moved: {version} in slot {slot} does not boot any more");
+    entry(Kind::Superseded, held, message).send();
+}
+
+fn withdrawn(held: &Held<'_>) {
+    let Held { slot, version, .. } = held;
+    let message = format!("{version} in slot {slot} was withdrawn and does not boot any more");
+    entry(Kind::Superseded, held, message).code("release-withdrawn").send();
+}
+
+fn promoted(held: &Held<'_>) {
+    let Held { slot, version, .. } = held;
+    let message = format!("{version} in slot {slot} has proved itself and boots first from now on");
+    entry(Kind::Promoted, held, message).send();
+}
+
+fn rolled_back(held: &Held<'_>) {
+    let Held { slot, version, .. } = held;
+    let message = format!("rolled back: {version} in slot {slot} boots first again");
+    entry(Kind::RolledBack, held, message).send();
+}
+
+fn promotion_restored(held: &Held<'_>) {
+    let Held { slot, version, .. } = held;
+    let message = format!(
+        "the firmware undid the promotion of {version} in slot {slot}; it boots first again from \
+         the next boot on"
+    );
+    entry(Kind::PromotionLost, held, message).code("promotion-lost").send();
+}
+
+fn rollback_armed(held: &Held<'_>) {
+    let Held { slot, version, .. } = held;
+    let message = format!("back to {version} in slot {slot} at the next boot");
+    entry(Kind::RollbackArmed, held, message).send();
 }
 
 fn fell_back(trial: &Held<'_>, running: &Held<'_>) {
