@@ -97,6 +97,7 @@ impl Merged {
             track: self.track()?,
             update: self.update(),
             host: self.host()?,
+            compatible: self.texts("host.compatible"),
             boot: Boot {
                 backend: match self.text("boot.backend").as_deref() {
                     Some("systemd-boot") => BootBackend::SystemdBoot,
@@ -198,7 +199,6 @@ impl Merged {
         Ok(HostConfig {
             esp: self.path("host.esp"),
             disk: self.path("host.disk"),
-            compatible: self.texts("host.compatible"),
             slots: SlotLabels {
                 a: self.text("host.slots.a").unwrap_or(slots.a),
                 b: self.text("host.slots.b").unwrap_or(slots.b),

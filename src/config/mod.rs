@@ -41,6 +41,8 @@ pub struct Config {
     pub update: Update,
     /// `[host]`: where things are on this host.
     pub host: HostConfig,
+    /// `host.compatible`: what this host is, for images that are for some hosts only.
+    pub compatible: Vec<String>,
     /// `[boot]`: how slots are booted.
     pub boot: Boot,
     /// `[trial]`: how a trial is judged.

@@ -119,7 +119,6 @@ fn every_key_reaches_its_setting() {
         host: HostConfig {
             esp: Some("/efi".into()),
             disk: Some("/dev/sda".into()),
-            compatible: vec!["acme-edge".into(), "acme-edge-2".into()],
             slots: labels("one", "two"),
             payloads: [
                 ("verity".to_owned(), labels("v1", "v2")),
@@ -127,6 +126,7 @@ fn every_key_reaches_its_setting() {
             ]
             .into(),
         },
+        compatible: vec!["acme-edge".into(), "acme-edge-2".into()],
         boot: Boot { backend: BootBackend::SystemdBoot },
         trial: Trial { deadline: Duration::from_secs(93_600), attempts: 3 },
         health: Health { timeout: Duration::from_secs(300) },

@@ -28,8 +28,6 @@ pub struct HostConfig {
     pub esp: Option<PathBuf>,
     /// `host.disk`: the disk with the slots; `None` is `"auto"`, the one that holds the ESP.
     pub disk: Option<PathBuf>,
-    /// `host.compatible`: what this host is, for images that are for some hosts only.
-    pub compatible: Vec<String>,
     /// `host.slots`: GPT labels of the `system` payload's partitions.
     pub slots: SlotLabels,
     /// `host.payloads`: further payloads and the labels of their partitions.
@@ -60,7 +58,6 @@ impl Default for HostConfig {
         Self {
             esp: None,
             disk: None,
-            compatible: Vec::new(),
             slots: SlotLabels { a: "system-a".to_owned(), b: "system-b".to_owned() },
             payloads: BTreeMap::new(),
         }

@@ -8,7 +8,7 @@ use super::{Rule, Verdict};
 
 /// Asks it about an image for the hosts `wanted`.
 pub(super) fn ask(evaluation: &mut Evaluation<'_>, wanted: &[String]) {
-    let (saw, decision) = decide(wanted, &evaluation.offer.means.config.host.compatible);
+    let (saw, decision) = decide(wanted, &evaluation.offer.means.config.compatible);
     evaluation.put(Rule::Compatible, &saw, decision);
 }
 
