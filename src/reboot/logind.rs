@@ -9,15 +9,9 @@ use zbus::{OwnedObjectPath, OwnedVariant};
 
 use super::sessions::Session;
 use super::{MESSAGE, RebootError};
-use crate::system::bus::{Bus, CallError, Object};
+use crate::system::bus::{Bus, CallError, LOGIND, Object};
 use flipside_image::printable;
 
-const SERVICE: &str = "org.freedesktop.login1";
-const MANAGER: Object<'static> = Object {
-    service: SERVICE,
-    path: "/org/freedesktop/login1",
-    interface: "org.freedesktop.login1.Manager",
-};
 const SESSION: &str = "org.freedesktop.login1.Session";
 
 /// Flags of `RebootWithFlags`: inhibitors count for root as well, and kexec where a kernel is loaded.
@@ -40,7 +34,7 @@ impl Logind<'_> {
         type Inhibitor = (String, String, String, String, u32, u32);
         let inhibitors: Vec<Inhibitor> = self
             .0
-            .call(MANAGER, "ListInhibitors", &())
+            .call(LOGIND, "ListInhibitors", &())
             .map_err(|error| error.refuses("ask who holds off reboots"))?;
         for (what, who, why, mode, _, _) in inhibitors {
             // "block", and "block-weak" since systemd 257.
@@ -60,17 +54,17 @@ impl Logind<'_> {
     pub fn other_sessions(&self) -> Result<Vec<Session>, RebootError> {
         let refused = |error: CallError| error.refuses("ask who is logged in");
         type Row = (String, u32, String, String, OwnedObjectPath);
-        let rows: Vec<Row> = self.0.call(MANAGER, "ListSessions", &()).map_err(refused)?;
+        let rows: Vec<Row> = self.0.call(LOGIND, "ListSessions", &()).map_err(refused)?;
         // A service has none.
         let own: Option<OwnedObjectPath> =
-            self.0.call(MANAGER, "GetSessionByPID", &std::process::id()).ok();
+            self.0.call(LOGIND, "GetSessionByPID", &std::process::id()).ok();
         let mut sessions = Vec::new();
         for (_, _, user, _, path) in rows {
             if Some(&path) == own.as_ref() {
                 continue;
             }
             let object = Object {
-                service: SERVICE,
+                service: LOGIND.service,
                 path: path.as_str(),
                 interface: "org.freedesktop.DBus.Properties",
             };
@@ -102,7 +96,7 @@ impl Logind<'_> {
     pub fn scheduled(&self) -> Result<Option<(String, Timestamp)>, RebootError> {
         let (kind, microseconds): (String, u64) = self
             .0
-            .property(MANAGER, "ScheduledShutdown")
+            .property(LOGIND, "ScheduledShutdown")
             .map_err(|error| error.refuses("ask whether a shutdown is scheduled"))?;
         let time = i64::try_from(microseconds).ok().map(Timestamp::from_microsecond);
         Ok(match time {
@@ -118,7 +112,7 @@ impl Logind<'_> {
     pub fn reboot(&self, by_kexec: bool, message: &str) -> Result<(), RebootError> {
         self.set_message(message);
         let flags = CHECK_INHIBITORS | if by_kexec { BY_KEXEC } else { 0 };
-        match self.0.call(MANAGER, "RebootWithFlags", &flags) {
+        match self.0.call(LOGIND, "RebootWithFlags", &flags) {
             Ok(()) => Ok(()),
             Err(error) if INHIBITED.iter().any(|name| error.is(name)) => {
                 Err(RebootError::Inhibited { who: "somebody".to_owned(), why: error.message })
@@ -141,7 +135,7 @@ impl Logind<'_> {
         let microseconds = u64::try_from(time.as_microsecond()).unwrap_or(0);
         let kind = if by_kexec { "kexec" } else { "reboot" };
         self.0
-            .call(MANAGER, "ScheduleShutdown", &(kind, microseconds))
+            .call(LOGIND, "ScheduleShutdown", &(kind, microseconds))
             .map_err(|error| error.refuses("schedule the reboot"))
     }
 
@@ -152,16 +146,16 @@ impl Logind<'_> {
     /// logind's.
     pub fn cancel_own(&self) -> Result<(), RebootError> {
         let refused = |error: CallError| error.refuses("cancel the reboot");
-        let message: String = self.0.property(MANAGER, "WallMessage").map_err(refused)?;
+        let message: String = self.0.property(LOGIND, "WallMessage").map_err(refused)?;
         if message.starts_with(MESSAGE) && self.scheduled()?.is_some() {
-            let _: bool = self.0.call(MANAGER, "CancelScheduledShutdown", &()).map_err(refused)?;
+            let _: bool = self.0.call(LOGIND, "CancelScheduledShutdown", &()).map_err(refused)?;
         }
         Ok(())
     }
 
     /// A reboot without a message is better than none.
     fn set_message(&self, message: &str) {
-        if let Err(error) = self.0.call::<_, ()>(MANAGER, "SetWallMessage", &(message, true)) {
+        if let Err(error) = self.0.call::<_, ()>(LOGIND, "SetWallMessage", &(message, true)) {
             tracing::debug!("logind takes no message for who is logged in: {}", error.message);
         }
     }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! The first step of a run: this host as it is, and what it follows. No lock is held and nothing is
-//! written.
+//! The first step of a run: this host as it is, and what it follows. No lock is held, and
+//! nothing outside `/run` is written.
 
 use flipside_core::host::Files;
 use flipside_core::progress::{Event, Phase};
@@ -34,9 +34,10 @@ pub(super) struct Look {
     pub source: Box<dyn Source>,
     /// What the tag names, or an update graph in its place.
     pub named: TargetRelease,
+    /// What is fetched for this host.
+    pub architecture: Architecture,
     verifier: Verifier,
     product: Option<String>,
-    architecture: Architecture,
     options: Options,
     files: Files,
 }

@@ -2,10 +2,9 @@
 
 //! The hooks that an update on offer would ask, asked alone or only named (`flipside hooks run`).
 
-use flipside_core::architecture;
 use flipside_core::state::Course;
-use flipside_image::{Digest, HOOK_PAYLOAD, Image};
-use flipside_source::{Source, fetch_image};
+use flipside_image::HOOK_PAYLOAD;
+use flipside_source::fetch_image;
 
 use super::judge::judge;
 use super::look::{Looked, look};
@@ -41,7 +40,10 @@ pub fn plan_hooks(run: &Run, initiative: Initiative) -> Result<Option<HooksPlann
             // What is only to be armed is asked as well, and was not looked at so far.
             let image = match waypoint.image {
                 Some(image) => image,
-                None => fetch(waypoint.source(look.source.as_ref()), &waypoint.named)?,
+                None => {
+                    let source = waypoint.source(look.source.as_ref());
+                    fetch_image(source, &waypoint.named, look.architecture)?
+                }
             };
             let brings_one = image.layer(HOOK_PAYLOAD).is_some();
             let mut hooks: Vec<_> =
@@ -89,12 +91,4 @@ pub fn ask_hooks_about_offer(
         (None, Course::Refuse(refusal)) => Err(refusal.into()),
         (None, _) => Ok(None),
     }
-}
-
-/// Manifest and config, checked; no payload byte (P3).
-fn fetch(source: &dyn Source, tag: &Digest) -> Result<Image, Error> {
-    let architecture = architecture()?;
-    let image = fetch_image(source, tag, architecture)?;
-    image.config.check_architecture(architecture)?;
-    Ok(image)
 }

@@ -39,6 +39,13 @@ pub struct Object<'a> {
     pub interface: &'static str,
 }
 
+/// What reboots the machine, and lets shutdowns be held off: org.freedesktop.login1(5).
+pub const LOGIND: Object<'static> = Object {
+    service: "org.freedesktop.login1",
+    path: "/org/freedesktop/login1",
+    interface: "org.freedesktop.login1.Manager",
+};
+
 /// An answer that is an error.
 #[derive(Debug)]
 pub struct CallError {

@@ -7,14 +7,6 @@ use std::os::fd::OwnedFd;
 
 use flipside_core::host::Root;
 
-/// org.freedesktop.login1(5), "Inhibit".
-#[cfg(feature = "dbus")]
-const LOGIND: super::bus::Object<'static> = super::bus::Object {
-    service: "org.freedesktop.login1",
-    path: "/org/freedesktop/login1",
-    interface: "org.freedesktop.login1.Manager",
-};
-
 /// Held as long as the value lives.
 #[derive(Debug)]
 pub struct Inhibitor {
@@ -34,7 +26,7 @@ fn take(root: &Root, why: &str) -> Option<OwnedFd> {
     let bus =
         reached.inspect_err(|why| tracing::debug!("shutdowns are not held off: {why}")).ok()?;
     let locked: Result<zbus::OwnedFd, _> =
-        bus.call(LOGIND, "Inhibit", &("shutdown", "flipside", why, "block"));
+        bus.call(super::bus::LOGIND, "Inhibit", &("shutdown", "flipside", why, "block"));
     // Without polkit logind asks for a capability that an update does without.
     let lock = locked.inspect_err(|error| {
         tracing::warn!("logind does not let shutdowns be held off: {}", error.message);
