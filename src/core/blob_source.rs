@@ -20,7 +20,8 @@ pub trait BlobSource: Send + Sync {
     /// that is the caller's matter, chunk by chunk.
     ///
     /// # Errors
-    /// [`FetchError::Stopped`] where the sink said so, otherwise [`FetchError::Failed`].
+    /// [`FetchError::Stopped`] where the sink or the run was stopped, otherwise
+    /// [`FetchError::Failed`].
     fn stream(
         &self,
         blob: &Descriptor,
@@ -38,7 +39,7 @@ pub trait BlobSource: Send + Sync {
 /// Why a blob did not come.
 #[derive(Debug)]
 pub enum FetchError {
-    /// The sink wanted no more.
+    /// The sink wanted no more, or the run was stopped.
     Stopped(Stopped),
     /// The source's own error.
     Failed(Box<dyn Coded + Send + Sync>),

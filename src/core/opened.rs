@@ -274,7 +274,7 @@ impl Host {
         self.os.id.as_deref()
     }
 
-    /// Writes a transition to the journal, and a line of history.
+    /// Writes a transition to the journal, and tells it.
     ///
     /// # Errors
     /// [`Error::Journal`].

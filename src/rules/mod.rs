@@ -5,7 +5,7 @@
 //!
 //! [`approve`] asks them in the order of [`Rule::ALL`], the cheap ones first, and nobody else does.
 //! Each rule has a file: what it fetches, no sooner than its turn comes (P3), and what it says.
-//! Nothing here touches the host, but that policy documents are remembered. `docs/policy.md`
+//! Nothing here writes a slot: policy documents are remembered, and hooks run. `docs/policy.md`
 //! describes every rule.
 //!
 //! - `offer`, `target_release`, `waypoint`: what is asked about

@@ -28,7 +28,7 @@ pub struct Check {
     pub explanation: Explanation,
 }
 
-/// Says what an update of this initiative would do. Writes nothing.
+/// Says what an update of this initiative would do. Writes nothing outside `/run`.
 ///
 /// # Errors
 /// [`Unasked`]; a refusal is not an error here but a [`Course`]. `None` where there is

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! What is done about the slots besides updates, on hosts that track something.
+//! What is done about the slots besides updates.
 
 use flipside_core::install::{SlotContents, contents};
 use flipside_core::trial::{self, Armed, FailedRun, Promotion, Rollback};

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! Every step that must survive a power cut, and nothing else, goes through
-//! here: file writes, syncs, unlinks and firmware variables. One place to
-//! read, one place for the crash test to listen at.
+//! Every step that must survive a power cut goes through here: file writes, syncs, unlinks and
+//! firmware variables. One place to read, one place for the crash test to listen at.
 //!
-//! What may be lost (`/run`, progress, messages) does not come here.
+//! Two kinds of files that may be lost come here too, because they stand on a disk: the history, and
+//! the configs that are kept. What stands in `/run` does not.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use rustix::fs::IFlags;
 
-/// One step towards durability, as an [`StepObserver`] sees it before it is done.
+/// One step towards durability, as a [`StepObserver`] sees it before it is done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step<'a> {
     /// A new directory; durable with its parent's [`Step::SyncDirectory`].

@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! What the facts of a host mean. Pure, so that every case stands in a table of tests.
+//! What the facts of a host mean.
 //!
-//! - `running`: which slot runs
+//! Pure, so that every case stands in a table of tests:
+//!
 //! - `situation`: the facts, and what follows from them
 //! - `course`: what to do about a release
-//! - `journal`, `failed`: what is remembered, as record and as authority
+//! - `failed`: what is not tried again
 //! - `transition`: what the program is told of each step
+//!
+//! `running` says which slot runs, and asks `host` for the facts that it needs. `journal` is the
+//! record of the last transition, and keeps its own files.
 
 pub mod course;
 pub mod failed;

@@ -80,8 +80,8 @@ fn lead_back(host: &Host, situation: &Situation) -> Result<(), Error> {
     Ok(disarmed?)
 }
 
-/// The journal keeps saying that the
-/// slot was armed, by which the old slot sees that it was fallen back to.
+/// P7, on the ESP. The journal keeps saying that the slot was armed, by which the old slot sees that
+/// it was fallen back to.
 fn record(host: &Host, situation: &Situation, reason: &str) -> Result<(), Error> {
     let slot = situation.running_slot();
     let (digest, version) = (slot.digest(), slot.version());

@@ -21,7 +21,7 @@ use crate::state::{Aftermath, Situation, Transition};
 /// What a promote found and did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Promotion {
-    /// No slots here: nothing to do.
+    /// No slots here, or nothing is followed: nothing to do.
     NotAHost,
     /// The trial succeeded: the running slot has its proof and the first place.
     Promoted(Slot),
