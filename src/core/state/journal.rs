@@ -89,7 +89,7 @@ pub struct Journal {
 
 impl Journal {
     /// The journal of the host below `root`.
-    pub fn new(root: &Root, durable: &Durable) -> Self {
+    pub(crate) fn new(root: &Root, durable: &Durable) -> Self {
         Self { directory: root.path(STATE_DIRECTORY), durable: durable.clone() }
     }
 
@@ -108,7 +108,7 @@ impl Journal {
     ///
     /// # Errors
     /// [`JournalError`].
-    pub fn write(&self, entry: &Entry) -> Result<(), JournalError> {
+    pub(crate) fn write(&self, entry: &Entry) -> Result<(), JournalError> {
         let path = self.directory.join(STATE_FILE);
         let failed = |source| JournalError { path: path.clone(), source };
         self.durable.make_directory(&self.directory).map_err(failed)?;
@@ -122,7 +122,7 @@ impl Journal {
     ///
     /// # Errors
     /// [`JournalError`].
-    pub fn keep_config(
+    pub(crate) fn keep_config(
         &self,
         digest: &Digest,
         bytes: &[u8],
@@ -164,7 +164,7 @@ impl Journal {
     ///
     /// # Errors
     /// [`JournalError`].
-    pub fn check_writable(&self) -> Result<(), JournalError> {
+    pub(crate) fn check_writable(&self) -> Result<(), JournalError> {
         let failed = |source: io::Error| JournalError { path: self.directory.clone(), source };
         let existing = nearest_existing(&self.directory);
         rustix::fs::access(existing, rustix::fs::Access::WRITE_OK).map_err(|e| failed(e.into()))?;
