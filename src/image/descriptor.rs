@@ -59,6 +59,23 @@ pub struct Platform {
 }
 
 impl Descriptor {
+    /// Of `size` bytes of this type and hash, and nothing more.
+    pub fn new(media_type: impl Into<String>, digest: Digest, size: u64) -> Self {
+        Self {
+            media_type: media_type.into(),
+            digest,
+            size,
+            artifact_type: None,
+            platform: None,
+            annotations: BTreeMap::new(),
+        }
+    }
+
+    /// Of these bytes.
+    pub fn of(media_type: &str, bytes: &[u8]) -> Self {
+        Self::new(media_type, Digest::of(bytes), bytes.len() as u64)
+    }
+
     /// Before anything is fetched or allocated: `object`, which this points to, may have so many
     /// bytes.
     ///

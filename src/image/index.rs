@@ -95,14 +95,7 @@ mod tests {
     use super::*;
 
     fn descriptor(size: u64) -> Descriptor {
-        Descriptor {
-            media_type: MANIFEST_TYPE.into(),
-            digest: Digest::of(b""),
-            size,
-            artifact_type: None,
-            platform: None,
-            annotations: BTreeMap::new(),
-        }
+        Descriptor::new(MANIFEST_TYPE, Digest::of(b""), size)
     }
 
     #[test]

@@ -179,14 +179,7 @@ mod tests {
     use super::*;
 
     fn descriptor(media_type: &str, size: u64) -> Descriptor {
-        Descriptor {
-            media_type: media_type.into(),
-            digest: Digest::of(media_type.as_bytes()),
-            size,
-            artifact_type: None,
-            platform: None,
-            annotations: BTreeMap::new(),
-        }
+        Descriptor::new(media_type, Digest::of(media_type.as_bytes()), size)
     }
 
     fn manifest() -> Manifest {

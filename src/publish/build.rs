@@ -170,18 +170,13 @@ pub fn build(plan: &Plan, progress: &dyn Progress, stop: &Cancel) -> Result<Buil
         let name = payload.name.as_str().to_owned();
         progress.event(Event::Payload { name, size: input.size(), kept: 0, fetch: 0 });
         let stored = store(&layout, &recipe, input)?;
-        layers.push(descriptor(compression(plan.storage).media_type(), &stored));
+        let media_type = compression(plan.storage).media_type();
+        layers.push(Descriptor::new(media_type, stored.digest, stored.size));
         payloads.push(describe(plan, payload, input.size(), stored)?);
     }
     let config = ImageConfig { product_info: plan.product_info.clone(), payloads }.to_bytes()?;
-    let config_descriptor = Descriptor {
-        media_type: CONFIG_TYPE.to_owned(),
-        digest: layout.write_blob(&config)?,
-        size: config.len() as u64,
-        artifact_type: None,
-        platform: None,
-        annotations: BTreeMap::new(),
-    };
+    let config_descriptor =
+        Descriptor::new(CONFIG_TYPE, layout.write_blob(&config)?, config.len() as u64);
     let manifest =
         Manifest::new(config_descriptor, layers, plan.manifest_annotations()).to_bytes()?;
     let digest = layout.write_blob(&manifest)?;
@@ -218,17 +213,6 @@ fn compression(storage: Storage) -> Compression {
     match storage {
         Storage::Zstd(_) => Compression::Zstd,
         Storage::Uncompressed => Compression::None,
-    }
-}
-
-fn descriptor(media_type: &str, stored: &Stored) -> Descriptor {
-    Descriptor {
-        media_type: media_type.to_owned(),
-        digest: stored.digest,
-        size: stored.size,
-        artifact_type: None,
-        platform: None,
-        annotations: BTreeMap::new(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 //! Any source in, an OCI layout out, byte for byte.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
@@ -78,14 +78,7 @@ pub fn pull(
     let (fetched, kept, done) = (0, 0, BTreeSet::new());
     let mut pull = Pull { source, layout, progress, stop, fetched, kept, done };
     progress.event(Event::Phase(Phase::Writing));
-    let mut entry = Descriptor {
-        media_type: INDEX_TYPE.to_owned(),
-        digest,
-        size: bytes.len() as u64,
-        artifact_type: None,
-        platform: None,
-        annotations: BTreeMap::new(),
-    };
+    let mut entry = Descriptor::new(INDEX_TYPE, digest, bytes.len() as u64);
     match top {
         ManifestOrIndex::Manifest(manifest) => {
             let image = pull.image(digest, manifest)?;

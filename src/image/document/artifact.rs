@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{DocumentError, MEDIA_TYPE, SIZE_LIMIT, TAG_ANNOTATION, TAG_SUFFIX};
-use crate::{Descriptor, Digest, EMPTY_TYPE, MANIFEST_TYPE};
+use crate::{Descriptor, EMPTY_TYPE, MANIFEST_TYPE};
 
 /// The content of a config without content (OCI image spec v1.1, "Guidance for an Empty
 /// Descriptor").
@@ -41,20 +41,12 @@ pub fn document_tag(tag: &str) -> Option<String> {
 impl DocumentManifest {
     /// The manifest that brings `document` to the tag `tag`.
     pub fn new(document: &[u8], tag: &str) -> Self {
-        let descriptor = |media_type: &str, bytes: &[u8]| Descriptor {
-            media_type: media_type.to_owned(),
-            digest: Digest::of(bytes),
-            size: bytes.len() as u64,
-            artifact_type: None,
-            platform: None,
-            annotations: BTreeMap::new(),
-        };
         Self {
             schema_version: 2,
             media_type: MANIFEST_TYPE.to_owned(),
             artifact_type: MEDIA_TYPE.to_owned(),
-            config: descriptor(EMPTY_TYPE, EMPTY_CONFIG),
-            layers: vec![descriptor(MEDIA_TYPE, document)],
+            config: Descriptor::of(EMPTY_TYPE, EMPTY_CONFIG),
+            layers: vec![Descriptor::of(MEDIA_TYPE, document)],
             annotations: BTreeMap::from([(TAG_ANNOTATION.to_owned(), tag.to_owned())]),
         }
     }
@@ -110,6 +102,7 @@ impl DocumentManifest {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Digest;
     use proptest::prelude::*;
 
     fn manifest() -> Vec<u8> {

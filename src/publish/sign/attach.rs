@@ -52,7 +52,7 @@ impl Home<'_> {
 
     fn put(&self, put: &Put<'_>) -> Result<Descriptor, PublishError> {
         let digest = Digest::of(&put.manifest);
-        let put_descriptor = descriptor(put.media_type, &put.manifest);
+        let put_descriptor = Descriptor::of(put.media_type, &put.manifest);
         match self {
             Self::Registry(reference, options) => {
                 let name = put.tag.map_or_else(|| digest.to_string(), str::to_owned);
@@ -118,7 +118,7 @@ impl Home<'_> {
         };
         for (payload, annotations) in signatures {
             let annotations = (*annotations).clone();
-            layers.push(json!(Descriptor { annotations, ..descriptor(SIMPLE_TYPE, payload) }));
+            layers.push(json!(Descriptor { annotations, ..Descriptor::of(SIMPLE_TYPE, payload) }));
         }
         // cosign's config: layers are stored as they are, so that their hashes are the same.
         let hashes: Vec<_> = layers.iter().filter_map(|layer| layer.get("digest")).collect();
@@ -131,7 +131,7 @@ impl Home<'_> {
         let manifest = to_json(&json!({
             "schemaVersion": 2,
             "mediaType": MANIFEST_TYPE,
-            "config": descriptor(CONFIG_TYPE, &config),
+            "config": Descriptor::of(CONFIG_TYPE, &config),
             "layers": layers,
         }));
         let blobs = signatures.iter().map(|(payload, _)| *payload).chain([&config[..]]).collect();
@@ -148,14 +148,14 @@ impl Home<'_> {
     ) -> Result<(), PublishError> {
         // Some versions of cosign look for the type here, and nowhere else.
         let artifact_type = Some(BUNDLE_TYPE.to_owned());
-        let config = Descriptor { artifact_type, ..descriptor(EMPTY_TYPE, EMPTY) };
+        let config = Descriptor { artifact_type, ..Descriptor::of(EMPTY_TYPE, EMPTY) };
         let (kind, digest, size) = (&subject.media_type, &subject.digest, subject.size);
         let manifest = to_json(&json!({
             "schemaVersion": 2,
             "mediaType": MANIFEST_TYPE,
             "artifactType": BUNDLE_TYPE,
             "config": config,
-            "layers": [descriptor(BUNDLE_TYPE, bundle)],
+            "layers": [Descriptor::of(BUNDLE_TYPE, bundle)],
             "subject": { "mediaType": kind, "digest": digest, "size": size },
             "annotations": annotations,
         }));
@@ -205,17 +205,6 @@ fn list_in(bytes: Vec<u8>, name: &'static str) -> Result<Vec<Value>, PublishErro
     found.ok_or_else(|| PublishError::Sign {
         what: format!("what stands where signatures are has no list of {name}"),
     })
-}
-
-fn descriptor(media_type: &str, bytes: &[u8]) -> Descriptor {
-    Descriptor {
-        media_type: media_type.to_owned(),
-        digest: Digest::of(bytes),
-        size: bytes.len() as u64,
-        artifact_type: None,
-        platform: None,
-        annotations: BTreeMap::new(),
-    }
 }
 
 fn to_json(value: &Value) -> Vec<u8> {

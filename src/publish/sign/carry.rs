@@ -109,13 +109,6 @@ fn subjects(source: &dyn Source, digest: &Digest) -> Result<Vec<Descriptor>, Pub
         Some(_) => Index::parse(&bytes)?.manifests,
         None => Vec::new(),
     };
-    let top = Descriptor {
-        media_type,
-        digest: *digest,
-        size,
-        artifact_type: None,
-        platform: None,
-        annotations: Default::default(),
-    };
+    let top = Descriptor::new(media_type, *digest, size);
     Ok(std::iter::once(top).chain(listed).collect())
 }
