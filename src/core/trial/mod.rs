@@ -7,6 +7,7 @@
 //! - `rollback`: back to the other slot; `release`: a failed digest may be tried again
 //! - `deadline`, `fail_trial`: a trial that has to end, and has failed (P7)
 //! - `armed`, `disarm`: what the next boot was reserved for
+//! - `locked`: the host, opened for a change
 //! - `loader`: the removable-media loader, kept up to date
 
 mod armed;
@@ -14,6 +15,7 @@ mod deadline;
 mod disarm;
 mod fail_trial;
 mod loader;
+mod locked;
 mod promote;
 mod release;
 mod rollback;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::deadline::note_no_deadline;
 use super::loader;
+use super::locked::open_locked;
 use crate::error::Error;
 use crate::host::Record;
 use crate::host::esp::Proof;
@@ -54,12 +55,8 @@ const PATIENCE: Duration = Duration::from_secs(300);
 /// # Errors
 /// [`Error`]; what was done before it stays.
 pub fn promote(access: &Access) -> Result<Promotion, Error> {
-    if Host::open(access)?.is_none() {
-        return Ok(Promotion::NotAHost);
-    }
-    let lock = Lock::wait(&access.root, PATIENCE, &access.stop)?;
-    // Whoever held it may have changed the disk.
-    let Some(host) = Host::open(access)? else { return Ok(Promotion::NotAHost) };
+    let take = || Lock::wait(&access.root, PATIENCE, &access.stop);
+    let Some((lock, host)) = open_locked(access, take)? else { return Ok(Promotion::NotAHost) };
     let (aftermath, situation) = settle(&lock, access, &host)?;
     let promotion = decide(&host, &situation, aftermath)?;
     // Under the lock: the deadline may be waiting for it.

@@ -4,9 +4,10 @@
 
 use flipside_image::Digest;
 
+use super::locked::open_locked;
 use crate::error::Error;
 use crate::lock::Lock;
-use crate::opened::{Access, Host};
+use crate::opened::Access;
 use crate::refusal::Refusal;
 use crate::state::Transition;
 use crate::state::failed::FailedDigests;
@@ -29,11 +30,8 @@ pub fn release_all(access: &Access) -> Result<Vec<Digest>, Error> {
 
 fn change<T>(access: &Access, change: impl FnOnce(&mut FailedDigests) -> T) -> Result<T, Error> {
     let no_host = || Refusal::block("not-a-host", "no slots are recognised on this host");
-    // A machine that is no host of ours gets no lock file.
-    Host::open(access)?.ok_or_else(no_host)?;
-    let _lock = Lock::take(&access.root)?;
-    // Whoever held it may have changed the disk.
-    let host = Host::open(access)?.ok_or_else(no_host)?;
+    let take = || Lock::take(&access.root);
+    let (_lock, host) = open_locked(access, take)?.ok_or_else(no_host)?;
     let before = host.situation()?.failed;
     let mut failed = before.clone();
     let changed = change(&mut failed);

@@ -2,6 +2,7 @@
 
 //! Back to the other slot, if it is proven and whole, and the digest that is left is held.
 
+use super::locked::open_locked;
 use super::promote::without_journal;
 use crate::error::Error;
 use crate::host::boot::Next;
@@ -35,11 +36,8 @@ pub fn rollback(
     fetch: &FetchConfig<'_>,
 ) -> Result<Rollback, Error> {
     let no_host = || Refusal::block("not-a-host", "this host has no slots to roll back to");
-    // A machine that is no host of ours gets no lock file.
-    Host::open(access)?.ok_or_else(no_host)?;
-    let _lock = Lock::take(&access.root)?;
-    // Whoever held it may have changed the disk.
-    let host = Host::open(access)?.ok_or_else(no_host)?;
+    let take = || Lock::take(&access.root);
+    let (_lock, host) = open_locked(access, take)?.ok_or_else(no_host)?;
     let situation = host.situation()?;
     let target = situation.target();
     let slot = situation.target_slot();
