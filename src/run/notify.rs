@@ -6,7 +6,7 @@ use flipside_core::Host;
 
 use super::{Run, status};
 use crate::hooks::{self, Promoted, System};
-use flipside_core::host::Slot;
+use flipside_core::host::{Marker, Slot};
 
 /// Tells the hooks of this host that `slot`, which runs, was promoted. Nothing is held meanwhile, and
 /// whatever they do changes nothing about it.
@@ -29,7 +29,7 @@ pub fn notify_promoted(run: &Run, slot: Slot) {
 }
 
 /// What `flipside-update.path` waits for.
-const NEXT_STEP: &str = "/run/flipside/next-step";
+const NEXT_STEP: Marker = Marker("next-step");
 
 /// Lets the timer's run be made at once where what was promoted in `slot` is a step to something
 /// else: the next run of the timer may be a day away, and so the goal as many days as there are steps.
@@ -43,9 +43,8 @@ pub fn trigger_next_run(run: &Run, slot: Slot) {
     if !is_step && run.config.track.graph.is_none() {
         return;
     }
-    let path = run.root.path(NEXT_STEP);
-    let written = path.parent().map_or(Ok(()), std::fs::create_dir_all);
-    if let Err(error) = written.and_then(|()| std::fs::write(&path, "")) {
+    if let Err(error) = NEXT_STEP.set(&run.root) {
+        let path = NEXT_STEP.path(&run.root);
         tracing::warn!("the way goes on with the timer's next run: {}: {error}", path.display());
     }
 }

@@ -7,25 +7,22 @@
 use std::io;
 
 use super::Run;
-use flipside_core::host::Root;
+use flipside_core::host::{Marker, Root};
 
 /// Where it stands that an update waits.
-const TRIAL_DUE: &str = "/run/flipside/trial-due";
+const TRIAL_DUE: Marker = Marker("trial-due");
 
 /// Says to [`is_trial_due`] whether an update waits. Writes nothing where that is said already. A
 /// place that cannot be written is no reason to end a run.
 pub(super) fn note_trial_due(root: &Root, is_due: bool) {
-    let path = root.path(TRIAL_DUE);
-    if path.exists() == is_due {
+    if TRIAL_DUE.is_set(root) == is_due {
         return;
     }
     let changed = match is_due {
-        true => path
-            .parent()
-            .map_or(Ok(()), std::fs::create_dir_all)
-            .and_then(|()| std::fs::write(&path, "")),
-        false => std::fs::remove_file(&path),
+        true => TRIAL_DUE.set(root),
+        false => TRIAL_DUE.clear(root),
     };
+    let path = TRIAL_DUE.path(root);
     match changed {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             tracing::debug!("cannot change {}: {error}", path.display());
@@ -40,5 +37,5 @@ pub(super) fn note_trial_due(root: &Root, is_due: bool) {
 
 /// Whether an update of what is followed was put off until what kexec started has had its trial.
 pub(super) fn is_trial_due(run: &Run) -> bool {
-    run.config.track.image.is_some() && run.root.path(TRIAL_DUE).exists()
+    run.config.track.image.is_some() && TRIAL_DUE.is_set(&run.root)
 }

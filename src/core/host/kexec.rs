@@ -5,11 +5,11 @@
 
 use std::io;
 
-use super::Root;
+use super::{Marker, Root};
 use flipside_image::code::Coded;
 
 /// Says that flipside loaded a kernel in this boot.
-const LOADED: &str = "/run/flipside/kexec";
+const LOADED: Marker = Marker("kexec");
 /// Where the kernel says whether one is loaded, by whomever: `0` or `1`.
 const KERNEL_SAYS: &str = "/sys/kernel/kexec_loaded";
 /// `KEXEC_FILE_UNLOAD` of `<linux/kexec.h>`.
@@ -32,12 +32,12 @@ impl Coded for KernelLoaded {
 /// # Errors
 /// The file system's.
 pub fn mark(root: &Root) -> io::Result<()> {
-    std::fs::write(root.path(LOADED), "")
+    LOADED.set(root)
 }
 
 /// Whether flipside loaded a kernel in this boot, which may be gone again.
 pub fn is_marked(root: &Root) -> bool {
-    root.path(LOADED).exists()
+    LOADED.is_set(root)
 }
 
 /// Unloads a kernel that flipside loaded, before the slot that it belongs to is written.
@@ -58,7 +58,7 @@ pub fn forget(root: &Root) -> Result<(), KernelLoaded> {
         tracing::debug!("the kernel that was loaded for kexec is forgotten");
     }
     // A mark that stays is looked at again.
-    let _ = std::fs::remove_file(root.path(LOADED));
+    let _ = LOADED.clear(root);
     Ok(())
 }
 
@@ -87,12 +87,12 @@ mod tests {
         write(KERNEL_SAYS, "1\n");
         // Somebody else's.
         forget(&root).unwrap();
-        write(LOADED, "");
+        mark(&root).unwrap();
         assert_eq!(forget(&root).unwrap_err().code(), "kexec-loaded");
-        assert!(root.path(LOADED).exists());
+        assert!(is_marked(&root));
         // It was never taken, or somebody unloaded it.
         write(KERNEL_SAYS, "0\n");
         forget(&root).unwrap();
-        assert!(!root.path(LOADED).exists());
+        assert!(!is_marked(&root));
     }
 }

@@ -4,10 +4,10 @@
 //! no disk, no ESP, no settings (P8).
 
 use crate::error::Error;
-use crate::host::Root;
 use crate::host::cmdline::CommandLine;
 use crate::host::durable::Durable;
 use crate::host::efi::{self, Variables};
+use crate::host::{Marker, Root};
 use crate::opened::{Access, Host, architecture};
 use crate::settings::BootBackend;
 use crate::slot::Slot;
@@ -35,7 +35,7 @@ pub enum ByFirmware {
 }
 
 /// Where it stands that this boot has got to its success.
-const BOOT_SUCCESS: &str = "/run/flipside/boot-success";
+const BOOT_SUCCESS: Marker = Marker("boot-success");
 
 /// Whether this boot is a trial, as the boot manager's own facts have it: by an entry of
 /// systemd-boot's with a count, or of the slot that is not the first of flipside's in `BootOrder`.
@@ -99,12 +99,10 @@ pub fn has_nowhere_to_go(access: &Access) -> Result<bool, Error> {
 /// firmware's menu, and by a firmware that undid a promotion; and for a trial that failed before,
 /// runs, and cannot be left.
 pub(super) fn note_no_deadline(root: &Root) {
-    let path = root.path(BOOT_SUCCESS);
-    if path.exists() {
+    if BOOT_SUCCESS.is_set(root) {
         return;
     }
-    let made = path.parent().map_or(Ok(()), std::fs::create_dir_all);
-    if let Err(error) = made.and_then(|()| std::fs::write(&path, "")) {
+    if let Err(error) = BOOT_SUCCESS.set(root) {
         tracing::warn!("the deadline of a trial may not see that this is none: {error}");
     }
 }
@@ -112,5 +110,5 @@ pub(super) fn note_no_deadline(root: &Root) {
 /// Whether this boot needs no deadline any more: a promotion went through, whatever it came to, or
 /// there is no way back from it.
 pub fn has_boot_success(root: &Root) -> bool {
-    root.path(BOOT_SUCCESS).exists()
+    BOOT_SUCCESS.is_set(root)
 }
