@@ -21,7 +21,7 @@ use flipside_core::cancel::Cancel;
 use flipside_core::host::Root;
 use flipside_core::progress::Progress;
 use flipside_core::refusal::Severity;
-use flipside_image::code::{Coded as _, sentence};
+use flipside_image::code::{Coded, sentence};
 
 /// How long recording may take: a disk that is gone must not keep the machine.
 const RECORDING: Duration = Duration::from_secs(60);
@@ -96,7 +96,7 @@ impl Deadline {
         let now = self.trial_now().or_else(|error| match known {
             None => Err(error),
             known => {
-                tracing::warn!("{} [{}]", sentence(&error), error.code());
+                tracing::warn!("{}", with_code(&error));
                 Ok(known)
             }
         })?;
@@ -151,8 +151,8 @@ impl Deadline {
                 known.or(found)
             }
             Err(error) => {
-                let (what, code) = (sentence(&error), error.code());
-                tracing::warn!("nothing tells whether this boot is a trial: {what} [{code}]");
+                let why = with_code(&error);
+                tracing::warn!("nothing tells whether this boot is a trial: {why}");
                 known
             }
         }
@@ -261,15 +261,14 @@ impl Deadline {
         let recorded = power::within(RECORDING, move || {
             let config = Config::load(&this.root).map_err(|error| {
                 // No run will say it (P11).
-                let message = sentence(&error);
-                Entry::new(Kind::of(Severity::Error), &message).code(error.code()).send();
-                format!("{message} [{}]", error.code())
+                let kind = Kind::of(Severity::Error);
+                Entry::new(kind, sentence(&error)).code(error.code()).send();
+                with_code(&error)
             })?;
             let run = this.run(config);
             let failed = fail_trial(&run, "it was not promoted before its deadline");
             finish(&run, failed.as_ref().err());
-            let failed = failed.map_err(|error| format!("{} [{}]", sentence(&error), error.code()));
-            Ok::<_, String>(failed?.is_some())
+            Ok::<_, String>(failed.map_err(|error| with_code(&error))?.is_some())
         });
         match recorded {
             Some(Ok(true)) => {}
@@ -284,6 +283,11 @@ impl Deadline {
 fn say_started(TrialBoot { running, .. }: TrialBoot) {
     let message = format!("slot {running} is on trial, and has to prove itself");
     Entry::new(Kind::TrialStarted, message).slot(running).send();
+}
+
+/// As people see it.
+fn with_code(error: &impl Coded) -> String {
+    format!("{} [{}]", sentence(error), error.code())
 }
 
 /// What `systemctl status` shows.
