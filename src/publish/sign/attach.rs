@@ -51,8 +51,8 @@ impl Home<'_> {
     }
 
     fn put(&self, put: &Put<'_>) -> Result<Descriptor, PublishError> {
-        let digest = Digest::of(&put.manifest);
         let put_descriptor = Descriptor::of(put.media_type, &put.manifest);
+        let digest = put_descriptor.digest;
         match self {
             Self::Registry(reference, options) => {
                 let name = put.tag.map_or_else(|| digest.to_string(), str::to_owned);
