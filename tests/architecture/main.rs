@@ -12,6 +12,7 @@ mod circles;
 mod dependencies;
 mod document;
 mod limits;
+mod named_tests;
 mod references;
 mod resolve;
 mod rules;
@@ -50,6 +51,16 @@ fn imports_make_no_circle() {
 #[test]
 fn each_folder_has_a_row_and_each_row_a_folder() {
     assert_none(&check::folders_and_rows(root(), rules::ROWS));
+}
+
+#[test]
+fn the_tests_that_documents_name_exist() {
+    assert_none(&named_tests::missing(root()));
+}
+
+#[test]
+fn each_attack_has_its_row_in_the_document() {
+    assert_none(&named_tests::attacks_without_a_row(root()));
 }
 
 #[test]
