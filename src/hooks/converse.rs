@@ -87,3 +87,64 @@ fn hold(
     let (stdout, stderr) = dialogue.finish();
     Ok((ended, stdout, stderr))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hooks::program::Sandbox;
+    use std::cell::Cell;
+    use std::path::Path;
+    use std::rc::Rc;
+
+    /// Ends as soon as it is asked to, and counts who looks after that.
+    struct Obedient {
+        is_asked: bool,
+        looks: Rc<Cell<u32>>,
+        _pipes: Pipes,
+    }
+
+    impl Running for Obedient {
+        fn process(&self) -> Option<BorrowedFd<'_>> {
+            None
+        }
+
+        fn has_ended(&mut self) -> bool {
+            self.looks.set(self.looks.get() + u32::from(self.is_asked));
+            self.is_asked
+        }
+
+        fn outcome(&mut self) -> io::Result<Ended> {
+            unreachable!("it did not end by itself")
+        }
+
+        fn end(&mut self) {
+            self.is_asked = true;
+        }
+
+        fn kill(&mut self) {}
+    }
+
+    #[test]
+    fn one_that_ends_when_it_is_asked_to_is_not_waited_for_longer() {
+        let program = Program {
+            kind: "hook",
+            name: "h",
+            path: Path::new("/h"),
+            arguments: Vec::new(),
+            directory: Path::new("/"),
+            environment: &[],
+            input: b"",
+            sandbox: Sandbox::Closed,
+            body: None,
+        };
+        let looks = Rc::new(Cell::new(0));
+        let seen = looks.clone();
+        let start = move |pipes| {
+            let running = Obedient { is_asked: false, looks: seen, _pipes: pipes };
+            Ok(Box::new(running) as Box<dyn Running>)
+        };
+        let (ended, _) = converse(&program, Duration::ZERO, &Cancel::new(), start);
+        assert!(matches!(ended, Ended::TimedOut));
+        assert_eq!(looks.get(), 1);
+    }
+}

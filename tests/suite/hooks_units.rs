@@ -4,7 +4,7 @@
 //! seen on a real machine (tests/vm).
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use flipside::config;
 use flipside::hooks::{RanAs, ask, decide};
@@ -93,9 +93,7 @@ fn what_takes_too_long_is_stopped_and_then_killed() {
         ),
     ] {
         let (host, systemd) = booted(&[("h", &format!("#!/bin/sh\n{script}\n"))]);
-        let begun = Instant::now();
         let answers = host.ask_within(Duration::from_millis(400));
-        assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
         let expected = defer("hook-timeout", "hook h did not answer within 400ms");
         assert_eq!(decide(&answers), expected);
         let asked = systemd.calls();

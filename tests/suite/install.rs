@@ -4,7 +4,7 @@
 
 use std::sync::Mutex;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use flipside::report::progress::{Event, Phase, Progress, Silent};
 use flipside_core::cancel::Cancel;
@@ -219,23 +219,21 @@ fn a_stopped_run_says_what_is_left_and_the_next_one_goes_on() {
         medium.write_time = Duration::from_millis(1);
         let stop = Cancel::new();
         let middle = stored.blob.len() as u64 / 2;
-        let asked_at = Mutex::new(None);
         let mut source = BlobSource::new(&stored.blob);
         source.on_piece = Box::new(|place, _| {
             if place.contains(&middle) {
                 stop.request();
-                *asked_at.lock().unwrap() = Some(Instant::now());
             }
         });
         let options = Options::default();
         let error =
             write_payload(&source, &stored.layer(), &medium, &options, &Silent, &stop).unwrap_err();
-        let took = asked_at.lock().unwrap().unwrap().elapsed();
-        assert!(took < Duration::from_millis(100), "{took:?}");
         assert_eq!(error.code(), "stopped");
         let InstallError::Stopped { left, .. } = error else { panic!("{error}") };
         let written = medium.written.load(Ordering::SeqCst);
         assert_eq!(left, stored.payload.size - written, "{kind:?}");
+        // It was asked to at half of it, and what was under way then is the rest of a few chunks.
+        assert!(written < stored.payload.size * 3 / 4, "{kind:?}: {written}");
 
         let source = BlobSource::new(&stored.blob);
         let second = install(&source, &stored, &medium).unwrap();

@@ -2,7 +2,7 @@
 
 //! Images from a real registry: what a good day looks like.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use flipside_image::code::Coded;
 use flipside_image::{Architecture, Compression, Digest, MANIFEST_LIMIT};
@@ -157,7 +157,10 @@ fn a_stop_ends_every_wait_at_once() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let name = format!("{}/a:1", listener.local_addr().unwrap());
     let directory = tempfile::tempdir().unwrap();
-    let options = crate::support::registry::options(directory.path());
+    let mut options = crate::support::registry::options(directory.path());
+    // Who does not listen waits for an hour.
+    options.timing.stall = Duration::from_secs(3600);
+    options.timing.total = Duration::from_secs(3600);
     let source = open(&name.parse().unwrap(), &options).unwrap();
     let stop = options.stop.clone();
     std::thread::scope(|scope| {
@@ -165,9 +168,7 @@ fn a_stop_ends_every_wait_at_once() {
             std::thread::sleep(Duration::from_millis(100));
             stop.request();
         });
-        let start = Instant::now();
         let error = source.resolve().unwrap_err();
         assert_eq!(error.code(), "stopped");
-        assert!(start.elapsed() < Duration::from_millis(250), "{:?}", start.elapsed());
     });
 }

@@ -271,7 +271,7 @@ fn a_rate_is_kept() {
     let start = Instant::now();
     stage.check(0, 0).unwrap();
     let took = start.elapsed();
-    assert!(took >= Duration::from_millis(450) && took < Duration::from_secs(3), "{took:?}");
+    assert!(took >= Duration::from_millis(450), "{took:?}");
 }
 
 #[test]
@@ -314,12 +314,18 @@ fn a_sink_that_stops_ends_the_transfer() {
     assert_eq!(stage.proxy.count("blobs"), 1);
 }
 
+const HOUR: Duration = Duration::from_secs(3600);
+
 #[test]
 fn a_stop_ends_a_back_off_and_a_stall() {
     for fault in
-        [Fault::Stall(10), Fault::Status(503, vec![("retry-after", "5".into())], String::new())]
+        [Fault::Stall(10), Fault::Status(503, vec![("retry-after", "3600".into())], String::new())]
     {
-        let stage = Stage::new();
+        let mut stage = Stage::new();
+        // Who does not listen waits for an hour.
+        stage.options.timing.stall = HOUR;
+        stage.options.timing.retry_after = HOUR;
+        stage.options.timing.total = HOUR;
         stage.proxy.fault("blobs", 100, fault);
         let stop = stage.options.stop.clone();
         let (blob, _) = stage.blob();
@@ -329,10 +335,8 @@ fn a_stop_ends_a_back_off_and_a_stall() {
                 std::thread::sleep(Duration::from_millis(150));
                 stop.request();
             });
-            let start = Instant::now();
             let error = source.stream(&blob, 0..blob.size, &mut |_| Ok(())).unwrap_err();
             assert_eq!(error.code(), "stopped");
-            assert!(start.elapsed() < Duration::from_millis(300), "{:?}", start.elapsed());
         });
     }
 }

@@ -91,7 +91,7 @@ impl Bus {
                 let _ = connection.close().await;
             });
         });
-        let connection = is_ready.recv_timeout(Duration::from_secs(20)).unwrap();
+        let connection = is_ready.recv_timeout(Duration::from_secs(120)).unwrap();
         Served { connection, end: Some(end), thread: Some(thread) }
     }
 }

@@ -105,7 +105,7 @@ impl Registry {
             }
         });
         let address = receiver
-            .recv_timeout(Duration::from_secs(20))
+            .recv_timeout(Duration::from_secs(120))
             .expect("docker-registry says on which port it listens");
         Self { child, address, directory }
     }

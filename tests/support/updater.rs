@@ -16,7 +16,7 @@ use zbus::{Connection, MatchRule, MessageStream, OwnedObjectPath, OwnedVariant, 
 use super::bus::{Bus, Served};
 
 /// Longer than anything takes that is going to happen.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 pub type Values = HashMap<String, OwnedVariant>;
 
