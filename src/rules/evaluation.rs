@@ -7,6 +7,7 @@ use crate::hooks::{self, Answer, RanAs};
 use flipside_image::document::Document;
 use flipside_image::printable;
 use flipside_image::signature::Signed;
+use jiff::Timestamp;
 
 /// The most characters that a ruling shows of what it went by.
 const SHOWN: usize = 200;
@@ -23,6 +24,13 @@ pub enum Depth {
     Explain,
 }
 
+/// A policy document to go by.
+pub(super) struct InForce {
+    pub document: Document,
+    /// When it was asked for.
+    pub now: Timestamp,
+}
+
 /// The questions, as far as they were asked.
 pub(super) struct Evaluation<'a> {
     pub offer: &'a Offer<'a>,
@@ -33,7 +41,7 @@ pub(super) struct Evaluation<'a> {
     /// The version of what the tag names.
     pub goal: Option<String>,
     /// The policy document, where there is one to go by.
-    pub document: Option<Document>,
+    pub document: Option<InForce>,
     /// What boots next was withdrawn.
     pub is_revoked: bool,
 }

@@ -4,7 +4,7 @@
 //! under [`Rule::PolicyDocument`] and [`Rule::DeadEnd`].
 
 use super::policy_document::rollout::place;
-use super::policy_document::running::running;
+use super::running::running;
 use super::target_release::{Aim, TargetRelease};
 use super::{Error, Means, Rule, Ruling, Verdict};
 use flipside_core::state::situation::Situation;

@@ -8,7 +8,7 @@
 //! Nothing here writes a slot: policy documents are remembered, and hooks run. `docs/policy.md`
 //! describes every rule.
 //!
-//! - `offer`, `target_release`, `waypoint`: what is asked about
+//! - `offer`, `target_release`, `waypoint`: what is asked about; `running`: what a slot holds
 //! - `graph`: what an update graph says comes next, in place of the tag
 //! - `host`, `clock` (`hold`, `update_window`), `policy_document`: asked about a digest
 //! - `upgrade_path`: the images between what runs and the target release, each put to `signature`,
@@ -35,6 +35,7 @@ mod policy_document;
 mod programs;
 mod requires;
 mod rule;
+mod running;
 pub mod signature;
 mod target_release;
 mod update_window;
@@ -48,7 +49,7 @@ pub use evaluation::Depth;
 pub use flipside_core::refusal::Verdict;
 pub use graph::find as find_target_release;
 pub use offer::{Means, Offer};
-pub use policy_document::withdrawn::still_stands;
+pub use policy_document::still_stands;
 pub use programs::context as hook_context;
 pub use rule::{Explanation, Rule, Ruling};
 pub use target_release::TargetRelease;

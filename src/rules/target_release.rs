@@ -49,11 +49,16 @@ impl TargetRelease {
         self.aim == Aim::Reach
     }
 
+    /// Whether an update graph named it.
+    pub(super) fn is_from_graph(&self) -> bool {
+        !self.rulings.is_empty()
+    }
+
     /// Whether the tag names something else by now. What a graph named is named by its digest.
     ///
     /// # Errors
     /// The source's.
     pub fn has_moved(&self, source: &dyn Source) -> Result<bool, SourceError> {
-        Ok(self.rulings.is_empty() && source.resolve()? != self.digest)
+        Ok(!self.is_from_graph() && source.resolve()? != self.digest)
     }
 }

@@ -4,7 +4,7 @@
 //! first. Each of them is put to every rule that is about an image.
 
 use super::evaluation::Evaluation;
-use super::policy_document::withdrawn;
+use super::policy_document::permits;
 use super::waypoint::Waypoint;
 use super::{
     Error, Offer, Rule, Verdict, compatible, end_of_life, host, requires, signature, version,
@@ -53,9 +53,6 @@ pub(super) fn walk(
             requires::leads_back(evaluation, &via, &trail);
             return Ok(waypoint);
         }
-        if !withdrawn::is_not_withdrawn(evaluation, &named) {
-            return Ok(waypoint);
-        }
         passed.push(named);
         host::ask(evaluation, &next.course, &named);
         waypoint = next;
@@ -66,13 +63,17 @@ pub(super) fn walk(
 /// and only then its config.
 fn look_at(evaluation: &mut Evaluation<'_>, waypoint: &mut Waypoint) -> Result<(), Error> {
     evaluation.signed = None;
+    let Offer { means, situation, named, .. } = evaluation.offer;
     if waypoint.course == Course::Arm {
+        let digests = waypoint.digests(situation);
+        if !permits(evaluation, &digests, waypoint.is_on_the_way()) && !evaluation.goes_on() {
+            return Ok(());
+        }
         return signature::ask_of_installed(evaluation);
     }
     if waypoint.course != Course::Install {
         return Ok(());
     }
-    let Offer { means, situation, named, .. } = evaluation.offer;
     let source = waypoint.source.as_deref().unwrap_or(evaluation.offer.source);
     let found = source::find_manifest(source, &waypoint.named, means.architecture)?;
     // An index may come again with the same image for this host: the image counts.
@@ -83,6 +84,9 @@ fn look_at(evaluation: &mut Evaluation<'_>, waypoint: &mut Waypoint) -> Result<(
     }
     // P3: before the config, and before any payload.
     let digests: Vec<_> = found.index.into_iter().chain([found.digest]).collect();
+    if !permits(evaluation, &digests, waypoint.is_on_the_way()) && !evaluation.goes_on() {
+        return Ok(());
+    }
     if !signature::ask(evaluation, source, &digests)? {
         waypoint.is_closed = true;
         return Ok(());
@@ -106,7 +110,7 @@ fn judge(
     // What an earlier run installed was asked for all of this then, but for the version.
     let Some(image) = &waypoint.image else {
         let installed = evaluation.offer.situation.target_slot().version();
-        version::ask(evaluation, installed);
+        version::ask(evaluation, installed, waypoint.is_on_the_way());
         return None;
     };
     let asks = match Asks::of(&image.manifest.annotations) {
@@ -117,7 +121,7 @@ fn judge(
         }
     };
     compatible::ask(evaluation, &asks.compatible);
-    version::ask(evaluation, image.version());
+    version::ask(evaluation, image.version(), waypoint.is_on_the_way());
     let via = requires::ask(evaluation, image.version(), asks.requires.as_ref(), trail);
     end_of_life::ask(evaluation, asks.end_of_life.as_ref());
     via

@@ -5,21 +5,27 @@
 use super::evaluation::Evaluation;
 use super::policy_document::withdrawn;
 use super::rule::shown;
-use super::{Rule, Verdict};
+use super::{Offer, Rule, Verdict};
 use flipside_image::version;
 
 /// Asks it about an image with the version `new`.
 ///
 /// What the other slot holds is no part of it: a version that fell back, or that a rollback left,
-/// raises no floor. Nor does what runs, where its publisher has withdrawn it.
-pub(super) fn ask(evaluation: &mut Evaluation<'_>, new: &str) {
-    let config = evaluation.offer.means.config;
-    let record = evaluation.offer.situation.running_slot().record.as_ref();
-    let counts = !withdrawn::is_what_runs_withdrawn(evaluation);
+/// raises no floor. Nor does what runs, where its publisher has withdrawn it. Nothing lifts the
+/// floor for an image on the way to another one, nor for what a graph names without a policy
+/// document: whoever can move a tag, or answer for the graph server, chooses those.
+pub(super) fn ask(evaluation: &mut Evaluation<'_>, new: &str, is_waypoint: bool) {
+    let Offer { means, situation, named, .. } = evaluation.offer;
+    let config = means.config;
+    let record = situation.running_slot().record.as_ref();
+    let is_chosen_by_others =
+        is_waypoint || (named.is_from_graph() && evaluation.document.is_none());
+    let counts = is_chosen_by_others || !withdrawn::is_what_runs_withdrawn(evaluation);
     let floor = Floor {
         running: record.map(|record| record.version.as_str()).filter(|_| counts),
         minimum: config.policy.min_version.as_deref(),
         allow_downgrade: config.update.allow_downgrade,
+        is_fixed: is_chosen_by_others,
     };
     let (saw, decision) = decide(new, &floor);
     evaluation.put(Rule::Version, &saw, decision);
@@ -35,6 +41,8 @@ struct Floor<'a> {
     minimum: Option<&'a str>,
     /// `update.allow_downgrade`: the running version does not count.
     allow_downgrade: bool,
+    /// The running version counts whatever `update.allow_downgrade` says.
+    is_fixed: bool,
 }
 
 /// What the rule saw of an image with this version, and says.
@@ -52,12 +60,13 @@ fn decide(new: &str, floor: &Floor<'_>) -> (String, Verdict) {
         return (saw, Verdict::block("version-too-old", why));
     }
     let is_downgrade = floor.running.is_some_and(|running| version::is_below(new, running));
-    if is_downgrade && !floor.allow_downgrade {
-        let why = format!(
-            "{} would be a downgrade from {}, and update.allow_downgrade is false",
-            shown(new),
-            shown(floor.running.unwrap_or_default())
-        );
+    if is_downgrade && (floor.is_fixed || !floor.allow_downgrade) {
+        let running = shown(floor.running.unwrap_or_default());
+        let because = match floor.is_fixed {
+            true => "update.allow_downgrade is only for what the tag itself names",
+            false => "update.allow_downgrade is false",
+        };
+        let why = format!("{} would be a downgrade from {running}, and {because}", shown(new));
         return (saw, Verdict::block("version-too-old", why));
     }
     (saw, Verdict::Allow)
@@ -70,6 +79,7 @@ mod tests {
 
     #[test]
     fn the_floor_is_the_higher_of_what_runs_and_the_minimum() {
+        let is_fixed = false;
         for (new, running, minimum, allow_downgrade, allowed) in [
             ("2", Some("1"), None, false, true),
             // Built again under the same version.
@@ -86,7 +96,7 @@ mod tests {
             ("1", None, None, false, true),
             ("1", None, Some("2"), false, false),
         ] {
-            let floor = Floor { running, minimum, allow_downgrade };
+            let floor = Floor { running, minimum, allow_downgrade, is_fixed };
             let (_, decision) = decide(new, &floor);
             assert_eq!(decision.is_allow(), allowed, "{new} {floor:?}: {decision:?}");
             if let Some(Refusal { severity, code, message: reason }) = decision.refusal() {
@@ -95,6 +105,16 @@ mod tests {
                     if reason.contains("downgrade") { "allow_downgrade" } else { "min_version" };
                 assert!(reason.contains(names), "{reason}");
             }
+        }
+    }
+
+    #[test]
+    fn no_setting_lifts_a_floor_that_is_fixed() {
+        for (new, allowed) in [("0.9", false), ("1~rc1", false), ("1", true), ("1.1", true)] {
+            let running = Some("1");
+            let floor = Floor { running, minimum: None, allow_downgrade: true, is_fixed: true };
+            let (_, decision) = decide(new, &floor);
+            assert_eq!(decision.is_allow(), allowed, "{new}");
         }
     }
 }

@@ -2,7 +2,9 @@
 
 //! One image between this host and what the tag names.
 
+use super::running::digests as digests_of;
 use flipside_core::state::course::Course;
+use flipside_core::state::situation::Situation;
 use flipside_image::{Digest, Image};
 use flipside_source::{Source, SourceError};
 
@@ -40,6 +42,22 @@ impl Waypoint {
         self.image.as_ref().map_or(self.named, |image| image.digest)
     }
 
+    /// Every digest of the image: what is named, and what of it is known besides. `situation` tells
+    /// what the target slot holds, where that is the image.
+    pub(super) fn digests(&self, situation: &Situation) -> Vec<Digest> {
+        let image = self.image.as_ref().map(|image| image.digest);
+        let mut digests: Vec<Digest> = [self.named].into_iter().chain(image).collect();
+        if self.course == Course::Arm {
+            digests.extend(digests_of(situation.target_slot()));
+        }
+        digests
+    }
+
+    /// Whether an image leads through it to something else.
+    pub(super) fn is_on_the_way(&self) -> bool {
+        self.source.is_some()
+    }
+
     /// Whether it is anything that rules are asked about.
     pub(super) fn needs_approval(&self) -> bool {
         matches!(self.course, Course::Install | Course::Arm)
@@ -48,7 +66,7 @@ impl Waypoint {
     /// Whether it is on the way to something and runs already: it is below what was asked for, and
     /// does not become any higher.
     pub(super) fn is_back(&self) -> bool {
-        self.source.is_some() && matches!(self.course, Course::UpToDate | Course::Unarm)
+        self.is_on_the_way() && matches!(self.course, Course::UpToDate | Course::Unarm)
     }
 
     /// Whether something else is named there by now, where that is not where the tag is.

@@ -90,7 +90,7 @@ impl Act<'_> {
     fn still_stands(&self) -> Result<(), flipside_core::Error> {
         let Offer { means, initiative, .. } = self.offer;
         nobody_holds(means, &settings_now(means), *initiative)?;
-        still_stands(self.offer, &self.approval.waypoint.named)
+        still_stands(self.offer, &self.approval.waypoint, self.situation)
     }
 
     fn install(&self, image: &Image) -> Result<Outcome, Error> {

@@ -61,6 +61,7 @@ mod policy_publish;
 mod policy_route;
 mod policy_time;
 mod policy_versions;
+mod policy_waypoints;
 #[cfg(feature = "dbus")]
 mod reboot;
 mod registry;

@@ -6,6 +6,7 @@ use flipside_image::Digest;
 use serde_json::{Value, json};
 
 use crate::support::graph_server::{Answer, GraphServer};
+use crate::support::images::ImageBuilder;
 use crate::support::policy_host::{PolicyHost, document, release};
 
 /// The host has 1, the tag has 3, and 2 is there under a tag of its own.
@@ -176,4 +177,46 @@ fn a_document_beside_the_tag_has_its_word_on_what_a_graph_names() {
     let because = json!({"withdrawn": {"reason": "eats data"}});
     host.put(&document(1, &[release("2", &digests[1], because)]));
     host.refuses(1, "release-withdrawn");
+}
+
+#[test]
+fn without_a_document_a_graph_leads_to_nothing_older_than_what_runs() {
+    let (host, server, digests) = stage();
+    host.host().set(&format!("track.graph = {:?}\nupdate.allow_downgrade = true\n", server.url()));
+    let old = host.publish_aside("0.9");
+    let mut down = graph(&[digests[0], old, digests[2]], json!([[0, 1]]));
+    down["nodes"][1]["version"] = json!("9");
+    server.says(answer(&down));
+    let sentence = host.refuses(1, "version-too-old");
+    assert!(sentence.starts_with("0.9 would be a downgrade from 1"), "{sentence}");
+    // A document's word on it: it is the target, and this host may go down.
+    host.put(&document(2, &[release("1", &digests[0], json!({}))]));
+    host.refuses(75, "release-not-listed");
+    host.put(&document(1, &[release("0.9", &old, json!({}))]));
+    assert!(host.at.says(&["update"]).starts_with("0.9 is installed"));
+}
+
+#[test]
+fn what_a_graph_lets_stay_is_known_to_the_document_by_its_index() {
+    let host = PolicyHost::new();
+    let image = host.at.publish(&ImageBuilder::new("2"));
+    let size = std::fs::metadata(image.blob(&image.digest)).unwrap().len();
+    let index = json!({
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.index.v1+json",
+        "manifests": [{
+            "mediaType": "application/vnd.oci.image.manifest.v1+json",
+            "digest": image.digest,
+            "size": size,
+            "platform": {"architecture": "amd64", "os": "linux"},
+        }],
+    });
+    let index = host.repository().manifest(Some("stable"), &index).digest;
+    assert!(host.at.says(&["update"]).starts_with("2 is installed in slot B"));
+    assert_eq!(host.host().boot(), "booted slot B: 2 (promoted)");
+    let server = GraphServer::start();
+    server.says(answer(&json!({"nodes": [node("2", &index, 0)], "edges": []})));
+    host.host().set(&format!("track.graph = {:?}\n", server.url()));
+    host.put(&document(1, &[release("2", &index, json!({}))]));
+    assert_eq!(host.at.says(&["update"]), "up to date: 2");
 }

@@ -5,10 +5,13 @@
 //!
 //! - `consult`: fetches the document, or finds it in `memory`, and holds it against `freshness`
 //! - `route`: the step, by `withdrawn`, `dead_end`, `barrier` and `rollout`, a file for each rule
+//! - `permission`: whether an image may be installed, by every digest that it has
 
-use super::evaluation::{Depth, Evaluation};
-use super::{Error, Explanation, Offer, Rule};
+use super::evaluation::{Depth, Evaluation, InForce};
+use super::running::running;
+use super::{Error, Explanation, Offer, Rule, Ruling, Waypoint};
 use flipside_core::refusal::Refusal;
+use flipside_core::state::situation::Situation;
 use flipside_image::Digest;
 use flipside_image::printable;
 
@@ -17,14 +20,13 @@ mod consult;
 mod dead_end;
 mod freshness;
 mod memory;
+mod permission;
 pub(super) mod rollout;
 mod route;
-pub(super) mod running;
 pub(super) mod withdrawn;
 
 use consult::consult;
 use route::Journey;
-use running::running;
 
 /// The rules that the publisher's word is asked by. They are no matter of this host's, so they are
 /// told also where there is nothing to install.
@@ -56,7 +58,7 @@ pub(super) fn ask(evaluation: &mut Evaluation<'_>) -> Result<Digest, Error> {
     let running = running(situation);
     // It stays, and is not known by a digest: no way leads there.
     if !named.is_to_be_reached() && running.digests.is_empty() {
-        evaluation.document = Some(document);
+        evaluation.document = Some(InForce { document, now });
         return Ok(*goal);
     }
     let place = rollout::place(means);
@@ -71,8 +73,66 @@ pub(super) fn ask(evaluation: &mut Evaluation<'_>) -> Result<Digest, Error> {
     }
     let step = route.step.map(|step| step.digest);
     evaluation.goal = document.release(goal).map(|goal| goal.version.clone());
-    evaluation.document = Some(document);
+    evaluation.document = Some(InForce { document, now });
     Ok(step.unwrap_or(*goal))
+}
+
+/// Asks the document, where there is one, about the image that has `digests`. `false` where it
+/// refuses the image.
+pub(super) fn permits(
+    evaluation: &mut Evaluation<'_>,
+    digests: &[Digest],
+    is_waypoint: bool,
+) -> bool {
+    let Some(in_force) = &evaluation.document else { return true };
+    let Some(objection) = objection(evaluation.offer, in_force, digests, is_waypoint) else {
+        return true;
+    };
+    evaluation.put(objection.rule, &objection.saw, objection.decision);
+    false
+}
+
+/// Refuses what was approved before, where the document says something else by now: hooks and
+/// writing take their time. `situation`: the host as it is by now. Where nobody answers, what was
+/// said before holds.
+///
+/// # Errors
+/// What the document has against `waypoint`, and a wish to stop.
+pub fn still_stands(
+    offer: &Offer<'_>,
+    waypoint: &Waypoint,
+    situation: &Situation,
+) -> Result<(), flipside_core::Error> {
+    let Offer { means, source, verifier, named, .. } = offer;
+    let now = means.clock().now();
+    let consulted = match consult(means, *source, verifier, &named.digest, now) {
+        Ok(consulted) => consulted,
+        Err(error) => {
+            means.stop.check()?;
+            tracing::debug!("cannot ask for the policy document again: {error}");
+            return Ok(());
+        }
+    };
+    consulted.remember(means.files);
+    let (Some(document), Some(now)) = (consulted.document, now) else { return Ok(()) };
+    let (digests, in_force) = (waypoint.digests(situation), InForce { document, now });
+    let objection = objection(offer, &in_force, &digests, waypoint.is_on_the_way());
+    match objection.and_then(|ruling| ruling.decision.refusal().cloned()) {
+        Some(refusal) => Err(refusal.into()),
+        None => Ok(()),
+    }
+}
+
+fn objection(
+    offer: &Offer<'_>,
+    InForce { document, now }: &InForce,
+    digests: &[Digest],
+    is_waypoint: bool,
+) -> Option<Ruling> {
+    let (running, place) = (running(offer.situation), rollout::place(&offer.means));
+    let goal = &offer.named.digest;
+    let journey = Journey { document, running: &running, goal, now: *now, place: &place };
+    journey.objection(digests, is_waypoint)
 }
 
 /// What the publisher has against this host's being where it is.

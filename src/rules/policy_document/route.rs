@@ -15,6 +15,8 @@ use flipside_image::rollout::Place;
 use flipside_image::version;
 
 #[cfg(test)]
+pub(super) mod example;
+#[cfg(test)]
 mod tests;
 
 /// What is asked of a document.
@@ -46,24 +48,15 @@ impl<'a> Journey<'a> {
     /// above what runs, not from a dead end, none that is withdrawn, none whose rollout has not
     /// reached this host. Where the goal is not above what runs, only the goal itself is meant.
     pub fn route(&self) -> Route<'a> {
-        let Some(goal) = self.document.release(self.goal) else {
-            let saw = format!("the tag names {}, which is not listed", self.goal.short());
-            let reason = format!(
-                "the policy document does not list {}, which the tag names",
-                self.goal.short()
-            );
-            let refusal = Verdict::defer("release-not-listed", reason);
-            return Route {
-                step: None,
-                rulings: vec![Ruling::new(Rule::PolicyDocument, saw, refusal)],
-            };
+        let Some(goal) = self.goal_release() else {
+            return Route { step: None, rulings: vec![self.goal_is_not_listed()] };
         };
         let here = self.here();
         let mut rulings = vec![self.listed(goal)];
         if self.running.digests.contains(self.goal) {
             rulings.extend([
                 withdrawn::of_what_runs(goal),
-                dead_end::judge(&self.running.version, here),
+                dead_end::judge(&self.running.version, self.here_as_dead_end()),
             ]);
             let is_refused = rulings.iter().any(|ruling| !ruling.decision.is_allow());
             return Route { step: Some(goal).filter(|_| !is_refused), rulings };
@@ -79,7 +72,7 @@ impl<'a> Journey<'a> {
             .find(|release| rollout::is_reached(self.place, self.now, release));
         rulings.extend([
             withdrawn::judge(&way, &good),
-            dead_end::judge(&self.running.version, here),
+            dead_end::judge(&self.running.version, self.here_as_dead_end()),
             barrier::judge(goal, last),
         ]);
         if let Some(newest) = good.last().copied() {
@@ -91,7 +84,7 @@ impl<'a> Journey<'a> {
 
     /// Everything between what runs and the goal that the host might take, the lowest first; it
     /// ends with the goal or with the first barrier. Only the goal, where that is not above.
-    fn way(&self, goal: &'a Release, here: Option<&Release>) -> Vec<&'a Release> {
+    pub(super) fn way(&self, goal: &'a Release, here: Option<&Release>) -> Vec<&'a Release> {
         let is_ahead = |release: &&'a Release| {
             self.is_above(release, here)
                 && !version::compare(&release.version, &goal.version).is_gt()
@@ -111,9 +104,31 @@ impl<'a> Journey<'a> {
     }
 
     /// What runs, as the document lists it: found by its digest, or else by its version.
-    fn here(&self) -> Option<&'a Release> {
+    pub(super) fn here(&self) -> Option<&'a Release> {
         let by_digest = self.running.digests.iter().find_map(|d| self.document.release(d));
         by_digest.or_else(|| self.document.version(&self.running.version))
+    }
+
+    /// The same for [`Rule::DeadEnd`]: a dead end by one of its digests is one.
+    pub(super) fn here_as_dead_end(&self) -> Option<&'a Release> {
+        let by_digest = self.running.digests.iter().filter_map(|d| self.document.release(d));
+        by_digest.into_iter().find(|release| release.dead_end.is_some()).or_else(|| self.here())
+    }
+
+    /// The goal, as the document lists it. A graph by which this host stays calls what runs by its
+    /// manifest, and the document may list its index.
+    pub(super) fn goal_release(&self) -> Option<&'a Release> {
+        let digests = &self.running.digests;
+        let others = if digests.contains(self.goal) { digests.as_slice() } else { &[] };
+        [self.goal].into_iter().chain(others).find_map(|digest| self.document.release(digest))
+    }
+
+    pub(super) fn goal_is_not_listed(&self) -> Ruling {
+        let goal = self.goal.short();
+        let saw = format!("the tag names {goal}, which is not listed");
+        let reason = format!("the policy document does not list {goal}, which the tag names");
+        let refusal = Verdict::defer("release-not-listed", reason);
+        Ruling::new(Rule::PolicyDocument, saw, refusal)
     }
 
     fn is_above(&self, release: &Release, here: Option<&Release>) -> bool {

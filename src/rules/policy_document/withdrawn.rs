@@ -1,19 +1,15 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! [`Rule::Withdrawn`]: the release was not withdrawn. What is to be installed is asked about on
-//! the way, again before it is armed, and what boots next whenever a document is at hand.
+//! [`Rule::Withdrawn`]: the release was not withdrawn. What boots next is asked about whenever a
+//! document is at hand.
 
-use super::consult::consult;
-use super::running::{digests, running};
 use super::{because, shown};
 use crate::rules::evaluation::Evaluation;
-use crate::rules::{Offer, Rule, Ruling, Verdict};
-use flipside_core::refusal::Refusal;
+use crate::rules::running::{digests, running};
+use crate::rules::{Rule, Ruling, Verdict};
 use flipside_core::state::course::is_persons_rollback;
 use flipside_core::state::situation::Situation;
-use flipside_image::Digest;
 use flipside_image::document::{Document, Release};
-use flipside_image::printable;
 
 /// `way`: what the host could take; `good`: what of it is not withdrawn.
 pub(super) fn judge(way: &[&Release], good: &[&Release]) -> Ruling {
@@ -44,59 +40,26 @@ pub(super) fn of_what_runs(goal: &Release) -> Ruling {
     Ruling::new(Rule::Withdrawn, saw, Verdict::Allow)
 }
 
-/// Puts it to the document whether something on the way to the step was withdrawn; `false` where it
-/// was.
-pub(in crate::rules) fn is_not_withdrawn(evaluation: &mut Evaluation<'_>, named: &Digest) -> bool {
-    let Some(document) = &evaluation.document else { return true };
-    let Some(why) = document.release(named).and_then(sentence) else { return true };
-    evaluation.put(Rule::Withdrawn, &why, Verdict::block("release-withdrawn", why.clone()));
-    false
-}
-
 /// Whether what runs was withdrawn: then it raises no floor for versions.
 pub(in crate::rules) fn is_what_runs_withdrawn(evaluation: &Evaluation<'_>) -> bool {
-    let Some(document) = &evaluation.document else { return false };
+    let Some(in_force) = &evaluation.document else { return false };
+    let document = &in_force.document;
     let running = running(evaluation.offer.situation);
     let by_digest = running.digests.iter().find_map(|digest| document.release(digest));
     let release = by_digest.or_else(|| document.version(&running.version));
-    release.and_then(sentence).is_some()
+    release.is_some_and(|release| release.withdrawn.is_some())
 }
 
-/// Whether the target boots next and was withdrawn. Where a person goes back to it, that is no
-/// matter of the publisher's.
+/// Whether the target boots next and was withdrawn. What is not listed by its digests is known by
+/// its version. Where a person goes back to it, that is no matter of the publisher's.
 pub(super) fn is_target_revoked(document: &Document, situation: &Situation) -> bool {
     let target = situation.target_slot();
     let is_armed = situation.is_armed() && target.is_installed();
     let may_be_revoked = is_armed && !is_persons_rollback(situation);
-    may_be_revoked
-        && digests(target).iter().any(|d| document.release(d).and_then(sentence).is_some())
-}
-
-/// Refuses what was approved before, where the publisher has withdrawn it since: hooks and writing
-/// take their time. Where nobody answers, what was said before holds.
-///
-/// # Errors
-/// `release-withdrawn`, and a wish to stop.
-pub fn still_stands(offer: &Offer<'_>, named: &Digest) -> Result<(), flipside_core::Error> {
-    let Offer { means, source, verifier, .. } = offer;
-    let consulted = match consult(means, *source, verifier, named, means.clock().now()) {
-        Ok(consulted) => consulted,
-        Err(error) => {
-            means.stop.check()?;
-            tracing::debug!("cannot ask for the policy document again: {error}");
-            return Ok(());
-        }
+    let by_digest: Vec<_> = digests(target).iter().filter_map(|d| document.release(d)).collect();
+    let is_withdrawn = match by_digest.as_slice() {
+        [] => document.version(target.version()).is_some_and(|r| r.withdrawn.is_some()),
+        listed => listed.iter().any(|release| release.withdrawn.is_some()),
     };
-    consulted.remember(means.files);
-    let document = consulted.document.as_ref();
-    match document.and_then(|document| document.release(named)).and_then(sentence) {
-        Some(why) => Err(Refusal::block("release-withdrawn", why).into()),
-        None => Ok(()),
-    }
-}
-
-/// That it is withdrawn; `None` where it is not.
-fn sentence(release: &Release) -> Option<String> {
-    let reason = printable::line(release.withdrawn.as_ref()?, 300);
-    Some(format!("{} is withdrawn: {reason}", shown(&release.version)))
+    may_be_revoked && is_withdrawn
 }

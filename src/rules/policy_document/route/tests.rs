@@ -1,54 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-use std::time::Duration;
-
-use jiff::SignedDuration;
 use proptest::prelude::*;
 
+use super::example::{at, digest, document, release, running, start};
 use super::*;
 use flipside_core::refusal::{Refusal, Severity};
-use flipside_image::rollout::{Rollout, Wariness};
-
-fn digest(version: &str) -> Digest {
-    Digest::of(version.as_bytes())
-}
-
-fn start() -> Timestamp {
-    "2026-11-01T00:00:00Z".parse().unwrap()
-}
-
-fn at(hours: i64) -> Timestamp {
-    start() + SignedDuration::from_hours(hours)
-}
-
-/// A release from words: `b` barrier, `d` dead end, `w` withdrawn, `r` rolled out within 100 hours.
-fn release(version: &str, marks: &str) -> Release {
-    let reason = |mark: char| marks.contains(mark).then(|| format!("because of {mark}"));
-    let rollout =
-        Rollout { start: start(), start_share: 0.0, duration: Duration::from_secs(100 * 3600) };
-    Release {
-        version: version.to_owned(),
-        digest: digest(version),
-        barrier: reason('b'),
-        rollout: marks.contains('r').then_some(rollout),
-        dead_end: reason('d'),
-        withdrawn: reason('w'),
-    }
-}
-
-/// Reads `1, 2 b, 3 wr`: versions in ascending order, and their marks.
-fn document(text: &str) -> Document {
-    let releases = text.split(',').filter(|part| !part.trim().is_empty()).map(|part| {
-        let (version, marks) = part.trim().split_once(' ').unwrap_or((part.trim(), ""));
-        release(version, marks)
-    });
-    let (issued, expires) = (start(), at(24 * 300));
-    Document { issued, expires, releases: releases.collect() }
-}
-
-fn running(version: &str) -> Running {
-    Running { digests: vec![digest(version)], version: version.to_owned() }
-}
+use flipside_image::rollout::Wariness;
 
 /// The version of the step, or the code of the refusal.
 fn go(document: &Document, running: &Running, goal: &str, wariness: f64, hours: i64) -> String {

@@ -7,7 +7,7 @@ use flipside_image::Digest;
 use flipside_image::graph::Running;
 
 /// What runs.
-pub(in crate::rules) fn running(situation: &Situation) -> Running {
+pub(super) fn running(situation: &Situation) -> Running {
     let facts = situation.running_slot();
     Running { digests: digests(facts), version: facts.version().to_owned() }
 }
