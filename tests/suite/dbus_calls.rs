@@ -9,7 +9,7 @@ use flipside::report::dbus::{INTERFACE, NAME, OBJECT, Operation};
 use zbus::message::Flags;
 
 use crate::support::bus::{Bus, runtime};
-use crate::support::updater::{Client, Polkit, Systemd, Updater};
+use crate::support::updater::{Client, PATIENCE, Polkit, Systemd, Updater};
 
 #[test]
 fn who_may_gets_exactly_the_unit_of_the_method() {
@@ -63,11 +63,15 @@ fn nobody_gets_what_polkit_refuses() {
     assert!(systemd.started.lock().unwrap().is_empty());
 }
 
-/// The name of the error that the caller hears.
-async fn call(client: &Client, method: &str, is_interactive: bool) -> String {
+fn message(method: &str, is_interactive: bool) -> zbus::Message {
     let call = zbus::Message::method_call(OBJECT, method).destination(NAME).interface(INTERFACE);
     let call = if is_interactive { call.with_flags(Flags::ALLOW_INTERACTIVE_AUTH) } else { call };
-    let call = call.build(&()).unwrap();
+    call.build(&()).unwrap()
+}
+
+/// The name of the error that the caller hears.
+async fn call(client: &Client, method: &str, is_interactive: bool) -> String {
+    let call = message(method, is_interactive);
     let serial = call.primary_header().serial_num();
     let mut replies = zbus::MessageStream::from(&client.0);
     client.0.send(&call).await.unwrap();
@@ -126,5 +130,83 @@ fn a_password_that_takes_its_time_holds_up_neither_properties_nor_the_service() 
         };
         let (job, ()) = tokio::join!(client.call("Update"), look);
         assert_eq!(job.as_deref(), Ok("/org/freedesktop/systemd1/job/7"));
+    });
+}
+
+/// A polkit whose people never give a password.
+fn nobody_answers() -> Polkit {
+    Polkit { delay: Duration::from_secs(3600), ..Polkit::default() }
+}
+
+/// Waits until polkit was asked so many questions and was told to forget so many.
+async fn until(polkit: &Polkit, asked: usize, cancelled: usize) {
+    let begin = std::time::Instant::now();
+    loop {
+        let found = (polkit.asked.lock().unwrap().len(), polkit.cancelled.lock().unwrap().len());
+        if found == (asked, cancelled) {
+            return;
+        }
+        assert!(begin.elapsed() < PATIENCE, "polkit was asked and told to forget: {found:?}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[test]
+fn the_calls_of_a_caller_who_left_are_dropped_and_polkit_is_told() {
+    let (bus, directory) = (Bus::start(), tempfile::tempdir().unwrap());
+    let (polkit, systemd) = (nobody_answers(), Systemd::default());
+    let _served = (polkit.serve(&bus), systemd.serve(&bus));
+    let service = Updater::start(&bus, directory.path(), 1);
+    runtime().block_on(async {
+        let (leaves, stays) = (Client::on(&bus).await, Client::on(&bus).await);
+        for method in ["Check", "Update", "Rollback"] {
+            leaves.0.send(&message(method, true)).await.unwrap();
+        }
+        until(&polkit, 3, 0).await;
+        stays.0.send(&message("Update", true)).await.unwrap();
+        until(&polkit, 4, 0).await;
+        leaves.0.close().await.unwrap();
+        until(&polkit, 4, 3).await;
+        // In polkit's words: the ones that it was given with the questions.
+        let mut cancelled = polkit.cancelled.lock().unwrap().clone();
+        let mut given = polkit.questions.lock().unwrap()[..3].to_vec();
+        (cancelled.sort(), given.sort());
+        assert_eq!(cancelled, given);
+        stays.0.close().await.unwrap();
+        until(&polkit, 4, 4).await;
+    });
+    // Nobody waits any more: it ends when it is idle.
+    assert!(service.end().status.success());
+    assert!(systemd.started.lock().unwrap().is_empty());
+}
+
+#[test]
+fn no_user_has_more_than_a_few_calls_waiting() {
+    let (bus, directory) = (Bus::start(), tempfile::tempdir().unwrap());
+    let polkit = nobody_answers();
+    let _served = polkit.serve(&bus);
+    let _service = Updater::start(&bus, directory.path(), 60);
+    runtime().block_on(async {
+        let exceeded = "org.freedesktop.DBus.Error.LimitsExceeded";
+        let (first, second) = (Client::on(&bus).await, Client::on(&bus).await);
+        for _ in 0..4 {
+            for client in [&first, &second] {
+                client.0.send(&message("Update", true)).await.unwrap();
+            }
+        }
+        until(&polkit, 8, 0).await;
+        // Further ones are refused at once, on whichever connection.
+        for client in [&first, &second, &Client::on(&bus).await] {
+            for _ in 0..100 {
+                assert_eq!(call(client, "Update", true).await, exceeded);
+            }
+        }
+        until(&polkit, 8, 0).await;
+        first.0.close().await.unwrap();
+        until(&polkit, 8, 4).await;
+        for _ in 0..4 {
+            second.0.send(&message("Update", true)).await.unwrap();
+        }
+        until(&polkit, 12, 4).await;
     });
 }

@@ -174,6 +174,10 @@ pub fn text(value: &OwnedVariant) -> String {
 pub struct Polkit {
     /// Authorized, and whether authentication would help.
     pub answer: Arc<Mutex<(bool, bool)>>,
+    /// What it was told to forget.
+    pub cancelled: Arc<Mutex<Vec<String>>>,
+    /// What the questions are called.
+    pub questions: Arc<Mutex<Vec<String>>>,
     /// Unique names, actions and flags.
     pub asked: Arc<Mutex<Vec<(String, String, u32)>>>,
     /// How long somebody takes to give a password.
@@ -188,14 +192,19 @@ impl Polkit {
         action: String,
         _details: HashMap<String, String>,
         flags: u32,
-        _cancellation: String,
+        cancellation: String,
     ) -> ((bool, bool, HashMap<String, String>),) {
         assert_eq!(subject.0, "system-bus-name");
         let name = String::try_from(subject.1["name"].try_clone().unwrap()).unwrap();
+        self.questions.lock().unwrap().push(cancellation);
         self.asked.lock().unwrap().push((name, action, flags));
         tokio::time::sleep(self.delay).await;
         let (is_authorized, is_challenge) = *self.answer.lock().unwrap();
         ((is_authorized, is_challenge, HashMap::new()),)
+    }
+
+    fn cancel_check_authorization(&self, cancellation: String) {
+        self.cancelled.lock().unwrap().push(cancellation);
     }
 }
 

@@ -20,6 +20,12 @@ pub enum CallError {
     /// polkit cannot be asked.
     #[error("polkit cannot be asked whether {method} is allowed: {1}", method = .0.method())]
     AuthorityUnavailable(Operation, String),
+    /// Too many calls wait for an answer already.
+    #[error("too many calls wait for an answer already: {} is not started", .0.unit())]
+    TooMany(Operation),
+    /// The caller has left the bus, and hears nothing of this.
+    #[error("the caller of {} has left", .0.method())]
+    CallerLeft(Operation),
     /// systemd does not start the unit.
     #[error("systemd does not start {unit}: {1}", unit = .0.unit())]
     NotStarted(Operation, String),
@@ -37,6 +43,8 @@ impl DBusError for CallError {
             Self::InteractiveAuthorizationRequired(_) => {
                 "org.freedesktop.DBus.Error.InteractiveAuthorizationRequired"
             }
+            Self::TooMany(_) => "org.freedesktop.DBus.Error.LimitsExceeded",
+            Self::CallerLeft(_) => "org.freedesktop.DBus.Error.Disconnected",
             Self::AuthorityUnavailable(..) => "org.flipside.Updater1.Error.AuthorityUnavailable",
             Self::NotStarted(..) => "org.flipside.Updater1.Error.NotStarted",
         })

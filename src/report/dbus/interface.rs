@@ -2,15 +2,15 @@
 
 //! `org.flipside.Updater1`. What is said here is part of the introspection.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use zbus::message::Header;
+use zbus::message::{Flags, Header};
 use zbus::{Connection, OwnedObjectPath};
 
 use super::Operation;
 use super::call_error::CallError;
+use super::callers::{self, Callers};
 use super::document::Document;
 use super::polkit;
 use super::properties::{
@@ -26,13 +26,13 @@ const START: Duration = Duration::from_secs(25);
 pub struct Updater {
     document: RwLock<Arc<Document>>,
     /// Calls that wait for polkit or systemd.
-    waiting: AtomicUsize,
+    waiting: Callers,
 }
 
 impl Updater {
     /// Serves `document` first.
     pub fn new(document: Document) -> Self {
-        Self { document: RwLock::new(Arc::new(document)), waiting: AtomicUsize::new(0) }
+        Self { document: RwLock::new(Arc::new(document)), waiting: Callers::default() }
     }
 
     /// What is served now.
@@ -47,7 +47,7 @@ impl Updater {
 
     /// Whether somebody waits for an answer.
     pub fn is_waited_for(&self) -> bool {
-        self.waiting.load(Ordering::Relaxed) > 0
+        self.waiting.is_any()
     }
 
     async fn run(
@@ -56,22 +56,28 @@ impl Updater {
         call: &Header<'_>,
         operation: Operation,
     ) -> Result<OwnedObjectPath, CallError> {
-        self.waiting.fetch_add(1, Ordering::Relaxed);
-        let _waiting = Waiting(&self.waiting);
-        polkit::check(connection, call, operation).await?;
+        // The bus itself says who sent it: no peer can choose its unique name.
+        let caller = call.sender().ok_or(CallError::AccessDenied(operation))?.to_string();
+        let left = |_| CallError::CallerLeft(operation);
+        let user = callers::user_of(connection, &caller).await.map_err(left)?;
+        let _place = self.waiting.enter(user).ok_or(CallError::TooMany(operation))?;
+        let question = polkit::Question::new(&caller, may_interact(call), operation);
+        tokio::select! {
+            allowed = question.ask(connection) => allowed?,
+            Ok(()) = callers::departure(connection, &caller) => {
+                question.cancel(connection).await;
+                return Err(CallError::CallerLeft(operation));
+            }
+        }
         let job = start(connection, operation).await?;
         tracing::info!("{} was asked for: started {}", operation.method(), operation.unit());
         Ok(job)
     }
 }
 
-/// One call less at its end, however that comes.
-struct Waiting<'a>(&'a AtomicUsize);
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
+/// Whether the caller allows that somebody is asked for a password.
+fn may_interact(call: &Header<'_>) -> bool {
+    call.primary().flags().contains(Flags::ALLOW_INTERACTIVE_AUTH)
 }
 
 /// Lets systemd start the unit; the job's object. Mode `fail`: what is asked for here must not cancel

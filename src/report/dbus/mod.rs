@@ -7,6 +7,7 @@
 //! a caller goes any further than here.
 
 mod call_error;
+mod callers;
 mod document;
 mod error;
 mod interface;
