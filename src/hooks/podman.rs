@@ -25,6 +25,10 @@ const SUBJECT: &str = "the container hook";
 /// One name, so that what was left behind gives way to the next.
 const NAME: &str = "flipside-hook";
 
+/// As whom it runs, whatever user the image sets: `nobody`, who owns nothing on the host. Without a
+/// user namespace a user of the container is the one of the host with the same number.
+const USER: &str = "65534:65534";
+
 /// Where it finds the facts of the host.
 const HOST: &str = "/run/host";
 
@@ -188,6 +192,7 @@ impl Podman<'_> {
         // What it prints comes to us, and is kept nowhere else.
         add("--log-driver=none".to_owned());
         add(format!("--network={}", if container.network { "host" } else { "none" }));
+        add(format!("--user={USER}"));
         add("--cap-drop=all".to_owned());
         add("--security-opt=no-new-privileges".to_owned());
         match self.runner.runs_as() {

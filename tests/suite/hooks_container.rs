@@ -93,6 +93,8 @@ fn it_is_run_by_digest_without_network_and_reads_the_facts() {
         " --network=none ",
         " --pull=never ",
         " --log-driver=none ",
+        // Not as root, whatever user the image sets.
+        " --user=65534:65534 ",
         " --cap-drop=all ",
         " --security-opt=no-new-privileges ",
         " --name=flipside-hook ",

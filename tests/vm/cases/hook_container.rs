@@ -32,6 +32,8 @@ must system grep -q '^VERSION_ID=1.0' "$FLIPSIDE_ROOT/etc/os-release"
 must status grep -q '"slots"' "$FLIPSIDE_ROOT/run/flipside/status.json"
 must hardware ls "$FLIPSIDE_ROOT/sys/class/power_supply"
 must version test "$FLIPSIDE_NEW_VERSION" = 2.0
+must user grep -q '^Uid:.65534.65534.65534.65534$' /proc/self/status
+must group grep -q '^Gid:.65534.65534.65534.65534$' /proc/self/status
 must privileges grep -q '^NoNewPrivs:.1' /proc/self/status
 must capabilities grep -q '^CapEff:.0000000000000000' /proc/self/status
 must limit grep -q '^67108864$' /sys/fs/cgroup/memory.max
