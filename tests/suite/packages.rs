@@ -273,3 +273,9 @@ fn a_purge_takes_what_is_flipsides_and_ends_well_where_something_stays() {
     assert!(recursive.iter().all(|line| line.contains("--one-file-system")), "{said}");
     assert!(!recursive.is_empty());
 }
+
+#[test]
+fn a_release_stops_at_a_number_that_overflows() {
+    let manifest: toml::Table = read("Cargo.toml").parse().unwrap();
+    assert_eq!(manifest["profile"]["release"]["overflow-checks"].as_bool(), Some(true));
+}
