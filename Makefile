@@ -7,7 +7,7 @@
 #   make package        .deb and .rpm, in debian and generate-rpm of cargo's target directory
 #   make install        the same files under DESTDIR and prefix
 #   make bench          the figures of docs/performance.md, side by side
-#   make lint           formatting, clippy, licences
+#   make lint           formatting, clippy, licences, advisories where their database can be had
 
 CARGO ?= cargo
 TARGET = $${CARGO_TARGET_DIR:-target}
@@ -52,7 +52,9 @@ lint:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	$(CARGO) clippy --workspace --no-default-features -- -D warnings
-	$(CARGO) deny check licenses bans
+	$(CARGO) deny check licenses bans sources
+	@if $(CARGO) deny fetch db; then $(CARGO) deny check --disable-fetch advisories; \
+	else echo "lint: the advisory database cannot be fetched: advisories were not checked" >&2; fi
 
 clean:
 	$(CARGO) clean
