@@ -9,6 +9,7 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(config) = ImageConfig::parse(bytes) else { return };
+    let _ = config.check_bootable();
     for payload in &config.payloads {
         assert!(payload.chunk_size.bytes() <= MAX_CHUNK_SIZE);
         assert_eq!(payload.chunks.len() as u64, payload.chunk_size.count(payload.size));

@@ -26,6 +26,19 @@ impl Digest {
         Self::from_ring(&digest(&SHA256, bytes))
     }
 
+    /// The digest of `length` zeroes.
+    pub fn of_zeroes(length: u64) -> Self {
+        let zeroes = [0; 4096];
+        let mut hasher = Hasher::new();
+        let mut left = length;
+        while left > 0 {
+            let piece = left.min(zeroes.len() as u64);
+            hasher.update(zeroes.get(..piece as usize).unwrap_or_default());
+            left -= piece;
+        }
+        hasher.finish()
+    }
+
     /// A digest known as its 32 bytes.
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
@@ -174,5 +187,12 @@ mod tests {
         hasher.update(b"fl");
         hasher.update(b"ip");
         assert_eq!(hasher.finish(), Digest::of(b"flip"));
+    }
+
+    #[test]
+    fn the_digest_of_zeroes_is_that() {
+        for length in [0, 1, 4096, 10_000] {
+            assert_eq!(Digest::of_zeroes(length), Digest::of(&vec![0; length as usize]));
+        }
     }
 }

@@ -31,6 +31,7 @@ mod product_info;
 pub mod reference;
 pub mod rollout;
 pub mod signature;
+mod unbootable;
 pub mod units;
 pub mod version;
 
@@ -50,6 +51,7 @@ pub use media_types::{
 pub use payload::{PartitionIdentity, Payload};
 pub use payload_name::{BOOT_FILE_PAYLOAD, HOOK_LIMIT, HOOK_PAYLOAD, PayloadName, SYSTEM_PAYLOAD};
 pub use product_info::{Component, ProductInfo};
+pub use unbootable::{Unbootable, check_identities};
 
 /// A whole image description: manifest and config, each checked by itself and
 /// against the other. Holding one means that the bytes behind `digest` were

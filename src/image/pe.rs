@@ -3,13 +3,16 @@
 //! EFI programs: what a PE file says about itself in its first bytes (Microsoft PE format,
 //! sections 3.1 to 3.3; UEFI 2.10, section 2.1.1), and where its sections are (section 4).
 
+use std::fmt;
 use std::io;
 use std::ops::Range;
 
 use crate::Architecture;
 
+mod check;
 mod signers;
 
+pub use check::{Flaw, HEADER_LIMIT, check};
 pub use signers::has_signers_of;
 
 /// The machine that a program is for, by the number in its header.
@@ -24,6 +27,15 @@ impl Machine {
                 Architecture::X86_64 => 0x8664,
                 Architecture::Aarch64 => 0xaa64,
             }
+    }
+}
+
+impl fmt::Display for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match Architecture::ALL.into_iter().find(|architecture| self.is(*architecture)) {
+            Some(architecture) => architecture.fmt(f),
+            None => write!(f, "machine 0x{:04x}", self.0),
+        }
     }
 }
 
