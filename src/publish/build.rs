@@ -10,9 +10,10 @@ use flipside_core::cancel::Cancel;
 use flipside_core::progress::{Event, Phase, Progress};
 use flipside_image::constraints::Asks;
 use flipside_image::{
-    ARTIFACT_TYPE, CONFIG_TYPE, ChunkSize, Compression, DEFAULT_CHUNK_SIZE, Descriptor, FrameTable,
-    Image, ImageConfig, MANIFEST_TYPE, Manifest, PartitionIdentity, Payload, PayloadName, Platform,
-    ProductInfo, VERSION_ANNOTATION,
+    ARTIFACT_TYPE, BOOT_FILE_PAYLOAD, CONFIG_TYPE, ChunkSize, Compression, DEFAULT_CHUNK_SIZE,
+    Descriptor, FrameTable, Image, ImageConfig, MANIFEST_TYPE, Manifest, PartitionIdentity,
+    Payload, PayloadName, Platform, ProductInfo, SYSTEM_PAYLOAD, Unbootable, VERSION_ANNOTATION,
+    check_identities, pe,
 };
 
 use super::PublishError;
@@ -47,6 +48,8 @@ pub struct Plan {
     pub annotations: BTreeMap<String, String>,
     /// How many threads compress; `None`: as many as there are cores.
     pub workers: Option<NonZeroUsize>,
+    /// Build it also where no host could boot it. For tests.
+    pub allow_unbootable: bool,
     /// The directory of the layout: new, empty, or a layout that gains the image.
     pub output: PathBuf,
 }
@@ -87,6 +90,7 @@ impl Plan {
             tag: None,
             annotations: BTreeMap::new(),
             workers: None,
+            allow_unbootable: false,
             output: output.into(),
         }
     }
@@ -155,6 +159,9 @@ pub fn build(plan: &Plan, progress: &dyn Progress, stop: &Cancel) -> Result<Buil
         .iter()
         .map(|payload| Input::open(payload.name.as_str(), &payload.file))
         .collect::<Result<Vec<_>, _>>()?;
+    if !plan.allow_unbootable {
+        plan.check_bootable(&inputs)?;
+    }
     let layout = LayoutWriter::open(&plan.output)?;
     let recipe = Recipe {
         storage: plan.storage,
@@ -174,7 +181,11 @@ pub fn build(plan: &Plan, progress: &dyn Progress, stop: &Cancel) -> Result<Buil
         layers.push(Descriptor::new(media_type, stored.digest, stored.size));
         payloads.push(describe(plan, payload, input.size(), stored)?);
     }
-    let config = ImageConfig { product_info: plan.product_info.clone(), payloads }.to_bytes()?;
+    let config = ImageConfig { product_info: plan.product_info.clone(), payloads };
+    if !plan.allow_unbootable {
+        config.check_bootable()?;
+    }
+    let config = config.to_bytes()?;
     let config_descriptor =
         Descriptor::new(CONFIG_TYPE, layout.write_blob(&config)?, config.len() as u64);
     let manifest =
@@ -237,6 +248,28 @@ fn describe(
 }
 
 impl Plan {
+    /// Refuses what every host would refuse, before anything is compressed.
+    fn check_bootable(&self, inputs: &[Input]) -> Result<(), PublishError> {
+        for (payload, input) in self.payloads.iter().zip(inputs) {
+            let name = payload.name.as_str();
+            if input.size() == 0 && matches!(name, SYSTEM_PAYLOAD | BOOT_FILE_PAYLOAD) {
+                return Err(Unbootable::Empty(name.to_owned()).into());
+            }
+            if let (BOOT_FILE_PAYLOAD, Some(wanted)) = (name, self.product_info.architecture()) {
+                let mut head = vec![0; pe::HEADER_LIMIT];
+                head.truncate(usize::try_from(input.size()).unwrap_or(usize::MAX));
+                input.read(&mut head, 0)?;
+                let path = payload.file.clone();
+                pe::check(&head, input.size(), wanted)
+                    .map_err(|flaw| PublishError::BootFile { path, flaw })?;
+            }
+        }
+        let identities = self.payloads.iter().filter_map(|payload| {
+            payload.partition.as_ref().map(|identity| (payload.name.as_str(), identity))
+        });
+        Ok(check_identities(identities)?)
+    }
+
     fn manifest_annotations(&self) -> BTreeMap<String, String> {
         let info = &self.product_info;
         let mut annotations = self.annotations.clone();

@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 use flipside_core::blob_source::FetchError;
 use flipside_core::cancel::Stopped;
 use flipside_core::install::InstallError;
-use flipside_image::ImageError;
 use flipside_image::code::Coded;
 use flipside_image::document::DocumentError;
+use flipside_image::pe::Flaw;
+use flipside_image::{ImageError, Unbootable};
 use flipside_source::SourceError;
 
 /// Why publishing failed.
@@ -70,6 +71,17 @@ pub enum PublishError {
     PlanInvalid {
         /// The reason.
         what: String,
+    },
+    /// An image that no host could boot.
+    #[error("{0}")]
+    Unbootable(#[from] Unbootable),
+    /// A boot file that no firmware would start.
+    #[error("{} cannot be booted: {flaw}", path.display())]
+    BootFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        flaw: Flaw,
     },
     /// An os-release file that does not tell what an image needs.
     #[error("{} does not describe the OS: {what}", path.display())]
@@ -149,6 +161,8 @@ impl Coded for PublishError {
             Self::PayloadChanged { .. } => "payload-changed",
             Self::PayloadUnknown { .. } => "payload-unknown",
             Self::PlanInvalid { .. } => "image-plan-invalid",
+            Self::Unbootable(error) => error.code(),
+            Self::BootFile { .. } => "boot-file-invalid",
             Self::OsRelease { .. } => "os-release-invalid",
             Self::ProductInfo { .. } => "product-info-invalid",
             Self::OutputExists { .. } => "output-exists",

@@ -6,9 +6,10 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use flipside_image::Architecture;
 use serde_json::Value;
 
-use crate::support::images::content;
+use crate::support::images::{content, kernel};
 
 fn flipside(directory: &Path, line: &str) -> Output {
     Command::new(env!("CARGO_BIN_EXE_flipside"))
@@ -34,7 +35,7 @@ fn files() -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
     let write = |name: &str, bytes: &[u8]| fs::write(directory.path().join(name), bytes).unwrap();
     write("system.img", &content(1, 100_000));
-    write("boot.efi", &content(2, 10_000));
+    write("boot.efi", &kernel(Architecture::Aarch64, 2, 10_000));
     write("os-release", b"ID=acme\nNAME='Acme OS'\nVERSION_ID=1\nARCHITECTURE=arm64\n");
     directory
 }

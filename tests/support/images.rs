@@ -23,6 +23,7 @@ pub struct ImageBuilder {
     pub payloads: Vec<(String, Vec<u8>)>,
     pub partitions: BTreeMap<String, PartitionIdentity>,
     pub workers: Option<usize>,
+    pub allow_unbootable: bool,
 }
 
 /// An image that was made, and what went into it.
@@ -58,6 +59,7 @@ impl ImageBuilder {
             ],
             partitions: BTreeMap::new(),
             workers: None,
+            allow_unbootable: false,
         };
         builder.payloads[1].1[70_000..150_000].copy_from_slice(&content(seed, 80_000));
         builder
@@ -122,6 +124,12 @@ impl ImageBuilder {
         self
     }
 
+    /// Also one that no host could boot.
+    pub fn unbootable(mut self) -> Self {
+        self.allow_unbootable = true;
+        self
+    }
+
     /// The plan, with the payloads as files in `directory`.
     pub fn plan(&self, directory: &Path, layout: &Path) -> Plan {
         let payloads = self.payloads.iter().map(|(name, bytes)| {
@@ -145,6 +153,7 @@ impl ImageBuilder {
         plan.chunk_size = ChunkSize::new(self.chunk_size).unwrap();
         plan.tag.clone_from(&self.tag);
         plan.annotations.clone_from(&self.annotations);
+        plan.allow_unbootable = self.allow_unbootable;
         plan.workers = self.workers.and_then(std::num::NonZeroUsize::new);
         plan
     }
@@ -217,12 +226,13 @@ pub fn content(seed: u64, size: usize) -> Vec<u8> {
     bytes
 }
 
-/// What passes for a UKI: a PE32+ header of an EFI application with no sections, then
-/// content. `size` is at least 512 (PE format: "MS-DOS stub", "COFF file header",
-/// "Optional header").
+/// What passes for a UKI: a PE32+ header of an EFI application, then one section of content. `size`
+/// is at least 512 (PE format: "MS-DOS stub", "COFF file header", "Optional header", "Section
+/// table").
 pub fn kernel(architecture: Architecture, seed: u64, size: usize) -> Vec<u8> {
     let mut bytes = content(seed, size.max(512));
     bytes[..512].fill(0);
+    let section = u32::try_from(bytes.len() - 512).unwrap();
     let mut put = |at: usize, value: &[u8]| bytes[at..at + value.len()].copy_from_slice(value);
     put(0, b"MZ");
     put(0x3c, &0x80_u32.to_le_bytes());
@@ -232,12 +242,20 @@ pub fn kernel(architecture: Architecture, seed: u64, size: usize) -> Vec<u8> {
         Architecture::Aarch64 => 0xaa64,
     };
     put(0x84, &machine.to_le_bytes());
+    put(0x86, &1_u16.to_le_bytes()); // sections
     put(0x94, &112_u16.to_le_bytes()); // size of the optional header, no data directories
     put(0x96, &0x0022_u16.to_le_bytes()); // executable, large addresses
     put(0x98, &0x020b_u16.to_le_bytes()); // PE32+
+    put(0x98 + 16, &4096_u32.to_le_bytes()); // entry point
     put(0x98 + 32, &4096_u32.to_le_bytes()); // section alignment
     put(0x98 + 36, &512_u32.to_le_bytes()); // file alignment
+    put(0x98 + 56, &(section.next_multiple_of(4096) + 4096).to_le_bytes()); // size in memory
     put(0x98 + 60, &512_u32.to_le_bytes()); // size of headers
     put(0x98 + 68, &10_u16.to_le_bytes()); // subsystem: EFI application
+    put(0x108, b".text\0\0\0");
+    put(0x110, &section.to_le_bytes()); // size and address in memory, size and place in the file
+    put(0x114, &4096_u32.to_le_bytes());
+    put(0x118, &section.to_le_bytes());
+    put(0x11c, &512_u32.to_le_bytes());
     bytes
 }

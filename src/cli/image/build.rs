@@ -84,6 +84,9 @@ pub struct Args {
     /// Compress with N threads, on which the image does not depend [default: one a core].
     #[arg(long, value_name = "N")]
     jobs: Option<NonZeroUsize>,
+    /// Build the image also where no host could boot it: to test what hosts say.
+    #[arg(long)]
+    allow_unbootable: bool,
     /// Write the image to this OCI layout directory, a new one or one that gains it.
     #[arg(short, long, value_name = "DIR")]
     output: PathBuf,
@@ -147,6 +150,7 @@ impl Args {
             if self.uncompressed { Storage::Uncompressed } else { Storage::Zstd(self.level) };
         plan.chunk_size = self.chunk_size;
         plan.tag = self.tag;
+        plan.allow_unbootable = self.allow_unbootable;
         plan.workers = self.jobs;
         plan.annotations = self.annotations.into_iter().collect();
         let created = match self.created {
