@@ -2,12 +2,13 @@
 
 //! A host, opened: its disk, ESP, boot manager and running slot, and the facts read from them.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use flipside_image::code::Coded as _;
 use flipside_image::{Architecture, BOOT_FILE_PAYLOAD, Digest};
 use jiff::Timestamp;
+use uuid::Uuid;
 
 use crate::cancel::Cancel;
 use crate::error::Error;
@@ -21,6 +22,7 @@ use crate::host::os_release::OsRelease;
 use crate::host::place::{self, Place};
 use crate::host::region::Region;
 use crate::host::running;
+use crate::host::spool::Spool;
 use crate::host::{Partition, Root};
 use crate::progress::Progress;
 use crate::refusal::Refusal;
@@ -231,6 +233,19 @@ impl Host {
     /// [`Error::Host`].
     pub(crate) fn open_target(&self, partition: &Partition) -> Result<Region, Error> {
         Ok(self.disk().open_target(partition, &self.running.protected)?)
+    }
+
+    /// Another disk than the slots' with a partition that has this GUID.
+    pub(crate) fn other_disk_with(&self, uuid: Uuid) -> Option<PathBuf> {
+        self.place.other_disk_with(&self.root, uuid)
+    }
+
+    /// A file without a name in the state directory.
+    ///
+    /// # Errors
+    /// Where there is no room for one of `size` bytes, or there are no such files.
+    pub(crate) fn spool(&self, size: u64) -> std::io::Result<Spool> {
+        Spool::create(&self.durable, self.journal.existing_directory(), size)
     }
 
     /// Refuses an ESP that is damaged, or that has no room for a boot file of `size` bytes in

@@ -14,6 +14,8 @@ pub enum Phase {
     Checking,
     /// Asking the hooks.
     Hooks,
+    /// Fetching the boot file, to look at it before anything is written.
+    Fetching,
     /// Looking what of the image stands in the target already.
     Comparing,
     /// Fetching and writing.
@@ -32,6 +34,7 @@ impl Phase {
         match self {
             Self::Checking => "looking for an update",
             Self::Hooks => "asking the hooks",
+            Self::Fetching => "fetching the boot file",
             Self::Comparing => "comparing with what is there",
             Self::Writing => "writing",
             Self::ReadingBack => "reading back",
@@ -52,6 +55,13 @@ pub enum Event {
         version: String,
         /// The slot.
         slot: Slot,
+    },
+    /// A payload is fetched before anything is written: its name, and what has to be fetched of it.
+    Ahead {
+        /// Its name.
+        name: String,
+        /// In compressed bytes.
+        fetch: u64,
     },
     /// A payload begins: its name, its size, and how many of its bytes are kept.
     Payload {

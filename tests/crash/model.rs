@@ -201,7 +201,7 @@ impl Model {
                 effects.push(Pending { effect, caused_by: at, durable_with: None });
             };
             match op {
-                Op::Phase(_) => {}
+                Op::Phase(_) | Op::CreateUnnamed(_) => {}
                 Op::MakeDirectory(path) => {
                     live.names.insert(path.clone(), None);
                     cause(Effect::Link(path.clone(), None));

@@ -21,6 +21,9 @@ pub enum Op {
     Rename(PathBuf, PathBuf),
     SetVariable(PathBuf, Vec<u8>),
     RemoveVariable(PathBuf),
+    /// A file without a name, in this directory. What is written to it is left out: no cut
+    /// leaves anything of it.
+    CreateUnnamed(PathBuf),
     Phase(&'static str),
 }
 
@@ -65,6 +68,8 @@ impl StepObserver for Recorder {
             Step::Rename(from, to) => Op::Rename(self.below(from), self.below(to)),
             Step::SetVariable(path, bytes) => Op::SetVariable(self.below(path), bytes.to_vec()),
             Step::RemoveVariable(path) => Op::RemoveVariable(self.below(path)),
+            Step::CreateUnnamed(directory, _) => Op::CreateUnnamed(self.below(directory)),
+            Step::WriteUnnamed(..) => return Ok(()),
             Step::Phase(name) => Op::Phase(name),
         };
         self.log.lock().unwrap().push(op);

@@ -34,6 +34,7 @@ fn paths(op: &Op) -> Vec<String> {
         | Op::SetLength(p, _)
         | Op::Write(p, ..)
         | Op::Unlink(p)
+        | Op::CreateUnnamed(p)
         | Op::SetVariable(p, _)
         | Op::RemoveVariable(p) => vec![text(p)],
         Op::Rename(from, to) => vec![text(from), text(to)],
@@ -104,7 +105,10 @@ fn host_paths(line: &str, host: &Path) -> Vec<PathBuf> {
         .map(|(at, _)| {
             let rest = &line[at + host.len()..];
             let end = rest.find(['"', '>', '<', ')']).unwrap_or(rest.len());
-            PathBuf::from(&rest[..end])
+            // `/var/lib/flipside/#4711 (deleted)`: it has no name, and its directory has.
+            let path = Path::new(&rest[..end]);
+            let is_unnamed = path.file_name().is_some_and(|n| n.as_encoded_bytes()[0] == b'#');
+            path.parent().filter(|_| is_unnamed).unwrap_or(path).to_owned()
         })
         .collect()
 }

@@ -85,6 +85,7 @@ mod systemd_boot;
 mod transaction;
 mod trial_deadline;
 mod trial_log;
+mod unbootable;
 mod units;
 mod update_faults;
 mod update_processes;

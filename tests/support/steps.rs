@@ -61,6 +61,10 @@ impl StepObserver for Steps {
             Step::Rename(from, to) => format!("rename {} {}", name(from), name(to)),
             Step::SetVariable(path, _) => format!("set {}", name(path)),
             Step::RemoveVariable(path) => format!("remove {}", name(path)),
+            Step::CreateUnnamed(directory, size) => format!("spool {} {size}", name(directory)),
+            Step::WriteUnnamed(directory, at, bytes) => {
+                format!("spool {} {at}+{}", name(directory), bytes.len())
+            }
             Step::Phase(name) => format!("phase {name}"),
         };
         self.lines.lock().unwrap().push(line);

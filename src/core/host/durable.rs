@@ -3,16 +3,17 @@
 //! Every step that must survive a power cut goes through here: file writes, syncs, unlinks and
 //! firmware variables. One place to read, one place for the crash test to listen at.
 //!
-//! Two kinds of files that may be lost come here too, because they stand on a disk: the history, and
-//! the configs that are kept. What stands in `/run` does not.
+//! Three kinds of files that may be lost come here too, because they stand on a disk: the history, the
+//! configs that are kept, and a boot file before it is written. What stands in `/run` does not.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::IFlags;
+use rustix::fs::{FallocateFlags, IFlags, OFlags};
+use rustix::io::Errno;
 
 /// One step towards durability, as a [`StepObserver`] sees it before it is done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +40,10 @@ pub enum Step<'a> {
     SetVariable(&'a Path, &'a [u8]),
     /// A firmware variable removed. Durable when done.
     RemoveVariable(&'a Path),
+    /// A file without a name, of this length, in a directory. No power cut leaves anything of it.
+    CreateUnnamed(&'a Path, u64),
+    /// Bytes at an offset of such a file.
+    WriteUnnamed(&'a Path, u64, &'a [u8]),
     /// Not a step but the name of the part of the transaction that begins.
     Phase(&'static str),
 }
@@ -154,6 +159,42 @@ impl Durable {
     pub(crate) fn open(&self, path: &Path) -> io::Result<DurableFile> {
         let file = OpenOptions::new().read(true).write(true).open(path)?;
         Ok(self.adopt(file, path))
+    }
+
+    /// Makes a file without a name in `directory` (`O_TMPFILE`, open(2)), with room for `length` bytes
+    /// as far as the file system can reserve it. It is gone once it is closed.
+    ///
+    /// # Errors
+    /// Any of the file system's; not every one has such files.
+    pub(crate) fn create_unnamed(&self, directory: &Path, length: u64) -> io::Result<DurableFile> {
+        self.announce(&Step::CreateUnnamed(directory, length))?;
+        let flags = OFlags::TMPFILE | OFlags::EXCL;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .mode(0o600)
+            .custom_flags(flags.bits().cast_signed())
+            .open(directory)?;
+        match rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, length) {
+            Ok(()) => {}
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => file.set_len(length)?,
+            Err(error) => return Err(error.into()),
+        }
+        Ok(self.adopt(file, directory))
+    }
+
+    /// Writes all of `bytes` at `offset` of a file without a name.
+    ///
+    /// # Errors
+    /// Any of the file system's.
+    pub(crate) fn write_unnamed(
+        &self,
+        file: &DurableFile,
+        offset: u64,
+        bytes: &[u8],
+    ) -> io::Result<()> {
+        self.announce(&Step::WriteUnnamed(&file.path, offset, bytes))?;
+        file.file.write_all_at(bytes, offset)
     }
 
     /// Sets the file's length in bytes.

@@ -28,6 +28,7 @@ mod record;
 pub mod region;
 mod root;
 pub mod running;
+pub(crate) mod spool;
 mod stack;
 #[cfg(test)]
 pub(crate) mod test_disk;

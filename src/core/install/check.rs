@@ -2,11 +2,13 @@
 
 //! Step 2 of P4: what stands against an install.
 
+use flipside_image::code::Coded as _;
 use flipside_image::{BOOT_FILE_PAYLOAD, HOOK_PAYLOAD, Image, Layer, PartitionIdentity};
 
 use super::arm::refuse_unproven_running_slot;
-use super::slot;
-use super::transaction::{Checked, Job};
+use super::job::Job;
+use super::transaction::Checked;
+use super::{boot_file, slot};
 use crate::error::Error;
 use crate::host::Partition;
 use crate::opened::Host;
@@ -21,6 +23,10 @@ pub fn check<'a>(job: &'a Job<'a>) -> Result<Checked<'a>, Error> {
     host.durable.phase("check")?;
     refuse_unproven_running_slot(situation)?;
     refuse_damaged_running_slot(job)?;
+    image
+        .config
+        .check_bootable()
+        .map_err(|error| Refusal::block(error.code(), error.to_string()))?;
     let target = situation.target();
     let boot_file = payload(image, BOOT_FILE_PAYLOAD)?;
     let mut partitions = Vec::new();
@@ -34,6 +40,14 @@ pub fn check<'a>(job: &'a Job<'a>) -> Result<Checked<'a>, Error> {
                     "payload {name} has {} bytes, partition {label} only {}",
                     layer.payload.size, partition.size
                 ),
+            )
+            .into());
+        }
+        // What the partition holds now would stay, and be taken for the image's.
+        if layer.payload.size == 0 {
+            return Err(Refusal::block(
+                "payload-empty",
+                format!("the payload {name} is empty, and partition {label} is to hold it"),
             )
             .into());
         }
@@ -51,6 +65,8 @@ pub fn check<'a>(job: &'a Job<'a>) -> Result<Checked<'a>, Error> {
             tracing::info!("payload {name} is skipped: host.payloads does not map it");
         }
     }
+    // Last, since it costs the most.
+    let boot_file = boot_file::fetch(job, boot_file)?;
     Ok(Checked { job, partitions, boot_file })
 }
 
@@ -73,25 +89,26 @@ fn refuse_damaged_running_slot(job: &Job<'_>) -> Result<(), Error> {
     .into())
 }
 
-/// A partition UUID that images manage may stand on the disk once (`set_identity` refuses
-/// it too, but by then the target is disarmed).
+/// A partition UUID that images manage may stand on this host once (`set_identity` refuses it too, on
+/// its own disk, but by then the target is disarmed).
 fn refuse_duplicate(
     host: &Host,
     partition: &Partition,
     identity: &PartitionIdentity,
 ) -> Result<(), Error> {
-    let other = identity.uuid.and_then(|uuid| host.disk().by_uuid(uuid));
-    match other.filter(|other| other.number != partition.number) {
-        None => Ok(()),
-        Some(other) => Err(Refusal::block(
-            "partition-uuid-duplicate",
-            format!(
-                "the image gives partition {} the UUID that partition {} has",
-                partition.label, other.label
-            ),
-        )
-        .into()),
-    }
+    let Some(uuid) = identity.uuid else { return Ok(()) };
+    let mut others = host.disk().partitions().iter().filter(|p| p.number != partition.number);
+    let has_it = match (others.find(|other| other.uuid == uuid), host.other_disk_with(uuid)) {
+        (Some(other), _) if other.label.is_empty() => format!("partition {}", other.number),
+        (Some(other), _) => format!("partition {}", other.label),
+        (None, Some(disk)) => format!("a partition on {}", disk.display()),
+        (None, None) => return Ok(()),
+    };
+    Err(Refusal::block(
+        "partition-uuid-duplicate",
+        format!("the image gives partition {} the UUID that {has_it} has", partition.label),
+    )
+    .into())
 }
 
 fn payload<'a>(image: &'a Image, name: &str) -> Result<Layer<'a>, Error> {

@@ -2,7 +2,8 @@
 
 //! An install: its order, and a payload's way onto a medium.
 //!
-//! - `transaction`: the order of P4; `check`: its step 2; `arm`: its last steps alone
+//! - `job`: what is installed; `transaction`: the order of P4; `check`: its step 2; `boot_file`: the boot file in steps 2 and 6;
+//!   `arm`: the last steps alone
 //! - `slot`: whether a slot holds what its record says
 //! - the rest: fetch → decode → verify → write, then read back. Bounded in memory, on all cores.
 //!
@@ -12,12 +13,14 @@
 
 mod arm;
 mod batch;
+mod boot_file;
 mod budget;
 mod buffer;
 mod check;
 mod decode;
 mod fetch;
 mod halt;
+mod job;
 mod pipeline;
 mod plan;
 mod read_back;
@@ -35,8 +38,9 @@ pub use plan::ChunkSource;
 pub use read_back::verify;
 
 pub use crate::install_error::InstallError;
+pub use job::Job;
 pub use slot::{FetchConfig, SlotContents, contents};
-pub use transaction::{Checked, Job};
+pub use transaction::Checked;
 
 use crate::blob_source::BlobSource;
 use crate::cancel::Cancel;

@@ -8,7 +8,7 @@ use super::batch::Batch;
 use super::scan::{Unreadable, scan};
 use super::transfer::Target;
 use super::{InstallError, Options};
-use flipside_image::{ChunkIndex, Digest, Hasher, Payload};
+use flipside_image::{ChunkIndex, Digest, Payload};
 
 /// How many chunks besides the last are looked at before a whole target is.
 const SAMPLES: usize = 7;
@@ -82,7 +82,7 @@ fn standing(
 /// The first and the last chunk and some evenly between, in order. Chunks of zeroes
 /// stand on any empty medium and tell nothing about an earlier run.
 fn samples(payload: &Payload) -> Vec<ChunkIndex> {
-    let zeroes = digest_of_zeroes(u64::from(payload.chunk_size.bytes()));
+    let zeroes = Digest::of_zeroes(u64::from(payload.chunk_size.bytes()));
     let telling: Vec<ChunkIndex> =
         payload.chunks().filter(|(_, hash)| **hash != zeroes).map(|(index, _)| index).collect();
     let step = telling.len().div_ceil(SAMPLES).max(1);
@@ -90,18 +90,6 @@ fn samples(payload: &Payload) -> Vec<ChunkIndex> {
     samples.extend(telling.last());
     samples.dedup();
     samples
-}
-
-fn digest_of_zeroes(length: u64) -> Digest {
-    let zeroes = [0; 4096];
-    let mut hasher = Hasher::new();
-    let mut left = length;
-    while left > 0 {
-        let piece = left.min(zeroes.len() as u64);
-        hasher.update(zeroes.get(..piece as usize).unwrap_or_default());
-        left -= piece;
-    }
-    hasher.finish()
 }
 
 #[cfg(test)]
@@ -140,12 +128,5 @@ mod tests {
         assert_eq!(samples(&payload(hashes.clone())), []);
         hashes[17] = Digest::of(b"x");
         assert_eq!(samples(&payload(hashes)), [ChunkIndex(17)]);
-    }
-
-    #[test]
-    fn the_digest_of_zeroes_is_that() {
-        for length in [0, 1, 4096, 10_000] {
-            assert_eq!(digest_of_zeroes(length), Digest::of(&vec![0; length as usize]));
-        }
     }
 }

@@ -3,57 +3,27 @@
 //! An install, in the order of P4. Each step takes the one before it as a value, so that
 //! another order does not compile, and makes its work durable before it returns.
 
-use flipside_image::constraints::END_OF_LIFE;
-use flipside_image::{Digest, Image, Layer, PartitionIdentity};
+use flipside_image::{Layer, PartitionIdentity};
 
 use super::arm::secure;
-use crate::blob_source::BlobSource;
+use super::boot_file::CheckedBootFile;
+use super::job::Job;
 use crate::error::Error;
 use crate::host::boot::Standing;
-use crate::host::medium::Medium;
-use crate::host::{Partition, Record, kexec};
-use crate::lock::Lock;
-use crate::opened::{Access, Host};
+use crate::host::{Partition, kexec};
+use crate::opened::Host;
 use crate::progress::{Event, Phase};
 use crate::slot::Slot;
-use crate::state::journal::{Entry, State};
+use crate::state::Transition;
+use crate::state::journal::State;
 use crate::state::transition::Held;
-use crate::state::{Situation, Transition};
-
-/// What is to be installed, and on what.
-pub struct Job<'a> {
-    /// Held until the install is over.
-    pub lock: &'a Lock,
-    /// Settings, progress, the wish to stop.
-    pub access: &'a Access,
-    /// The host.
-    pub host: &'a Host,
-    /// The facts, read under the lock.
-    pub situation: &'a Situation,
-    /// Where the image comes from.
-    pub source: &'a dyn BlobSource,
-    /// The repository that it comes from, without tag.
-    pub repository: String,
-    /// The image, checked.
-    pub image: &'a Image,
-    /// What the tag pointed to: the image, or an index that lists it.
-    pub tag: Digest,
-    /// The key that it was signed with, where that was asked.
-    pub signed_by: Option<String>,
-    /// The version that it is a step to, where it is not the goal itself.
-    pub towards: Option<String>,
-    /// Gives the bytes of the image's config, to be kept; in words, why not.
-    pub config: &'a dyn Fn() -> Result<Vec<u8>, String>,
-    /// Asked when all is written, which may take hours: whether it is still to boot.
-    pub still_stands: &'a dyn Fn() -> Result<(), Error>,
-}
 
 /// Step 2 is done: nothing stands against the install, nothing was changed.
 pub struct Checked<'a> {
     pub(super) job: &'a Job<'a>,
     /// The layer for each partition of the target.
     pub(super) partitions: Vec<(Layer<'a>, &'a Partition)>,
-    pub(super) boot_file: Layer<'a>,
+    pub(super) boot_file: CheckedBootFile<'a>,
 }
 /// Step 3 is done: whatever happens now, the firmware comes back to the running slot (P5).
 struct Secured<'a>(Checked<'a>);
@@ -136,7 +106,7 @@ impl<'a> Disarmed<'a> {
                 partition = job.host.disk().set_identity(&partition, &random)?;
             }
             let medium = job.host.open_target(&partition)?;
-            job.write(layer, &medium)?;
+            job.write(job.source, layer, &medium, job.access.progress.as_ref())?;
             drop(medium);
             if let Some(identity) = identity {
                 job.host.disk().set_identity(&partition, &identity)?;
@@ -156,8 +126,8 @@ impl<'a> Written<'a> {
         job.access.progress.event(Event::Phase(Phase::Arming));
         job.keep_config();
         job.host.esp.write_record(target, &job.record())?;
-        let medium = job.host.esp.create_boot_file(target, boot_file.payload.size)?;
-        job.write(boot_file, &medium)?;
+        let medium = job.host.esp.create_boot_file(target, boot_file.size())?;
+        boot_file.write(job, &medium)?;
         medium.complete()?;
         job.host.esp.write_loader_entry(target, &job.host.title(target), false)?;
         Ok(Bootable(self.0))
@@ -189,52 +159,5 @@ impl Listed<'_> {
         let (digest, version) = (Some(job.image.digest), job.image.version());
         job.host.tell(&Transition::Armed(&Held { slot: target, digest, version }));
         job.note(State::Armed)
-    }
-}
-
-impl Job<'_> {
-    /// What the target will hold.
-    fn record(&self) -> Record {
-        Record {
-            digest: Some(self.image.digest),
-            index_digest: (self.tag != self.image.digest).then_some(self.tag),
-            version: self.image.version().to_owned(),
-            config_digest: Some(self.image.manifest.config.digest),
-            repository: Some(self.repository.clone()),
-            signed_by: self.signed_by.clone(),
-            end_of_life: self.image.manifest.annotations.get(END_OF_LIFE).cloned(),
-            towards: self.towards.clone(),
-        }
-    }
-
-    fn write(&self, layer: &Layer<'_>, medium: &dyn Medium) -> Result<(), Error> {
-        let resumes = self.situation.journal.as_ref().is_some_and(|e: &Entry| {
-            e.state == State::Writing && e.digest == Some(self.image.digest)
-        });
-        let read_back = self.access.settings.read_back;
-        let options = super::Options { read_back, resume: resumes, ..Default::default() };
-        let (progress, stop) = (self.access.progress.as_ref(), &self.access.stop);
-        super::write_payload(self.source, layer, medium, &options, progress, stop)?;
-        Ok(())
-    }
-
-    fn note(&self, state: State) -> Result<(), Error> {
-        let target = self.situation.target();
-        self.host.note_of(state, target, Some(self.image.digest), self.image.version())
-    }
-
-    /// Keeps the chunk hashes, for `verify` and rollback without a network. Where that fails,
-    /// they are fetched when they are wanted: it is no reason to stop (P8).
-    fn keep_config(&self) {
-        let descriptor = &self.image.manifest.config;
-        let running = self.situation.running_slot().record.as_ref();
-        let needed: Vec<_> = running.and_then(|r| r.config_digest).into_iter().collect();
-        let kept = (self.config)().and_then(|bytes| {
-            let kept = self.host.journal.keep_config(&descriptor.digest, &bytes, &needed);
-            kept.map_err(|error| error.to_string())
-        });
-        if let Err(error) = kept {
-            tracing::warn!("the chunk hashes are not kept on this host: {error}");
-        }
     }
 }

@@ -159,6 +159,11 @@ impl Journal {
         (Digest::of(&bytes) == *digest).then_some(bytes)
     }
 
+    /// Where the state directory is, or where it will be: a directory that exists.
+    pub(crate) fn existing_directory(&self) -> &Path {
+        nearest_existing(&self.directory)
+    }
+
     /// Refuses a state directory that cannot take what a transaction writes to it, before
     /// anything else is touched. Changes nothing.
     ///

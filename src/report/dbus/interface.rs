@@ -290,8 +290,8 @@ impl Updater {
         self.document().status.reboot_required
     }
 
-    /// How far the present run is: its phase (checking, hooks, comparing, writing, reading-back or
-    /// arming; empty while none runs), the payload that it is at, and how many bytes of how many the
+    /// How far the present run is: its phase (checking, hooks, fetching, comparing, writing,
+    /// reading-back or arming; empty while none runs), the payload that it is at, and how many bytes of how many the
     /// phase has done (0 of 0 where bytes are no measure of it). Changes at most five times a second.
     #[zbus(property)]
     fn progress(&self) -> (String, String, u64, u64) {

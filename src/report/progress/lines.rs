@@ -44,6 +44,12 @@ impl<W: Write + Send> Progress for Lines<W> {
                 }
                 state.say(&line);
             }
+            Event::Ahead { name, fetch } => {
+                state.tenth = 0;
+                if fetch > 0 {
+                    state.say(&format!("payload {name}: {} to fetch", bytes(fetch)));
+                }
+            }
             Event::Fetched(_) | Event::Written(_) | Event::ReadBack(_) => state.count(),
         }
     }

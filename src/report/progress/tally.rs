@@ -29,6 +29,10 @@ impl Tally {
                 // What was kept is read back as well.
                 progress.read_back_total = progress.read_back_total.saturating_add(*size);
             }
+            Event::Ahead { name, fetch } => {
+                progress.payload = Some(name.clone());
+                progress.fetch_total = progress.fetch_total.saturating_add(*fetch);
+            }
             Event::Fetched(bytes) => progress.fetched = progress.fetched.saturating_add(*bytes),
             Event::Written(bytes) => progress.written = progress.written.saturating_add(*bytes),
             Event::ReadBack(bytes) => {

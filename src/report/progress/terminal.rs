@@ -51,7 +51,7 @@ impl Progress for Terminal {
         match event {
             Event::Phase(phase) => state.begin(phase),
             Event::Installing { .. } => {}
-            Event::Payload { .. } => {
+            Event::Ahead { .. } | Event::Payload { .. } => {
                 if let Some(phase) = state.tally.phase() {
                     state.begin(phase);
                 }

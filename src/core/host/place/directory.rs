@@ -94,6 +94,14 @@ fn esp_directory(root: &Root, config: &HostConfig) -> Result<PathBuf, HostError>
     Err(HostError::EspNotMounted { points })
 }
 
+/// The disks but for `disk`; what their sector sizes are, nothing says.
+pub(super) fn other_disks(root: &Root, disk: &Disk) -> Vec<(PathBuf, Option<u32>)> {
+    let own = fs::canonicalize(disk.path()).ok();
+    let mut images = images(root).unwrap_or_default();
+    images.retain(|image| fs::canonicalize(image).ok() != own);
+    images.into_iter().map(|image| (image, None)).collect()
+}
+
 pub(super) fn images(root: &Root) -> Result<Vec<PathBuf>, HostError> {
     let failed = || HostError::io("list", root.directory());
     let mut images = Vec::new();

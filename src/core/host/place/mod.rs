@@ -115,6 +115,19 @@ impl Place {
         }
     }
 
+    /// Another disk of this host, not the slots', that has a partition with this GUID. Disks that
+    /// cannot be read are passed over.
+    pub(crate) fn other_disk_with(&self, root: &Root, uuid: Uuid) -> Option<PathBuf> {
+        let others = match &self.mount {
+            Some(_) => mounted::other_disks(root, &self.disk),
+            None => directory::other_disks(root, &self.disk),
+        };
+        let has_it = |(path, sector_size): &(PathBuf, Option<u32>)| {
+            !uuids_on(path, *sector_size, |entry| entry.uuid == uuid).is_empty()
+        };
+        others.into_iter().find(has_it).map(|(path, _)| path)
+    }
+
     /// Whether the ESP's file system may be written: sound, and mounted for writing.
     /// Changes nothing.
     ///

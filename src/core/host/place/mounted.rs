@@ -117,21 +117,27 @@ fn refuse_twins(root: &Root, disk: &Disk, esp: &Partition) -> Result<(), HostErr
     if disk.partitions().iter().filter(|partition| partition.uuid == esp.uuid).count() > 1 {
         return Err(twin_of(disk.path()));
     }
-    let own = disk.device().map(BlockDevice::number);
-    // The disks that a RAID or multipath disk is made of hold the same table.
-    let parts = disk.device().map(BlockDevice::bottom).unwrap_or_default();
-    for other in BlockDevice::disks(root) {
-        let is_ours = Some(other.number()) == own || parts.contains(&other);
-        if is_ours || other.size().is_none_or(|size| size == 0) || other.name().starts_with("dm-") {
-            continue;
-        }
-        let path = other.node(root);
+    for (path, sector_size) in other_disks(root, disk) {
         let has_it = |entry: &crate::host::gpt::Entry| entry.uuid == esp.uuid;
-        if !uuids_on(&path, other.logical_block_size(), has_it).is_empty() {
+        if !uuids_on(&path, sector_size, has_it).is_empty() {
             return Err(twin_of(&path));
         }
     }
     Ok(())
+}
+
+/// The nodes of all disks with a medium that are neither `disk` nor a part of it, with their sector
+/// sizes.
+pub(super) fn other_disks(root: &Root, disk: &Disk) -> Vec<(PathBuf, Option<u32>)> {
+    let own = disk.device().map(BlockDevice::number);
+    // The disks that a RAID or multipath disk is made of hold the same table.
+    let parts = disk.device().map(BlockDevice::bottom).unwrap_or_default();
+    let is_other = |other: &BlockDevice| {
+        let is_ours = Some(other.number()) == own || parts.contains(other);
+        !is_ours && other.size().is_some_and(|size| size > 0) && !other.name().starts_with("dm-")
+    };
+    let others = BlockDevice::disks(root).into_iter().filter(is_other);
+    others.map(|other| (other.node(root), other.logical_block_size())).collect()
 }
 
 fn finish(

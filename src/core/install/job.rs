@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! What an install is about, and what its steps do with it.
+
+use flipside_image::constraints::END_OF_LIFE;
+use flipside_image::{Digest, Image, Layer};
+
+use super::{InstallError, Options, write_payload};
+use crate::blob_source::BlobSource;
+use crate::error::Error;
+use crate::host::Record;
+use crate::host::medium::Medium;
+use crate::lock::Lock;
+use crate::opened::{Access, Host};
+use crate::progress::Progress;
+use crate::state::Situation;
+use crate::state::journal::{Entry, State};
+
+/// What is to be installed, and on what.
+pub struct Job<'a> {
+    /// Held until the install is over.
+    pub lock: &'a Lock,
+    /// Settings, progress, the wish to stop.
+    pub access: &'a Access,
+    /// The host.
+    pub host: &'a Host,
+    /// The facts, read under the lock.
+    pub situation: &'a Situation,
+    /// Where the image comes from.
+    pub source: &'a dyn BlobSource,
+    /// The repository that it comes from, without tag.
+    pub repository: String,
+    /// The image, checked.
+    pub image: &'a Image,
+    /// What the tag pointed to: the image, or an index that lists it.
+    pub tag: Digest,
+    /// The key that it was signed with, where that was asked.
+    pub signed_by: Option<String>,
+    /// The version that it is a step to, where it is not the goal itself.
+    pub towards: Option<String>,
+    /// Gives the bytes of the image's config, to be kept; in words, why not.
+    pub config: &'a dyn Fn() -> Result<Vec<u8>, String>,
+    /// Asked when all is written, which may take hours: whether it is still to boot.
+    pub still_stands: &'a dyn Fn() -> Result<(), Error>,
+}
+
+impl Job<'_> {
+    /// What the target will hold.
+    pub(super) fn record(&self) -> Record {
+        Record {
+            digest: Some(self.image.digest),
+            index_digest: (self.tag != self.image.digest).then_some(self.tag),
+            version: self.image.version().to_owned(),
+            config_digest: Some(self.image.manifest.config.digest),
+            repository: Some(self.repository.clone()),
+            signed_by: self.signed_by.clone(),
+            end_of_life: self.image.manifest.annotations.get(END_OF_LIFE).cloned(),
+            towards: self.towards.clone(),
+        }
+    }
+
+    /// Puts a payload onto `medium`.
+    pub(super) fn write(
+        &self,
+        source: &dyn BlobSource,
+        layer: &Layer<'_>,
+        medium: &dyn Medium,
+        progress: &dyn Progress,
+    ) -> Result<(), InstallError> {
+        write_payload(source, layer, medium, &self.options(), progress, &self.access.stop)?;
+        Ok(())
+    }
+
+    /// How payloads are put there.
+    pub(super) fn options(&self) -> Options {
+        let resume = self.situation.journal.as_ref().is_some_and(|e: &Entry| {
+            e.state == State::Writing && e.digest == Some(self.image.digest)
+        });
+        Options { read_back: self.access.settings.read_back, resume, ..Options::default() }
+    }
+
+    pub(super) fn note(&self, state: State) -> Result<(), Error> {
+        let target = self.situation.target();
+        self.host.note_of(state, target, Some(self.image.digest), self.image.version())
+    }
+
+    /// Keeps the chunk hashes, for `verify` and rollback without a network. Where that fails,
+    /// they are fetched when they are wanted: it is no reason to stop (P8).
+    pub(super) fn keep_config(&self) {
+        let descriptor = &self.image.manifest.config;
+        let running = self.situation.running_slot().record.as_ref();
+        let needed: Vec<_> = running.and_then(|r| r.config_digest).into_iter().collect();
+        let kept = (self.config)().and_then(|bytes| {
+            let kept = self.host.journal.keep_config(&descriptor.digest, &bytes, &needed);
+            kept.map_err(|error| error.to_string())
+        });
+        if let Err(error) = kept {
+            tracing::warn!("the chunk hashes are not kept on this host: {error}");
+        }
+    }
+}
