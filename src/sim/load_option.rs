@@ -16,6 +16,8 @@ const HARD_DRIVE: u8 = 1;
 const FILE_PATH: u8 = 4;
 const END: u8 = 0x7f;
 const END_ENTIRE: u8 = 0xff;
+/// The end of one instance of a path; another follows.
+const END_INSTANCE: u8 = 0x01;
 /// `SignatureType`: a GUID.
 const SIGNATURE_GUID: u8 = 2;
 /// `PartitionFormat`: GPT.
@@ -121,9 +123,11 @@ impl LoadOption {
     }
 
     /// The partition that the path leads to and the file on it; `None` for what lies on no
-    /// partition. Without a file it is the removable-media one that is meant.
+    /// partition. Without a file it is the removable-media one that is meant. Of several instances
+    /// of a path, this firmware takes the first.
     pub(super) fn target(&self) -> Option<(Uuid, Option<String>)> {
-        let mut nodes = self.path.iter();
+        let is_end = |node: &&Node| matches!(node, Node::Other(END, END_INSTANCE, _));
+        let mut nodes = self.path.iter().take_while(|node| !is_end(node));
         let guid = nodes.find_map(|node| match node {
             Node::HardDrive { guid, .. } => Some(*guid),
             _ => None,

@@ -131,6 +131,46 @@ fn hostile_cases() -> Vec<Case> {
             added: &[1, 2, 5, 3],
         },
         Case {
+            name: "an entry of several instances is rewritten in its place",
+            order: &[3, 5],
+            entries: vec![
+                (3, foreign()),
+                (
+                    5,
+                    nvram::with_instance(
+                        &nvram::path_of(&file("/efi/flipside/boot-a.efi")),
+                        &slot('a'),
+                    ),
+                ),
+            ],
+            secured: &[3, 5],
+            added: &[3, 5, 1],
+        },
+        Case {
+            name: "an entry of several places, of which one boots a slot",
+            order: &[3, 5],
+            entries: vec![
+                (3, foreign()),
+                (5, nvram::with_instance(&nvram::path_of(&foreign()), &slot('a'))),
+            ],
+            secured: &[3, 1, 5],
+            added: &[3, 1, 2, 5],
+        },
+        Case {
+            name: "an entry of both slots",
+            order: &[5],
+            entries: vec![(5, nvram::with_instance(&nvram::path_of(&slot('a')), &slot('b')))],
+            secured: &[1, 5],
+            added: &[1, 2, 5],
+        },
+        Case {
+            name: "an entry of several places, of which none is here",
+            order: &[5],
+            entries: vec![(5, nvram::with_instance(&nvram::path_of(&foreign()), &foreign()))],
+            secured: &[5, 1],
+            added: &[5, 1, 2],
+        },
+        Case {
             name: "entry 0 is free and not used",
             order: &[5],
             entries: vec![(5, foreign()), (1, foreign())],

@@ -150,6 +150,34 @@ fn entries(host: &TestHost) -> usize {
     files.filter(|file| is_entry(&file.as_ref().unwrap().file_name().to_string_lossy())).count()
 }
 
+/// Firmware that boots by the first instance of a path: an entry that flipside did not know would stay
+/// before every slot that is promoted.
+#[test]
+fn a_promoted_slot_comes_before_an_entry_of_several_instances_that_booted_the_host() {
+    let elsewhere = nvram::path(nvram::OTHER_ESP, Some("\\EFI\\flipside\\boot-a.efi"));
+    for all_ours in [true, false] {
+        let host = TestHost::running(&version(1));
+        let efivars = host.file("sys/firmware/efi/efivars");
+        let number = nvram::order(&efivars)[0];
+        let name = format!("Boot{number:04X}");
+        let entry = nvram::read(&efivars, &name).unwrap();
+        let own = nvram::path_of(&entry);
+        let several = match all_ours {
+            true => nvram::with_instance(&own, &entry),
+            // The firmware takes the first.
+            false => nvram::with_instance(&own, &nvram::entry(1, "x", &elsewhere, &[])),
+        };
+        let file = efivars.join(format!("{name}-8be4df61-93ca-11d2-aa0d-00e098032b8c"));
+        std::fs::write(file, [&[7, 0, 0, 0][..], &several].concat()).unwrap();
+        assert_eq!(host.boot_with(true, Power::default()), "A 1 promoted", "{all_ours}");
+        host.publish(&version(2));
+        assert_eq!(host.arm(), "B 2");
+        assert_eq!(host.boot(), "B 2 promoted", "{all_ours}");
+        assert_eq!(host.boot(), "B 2 promoted", "{all_ours}");
+        assert_eq!(nvram::read(&efivars, &name).unwrap() == several, !all_ours);
+    }
+}
+
 #[test]
 fn a_next_boot_that_is_somebody_elses_is_respected() {
     let host = TestHost::running(&version(1));

@@ -84,6 +84,25 @@ pub fn whole_disk() -> Vec<u8> {
         .to_vec()
 }
 
+/// The device path of an entry without optional data.
+pub fn path_of(data: &[u8]) -> Vec<u8> {
+    let length = usize::from(u16::from_le_bytes([data[4], data[5]]));
+    data[data.len() - length..].to_vec()
+}
+
+/// The entry `data`, which has no optional data, with one instance more in its path: `place` before
+/// the others.
+pub fn with_instance(place: &[u8], data: &[u8]) -> Vec<u8> {
+    let path = path_of(data);
+    let front = &data[..data.len() - path.len()];
+    let (end, instance_end) = ([0x7f, 0xff, 4, 0], [0x7f, 1, 4, 0]);
+    let place = place.strip_suffix(&end).unwrap();
+    let path = [place, &instance_end, &path].concat();
+    let mut entry = front.to_vec();
+    entry[4..6].copy_from_slice(&u16::try_from(path.len()).unwrap().to_le_bytes());
+    [entry, path].concat()
+}
+
 impl Nvram {
     /// No variable at all.
     pub fn empty() -> Self {

@@ -17,6 +17,8 @@ const HARD_DRIVE: u8 = 1;
 /// Media: file path (section 10.3.5.4).
 const FILE_PATH: u8 = 4;
 const END_ENTIRE: u8 = 0xff;
+/// Another path follows, an instance of the same device path (section 10.3.1).
+const END_INSTANCE: u8 = 0x01;
 const HARD_DRIVE_LENGTH: u16 = 42;
 const FORMAT_GPT: u8 = 2;
 const SIGNATURE_GUID: u8 = 2;
@@ -51,6 +53,17 @@ pub enum Target {
     Device,
     /// Anything else: network, firmware volumes, MBR partitions, and what is malformed.
     Other,
+}
+
+impl Target {
+    /// Whether both are the same file of the same partition, wherever on its disk that lies.
+    fn is_same_file(&self, other: &Self) -> bool {
+        let place = |target: &Self| match target {
+            Self::Partition { partition, file } => Some((partition.uuid, file.clone())),
+            Self::Device | Self::Other => None,
+        };
+        place(self).is_some_and(|one| Some(one) == place(other))
+    }
 }
 
 /// A file's path in UEFI's notation. Compared as FAT does: case is ignored, and `/` is
@@ -97,17 +110,21 @@ struct Node<'a> {
     body: &'a [u8],
 }
 
-/// The nodes before the end of the path; `None` where it is cut short, has a node of an
-/// impossible length, or holds several paths.
-fn nodes(mut bytes: &[u8]) -> Option<Vec<Node<'_>>> {
-    let mut nodes = Vec::new();
+/// The nodes of each instance of the path, of which most have one; `None` where it is cut short or
+/// has a node of an impossible length.
+fn instances(mut bytes: &[u8]) -> Option<Vec<Vec<Node<'_>>>> {
+    let (mut instances, mut nodes) = (Vec::new(), Vec::new());
     loop {
         let (header, _) = bytes.split_first_chunk::<4>()?;
         let [kind, subkind, low, high] = *header;
         let (node, rest) = bytes.split_at_checked(u16::from_le_bytes([low, high]).into())?;
         let body = node.get(header.len()..)?;
         match (kind, subkind) {
-            (END, END_ENTIRE) => return Some(nodes),
+            (END, END_ENTIRE) => {
+                instances.push(nodes);
+                return Some(instances);
+            }
+            (END, END_INSTANCE) => instances.push(std::mem::take(&mut nodes)),
             (END, _) => return None,
             _ => nodes.push(Node { kind, subkind, body }),
         }
@@ -133,9 +150,25 @@ fn partition(node: &Node<'_>) -> Option<PartitionNode> {
     })
 }
 
-/// What `path` leads to. Never fails: what is not understood is [`Target::Other`].
+/// What each instance of `path` leads to, at least one. Never fails: what is not understood is
+/// [`Target::Other`].
+pub fn targets(path: &[u8]) -> Vec<Target> {
+    let target = |nodes: Vec<Node<'_>>| partition_target(&nodes).unwrap_or(Target::Other);
+    match instances(path) {
+        Some(instances) => instances.into_iter().map(target).collect(),
+        None => vec![Target::Other],
+    }
+}
+
+/// What `path` leads to. Firmware takes whichever instance of a path it likes, so one of several
+/// leads somewhere only where all of them lead to the same file.
 pub fn target(path: &[u8]) -> Target {
-    nodes(path).and_then(|nodes| partition_target(&nodes)).unwrap_or(Target::Other)
+    let mut targets = targets(path).into_iter();
+    let first = targets.next().unwrap_or(Target::Other);
+    match targets.all(|other| other.is_same_file(&first)) {
+        true => first,
+        false => Target::Other,
+    }
 }
 
 fn partition_target(nodes: &[Node<'_>]) -> Option<Target> {
@@ -252,12 +285,40 @@ mod tests {
     }
 
     #[test]
+    fn a_path_of_several_instances_leads_where_all_of_them_lead() {
+        let hd = hard_drive();
+        let one = build(&esp(), "\\EFI\\flipside\\boot-a.efi");
+        let instance = one.strip_suffix(&END_NODE).unwrap();
+        let other = build(&esp(), "\\EFI\\flipside\\boot-b.efi");
+        let moved = build(&PartitionNode { start_lba: 34, ..esp() }, "/efi/flipside/BOOT-A.efi");
+        let pci = [1, 1, 6, 0, 0, 2];
+        let end: &[u8] = &[0x7f, 1, 4, 0];
+        let file = Some(FilePath::new("\\EFI\\flipside\\boot-a.efi"));
+        let leads_to = |file| Target::Partition { partition: esp(), file };
+        for (bytes, count, expected) in [
+            (path(&[instance, end, &one]), 2, leads_to(file.clone())),
+            (path(&[instance, end, &pci, instance, end, &moved]), 3, leads_to(file.clone())),
+            (path(&[&hd, end, &hd, &END_NODE]), 2, leads_to(None)),
+            (path(&[instance, end, &other]), 2, Target::Other),
+            (path(&[instance, end, &hd, &END_NODE]), 2, Target::Other),
+            // What follows the end of the path is of no path.
+            (path(&[instance, &END_NODE, end, &other]), 1, leads_to(file)),
+        ] {
+            assert_eq!(targets(&bytes).len(), count, "{bytes:?}");
+            assert_eq!(target(&bytes), expected, "{bytes:?}");
+        }
+    }
+
+    #[test]
     fn what_is_no_local_partition_is_opaque() {
         let hd = hard_drive();
         let mut mbr = hd.clone();
         mbr[40] = 1;
         let mac: &[u8] = &[3, 11, 5, 0, 1];
         let instance_end: &[u8] = &[0x7f, 1, 4, 0];
+        let pci = [1, 1, 6, 0, 0, 2];
+        let other_disk =
+            build(&PartitionNode { uuid: Uuid::from_u128(7), ..esp() }, "x")[..42].to_vec();
         let mut short = hd[..41].to_vec();
         short[2] = 41;
         for bytes in [
@@ -266,7 +327,11 @@ mod tests {
             hd.clone(),
             path(&[&mbr, &END_NODE]),
             path(&[mac, &END_NODE]),
-            path(&[&hd, instance_end, &hd, &END_NODE]),
+            path(&[&hd, instance_end]),
+            path(&[&hd, instance_end, &END_NODE]),
+            path(&[&hd, instance_end, &pci, &END_NODE]),
+            path(&[&pci, instance_end, &pci, &END_NODE]),
+            path(&[&hd, instance_end, &other_disk, &END_NODE]),
             path(&[&hd, &hd, &END_NODE]),
             path(&[&short, &END_NODE]),
             vec![4, 1, 0, 0],
@@ -293,6 +358,7 @@ mod tests {
         #[test]
         fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..160)) {
             target(&bytes);
+            prop_assert!(!targets(&bytes).is_empty());
         }
 
         #[test]

@@ -20,12 +20,20 @@ use serde::Serialize;
 pub enum EntryKind {
     /// A slot's boot file.
     Slot(Slot),
-    /// The removable-media loader of this host's ESP.
+    /// The removable-media loader of this host's ESP, or one of several places, of which one is that
+    /// loader or a slot's boot file.
     Removable,
     /// Something of others.
     Foreign,
     /// A number in the order without an entry.
     Missing,
+}
+
+impl EntryKind {
+    /// Whether it boots something of this host's ESP.
+    const fn is_ours(self) -> bool {
+        matches!(self, Self::Slot(_) | Self::Removable)
+    }
 }
 
 /// An entry whose variable exists.
@@ -35,14 +43,23 @@ pub(in crate::host) struct Entry {
     pub option: Option<LoadOption>,
     pub target: Target,
     pub kind: EntryKind,
+    /// Whether its path has one instance, which all firmware understands.
+    is_single: bool,
 }
 
 impl Entry {
     fn read(data: &[u8], esp: &PartitionNode, architecture: Architecture) -> Self {
         let option = LoadOption::parse(data);
-        let target = option.as_ref().map_or(Target::Other, |o| device_path::target(&o.path));
-        let kind = kind(&target, esp, architecture);
-        Self { option, target, kind }
+        let path = option.as_ref().map_or(&[][..], |option| &option.path);
+        let (targets, target) = (device_path::targets(path), device_path::target(path));
+        let kind = match kind(&target, esp, architecture) {
+            // Firmware may take an instance of its path that leads here, and boot by it.
+            EntryKind::Foreign if targets.iter().any(|t| kind(t, esp, architecture).is_ours()) => {
+                EntryKind::Removable
+            }
+            kind => kind,
+        };
+        Self { option, target, kind, is_single: targets.len() == 1 }
     }
 
     /// What it calls itself, fit for a terminal.
@@ -54,13 +71,14 @@ impl Entry {
         self.option.as_ref().is_some_and(LoadOption::is_bootable)
     }
 
-    /// Whether a slot's entry is as it has to be. Whatever precedes the partition in its path
+    /// Whether a slot's entry is as it has to be: with one instance in its path, since EDK2 starts
+    /// nothing that has more, and other firmware the one that it likes. Whatever precedes the partition in its path
     /// is the firmware's matter, as is the description: neither is worth a write.
     fn is_right(&self, esp: &PartitionNode) -> bool {
         let is_here =
             matches!(&self.target, Target::Partition { partition, .. } if partition == esp);
         let command_line = self.option.as_ref().is_some_and(LoadOption::has_command_line);
-        is_here && self.is_bootable() && !command_line
+        is_here && self.is_single && self.is_bootable() && !command_line
     }
 }
 
