@@ -2,7 +2,7 @@
 
 //! systemd-boot, played: which entry of `loader/entries` it starts with nobody at the keyboard.
 //!
-//! As in systemd 252 to 259 (boot.c): entries of Boot Loader Specification type 1 with an `efi`
+//! As in systemd 252 to 260 (boot.c): entries of Boot Loader Specification type 1 with an `efi`
 //! or `linux` file, their tries counted in their names. Not played, because no flipside host
 //! has them: type 2 entries (`EFI/Linux`), and entries that it finds by itself.
 
@@ -53,24 +53,38 @@ pub(super) fn choose(
     let entries = listed(esp, renames, quirks);
     let once = variables.loader_text("LoaderEntryOneShot");
     variables.remove_loader_text("LoaderEntryOneShot");
-    let wishes = [once, variables.loader_text("LoaderEntryDefault"), configured_default(esp)];
-    let wished = wishes.into_iter().flatten().find_map(|pattern| {
-        let pattern = pattern.to_lowercase();
-        entries.iter().find(|entry| matches(pattern.as_bytes(), entry.id.as_bytes()))
-    });
+    // From 260 on: what is preferred outranks the default, and passes over used up entries.
+    let preferred = [variables.loader_text("LoaderEntryPreferred"), configured(esp, "preferred")];
+    let default = [variables.loader_text("LoaderEntryDefault"), configured(esp, "default")];
+    let wishes = std::iter::once((once, false))
+        .chain(preferred.map(|pattern| (pattern, true)))
+        .chain(default.map(|pattern| (pattern, false)));
+    let wished = wishes
+        .filter_map(|(pattern, good)| Some((pattern?.to_lowercase(), good)))
+        .find_map(|(pattern, good)| {
+            let is_it = |entry: &&Entry| {
+                matches(pattern.as_bytes(), entry.id.as_bytes()) && !(good && entry.is_used_up())
+            };
+            entries.iter().find(is_it)
+        });
     wished.or(entries.first()).cloned()
 }
 
-/// `default` in loader.conf.
-fn configured_default(esp: &Path) -> Option<String> {
+/// `key` in loader.conf.
+fn configured(esp: &Path, key: &str) -> Option<String> {
     let text = read_text(&esp::find(esp, "\\loader\\loader.conf")?)?;
-    lines(&text).filter(|(key, _)| *key == "default").last().map(|(_, value)| value.to_owned())
+    lines(&text).filter(|(found, _)| *found == key).last().map(|(_, value)| value.to_owned())
 }
 
 impl Entry {
     /// Whether it was asked for by a count that is not used up.
     pub(super) fn is_tried(&self) -> bool {
         self.tries.is_some_and(|tries| tries.left > 0)
+    }
+
+    /// Whether its tries are used up: what is called a bad entry.
+    fn is_used_up(&self) -> bool {
+        self.tries.is_some_and(|tries| tries.left == 0)
     }
 
     /// The rename that counts this start of the entry (`boot_entry_bump_counters`). From 258 on
@@ -169,8 +183,7 @@ fn parse(id: String, text: &str) -> Option<Entry> {
 
 /// `config_entry_compare` of boot.c.
 fn order(a: &Entry, b: &Entry) -> Ordering {
-    let is_used_up = |entry: &Entry| entry.tries.is_some_and(|tries| tries.left == 0);
-    let by_tries = is_used_up(a).cmp(&is_used_up(b));
+    let by_tries = a.is_used_up().cmp(&b.is_used_up());
     let by_key = match (&a.sort_key, &b.sort_key) {
         (Some(key_a), Some(key_b)) => key_a
             .cmp(key_b)
@@ -294,6 +307,29 @@ mod tests {
             choose(directory.path(), &mut variables, &[], &[]).unwrap().id,
             "flipside-a.conf"
         );
+    }
+
+    #[test]
+    fn a_preferred_entry_comes_before_the_default_unless_it_is_used_up() {
+        let a = entry_a("sort-key 0\nefi /EFI/flipside/boot-a.efi");
+        let b = entry_b("sort-key 1\nefi /EFI/flipside/boot-b.efi");
+        let used_up = ("loader/entries/other+0-1.conf", "efi /EFI/flipside/boot-b.efi");
+        let files = [A, B, a, b, used_up];
+        for (variable, text, expected) in [
+            ("", "preferred flipside-b*\ndefault flipside-a*\n", "flipside-b.conf"),
+            ("flipside-b.conf", "preferred flipside-a*\n", "flipside-b.conf"),
+            ("gone-*", "preferred flipside-b.conf\n", "flipside-b.conf"),
+            ("gone-*", "preferred gone-*\n", "flipside-a.conf"),
+            ("other*", "", "flipside-a.conf"),
+            ("other*", "default other*\n", "other+0-1.conf"),
+        ] {
+            let files = [files.as_slice(), &[("loader/loader.conf", text)]].concat();
+            let directory = esp_with(&files);
+            let mut variables = Variables::default();
+            variables.set_loader_text("LoaderEntryPreferred", variable);
+            let chosen = choose(directory.path(), &mut variables, &[], &[]).unwrap();
+            assert_eq!(chosen.id, expected, "{variable} {text}");
+        }
     }
 
     #[test]

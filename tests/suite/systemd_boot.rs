@@ -219,6 +219,90 @@ fn a_loader_that_would_not_come_back_is_refused_before_anything_is_written() {
     assert!(host().file(loader).is_file());
 }
 
+fn set_loader_variable(host: &TestHost, name: &str, text: &str) {
+    let vendor = "4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
+    let text = text.encode_utf16().flat_map(u16::to_le_bytes);
+    let bytes: Vec<u8> = [7, 0, 0, 0].into_iter().chain(text).collect();
+    std::fs::write(host.file(format!("sys/firmware/efi/efivars/{name}-{vendor}")), bytes).unwrap();
+}
+
+/// One that matches keeps the trial from its turn, or the promoted slot from its.
+#[test]
+fn an_entry_that_somebody_chose_is_refused_with_what_lifts_it() {
+    type Choose = fn(&TestHost);
+    let cases: [(&str, &str, Choose); 7] = [
+        ("LoaderEntryPreferred", "`bootctl set-preferred \"\"`", |host| {
+            set_loader_variable(host, "LoaderEntryPreferred", "flipside-a.conf\0");
+        }),
+        // Nothing that it matches is there yet; the update makes it.
+        ("LoaderEntryPreferred", "`bootctl set-preferred \"\"`", |host| {
+            set_loader_variable(host, "LoaderEntryPreferred", "FLIPSIDE-B*\0");
+        }),
+        ("`preferred` in loader/loader.conf", "remove that line", |host| {
+            let text = "timeout 0\npreferred flipside-a.conf\n";
+            std::fs::write(host.file("efi/loader/loader.conf"), text).unwrap();
+        }),
+        ("LoaderEntryDefault", "`bootctl set-default \"\"`", |host| {
+            set_loader_variable(host, "LoaderEntryDefault", "@saved\0");
+        }),
+        ("`default` in loader/loader.conf", "remove that line", |host| {
+            let text = "preferred gone.conf\ndefault flipside-?.conf\n";
+            std::fs::write(host.file("efi/loader/loader.conf"), text).unwrap();
+        }),
+        ("LoaderEntryDefault", "`bootctl set-default \"\"`", |host| {
+            std::fs::create_dir_all(host.file("efi/EFI/Linux")).unwrap();
+            std::fs::write(host.file("efi/EFI/Linux/Other+3.efi"), "").unwrap();
+            set_loader_variable(host, "LoaderEntryDefault", "other.efi\0");
+        }),
+        // Of another partition; systemd-boot told of it.
+        ("LoaderEntryDefault", "`bootctl set-default \"\"`", |host| {
+            set_loader_variable(host, "LoaderEntries", "flipside-a.conf\0fedora.conf\0");
+            set_loader_variable(host, "LoaderEntryDefault", "fedora*\0");
+        }),
+    ];
+    for (place, remedy, choose) in cases {
+        let host = host();
+        host.publish(&version("2"));
+        choose(&host);
+        let before = entries(&host);
+        let error = host.update().unwrap_err();
+        let said = error.to_string();
+        assert_eq!(flipside_image::code::Coded::code(&error), "loader-default-set", "{place}");
+        assert!(said.contains(place) && said.contains(remedy), "{said}");
+        assert_eq!(entries(&host), before, "{place}");
+    }
+}
+
+#[test]
+fn a_choice_of_an_entry_that_is_gone_stands_in_nobodys_way() {
+    for (variable, pattern) in [
+        ("LoaderEntryDefault", "auto-windows\0"),
+        ("LoaderEntryDefault", "fedora-6.1*.conf\0"),
+        ("LoaderEntryPreferred", "talos-v1.?.efi\0"),
+        ("LoaderEntryDefault", "\0"),
+    ] {
+        let host = host();
+        host.publish(&version("2"));
+        let text = "timeout 0\npreferred gone-*\ndefault gone.conf\n";
+        std::fs::write(host.file("efi/loader/loader.conf"), text).unwrap();
+        set_loader_variable(&host, variable, pattern);
+        assert_eq!(host.arm(), "B 2", "{variable} {pattern}");
+        assert_eq!(host.boot(), "B 2 promoted", "{variable} {pattern}");
+        assert_eq!(host.boot(), "B 2 promoted", "{variable} {pattern}");
+    }
+}
+
+/// What the refusal is for: `sim` goes by what somebody chose, and the trial never starts.
+#[test]
+fn a_preferred_entry_keeps_a_trial_from_its_turn() {
+    let host = host();
+    host.publish(&version("2"));
+    host.arm();
+    set_loader_variable(&host, "LoaderEntryPreferred", "flipside-a.conf\0");
+    assert_eq!(host.boot_and_fail(), "A 1 promoted");
+    assert!(entries(&host).contains(&"flipside-b+1.conf".to_owned()));
+}
+
 #[test]
 fn a_promote_that_finds_nothing_to_do_writes_nothing() {
     use flipside_core::host::durable::{Durable, Step, StepObserver};

@@ -84,6 +84,16 @@ pub fn loader_text(variables: &Variables, name: &str) -> Result<Option<String>, 
     Ok(text.filter(|text| !text.is_empty()))
 }
 
+/// What systemd-boot calls the entries that it found when it started this system; none where it did
+/// not.
+///
+/// # Errors
+/// [`EfiError::Read`].
+pub fn loader_entries(variables: &Variables) -> Result<Vec<String>, EfiError> {
+    let variable = variables.read("LoaderEntries", LOADER_VARIABLE)?;
+    Ok(variable.map_or_else(Vec::new, |variable| text::list(&variable.data)))
+}
+
 fn partition(variables: &Variables, name: &str) -> Result<Option<Uuid>, EfiError> {
     Ok(loader_text(variables, name)?.and_then(|text| Uuid::try_parse(text.trim()).ok()))
 }

@@ -19,6 +19,19 @@ pub(super) fn decode(bytes: &[u8]) -> String {
         .collect()
 }
 
+/// Reads texts that end with a NUL each, printable and in lower case.
+pub(super) fn list(bytes: &[u8]) -> Vec<String> {
+    let mut rest = bytes;
+    let mut texts = Vec::new();
+    while !rest.is_empty() {
+        let length = units(rest).count().saturating_mul(2);
+        texts.push(printable(&decode(rest)).to_lowercase());
+        rest = rest.get(length.saturating_add(2)..).unwrap_or_default();
+    }
+    texts.retain(|text| !text.is_empty());
+    texts
+}
+
 /// Reads text that ends with a NUL: the text and how many bytes it took, NUL included. `None`
 /// where there is no NUL.
 pub(super) fn decode_terminated(bytes: &[u8]) -> Option<(String, usize)> {
@@ -63,6 +76,18 @@ mod tests {
         assert_eq!(decode_terminated(b"a\0"), None);
         assert_eq!(decode_terminated(b"a\0\0"), None);
         assert_eq!(decode_terminated(b"a\0\0\0z"), Some(("a".to_owned(), 4)));
+    }
+
+    #[test]
+    fn a_list_is_read_to_its_end() {
+        for (bytes, expected) in [
+            (&b"a\0B\0\0\0c\0\0\0"[..], &["ab", "c"][..]),
+            (b"a\0\0\0\0\0c\0", &["a", "c"]),
+            (b"a\0\0\0c", &["a"]),
+            (b"", &[]),
+        ] {
+            assert_eq!(list(bytes), expected, "{bytes:?}");
+        }
     }
 
     proptest! {

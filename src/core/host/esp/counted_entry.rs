@@ -10,7 +10,7 @@
 use std::path::{Path, PathBuf};
 
 use super::loader_entry::{efi_path, one_title};
-use super::{Esp, EspError, Stored};
+use super::{Esp, EspError};
 use crate::host::Slot;
 
 const DIRECTORY: &str = "loader/entries";
@@ -117,19 +117,6 @@ impl Esp {
         let name = Path::new(DIRECTORY).join(&entry.name);
         let failed = |error| self.write_error(&name, error);
         self.durable.unlink(&self.path(&name)).map_err(failed)
-    }
-
-    /// What `loader/loader.conf` sets as the entry that boots whatever the order says.
-    ///
-    /// # Errors
-    /// [`EspError::Read`], [`EspError::Damaged`].
-    pub fn loader_default(&self) -> Result<Option<String>, EspError> {
-        let Stored::Present(text) = self.read_small(Path::new("loader/loader.conf"))? else {
-            return Ok(None);
-        };
-        let text = String::from_utf8_lossy(&text);
-        let mut keys = text.lines().filter_map(|line| line.trim().split_once([' ', '\t']));
-        Ok(keys.rfind(|(key, _)| *key == "default").map(|(_, v)| v.trim().to_owned()))
     }
 }
 

@@ -13,6 +13,7 @@ mod error;
 mod failed;
 mod installed;
 mod loader;
+mod loader_choice;
 mod loader_entry;
 mod program;
 mod salvaged;

@@ -27,13 +27,16 @@ pub enum LoaderError {
     },
     /// Somebody chose what boots, whatever the entries say.
     #[error(
-        "{place} says that {pattern:?} boots, so that systemd-boot does not look at the order of its entries"
+        "{place} says that {pattern:?} boots, so that systemd-boot does not look at the order of its \
+         entries; {remedy}"
     )]
     DefaultSet {
         /// Where it is said.
         place: &'static str,
         /// The entry, or a pattern.
         pattern: String,
+        /// What lifts that.
+        remedy: &'static str,
     },
     /// A slot that the loader could not boot.
     #[error("systemd-boot has no usable entry for slot {slot}, or its boot file cannot boot")]

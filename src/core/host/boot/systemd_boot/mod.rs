@@ -21,6 +21,16 @@ use crate::slot::Slot;
 /// Sort keys, and used up entries last, are what systemd 252 does; that one was tested.
 const OLDEST: u32 = 252;
 
+/// Where an entry is chosen, and what lifts that.
+type Choice = (&'static str, &'static str);
+
+const PREFERRED_VARIABLE: Choice =
+    ("the firmware variable LoaderEntryPreferred", "`bootctl set-preferred \"\"` removes it");
+const PREFERRED_LINE: Choice = ("`preferred` in loader/loader.conf", "remove that line");
+const DEFAULT_VARIABLE: Choice =
+    ("the firmware variable LoaderEntryDefault", "`bootctl set-default \"\"` removes it");
+const DEFAULT_LINE: Choice = ("`default` in loader/loader.conf", "remove that line");
+
 /// Boots slots by the entries of systemd-boot.
 #[derive(Debug, Clone)]
 pub struct SystemdBoot {
@@ -56,19 +66,30 @@ impl SystemdBoot {
         Ok(self.esp.boot_file(slot)? == BootFileState::Bootable)
     }
 
-    /// What boots whatever the order of entries says.
-    fn refuse_default(&self) -> Result<(), BootError> {
-        if let Some(pattern) = self.esp.loader_default()? {
-            return Err(LoaderError::DefaultSet { place: "loader/loader.conf", pattern }.into());
-        }
-        let Some(variables) = &self.variables else { return Ok(()) };
-        match evidence::loader_text(variables, "LoaderEntryDefault")? {
-            None => Ok(()),
-            Some(pattern) => {
-                let place = "the firmware variable LoaderEntryDefault";
-                Err(LoaderError::DefaultSet { place, pattern }.into())
+    /// What boots whatever the order of entries says. What matches no entry boots nothing: systemd-boot
+    /// passes over it.
+    fn refuse_choice(&self) -> Result<(), BootError> {
+        let of_firmware = |name: &str| match &self.variables {
+            Some(variables) => evidence::loader_text(variables, name),
+            None => Ok(None),
+        };
+        let reported = match &self.variables {
+            Some(variables) => evidence::loader_entries(variables)?,
+            None => Vec::new(),
+        };
+        // In the order in which systemd-boot goes by them.
+        for choice in [
+            (&PREFERRED_VARIABLE, of_firmware("LoaderEntryPreferred")?),
+            (&PREFERRED_LINE, self.esp.loader_setting("preferred")?),
+            (&DEFAULT_VARIABLE, of_firmware("LoaderEntryDefault")?),
+            (&DEFAULT_LINE, self.esp.loader_setting("default")?),
+        ] {
+            let ((place, remedy), Some(pattern)) = choice else { continue };
+            if self.esp.is_loader_entry(&pattern, &reported)? {
+                return Err(LoaderError::DefaultSet { place, pattern, remedy }.into());
             }
         }
+        Ok(())
     }
 }
 
@@ -88,7 +109,7 @@ impl Backend for SystemdBoot {
             }
             Some(_) => {}
         }
-        self.refuse_default()
+        self.refuse_choice()
     }
 
     fn next(&self) -> Result<Next, BootError> {
