@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::cancel::Cancel;
 use crate::error::Error;
-use crate::host::boot::{Backend, BootEntry, Next, SystemdBoot, UefiBoot};
+use crate::host::boot::{Backend, BootEntry, Next, Nvram, SystemdBoot, UefiBoot};
 use crate::host::cmdline::CommandLine;
 use crate::host::disk::{self, Disk};
 use crate::host::durable::Durable;
@@ -31,6 +31,7 @@ use crate::slot::Slot;
 use crate::state::failed::FailedDigests;
 use crate::state::journal::{self, Entry, Journal, State};
 use crate::state::running::{Running, determine};
+use crate::state::situation::Obstacles;
 use crate::state::{Observer, Situation, SlotFacts, Transition};
 
 /// How a host is reached, and by whom.
@@ -166,9 +167,9 @@ impl Host {
     /// # Errors
     /// [`Error`] where the ESP or the firmware cannot be read.
     pub fn situation(&self) -> Result<Situation, Error> {
-        let (next, first) = match &self.boot {
-            Ok(boot) => (boot.next()?, boot.first()?),
-            Err(_) => (Next::Nothing, None),
+        let (next, first, nvram) = match &self.boot {
+            Ok(boot) => (boot.next()?, boot.first()?, boot.nvram()?),
+            Err(_) => (Next::Nothing, None, Nvram::Unused),
         };
         Ok(Situation {
             running: self.running.slot,
@@ -177,10 +178,12 @@ impl Host {
             b: self.slot_facts(Slot::B)?,
             next,
             first,
+            nvram,
             failed: self.failed()?,
             journal: self.journal.read(),
             boot_id: journal::boot_id(&self.root),
             by_kexec: self.by_kexec,
+            obstacles: Obstacles::default(),
         })
     }
 

@@ -115,7 +115,7 @@ pub struct Running {
     pub slot: Option<Slot>,
     /// The facts that say so, the strongest first, each a sentence.
     pub evidence: Vec<String>,
-    /// Why it cannot be told.
+    /// Why it cannot be told, or, where it can, what keeps it from booting again.
     pub problem: Option<Problem>,
 }
 

@@ -111,7 +111,11 @@ impl Page<'_> {
 
     fn running(&mut self) {
         if let Some(problem) = &self.status.running.problem {
-            let text = format!("unknown: {} [{}]", problem.message, problem.code);
+            let what = match self.status.running.slot {
+                None => "unknown",
+                Some(_) => "damaged",
+            };
+            let text = format!("{what}: {} [{}]", problem.message, problem.code);
             self.said("running", Tone::Bad, &text);
         }
     }

@@ -35,7 +35,11 @@ pub(super) fn act(run: &Run, offer: &Offer<'_>, approval: &Approval) -> Result<O
     let lock = Lock::take(&run.root)?;
     let access = run.access();
     let host = Host::open(&access)?.ok_or_else(changed)?;
-    let (_, situation) = settle(&lock, &access, &host)?;
+    let (_, mut situation) = settle(&lock, &access, &host)?;
+    // What is installed has them looked for in its preflight.
+    if matches!(approval.course, Course::Refuse(_)) {
+        host.look_for_obstacles(&mut situation, &run.stop)?;
+    }
     let course = offer.named.course(&situation, &approval.waypoint.digest());
     if let Some(outcome) = without_lock(&situation, &offer.named.digest, &course)? {
         return Ok(outcome);

@@ -5,7 +5,7 @@
 
 use flipside_core::host::Files;
 use flipside_core::progress::{Event, Phase};
-use flipside_core::state::{Aftermath, Situation};
+use flipside_core::state::{Aftermath, Course, Situation};
 use flipside_core::{Host, architecture};
 use flipside_image::Architecture;
 use flipside_image::signature::Verifier;
@@ -55,13 +55,18 @@ pub(super) fn look(run: &Run) -> Result<Looked, Error> {
     };
     let verifier = open_verifier(&run.root, &run.config)?;
     let product = product(run, &host);
-    let facts = host.situation()?;
+    let mut facts = host.situation()?;
     let source = run.source()?;
     run.progress.event(Event::Phase(Phase::Checking));
     let (architecture, options) = (architecture()?, run.source_options());
     let files = run.files();
     let means = means(run, architecture, &options, &files);
     let named = find_target_release(&means, source.as_ref(), &facts)?;
+    // Before anybody is asked about it. Where nothing would be installed, nothing is looked for.
+    let would = named.course(&anticipate(run, facts.clone()), &named.digest);
+    if matches!(would, Course::Install | Course::Arm) {
+        host.look_for_obstacles(&mut facts, &run.stop)?;
+    }
     let situation = anticipate(run, facts.clone());
     Ok(Looked::At(Box::new(Look {
         facts,
@@ -118,8 +123,16 @@ fn product(run: &Run, host: &Host) -> Option<String> {
 
 /// The situation as it will be once a trial that fell back has been counted.
 fn anticipate(run: &Run, mut situation: Situation) -> Situation {
-    if let Aftermath::FellBack { digest, version, arming } = situation.aftermath() {
-        situation.failed.count(digest, &version, &arming, run.config.trial.attempts);
+    let aftermath = situation.aftermath();
+    let (failed, limit) = (&mut situation.failed, run.config.trial.attempts);
+    match aftermath {
+        Aftermath::FellBack { digest, version, arming } => {
+            failed.count(digest, &version, &arming, limit);
+        }
+        Aftermath::Forgotten { digest, version, arming } => {
+            failed.count_forgotten(digest, &version, &arming, limit);
+        }
+        Aftermath::Nothing | Aftermath::Trial => {}
     }
     situation
 }

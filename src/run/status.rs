@@ -138,7 +138,13 @@ fn refresh(run: &Run, status: &mut Status) {
         Err(error) => return set_problem(status, &error),
     };
     match host.situation() {
-        Ok(situation) => describe(status, &host, &situation, &zone),
+        Ok(mut situation) => {
+            let looked = host.look_for_obstacles(&mut situation, &run.stop);
+            describe(status, &host, &situation, &zone);
+            if let Err(error) = looked {
+                set_problem(status, &error);
+            }
+        }
         Err(error) => set_problem(status, &error),
     }
 }
@@ -150,6 +156,10 @@ fn set_problem(status: &mut Status, error: &CoreError) {
 
 fn describe(status: &mut Status, host: &Host, situation: &Situation, zone: &TimeZone) {
     status.running.slot = Some(situation.running);
+    status.running.problem = situation.obstacles.running_slot.as_ref().map(|refusal| {
+        let (code, message) = (refusal.code.to_owned(), refusal.message.clone());
+        Problem { code, message }
+    });
     status.running.evidence = situation.evidence.iter().map(|e| e.fact.clone()).collect();
     let entries = host.boot_entries();
     for slot in Slot::BOTH {
@@ -201,8 +211,11 @@ fn state(situation: &Situation) -> State {
     } else if situation.is_armed() {
         State::Armed
     } else if target.is_installed() && !target.is_proven() {
+        let was_tried = target.digest().is_some_and(|d| situation.failed.trial(&d).is_some());
+        let is_unarmed = !was_tried && situation.failed.unarmed == target.digest();
         match noted {
             Some(Noted::Writing | Noted::Arming) => State::Installed,
+            None if is_unarmed => State::Installed,
             _ => State::FellBack,
         }
     } else if noted == Some(Noted::Writing) && !target.is_installed() {

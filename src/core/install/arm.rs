@@ -7,9 +7,11 @@ use crate::lock::Lock;
 use crate::opened::Host;
 use crate::refusal::Refusal;
 use crate::slot::Slot;
+use crate::state::failed::FailedDigests;
 use crate::state::journal::State;
 use crate::state::transition::Held;
 use crate::state::{Situation, Transition};
+use flipside_image::Digest;
 
 /// Arms a target that an earlier run installed: steps 3, 7 and 8 alone.
 ///
@@ -25,9 +27,12 @@ pub fn arm_installed(_lock: &Lock, host: &Host, situation: &Situation) -> Result
     backend.add(target, situation.target_slot().standing())?;
     host.durable.phase("arm")?;
     let slot = situation.target_slot();
-    if slot.is_proven() && situation.failed.wanted != slot.digest() {
-        let mut failed = situation.failed.clone();
+    let mut failed = situation.failed.clone();
+    if slot.is_proven() {
         failed.wanted = slot.digest();
+    }
+    failed.unarmed.take_if(|unarmed| Some(*unarmed) == slot.digest());
+    if failed != situation.failed {
         host.write_failed(&failed)?;
     }
     host.note(State::Arming, target, slot)?;
@@ -35,6 +40,32 @@ pub fn arm_installed(_lock: &Lock, host: &Host, situation: &Situation) -> Result
     let state = if slot.is_proven() { State::Returning } else { State::Armed };
     host.tell(&Transition::Armed(&Held::of(target, slot)));
     host.note(state, target, slot)
+}
+
+/// P7: from now on `digest`, in the target, may be tried: what follows is no trial that was not
+/// armed. Durable before it is.
+pub(super) fn forget_unarmed(
+    host: &Host,
+    situation: &Situation,
+    digest: Digest,
+) -> Result<(), Error> {
+    let mut failed = situation.failed.clone();
+    match failed.unarmed.take_if(|unarmed| *unarmed == digest) {
+        Some(_) => host.write_failed(&failed),
+        None => Ok(()),
+    }
+}
+
+/// P8: says on the ESP that what the target holds was not armed, which is the journal's word where
+/// the state directory lasts. A host that cannot keep it may count a trial that never was.
+pub(crate) fn note_unarmed(host: &Host, situation: &Situation, digest: Option<Digest>) {
+    if digest.is_none() || situation.failed.unarmed == digest {
+        return;
+    }
+    let failed = FailedDigests { unarmed: digest, ..situation.failed.clone() };
+    if let Err(error) = host.write_failed(&failed) {
+        tracing::warn!("{error}");
+    }
 }
 
 /// P6: while the running slot is on trial, the other one is what there is to go back to.

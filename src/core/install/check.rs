@@ -6,9 +6,10 @@ use flipside_image::code::Coded as _;
 use flipside_image::{BOOT_FILE_PAYLOAD, HOOK_PAYLOAD, Image, Layer, PartitionIdentity};
 
 use super::arm::refuse_unproven_running_slot;
+use super::boot_file;
 use super::job::Job;
+use super::obstacles::refuse_damaged_running_slot;
 use super::transaction::Checked;
-use super::{boot_file, slot};
 use crate::error::Error;
 use crate::host::Partition;
 use crate::opened::Host;
@@ -22,7 +23,7 @@ pub fn check<'a>(job: &'a Job<'a>) -> Result<Checked<'a>, Error> {
     let Job { host, situation, image, .. } = job;
     host.durable.phase("check")?;
     refuse_unproven_running_slot(situation)?;
-    refuse_damaged_running_slot(job)?;
+    refuse_damaged_running_slot(host, situation, &job.access.stop)?;
     image
         .config
         .check_bootable()
@@ -68,25 +69,6 @@ pub fn check<'a>(job: &'a Job<'a>) -> Result<Checked<'a>, Error> {
     // Last, since it costs the most.
     let boot_file = boot_file::fetch(job, boot_file)?;
     Ok(Checked { job, partitions, boot_file })
-}
-
-/// P5, P9: its proof says that the running slot has booted, not that it would again. Where its boot
-/// file was damaged since, the target may be all that still boots, and is not written.
-fn refuse_damaged_running_slot(job: &Job<'_>) -> Result<(), Error> {
-    let Job { access, host, situation, .. } = job;
-    let running = situation.running;
-    let what = if !situation.running_slot().has_boot_file() {
-        "is missing, or no EFI program"
-    } else if slot::has_damaged_boot_file(host, situation, running, &access.stop)? {
-        "does not hold what was installed"
-    } else {
-        return Ok(());
-    };
-    Err(Refusal::block(
-        "running-slot-damaged",
-        format!("slot {running} runs, and may not boot again: its boot file {what}"),
-    )
-    .into())
 }
 
 /// A partition UUID that images manage may stand on this host once (`set_identity` refuses it too, on

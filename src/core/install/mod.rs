@@ -4,6 +4,7 @@
 //!
 //! - `job`: what is installed; `transaction`: the order of P4; `check`: its step 2; `boot_file`: the boot file in steps 2 and 6;
 //!   `arm`: the last steps alone
+//! - `obstacles`: what stands against any install on this host
 //! - `slot`: whether a slot holds what its record says
 //! - the rest: fetch → decode → verify → write, then read back. Bounded in memory, on all cores.
 //!
@@ -21,6 +22,7 @@ mod decode;
 mod fetch;
 mod halt;
 mod job;
+mod obstacles;
 mod pipeline;
 mod plan;
 mod read_back;
@@ -32,7 +34,7 @@ mod transfer;
 mod write;
 
 pub use arm::arm_installed;
-pub(crate) use arm::{put_first_in_loader, secure};
+pub(crate) use arm::{note_unarmed, put_first_in_loader, secure};
 pub use check::check;
 pub use plan::ChunkSource;
 pub use read_back::verify;

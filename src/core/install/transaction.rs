@@ -5,7 +5,7 @@
 
 use flipside_image::{Layer, PartitionIdentity};
 
-use super::arm::secure;
+use super::arm::{forget_unarmed, note_unarmed, secure};
 use super::boot_file::CheckedBootFile;
 use super::job::Job;
 use crate::error::Error;
@@ -150,13 +150,18 @@ impl Listed<'_> {
     /// for one, and a cut before the trial is not.
     fn arm(self) -> Result<(), Error> {
         let job = self.0.job;
-        job.access.stop.check()?;
-        (job.still_stands)()?;
+        let digest = job.image.digest;
+        let stands = job.access.stop.check().map_err(Error::from);
+        if let Err(error) = stands.and_then(|()| (job.still_stands)()) {
+            note_unarmed(job.host, job.situation, Some(digest));
+            return Err(error);
+        }
         job.host.durable.phase("arm")?;
+        forget_unarmed(job.host, job.situation, digest)?;
         job.note(State::Arming)?;
         let target = job.situation.target();
         job.host.boot()?.arm(target)?;
-        let (digest, version) = (Some(job.image.digest), job.image.version());
+        let (digest, version) = (Some(digest), job.image.version());
         job.host.tell(&Transition::Armed(&Held { slot: target, digest, version }));
         job.note(State::Armed)
     }

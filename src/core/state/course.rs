@@ -6,7 +6,7 @@ use flipside_image::Digest;
 
 use super::journal::State;
 use super::situation::{Aftermath, Situation, SlotFacts};
-use crate::host::boot::Next;
+use crate::host::boot::{Next, Nvram};
 use crate::refusal::Refusal;
 
 /// What an update run is to do.
@@ -74,7 +74,35 @@ pub fn decide(situation: &Situation, tag: &Digest) -> Course {
             format!("BootNext names {number} ({description}), which is not flipside's"),
         ));
     }
-    if holds_tag { Course::Arm } else { Course::Install }
+    match refuse_host(situation, holds_tag) {
+        Some(refusal) => Course::Refuse(refusal),
+        None if holds_tag => Course::Arm,
+        None => Course::Install,
+    }
+}
+
+/// What stands against a trial on this host, whatever is to be tried. What is installed already
+/// (`is_installed`) may be all that boots where the running slot does not, and is armed.
+fn refuse_host(situation: &Situation, is_installed: bool) -> Option<Refusal> {
+    let forgotten = situation.failed.forgotten.as_ref();
+    let forgotten = forgotten.filter(|f| f.refused && situation.nvram != Nvram::Unused);
+    if let Some(forgotten) = forgotten {
+        return Some(Refusal::block(
+            "nvram-not-kept",
+            format!(
+                "the firmware forgot its boot entries {} times before a trial could start, last of {} ({}); \
+                 set boot.backend = \"systemd-boot\", which needs none, or `flipside release {}` to try \
+                 once more",
+                forgotten.count,
+                forgotten.version,
+                forgotten.digest.short(),
+                forgotten.digest
+            ),
+        ));
+    }
+    let obstacles = &situation.obstacles;
+    let running_slot = obstacles.running_slot.as_ref().filter(|_| !is_installed);
+    running_slot.or(obstacles.boot.as_ref()).cloned()
 }
 
 /// Whether nothing but the trial that goes on keeps this host from `tag` (P6).
@@ -264,6 +292,42 @@ mod tests {
         facts.failed.held = Some(digest("2"));
         assert_eq!(code(&decide(&facts, &digest("2"))), "digest-held");
         assert_eq!(code(&decide(&facts, &digest("3"))), "install");
+    }
+
+    #[test]
+    fn what_stands_against_each_install_refuses_nothing_else() {
+        for (b, armed, tag, damaged, unbootable) in [
+            (Is::Empty, false, "2", "damaged", "unbootable"),
+            (Is::Installed("2"), false, "2", "arm", "unbootable"),
+            (Is::Installed("2"), true, "2", "waiting", "waiting"),
+            (Is::Installed("2"), false, "1", "up-to-date", "up-to-date"),
+        ] {
+            let mut facts = situation(Is::Proven("1"), b);
+            if armed {
+                facts.next = Next::Slot(Slot::B);
+            }
+            facts.obstacles.running_slot = Some(Refusal::block("damaged", ""));
+            assert_eq!(code(&decide(&facts, &digest(tag))), damaged, "{b:?} {tag}");
+            facts.obstacles.running_slot = None;
+            facts.obstacles.boot = Some(Refusal::block("unbootable", ""));
+            assert_eq!(code(&decide(&facts, &digest(tag))), unbootable, "{b:?} {tag}");
+        }
+    }
+
+    #[test]
+    fn firmware_that_forgets_is_refused_where_it_is_needed() {
+        for (nvram, limit, expected) in [
+            (Nvram::Lost, 1, "nvram-not-kept"),
+            (Nvram::Kept, 1, "nvram-not-kept"),
+            (Nvram::Unused, 1, "install"),
+            (Nvram::Lost, 2, "install"),
+        ] {
+            let mut facts = situation(Is::Proven("1"), Is::Installed("2"));
+            facts.nvram = nvram;
+            facts.failed.count_forgotten(digest("2"), "2", "x", limit);
+            assert_eq!(code(&decide(&facts, &digest("3"))), expected, "{nvram:?} {limit}");
+            assert_eq!(code(&decide(&facts, &digest("1"))), "up-to-date");
+        }
     }
 
     #[test]

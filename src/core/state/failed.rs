@@ -24,6 +24,28 @@ pub struct FailedDigests {
     /// it. It tells promote, on the other side, that being there is no accident of the firmware.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wanted: Option<Digest>,
+    /// The digest in the other slot, where that was not armed since it was installed, disarmed or
+    /// dealt with: without a journal it is no trial that fell back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unarmed: Option<Digest>,
+    /// That the firmware forgot what was armed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forgotten: Option<ForgottenTrials>,
+}
+
+/// Trials that the firmware forgot, with all else that flipside told it, before they could start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForgottenTrials {
+    /// The image of the last one.
+    pub digest: Digest,
+    /// Its version, for people.
+    pub version: String,
+    /// How many, since a trial succeeded.
+    pub count: u32,
+    /// Whether that was enough: this firmware keeps nothing.
+    pub refused: bool,
+    /// The arming that was counted last, so that none counts twice.
+    pub arming: String,
 }
 
 /// One digest whose trials fell back.
@@ -105,6 +127,23 @@ impl FailedDigests {
         is_new
     }
 
+    /// Counts a trial of `digest` that the firmware forgot, once per `arming`; from `limit` of them
+    /// on the firmware counts as one that keeps nothing.
+    pub fn count_forgotten(&mut self, digest: Digest, version: &str, arming: &str, limit: u32) {
+        let before = self.forgotten.as_ref();
+        if before.is_some_and(|f| f.digest == digest && f.arming == arming) {
+            return;
+        }
+        let count = before.map_or(0, |f| f.count).saturating_add(1);
+        self.forgotten = Some(ForgottenTrials {
+            digest,
+            version: version.to_owned(),
+            count,
+            refused: count >= limit,
+            arming: arming.to_owned(),
+        });
+    }
+
     /// Lets `digest` count as failed from now on, whatever the number of its trials: in the boot
     /// `boot_id`. Returns whether anything changed.
     pub fn fail(&mut self, digest: Digest, version: &str, reason: &str, boot_id: &str) -> bool {
@@ -119,28 +158,33 @@ impl FailedDigests {
         true
     }
 
-    /// Every digest that failed, and the one that is held.
+    /// Every digest that failed, the one that is held, and the one whose trials were forgotten.
     pub fn refused(&self) -> impl Iterator<Item = Digest> {
         let failed = self.trials.iter().map(|trial| trial.digest);
-        let held = self.held.filter(|held| self.trial(held).is_none());
-        failed.chain(held)
+        let forgotten = self.forgotten.as_ref().filter(|f| f.refused).map(|f| f.digest);
+        let held = self.held.filter(|held| Some(*held) != forgotten);
+        let others = held.into_iter().chain(forgotten);
+        failed.chain(others.filter(|other| self.trial(other).is_none()))
     }
 
-    /// Forgets every digest that failed, and the one that is held. Returns them.
+    /// Forgets every digest that failed, and the one that is held, and what the firmware forgot.
+    /// Returns them.
     pub fn release_all(&mut self) -> Vec<Digest> {
         let released = self.refused().collect();
         self.trials.clear();
-        self.held = None;
+        (self.held, self.forgotten) = (None, None);
         released
     }
 
-    /// Forgets `digest`, as failed and as held. Returns whether there was anything to forget.
+    /// Forgets `digest`, as failed and as held, and that its trials were forgotten. Returns whether
+    /// there was anything to forget.
     pub fn release(&mut self, digest: &Digest) -> bool {
         let before = self.clone();
         self.trials.retain(|t| t.digest != *digest);
         if self.held == Some(*digest) {
             self.held = None;
         }
+        self.forgotten.take_if(|forgotten| forgotten.digest == *digest);
         *self != before
     }
 }
@@ -185,6 +229,24 @@ mod tests {
         let trial = failed.trial(&digest).unwrap();
         assert_eq!((trial.attempts, trial.reason.as_str()), (2, "the deadline passed"));
         assert!(trial.failed);
+    }
+
+    #[test]
+    fn forgotten_trials_count_once_per_arming_whatever_was_to_be_tried() {
+        let (one, two) = (Digest::of(b"1"), Digest::of(b"2"));
+        let mut failed = FailedDigests::default();
+        for (digest, arming, count, refused) in
+            [(one, "x", 1, false), (one, "x", 1, false), (two, "y", 2, true), (two, "z", 3, true)]
+        {
+            failed.count_forgotten(digest, "1", arming, 2);
+            let forgotten = failed.forgotten.clone().unwrap();
+            assert_eq!((forgotten.count, forgotten.refused), (count, refused), "{arming}");
+        }
+        assert!(!failed.has_failed(&one) && !failed.has_failed(&two));
+        assert!(!failed.release(&one));
+        assert_eq!(failed.refused().collect::<Vec<_>>(), [two]);
+        assert!(failed.release(&two));
+        assert_eq!(failed, FailedDigests::default());
     }
 
     #[test]

@@ -8,9 +8,10 @@ use flipside_image::Digest;
 use super::failed::FailedDigests;
 use super::journal::{Entry, State};
 use crate::host::Record;
-use crate::host::boot::{Next, Standing};
+use crate::host::boot::{Next, Nvram, Standing};
 use crate::host::esp::{BootFileState, Proof};
 use crate::host::running::Evidence;
+use crate::refusal::Refusal;
 use crate::slot::Slot;
 
 /// What the ESP says of one slot.
@@ -76,6 +77,8 @@ pub struct Situation {
     pub next: Next,
     /// The first of flipside's slots in `BootOrder`.
     pub first: Option<Slot>,
+    /// Whether what flipside told the firmware still stands there.
+    pub nvram: Nvram,
     /// The digests that failed, and the one that is held.
     pub failed: FailedDigests,
     /// The last transition.
@@ -84,6 +87,18 @@ pub struct Situation {
     pub boot_id: String,
     /// Whether the kernel was started by kexec, which proves nothing.
     pub by_kexec: bool,
+    /// What stands against an install here, whatever the image, where somebody looked
+    /// ([`Host::look_for_obstacles`](crate::Host::look_for_obstacles)).
+    pub obstacles: Obstacles,
+}
+
+/// What stands against each install on a host.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Obstacles {
+    /// The running slot may not boot again: the other one may be all that does, and is not written.
+    pub running_slot: Option<Refusal>,
+    /// A slot could not be tried.
+    pub boot: Option<Refusal>,
 }
 
 /// What happened to the last arming, seen from the running slot.
@@ -93,6 +108,15 @@ pub enum Aftermath {
     Nothing,
     /// The running slot has not proved itself yet.
     Trial,
+    /// The firmware lost what it was told: the other slot was not booted.
+    Forgotten {
+        /// What it holds.
+        digest: Digest,
+        /// Its version.
+        version: String,
+        /// Names the arming, so that it counts once.
+        arming: String,
+    },
     /// The other slot was booted and did not get to boot success.
     FellBack {
         /// What it holds.
@@ -165,8 +189,10 @@ impl Situation {
     /// What became of the last arming.
     ///
     /// `BootNext` still set means not tried. The journal tells a slot that was armed from
-    /// one that was installed and not armed; without a journal it counts as tried, so that
-    /// a host whose state is lost at each boot does not try for ever.
+    /// one that was installed and not armed; without a journal it counts as tried, unless the ESP
+    /// says that it was not armed since, so that a host whose state is lost at each boot does not
+    /// try for ever. Where nothing is left in NVRAM of what flipside wrote there, the firmware
+    /// started nothing by it.
     pub fn aftermath(&self) -> Aftermath {
         if !self.running_slot().is_proven() {
             return Aftermath::Trial;
@@ -191,12 +217,21 @@ impl Situation {
             None if target.is_proven() => return Aftermath::Nothing,
             // It was dealt with, in which boot nobody knows.
             None if self.failed.has_failed(&digest) => return Aftermath::Nothing,
+            None if self.failed.unarmed == Some(digest) => return Aftermath::Nothing,
             None => self.boot_id.clone(),
         };
-        if self.failed.trial(&digest).is_some_and(|t| t.arming == arming) {
+        let forgotten = self.failed.forgotten.as_ref();
+        if self.failed.trial(&digest).is_some_and(|t| t.arming == arming)
+            || forgotten.is_some_and(|f| f.digest == digest && f.arming == arming)
+        {
             return Aftermath::Nothing;
         }
-        Aftermath::FellBack { digest, version: target.version().to_owned(), arming }
+        let version = target.version().to_owned();
+        // A trial that failed at once was started, whatever became of NVRAM since.
+        match self.nvram == Nvram::Lost && !self.failed.has_failed(&digest) {
+            true => Aftermath::Forgotten { digest, version, arming },
+            false => Aftermath::FellBack { digest, version, arming },
+        }
     }
 
     /// Whether a rollback brought the running slot up: the other one's digest is held.
@@ -353,10 +388,12 @@ pub(super) mod example {
             b: slot(b),
             next: Next::Nothing,
             first: Some(Slot::A),
+            nvram: Nvram::Kept,
             failed: FailedDigests::default(),
             journal: None,
             boot_id: "now".to_owned(),
             by_kexec: false,
+            obstacles: Obstacles::default(),
         }
     }
 }
@@ -403,6 +440,43 @@ mod tests {
         facts.boot_id = "later".to_owned();
         assert!(counts(&facts));
         assert!(!counts(&situation(Is::Proven("1"), Is::Proven("2"))));
+    }
+
+    #[test]
+    fn p8_without_a_journal_what_was_not_armed_since_is_no_trial() {
+        let mut facts = situation(Is::Proven("1"), Is::Installed("2"));
+        facts.failed.unarmed = Some(digest("2"));
+        assert!(!counts(&facts));
+        facts.failed.unarmed = Some(digest("3"));
+        assert!(counts(&facts), "of what the slot held before");
+        // The journal knows more.
+        facts.failed.unarmed = Some(digest("2"));
+        facts.journal = Some(entry(State::Armed, "2", "before"));
+        assert!(counts(&facts));
+    }
+
+    #[test]
+    fn a_trial_that_the_firmware_forgot_is_not_counted_as_tried() {
+        let is_forgotten =
+            |facts: &Situation| matches!(facts.aftermath(), Aftermath::Forgotten { .. });
+        for (nvram, expected) in [(Nvram::Lost, true), (Nvram::Kept, false), (Nvram::Unused, false)]
+        {
+            let mut facts = situation(Is::Proven("1"), Is::Installed("2"));
+            facts.nvram = nvram;
+            assert_eq!((is_forgotten(&facts), counts(&facts)), (expected, !expected), "{nvram:?}");
+            facts.journal = Some(entry(State::Armed, "2", "before"));
+            assert_eq!((is_forgotten(&facts), counts(&facts)), (expected, !expected), "{nvram:?}");
+            facts.journal = Some(entry(State::Writing, "2", "before"));
+            assert!(!is_forgotten(&facts), "{nvram:?}: it was not armed");
+        }
+        let mut facts = situation(Is::Proven("1"), Is::Installed("2"));
+        (facts.nvram, facts.journal) = (Nvram::Lost, Some(entry(State::Armed, "2", "before")));
+        let Aftermath::Forgotten { arming, .. } = facts.aftermath() else { panic!() };
+        facts.failed.count_forgotten(digest("2"), "2", &arming, 2);
+        assert_eq!(facts.aftermath(), Aftermath::Nothing, "once per arming");
+        facts.failed.forgotten = None;
+        facts.failed.fail(digest("2"), "2", "health check x failed", "the trial's");
+        assert!(counts(&facts), "it was started");
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 use super::promote::without_journal;
 use crate::error::Error;
+use crate::install::note_unarmed;
 use crate::lock::Lock;
 use crate::opened::Host;
 use crate::state::failed::FailedDigests;
@@ -40,6 +41,9 @@ fn disarm(host: &Host, situation: &Situation) -> Result<(), Error> {
     let target = situation.target();
     let slot = situation.target_slot();
     without_journal(host.note(State::Writing, target, slot));
+    if !slot.is_proven() {
+        note_unarmed(host, situation, slot.digest());
+    }
     host.boot()?.disarm(target)?;
     // Whoever arrives there all the same is not wanted there any more.
     if slot.is_proven() && situation.failed.wanted == slot.digest() {

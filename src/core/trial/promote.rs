@@ -95,12 +95,12 @@ fn decide(host: &Host, situation: &Situation, aftermath: Aftermath) -> Result<Pr
             let failed = situation.failed.has_failed(&digest);
             Ok(Promotion::FellBack { to: situation.running, failed, version })
         }
-        Aftermath::Nothing => keep(host, situation),
+        Aftermath::Nothing | Aftermath::Forgotten { .. } => keep(host, situation),
     }
 }
 
-/// Deals with the last arming: counts a trial that fell back (P7), durably, before anything
-/// is decided on it. Returns what became of that arming, and the facts as they are now.
+/// Deals with the last arming: counts a trial that fell back (P7), or that the firmware forgot,
+/// durably, before anything is decided on it. Returns what became of that arming, and the facts as they are now.
 ///
 /// # Errors
 /// [`Error`]; what was done before it stays.
@@ -111,11 +111,22 @@ pub fn settle(_lock: &Lock, access: &Access, host: &Host) -> Result<(Aftermath, 
     if let Aftermath::FellBack { digest, version, arming } = &aftermath {
         host.durable.phase("count")?;
         failed.count(*digest, version, arming, access.settings.attempts);
+        failed.unarmed = Some(*digest);
         host.write_failed(&failed)?;
         let trial = Held { slot: before.target(), digest: Some(*digest), version };
         let running = Held::of(before.running, before.running_slot());
         let failed = failed.has_failed(digest);
         host.tell(&Transition::FellBack { trial: &trial, running: &running, failed });
+    }
+    if let Aftermath::Forgotten { digest, version, arming } = &aftermath {
+        host.durable.phase("count")?;
+        tracing::warn!(
+            "the firmware forgot its boot entries, and that {version} was to be tried: it was not, \
+             and that counts for nothing"
+        );
+        failed.count_forgotten(*digest, version, arming, access.settings.attempts);
+        failed.unarmed = Some(*digest);
+        host.write_failed(&failed)?;
     }
     let counted = Situation { failed, ..before.clone() };
     // Also where an earlier run counted, and was cut off here.
@@ -132,7 +143,8 @@ pub fn settle(_lock: &Lock, access: &Access, host: &Host) -> Result<(Aftermath, 
         let boot_id = &before.boot_id;
         host.tell(&Transition::TrialOver { trial: &trial, reason, arming, boot_id });
     }
-    let has_changed = is_condemned || matches!(aftermath, Aftermath::FellBack { .. });
+    let has_counted = matches!(aftermath, Aftermath::FellBack { .. } | Aftermath::Forgotten { .. });
+    let has_changed = is_condemned || has_counted;
     let now = if has_changed { host.situation()? } else { before };
     Ok((aftermath, now))
 }
@@ -166,7 +178,7 @@ fn prove(host: &Host, situation: &Situation) -> Result<Promotion, Error> {
         None => record_by_os_release(host, running)?,
     };
     host.esp.write_proof(running, &Proof::of(&record))?;
-    forgive(host, situation, &record)?;
+    forgive(host, situation, &record, true)?;
     prefer(host, situation)?;
     if situation.target_slot().is_installed() {
         // With NVRAM wiped, the slot that was left has no entry either.
@@ -194,10 +206,18 @@ fn record_by_os_release(host: &Host, running: Slot) -> Result<Record, Error> {
 }
 
 /// An attempt that failed before this success counts no more. A hold on what runs is void, and
-/// one on what gave way to something newer: the tag has moved. So is the wish to return.
-fn forgive(host: &Host, situation: &Situation, record: &Record) -> Result<(), Error> {
+/// one on what gave way to something newer: the tag has moved. So is the wish to return. Firmware
+/// that brought what was armed (`has_arrived`) did not forget it.
+fn forgive(
+    host: &Host,
+    situation: &Situation,
+    record: &Record,
+    has_arrived: bool,
+) -> Result<(), Error> {
     let mut failed = situation.failed.clone();
     failed.wanted = None;
+    failed.forgotten.take_if(|_| has_arrived);
+    failed.unarmed.take_if(|unarmed| Some(*unarmed) == record.digest);
     if let Some(digest) = &record.digest {
         failed.release(digest);
     }
@@ -241,7 +261,7 @@ fn keep(host: &Host, situation: &Situation) -> Result<Promotion, Error> {
     }
     // Last: until it has the first place, being here is explained by what is forgotten now.
     if let Some(record) = &situation.running_slot().record {
-        forgive(host, situation, record)?;
+        forgive(host, situation, record, arrived)?;
     }
     if arrived {
         without_journal(host.note(State::Promoted, running, situation.running_slot()));

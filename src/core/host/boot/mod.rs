@@ -73,6 +73,17 @@ pub enum Next {
     },
 }
 
+/// Whether NVRAM still holds what flipside wrote there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Nvram {
+    /// Nothing is written there.
+    Unused,
+    /// Some of it stands.
+    Kept,
+    /// Neither an entry of a slot nor a number in the boot order that could be one's.
+    Lost,
+}
+
 /// How a boot entry is named where it stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
@@ -131,6 +142,12 @@ pub trait Backend: Send + Sync {
     /// # Errors
     /// What cannot be read.
     fn next(&self) -> Result<Next, BootError>;
+
+    /// Whether NVRAM still holds what flipside wrote there.
+    ///
+    /// # Errors
+    /// What cannot be read.
+    fn nvram(&self) -> Result<Nvram, BootError>;
 
     /// The slot that the order boots first, of the two.
     ///

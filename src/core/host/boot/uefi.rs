@@ -6,7 +6,7 @@
 //! it stands there: an entry is made before it is listed, is unlisted before it is removed, and
 //! the order changes in one write.
 
-use super::{Backend, BootEntry, BootError, EntryKind, EntryName, Next, Standing};
+use super::{Backend, BootEntry, BootError, EntryKind, EntryName, Next, Nvram, Standing};
 use crate::host::efi::device_path::{self, PartitionNode};
 use crate::host::efi::entries::Entries;
 use crate::host::efi::load_option::{LoadOption, description};
@@ -156,6 +156,15 @@ impl Backend for UefiBoot {
 
     fn next(&self) -> Result<Next, BootError> {
         Ok(next(&self.read()?))
+    }
+
+    fn nvram(&self) -> Result<Nvram, BootError> {
+        let entries = self.read()?;
+        let has_entry = Slot::BOTH.into_iter().any(|slot| !entries.of_slot(slot).is_empty());
+        // A number without an entry may have been one of flipside's.
+        let is_missing = |number: &BootNumber| entries.kind(*number) == EntryKind::Missing;
+        let has_number = entries.order.numbers().iter().any(is_missing);
+        Ok(if has_entry || has_number { Nvram::Kept } else { Nvram::Lost })
     }
 
     fn first(&self) -> Result<Option<Slot>, BootError> {

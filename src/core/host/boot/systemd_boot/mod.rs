@@ -13,7 +13,7 @@ mod error;
 
 pub use error::LoaderError;
 
-use super::{Backend, BootEntry, BootError, EntryKind, EntryName, Next, Standing};
+use super::{Backend, BootEntry, BootError, EntryKind, EntryName, Next, Nvram, Standing};
 use crate::host::efi::{Variables, evidence};
 use crate::host::esp::{BootFileState, Esp, Stored};
 use crate::slot::Slot;
@@ -121,6 +121,10 @@ impl Backend for SystemdBoot {
             }
         }
         Ok(Next::Nothing)
+    }
+
+    fn nvram(&self) -> Result<Nvram, BootError> {
+        Ok(Nvram::Unused)
     }
 
     fn first(&self) -> Result<Option<Slot>, BootError> {
