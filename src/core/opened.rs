@@ -91,7 +91,8 @@ fn backend(
     match choice {
         BootBackend::Uefi => {
             let node = place.esp_node();
-            Ok(Box::new(UefiBoot::new(variables?, node, &os.name, esp.architecture())))
+            let boot = UefiBoot::new(variables?, node, &os.name, esp.architecture());
+            Ok(Box::new(boot.with_files(esp.clone())))
         }
         BootBackend::SystemdBoot => {
             Ok(Box::new(SystemdBoot::new(esp.clone(), &os.name, variables.ok())))

@@ -13,7 +13,7 @@ use super::judge::{Booted, Power, Verdict, all_quirks, firmware_variables, judge
 use super::machine::{DISK, ESP, Machine, VARIABLES};
 use super::nvram::Variables;
 use super::state::{Ending, Last, State};
-use super::{Quirk, SimError, Slot, firmware, gpt, os_files};
+use super::{Quirk, SimError, Slot, firmware, gpt, os_files, var_file};
 
 /// How to boot.
 #[derive(Debug, Clone, Default)]
@@ -153,6 +153,11 @@ fn start(
     let power_on = firmware::power_on(&mut variables, &remembered, machine, quirks);
     for rename in &power_on.renames {
         rename.apply(&machine.esp, quirks).at("rename", &machine.esp.join(&rename.from))?;
+    }
+    let stored = var_file::stored_at_boot(&variables, power_on.consumed_next, &machine.esp, quirks);
+    if let Some(bytes) = stored {
+        let path = machine.esp.join(var_file::FILE);
+        std::fs::write(&path, bytes).at("write", &path)?;
     }
     let tried = power_on.started.as_ref().map(|started| started.slot);
     let (verdict, image) = judged(machine, power_on, quirks);

@@ -25,6 +25,8 @@ pub(super) struct PowerOn {
     pub(super) started: Option<Started>,
     /// The slot that `BootNext` named, whether it could be started or not.
     pub(super) asked: Option<Slot>,
+    /// Whether `BootNext` was there and was removed.
+    pub(super) consumed_next: bool,
     /// What went on, for people.
     pub(super) notes: Vec<String>,
     /// Why nothing was started.
@@ -103,6 +105,7 @@ impl Walk<'_, '_> {
         }
         let next = self.variables.next();
         self.variables.remove("BootNext");
+        self.result.consumed_next = next.is_some();
         if self.has(Quirk::SkipBootNext) {
             return None;
         }

@@ -32,6 +32,7 @@ mod os_files;
 mod quirk;
 mod state;
 mod tidy;
+mod var_file;
 mod version;
 
 use std::fmt;
@@ -44,6 +45,7 @@ pub use judge::{Booted, Judge, Power, Verdict};
 pub use new::{Backend, DiskRequest, NewOptions, PayloadLabels, create};
 pub use quirk::{Quirk, UnknownQuirk};
 pub use state::Ending;
+pub use var_file::{var_to_file, var_to_file_path};
 
 /// One of the two slots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

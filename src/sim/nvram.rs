@@ -83,6 +83,26 @@ impl Variables {
             .map(Self)
     }
 
+    /// Each variable: name and vendor, attributes and data.
+    pub(super) fn files(&self) -> impl Iterator<Item = (&String, &Vec<u8>)> {
+        self.0.iter()
+    }
+
+    /// Attributes and data of the variable that efivarfs calls `file`.
+    pub(super) fn file(&self, file: &str) -> Option<&[u8]> {
+        self.0.get(file).map(Vec::as_slice)
+    }
+
+    /// Sets it.
+    pub(super) fn set_file(&mut self, file: &str, value: Vec<u8>) {
+        self.0.insert(file.to_owned(), value);
+    }
+
+    /// Removes it.
+    pub(super) fn remove_file(&mut self, file: &str) {
+        self.0.remove(file);
+    }
+
     /// Forgets what does not survive a reset.
     pub(super) fn reset(&mut self) {
         self.0.retain(|_, value| {

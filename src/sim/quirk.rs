@@ -67,6 +67,8 @@ quirks! {
     VolatileWrites = "volatile-writes",
     /// 9: all of NVRAM is gone at each boot, as with --wipe-nvram
     LoseNvram = "lose-nvram",
+    /// 9: variables are in memory, and come from a file on the ESP that the OS has to write (U-Boot)
+    VariablesInFile = "variables-in-file",
     /// 10: there is no BootOrder, and the removable-media path boots unless BootNext is set
     MissingBootOrder = "missing-boot-order",
     /// 10: BootOrder has a byte too many

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::load_option::{ACTIVE, LoadOption, Node};
 use super::machine::Machine;
 use super::nvram::Variables;
-use super::{Quirk, esp};
+use super::{Quirk, esp, var_file};
 
 /// Marks the entries that EDK2 made by itself (`mAutoCreateBootOptionGuid`), in the optional data.
 const MADE_BY_FIRMWARE: [u8; 16] = [
@@ -92,6 +92,9 @@ pub(super) fn at_power_on(
     let has = |quirk| quirks.contains(&quirk);
     if has(Quirk::VolatileWrites) {
         variables.clone_from(remembered);
+    }
+    if has(Quirk::VariablesInFile) {
+        var_file::at_power_on(variables, remembered, &machine.esp);
     }
     if has(Quirk::LoseNvram) {
         *variables = Variables::default();
@@ -247,6 +250,15 @@ pub(super) fn at_handover(variables: &mut Variables, quirks: &[Quirk]) {
     if has(Quirk::NoBootCurrent) {
         variables.remove("BootCurrent");
     }
+    damage_order(variables, order, quirks);
+    if has(Quirk::VariablesInFile) {
+        var_file::at_handover(variables);
+    }
+}
+
+/// The faults of `BootOrder` that the OS gets to see.
+fn damage_order(variables: &mut Variables, order: Option<Vec<u16>>, quirks: &[Quirk]) {
+    let has = |quirk| quirks.contains(&quirk);
     let Some(mut order) = order else { return };
     if has(Quirk::DanglingBootOrder) {
         let [front, back] = DANGLING;

@@ -48,6 +48,24 @@ impl Recorder {
         std::mem::take(&mut self.log.lock().unwrap())
     }
 
+    /// Firmware that has its variables kept in a file gives other ones to read as soon as it was told
+    /// another. That comes first in the log: a cut between the two finds neither in the file.
+    fn answer(&self, step: &Step<'_>) -> io::Result<()> {
+        let (path, bytes) = match step {
+            Step::SetVariable(path, bytes) => (path, Some(*bytes)),
+            Step::RemoveVariable(path) => (path, None),
+            _ => return Ok(()),
+        };
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let Some(answer) = flipside_sim::var_to_file(&self.root, name, bytes) else {
+            return Ok(());
+        };
+        let path = PathBuf::from(flipside_sim::var_to_file_path());
+        std::fs::write(self.root.join(&path), &answer)?;
+        self.log.lock().unwrap().push(Op::SetVariable(path, answer));
+        Ok(())
+    }
+
     fn below(&self, path: &Path) -> PathBuf {
         path.strip_prefix(&self.root)
             .unwrap_or_else(|_| panic!("{} is not below the host", path.display()))
@@ -57,6 +75,7 @@ impl Recorder {
 
 impl StepObserver for Recorder {
     fn before(&self, step: &Step<'_>) -> io::Result<()> {
+        self.answer(step)?;
         let op = match step {
             Step::MakeDirectory(path) => Op::MakeDirectory(self.below(path)),
             Step::Create(path) => Op::Create(self.below(path)),

@@ -45,6 +45,7 @@ pub fn check_with(
     state_file(tree)?;
     loader_entries(tree)?;
     failed_document(scenario, tree)?;
+    variable_file(scenario, tree)?;
     let target = if scenario.running == 'a' { 'b' } else { 'a' };
     match scenario.backend {
         Backend::Uefi => boot_variables(scenario, tree, disarms, lists, target)?,
@@ -162,6 +163,28 @@ fn failed(tree: &Tree) -> Option<serde_json::Value> {
         let bytes = tree.file(format!("efi/EFI/flipside/{name}"))?;
         serde_json::from_slice(bytes).ok()
     })
+}
+
+/// The file of the firmware's variables is the old one, or what the firmware gave after one of the
+/// changes, or it has no first sector and holds none: never a mixture.
+fn variable_file(scenario: &Scenario, tree: &Tree) -> Result<(), String> {
+    let name = "efi/ubootefi.var";
+    let Some(now) = tree.file(name) else {
+        return match scenario.base.file(name) {
+            None => Ok(()),
+            Some(_) => Err("the file of the firmware's variables is gone".into()),
+        };
+    };
+    let given = PathBuf::from(flipside_sim::var_to_file_path());
+    let is_given = |op: &Op| matches!(op, Op::SetVariable(path, bytes) if *path == given && bytes[4..] == *now);
+    let is_whole = scenario.base.file(name) == Some(now)
+        || scenario.base.file(&given).is_some_and(|bytes| bytes[4..] == *now)
+        || scenario.log.iter().any(is_given);
+    let holds_nothing = now.iter().take(512).all(|byte| *byte == 0);
+    match is_whole || holds_nothing {
+        true => Ok(()),
+        false => Err("P4: the file of the firmware's variables is a mixture".into()),
+    }
 }
 
 /// The journal is the old one or the new one, never torn.

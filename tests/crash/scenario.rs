@@ -12,7 +12,7 @@ use flipside::config::Initiative;
 use flipside::run;
 use flipside_core::host::durable::{Durable, Step, StepObserver};
 use flipside_image::code::Coded as _;
-use flipside_sim::{self as sim, Backend, BootOptions, Judge};
+use flipside_sim::{self as sim, Backend, BootOptions, Judge, Quirk};
 
 use crate::host::{TestHost, run_on};
 use crate::images::ImageBuilder;
@@ -69,6 +69,8 @@ pub struct Scenario {
     pub may_boot: &'static [&'static str],
     /// The version that the tag names: where recovery ends, unless that digest is refused.
     pub goal: &'static str,
+    /// Whether a trial is still to be counted: it is not where NVRAM is lost before that.
+    pub has_uncounted_trial: bool,
 }
 
 fn version(version: &str) -> ImageBuilder {
@@ -131,6 +133,36 @@ impl StepObserver for CutAt {
 pub fn all() -> Vec<Scenario> {
     let mut all = by(Backend::Uefi);
     all.extend(by(Backend::SystemdBoot));
+    all.extend(by_file());
+    all
+}
+
+/// Runs on firmware that has its variables kept in a file on the ESP.
+fn by_file() -> Vec<Scenario> {
+    let fresh = || TestHost::running_on(&[Quirk::VariablesInFile], &version("1"));
+    let mut all = Vec::new();
+    let mut add = |name: &str, host, action, running, may_boot, goal| {
+        let name = format!("variables in a file: {name}");
+        all.push(record(name, host, action, running, may_boot, goal));
+    };
+
+    let host = fresh();
+    host.publish(&version("2"));
+    add("update from A", host, Action::Update, 'a', &["1", "2"][..], "2");
+
+    let host = fresh();
+    host.publish(&version("2"));
+    host.arm();
+    host.publish(&version("3"));
+    add("update superseding", host, Action::Update, 'a', &["1", "2", "3"][..], "3");
+
+    let host = fresh();
+    on_trial(&host);
+    add("promote", host, Action::Promote, 'b', &["1", "2"][..], "2");
+
+    let host = fresh();
+    updated(&host, "2");
+    add("rollback", host, Action::Rollback, 'b', &["1", "2"][..], "2");
     all
 }
 
@@ -330,6 +362,8 @@ fn record(
     goal: &'static str,
 ) -> Scenario {
     let base = Tree::read(&host.path());
+    let has_uncounted_trial =
+        name.ends_with("the last trial not counted yet") || name.ends_with("the last fall-back");
     let (log, end) = record_run(&host.path(), action);
     let running_region = region_of(&base, running);
     Scenario {
@@ -346,6 +380,7 @@ fn record(
         running_region,
         may_boot,
         goal,
+        has_uncounted_trial,
     }
 }
 

@@ -52,6 +52,7 @@ mod local_sources;
 mod not_a_host;
 mod notify;
 mod nvram;
+mod nvram_kept;
 mod packages;
 mod policy_asks;
 mod policy_document;

@@ -14,7 +14,7 @@ use flipside_core::host::Root;
 use flipside_core::host::durable::Durable;
 use flipside_image::Digest;
 use flipside_publish::disk::Plan;
-use flipside_sim::{self as sim, Backend, BootOptions, Ending, NewOptions, Power, Promote};
+use flipside_sim::{self as sim, Backend, BootOptions, Ending, NewOptions, Power, Promote, Quirk};
 use tempfile::TempDir;
 
 use super::images::{ImageBuilder, OsImage};
@@ -47,7 +47,18 @@ impl TestHost {
         host
     }
 
+    /// Runs `image`, from slot A, promoted, on firmware with these faults.
+    pub fn running_on(quirks: &[Quirk], image: &ImageBuilder) -> Self {
+        let host = Self::unproven_on(quirks, Backend::Uefi, image);
+        assert_eq!(host.boot(), "A 1 promoted");
+        host
+    }
+
     pub fn unproven_by(backend: Backend, image: &ImageBuilder) -> Self {
+        Self::unproven_on(&[], backend, image)
+    }
+
+    fn unproven_on(quirks: &[Quirk], backend: Backend, image: &ImageBuilder) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let track = directory.path().join("track");
         let host = Self { directory, track };
@@ -57,6 +68,7 @@ impl TestHost {
             images: vec![reference.clone()],
             track: Some(reference),
             backend,
+            quirks: quirks.to_vec(),
             ..NewOptions::default()
         };
         let disk = Plan {

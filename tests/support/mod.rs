@@ -7,6 +7,7 @@ pub mod bus;
 pub mod certificates;
 pub mod esp;
 pub mod example;
+pub mod firmware;
 pub mod graph_server;
 pub mod hooks;
 pub mod host;

@@ -11,8 +11,9 @@ use crate::host::efi::device_path::{self, PartitionNode};
 use crate::host::efi::entries::Entries;
 use crate::host::efi::load_option::{LoadOption, description};
 use crate::host::efi::{
-    BootNumber, BootOrder, EfiError, GLOBAL_VARIABLE, Variables, boot_file_path,
+    BootNumber, BootOrder, EfiError, GLOBAL_VARIABLE, Keeper, Variables, boot_file_path, var_file,
 };
+use crate::host::esp::Esp;
 use crate::slot::Slot;
 use flipside_image::Architecture;
 
@@ -27,6 +28,8 @@ pub struct UefiBoot {
     esp: PartitionNode,
     product_name: String,
     architecture: Architecture,
+    /// The ESP's files, among which the one of the variables may be.
+    files: Option<Esp>,
 }
 
 /// An entry to use, and others of the same slot that are in the way.
@@ -43,7 +46,52 @@ impl UefiBoot {
         product_name: &str,
         architecture: Architecture,
     ) -> Self {
-        Self { variables, esp, product_name: product_name.to_owned(), architecture }
+        let product_name = product_name.to_owned();
+        Self { variables, esp, product_name, architecture, files: None }
+    }
+
+    /// With `files` on that ESP, for firmware that has its variables kept there.
+    #[must_use]
+    pub(crate) fn with_files(mut self, files: Esp) -> Self {
+        self.files = Some(files);
+        self
+    }
+
+    /// The file that keeps the variables; `None` where the firmware does.
+    fn variable_file(&self) -> Result<Option<(&Esp, String)>, BootError> {
+        let not_kept = |why: &str| Err(EfiError::NotKept { why: why.to_owned() }.into());
+        let name = match var_file::keeper(&self.variables)? {
+            Keeper::Firmware => return Ok(None),
+            Keeper::Nobody(why) => return not_kept(why),
+            Keeper::File(name) => name,
+        };
+        let Some(files) = &self.files else { return not_kept("the ESP's files are not there") };
+        match files.variable_file_fault(&name)? {
+            None => Ok(Some((files, name))),
+            Some(why) => not_kept(why),
+        }
+    }
+
+    /// P4: what was changed is kept before the next step, also where an earlier run was cut off
+    /// before it was. Where nobody keeps it, an update was refused, and promote puts right what
+    /// lasts until the next reset.
+    fn keep(&self) -> Result<(), BootError> {
+        match self.variable_file() {
+            Ok(None) => Ok(()),
+            Ok(Some((files, name))) => {
+                Ok(files.write_variable_file(&name, &var_file::contents(&self.variables)?)?)
+            }
+            Err(BootError::Efi(error @ EfiError::NotKept { .. })) => {
+                tracing::warn!("{error}");
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn write(&self, name: &str, data: &[u8]) -> Result<(), BootError> {
+        self.variables.write(name, GLOBAL_VARIABLE, data)?;
+        self.keep()
     }
 
     fn read(&self) -> Result<Entries, EfiError> {
@@ -59,32 +107,33 @@ impl UefiBoot {
 
     /// Makes an entry of `slot` right: the best one there is as it stands, rewritten in its
     /// place, or a new one.
-    fn ensure_entry(&self, slot: Slot, entries: &Entries) -> Result<Chosen, EfiError> {
+    fn ensure_entry(&self, slot: Slot, entries: &Entries) -> Result<Chosen, BootError> {
         let mut superfluous = entries.of_slot(slot);
         let number =
             if superfluous.is_empty() { entries.free_number()? } else { superfluous.remove(0) };
         if !entries.is_right(number) {
             let data = self.load_option(slot).to_data();
-            self.variables.write(&number.variable(), GLOBAL_VARIABLE, &data)?;
+            self.write(&number.variable(), &data)?;
         }
         // Evidence of the running slot and what the next boot was reserved for are kept.
         superfluous.retain(|n| Some(*n) != entries.current && Some(*n) != entries.next);
         Ok(Chosen { number, superfluous })
     }
 
-    fn write_order(&self, before: &BootOrder, after: &BootOrder) -> Result<(), EfiError> {
+    fn write_order(&self, before: &BootOrder, after: &BootOrder) -> Result<(), BootError> {
         // Duplicates alone are no reason to write.
         if before == after {
-            return Ok(());
+            return self.keep();
         }
-        self.variables.write("BootOrder", GLOBAL_VARIABLE, &after.to_data())
+        self.write("BootOrder", &after.to_data())
     }
 
     /// Removes entries that the order does not list any more. Firmware would remove them in its
     /// time, and confuse us by which one (FIELD: efibootmgr#19); failing to is no failure.
     fn remove_entries(&self, numbers: &[BootNumber]) {
         for number in numbers {
-            if let Err(error) = self.variables.remove(&number.variable(), GLOBAL_VARIABLE) {
+            let removed = self.variables.remove(&number.variable(), GLOBAL_VARIABLE);
+            if let Err(error) = removed.map_err(BootError::from).and_then(|()| self.keep()) {
                 tracing::warn!("a superfluous boot entry stays: {error}");
             }
         }
@@ -142,6 +191,7 @@ fn refuse_foreign_next(entries: &Entries) -> Result<(), EfiError> {
 impl Backend for UefiBoot {
     fn check(&self, _running: Slot) -> Result<(), BootError> {
         self.variables.check_writable()?;
+        self.variable_file()?;
         let entries = self.read()?;
         refuse_foreign_next(&entries)?;
         let needed = self.needed(&entries);
@@ -208,6 +258,7 @@ impl Backend for UefiBoot {
     }
 
     fn arm(&self, target: Slot) -> Result<(), BootError> {
+        self.variable_file()?;
         let entries = self.read()?;
         refuse_foreign_next(&entries)?;
         let number = entries
@@ -216,15 +267,16 @@ impl Backend for UefiBoot {
             // FIELD: rauc, fwupd: firmware deletes what BootOrder does not list.
             .find(|number| entries.is_right(*number) && entries.order.contains(*number))
             .ok_or(EfiError::EntryMissing { slot: target })?;
-        Ok(self.variables.write("BootNext", GLOBAL_VARIABLE, &number.to_data())?)
+        self.write("BootNext", &number.to_data())
     }
 
     fn disarm(&self, target: Slot) -> Result<(), BootError> {
         match self.next()? {
             Next::Slot(slot) if slot == target => {
-                Ok(self.variables.remove("BootNext", GLOBAL_VARIABLE)?)
+                self.variables.remove("BootNext", GLOBAL_VARIABLE)?;
+                self.keep()
             }
-            _ => Ok(()),
+            _ => self.keep(),
         }
     }
 

@@ -64,6 +64,15 @@ pub enum EfiError {
         /// The variable's name.
         variable: String,
     },
+    /// Variables that are gone after a reset.
+    #[error(
+        "the firmware keeps no variables over a reset, so that no trial would start: {why}; set \
+         boot.backend = \"systemd-boot\", which needs none"
+    )]
+    NotKept {
+        /// Why nobody else can keep them.
+        why: String,
+    },
     /// A variable, or their list, that cannot be read.
     #[error("cannot read firmware variable {variable}: {source}")]
     Read {
@@ -114,7 +123,10 @@ impl EfiError {
     pub fn severity(&self) -> Severity {
         match self {
             Self::BootNextTaken { .. } => Severity::Defer,
-            Self::Missing { .. } | Self::ReadOnly { .. } | Self::NoRoom { .. } => Severity::Block,
+            Self::Missing { .. }
+            | Self::ReadOnly { .. }
+            | Self::NoRoom { .. }
+            | Self::NotKept { .. } => Severity::Block,
             _ => Severity::Error,
         }
     }
@@ -127,6 +139,7 @@ impl Coded for EfiError {
             Self::ReadOnly { .. } => "efi-variables-read-only",
             Self::Full { .. } | Self::NoRoom { .. } => "nvram-full",
             Self::WriteLost { .. } => "nvram-write-lost",
+            Self::NotKept { .. } => "nvram-not-kept",
             Self::Read { .. } => "nvram-read-failed",
             Self::Write { .. } => "nvram-write-failed",
             Self::BootNextTaken { .. } => "bootnext-taken",

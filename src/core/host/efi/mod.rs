@@ -14,6 +14,7 @@ pub mod evidence;
 pub mod load_option;
 mod text;
 mod trial;
+pub(super) mod var_file;
 mod variables;
 
 pub use boot_order::{BootNumber, BootOrder};
@@ -22,6 +23,7 @@ pub use entries::EntryKind;
 pub use error::EfiError;
 pub use evidence::{esp_hint, evidence};
 pub use trial::{BootFacts, boot_facts};
+pub use var_file::Keeper;
 pub use variables::{GLOBAL_VARIABLE, LOADER_VARIABLE, Room, Variable, Variables};
 
 /// The boot file of `slot` as the firmware writes paths.

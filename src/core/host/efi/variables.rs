@@ -108,6 +108,19 @@ impl Variables {
     /// # Errors
     /// [`EfiError::Read`].
     pub fn read(&self, name: &str, vendor: Uuid) -> Result<Option<Variable>, EfiError> {
+        self.read_long(name, vendor, MAX_SIZE)
+    }
+
+    /// The same, of a variable of up to `limit` bytes, attributes included.
+    ///
+    /// # Errors
+    /// [`EfiError::Read`].
+    pub(super) fn read_long(
+        &self,
+        name: &str,
+        vendor: Uuid,
+        limit: u64,
+    ) -> Result<Option<Variable>, EfiError> {
         let failed = |source| EfiError::Read { variable: name.to_owned(), source };
         let file = match File::open(self.path(name, vendor)) {
             Ok(file) => file,
@@ -115,7 +128,7 @@ impl Variables {
             Err(error) => return Err(failed(error)),
         };
         let mut contents = Vec::new();
-        file.take(MAX_SIZE).read_to_end(&mut contents).map_err(failed)?;
+        file.take(limit).read_to_end(&mut contents).map_err(failed)?;
         let Some((attributes, data)) = contents.split_first_chunk::<4>() else { return Ok(None) };
         Ok(Some(Variable { attributes: u32::from_le_bytes(*attributes), data: data.to_vec() }))
     }

@@ -154,7 +154,7 @@ impl Esp {
 
     /// Writes a program as boot files are written: nothing of it could be started before all of it
     /// is durable.
-    fn write_program(&self, name: &Path, program: &[u8]) -> Result<(), EspError> {
+    pub(super) fn write_program(&self, name: &Path, program: &[u8]) -> Result<(), EspError> {
         let failed = |error| self.sized_write_error(name, program.len() as u64, error);
         let path = self.path(name);
         let directory = path.parent().unwrap_or(&self.directory);
@@ -166,16 +166,20 @@ impl Esp {
         };
         let file = file.map_err(failed)?;
         let (first, rest) = program.split_at(program.len().min(FIRST_SECTOR));
+        let write_rest = || match rest.is_empty() {
+            true => Ok(()),
+            false => self.durable.write_at(&file, FIRST_SECTOR as u64, rest),
+        };
         let written = self
             .durable
             .set_length(&file, program.len() as u64)
-            .and_then(|()| self.durable.write_at(&file, FIRST_SECTOR as u64, rest))
+            .and_then(|()| write_rest())
             .and_then(|()| self.durable.sync(&file))
             .and_then(|()| self.durable.sync_directory(directory));
         written.map_err(failed)?;
         drop_cached(file.file());
         let now = self.read_program(name)?.unwrap_or_default();
-        if now.get(FIRST_SECTOR..) != Some(rest) {
+        if now.get(FIRST_SECTOR..).unwrap_or_default() != rest {
             return Err(EspError::ReadBack { file: name.to_owned() });
         }
         self.durable.write_at(&file, 0, first).map_err(failed)?;
@@ -187,8 +191,8 @@ impl Esp {
         }
     }
 
-    /// A program on the ESP; `None` where there is none.
-    fn read_program(&self, name: &Path) -> Result<Option<Vec<u8>>, EspError> {
+    /// A program on the ESP, or another file of at most 4 MiB; `None` where there is none.
+    pub(super) fn read_program(&self, name: &Path) -> Result<Option<Vec<u8>>, EspError> {
         let file = match File::open(self.path(name)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             file => file.map_err(|error| self.read_error(name, error))?,

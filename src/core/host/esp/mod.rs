@@ -19,6 +19,7 @@ mod program;
 mod salvaged;
 mod slot_files;
 mod small_file;
+mod var_file;
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
