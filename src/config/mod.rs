@@ -72,7 +72,7 @@ impl Config {
 pub struct Track {
     /// `track.image`: what to follow; without it every command is a no-op.
     pub image: Option<String>,
-    /// `track.mirrors`: tried in order, before the registry itself.
+    /// `track.mirrors`: asked first for manifests and blobs by digest; the registry decides.
     pub mirrors: Vec<String>,
     /// `track.plain_http`: hosts (`host:port`) that may be spoken to without TLS.
     pub plain_http: Vec<String>,

@@ -42,6 +42,10 @@ pub(super) struct Evaluation<'a> {
     pub goal: Option<String>,
     /// The policy document, where there is one to go by.
     pub document: Option<InForce>,
+    /// Whether the registry gave the document, or somebody whom this host trusts signed it.
+    pub is_document_vouched: bool,
+    /// The mirror that named a tag in the place of the registry, which could not be reached.
+    pub mirror: Option<String>,
     /// What boots next was withdrawn.
     pub is_revoked: bool,
 }
@@ -56,8 +60,16 @@ impl<'a> Evaluation<'a> {
             signed: None,
             goal: None,
             document: None,
+            is_document_vouched: false,
+            mirror: offer.named.mirror.clone(),
             is_revoked: false,
         }
+    }
+
+    /// The mirror, where there is no more than its word for what a tag names.
+    pub fn mirror_alone(&self) -> Option<&str> {
+        let is_vouched = self.document.is_some() && self.is_document_vouched;
+        self.mirror.as_deref().filter(|_| !is_vouched)
     }
 
     /// Whether a rule refused so far.

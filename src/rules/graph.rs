@@ -22,8 +22,10 @@ pub fn find(
     situation: &Situation,
 ) -> Result<TargetRelease, Error> {
     let Some(base) = means.config.track.graph.as_deref() else {
+        let tagged = source.tagged()?;
         return Ok(TargetRelease {
-            digest: source.resolve()?,
+            digest: tagged.digest,
+            mirror: tagged.mirror,
             rulings: Vec::new(),
             aim: Aim::Reach,
         });
@@ -55,7 +57,7 @@ pub fn find(
     };
     // A host that flipside did not install has no digest to stay with.
     let digest = digest.map_or_else(|| source.resolve(), Ok)?;
-    Ok(TargetRelease { digest, rulings: vec![ruling], aim })
+    Ok(TargetRelease { digest, rulings: vec![ruling], mirror: None, aim })
 }
 
 /// What Zincati tells a server of its host, as far as it is nobody's secret.

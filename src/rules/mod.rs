@@ -98,10 +98,12 @@ pub fn approve(offer: &Offer<'_>, depth: Depth) -> Result<Approval, Box<Unasked>
     };
     let refusal = explanation.first_refusal().and_then(|r| r.decision.refusal().cloned());
     let publishers = policy_document::refusal(&explanation);
-    let course = match (waypoint.course.clone(), refusal, publishers) {
-        (Course::Install | Course::Arm, Some(refusal), _) => Course::Refuse(refusal),
+    let unheard = explanation.of(Rule::Version).and_then(|ruling| ruling.decision.refusal());
+    let course = match (waypoint.course.clone(), refusal, publishers, unheard.cloned()) {
+        (Course::Install | Course::Arm, Some(refusal), ..) => Course::Refuse(refusal),
         // Who is kept from learning of an update looks like one who has none: that is said.
-        (Course::UpToDate | Course::Waiting, _, Some(refusal)) => Course::Refuse(refusal),
+        (Course::UpToDate | Course::Waiting, _, Some(refusal), _)
+        | (Course::UpToDate | Course::Unarm, _, _, Some(refusal)) => Course::Refuse(refusal),
         // Who has nothing to install is refused nothing else.
         (course, ..) => course,
     };
@@ -126,6 +128,7 @@ fn ask(evaluation: &mut Evaluation<'_>) -> Result<(Waypoint, Option<Vec<Answer>>
     if waypoint.needs_approval() && evaluation.goes_on() {
         waypoint = upgrade_path::walk(evaluation, waypoint)?;
     }
+    version::ask_of_what_runs(evaluation, &waypoint.course);
     // Whatever costs more than a look comes last, and only where all else allows it.
     let asks_programs =
         evaluation.depth != Depth::Check && waypoint.needs_approval() && !evaluation.is_refused();

@@ -15,6 +15,8 @@ pub struct TargetRelease {
     pub digest: Digest,
     /// The graph's word; empty where the tag decides.
     pub rulings: Vec<Ruling>,
+    /// The mirror whose word alone the tag is, where the registry could not be reached.
+    pub(super) mirror: Option<String>,
     pub(super) aim: Aim,
 }
 
@@ -54,11 +56,16 @@ impl TargetRelease {
         !self.rulings.is_empty()
     }
 
-    /// Whether the tag names something else by now. What a graph named is named by its digest.
+    /// Whether the tag names something else by now. What a graph named is named by its digest, and
+    /// a mirror is no witness that the registry's tag moved.
     ///
     /// # Errors
     /// The source's.
     pub fn has_moved(&self, source: &dyn Source) -> Result<bool, SourceError> {
-        Ok(!self.is_from_graph() && source.resolve()? != self.digest)
+        if self.is_from_graph() {
+            return Ok(false);
+        }
+        let tagged = source.tagged()?;
+        Ok(tagged.mirror.is_none() && tagged.digest != self.digest)
     }
 }

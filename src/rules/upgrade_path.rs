@@ -11,7 +11,7 @@ use super::{
 };
 use flipside_core::state::course::{Course, decide};
 use flipside_image::constraints::{AskError, Asks, COMPATIBLE, END_OF_LIFE};
-use flipside_source as source;
+use flipside_source::{self as source, Tagged};
 
 /// The most images that a tag may lead through, besides its own.
 const STEPS: usize = 8;
@@ -46,7 +46,8 @@ pub(super) fn walk(
             return Ok(waypoint);
         }
         let source = waypoint.source(evaluation.offer.source).sibling(&via)?;
-        let named = source.resolve()?;
+        let Tagged { digest: named, mirror } = source.tagged()?;
+        evaluation.mirror = evaluation.mirror.take().or(mirror);
         let course = decide(evaluation.offer.situation, &named);
         let next = Waypoint::on_the_way(source, named, course);
         if next.is_back() || passed.contains(&named) {

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! [`Rule::Version`]: no version below the floor.
+//! [`Rule::Version`]: no version below the floor, and on the word of a mirror alone only one above
+//! it.
 
 use super::evaluation::Evaluation;
 use super::policy_document::withdrawn;
 use super::rule::shown;
 use super::{Offer, Rule, Verdict};
+use flipside_core::state::course::Course;
+use flipside_core::state::situation::Situation;
 use flipside_image::version;
 
 /// Asks it about an image with the version `new`.
@@ -26,14 +29,51 @@ pub(super) fn ask(evaluation: &mut Evaluation<'_>, new: &str, is_waypoint: bool)
         minimum: config.policy.min_version.as_deref(),
         allow_downgrade: config.update.allow_downgrade,
         is_fixed: is_chosen_by_others,
+        mirror: evaluation.mirror_alone().map(|mirror| Mirror {
+            repository: evaluation.offer.source.repository(),
+            host: mirror.to_owned(),
+            newest: newest(evaluation.offer.situation).to_owned(),
+        }),
     };
     let (saw, decision) = decide(new, &floor);
     evaluation.put(Rule::Version, &saw, decision);
 }
 
+/// Asks it where nothing is to be installed. A mirror that is late names what runs although there
+/// is something newer, which may even be armed.
+pub(super) fn ask_of_what_runs(evaluation: &mut Evaluation<'_>, course: &Course) {
+    let mirror = match course {
+        Course::UpToDate => evaluation.mirror_alone(),
+        // A document does not say which of its releases the tag names.
+        Course::Unarm => evaluation.mirror.as_deref(),
+        _ => None,
+    };
+    let Some(mirror) = mirror else { return };
+    let situation = evaluation.offer.situation;
+    let (running, repository) =
+        (shown(situation.running_slot().version()), evaluation.offer.source.repository());
+    let saw = format!("{running} runs, which the mirror {mirror} names");
+    let kept = match course {
+        Course::Unarm => format!("; {} stays armed", shown(situation.target_slot().version())),
+        _ => String::new(),
+    };
+    let why = format!(
+        "{repository} cannot be reached, and its mirror {mirror}, which may be late, names \
+         {running}, which runs already{kept}"
+    );
+    evaluation.put(Rule::Version, &saw, Verdict::defer("registry-unreachable", why));
+}
+
+/// The version that a mirror has to be above: what runs or, where that is higher, what is armed.
+fn newest(situation: &Situation) -> &str {
+    let running = situation.running_slot().version();
+    let armed = Some(situation.target_slot().version()).filter(|_| situation.is_armed());
+    armed.filter(|armed| version::is_below(running, armed)).unwrap_or(running)
+}
+
 /// What a version must not be below. What was rolled back from, what fell back and what stands
 /// in the other slot are no part of it: only what runs raises it.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 struct Floor<'a> {
     /// The version that runs; `None` where it counts for nothing: unknown, or withdrawn.
     running: Option<&'a str>,
@@ -43,21 +83,45 @@ struct Floor<'a> {
     allow_downgrade: bool,
     /// The running version counts whatever `update.allow_downgrade` says.
     is_fixed: bool,
+    /// Where nobody but a mirror says that the tag names this version.
+    mirror: Option<Mirror>,
+}
+
+/// A mirror that names a tag in the place of a registry that cannot be reached.
+#[derive(Debug, Clone)]
+struct Mirror {
+    /// The repository in the registry.
+    repository: String,
+    host: String,
+    /// What the version has to be above.
+    newest: String,
 }
 
 /// What the rule saw of an image with this version, and says.
 fn decide(new: &str, floor: &Floor<'_>) -> (String, Verdict) {
     let minimum =
         floor.minimum.map(|minimum| format!(", policy.min_version is {}", shown(minimum)));
+    let mirror = floor.mirror.as_ref().map(|mirror| format!(", named by mirror {}", mirror.host));
     let saw = format!(
-        "{}, {} runs{}",
+        "{}, {} runs{}{}",
         shown(new),
         floor.running.map_or("what counts for nothing".to_owned(), shown),
-        minimum.unwrap_or_default()
+        minimum.unwrap_or_default(),
+        mirror.unwrap_or_default()
     );
     if let Some(minimum) = floor.minimum.filter(|minimum| version::is_below(new, minimum)) {
         let why = format!("{} is below policy.min_version, {}", shown(new), shown(minimum));
         return (saw, Verdict::block("version-too-old", why));
+    }
+    if let Some(Mirror { repository, host, newest }) = &floor.mirror
+        && !version::is_below(newest, new)
+    {
+        let why = format!(
+            "{repository} cannot be reached, and what its mirror {host} names, {}, is not above {}",
+            shown(new),
+            shown(newest)
+        );
+        return (saw, Verdict::defer("registry-unreachable", why));
     }
     let is_downgrade = floor.running.is_some_and(|running| version::is_below(new, running));
     if is_downgrade && (floor.is_fixed || !floor.allow_downgrade) {
@@ -96,7 +160,7 @@ mod tests {
             ("1", None, None, false, true),
             ("1", None, Some("2"), false, false),
         ] {
-            let floor = Floor { running, minimum, allow_downgrade, is_fixed };
+            let floor = Floor { running, minimum, allow_downgrade, is_fixed, mirror: None };
             let (_, decision) = decide(new, &floor);
             assert_eq!(decision.is_allow(), allowed, "{new} {floor:?}: {decision:?}");
             if let Some(Refusal { severity, code, message: reason }) = decision.refusal() {
@@ -112,9 +176,36 @@ mod tests {
     fn no_setting_lifts_a_floor_that_is_fixed() {
         for (new, allowed) in [("0.9", false), ("1~rc1", false), ("1", true), ("1.1", true)] {
             let running = Some("1");
-            let floor = Floor { running, minimum: None, allow_downgrade: true, is_fixed: true };
+            let floor = Floor { running, allow_downgrade: true, is_fixed: true, ..Floor::default() };
             let (_, decision) = decide(new, &floor);
             assert_eq!(decision.is_allow(), allowed, "{new}");
+        }
+    }
+
+    #[test]
+    fn on_the_word_of_a_mirror_only_what_is_above_is_installed() {
+        for (new, running, newest, minimum, expected) in [
+            ("3", Some("2"), "2", None, None),
+            ("2", Some("2"), "2", None, Some("registry-unreachable")),
+            ("1", Some("2"), "2", None, Some("registry-unreachable")),
+            ("2~rc1", Some("2"), "2", None, Some("registry-unreachable")),
+            // What runs was withdrawn, and raises no floor otherwise.
+            ("1", None, "2", None, Some("registry-unreachable")),
+            ("3", Some("2"), "4", None, Some("registry-unreachable")),
+            ("3", Some("2"), "2", Some("4"), Some("version-too-old")),
+        ] {
+            let mirror =
+                Mirror { repository: "r/a".into(), host: "m".into(), newest: newest.into() };
+            let floor = Floor {
+                running,
+                minimum,
+                allow_downgrade: true,
+                mirror: Some(mirror),
+                ..Floor::default()
+            };
+            let (_, decision) = decide(new, &floor);
+            let code = decision.refusal().map(|refusal| refusal.code);
+            assert_eq!(code, expected, "{new} {floor:?}");
         }
     }
 }

@@ -69,11 +69,14 @@ impl Waypoint {
         self.is_on_the_way() && matches!(self.course, Course::UpToDate | Course::Unarm)
     }
 
-    /// Whether something else is named there by now, where that is not where the tag is.
+    /// Whether something else is named there by now, where that is not where the tag is. A mirror
+    /// is no witness of that.
     ///
     /// # Errors
     /// The source's.
     pub fn has_moved(&self) -> Result<bool, SourceError> {
-        self.source.as_ref().map_or(Ok(false), |source| Ok(source.resolve()? != self.named))
+        let Some(source) = &self.source else { return Ok(false) };
+        let tagged = source.tagged()?;
+        Ok(tagged.mirror.is_none() && tagged.digest != self.named)
     }
 }

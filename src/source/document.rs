@@ -44,6 +44,8 @@ pub fn fetch_document(
 pub fn is_absent(error: &SourceError) -> bool {
     matches!(
         error,
-        SourceError::TagNotFound { .. } | SourceError::Local(super::LocalError::TagNotFound { .. })
+        SourceError::TagNotFound { .. }
+            | SourceError::NotAtMirrors(_)
+            | SourceError::Local(super::LocalError::TagNotFound { .. })
     )
 }

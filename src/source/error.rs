@@ -36,6 +36,9 @@ pub enum SourceError {
         /// The tag.
         tag: String,
     },
+    /// A tag that no mirror has, of a registry that cannot be reached: why it cannot.
+    #[error("{0}, and none of its mirrors has the tag")]
+    NotAtMirrors(Box<SourceError>),
     /// A manifest that the registry does not have.
     #[error("registry {host} has no manifest {digest} in {repository}")]
     ManifestNotFound {
@@ -263,6 +266,7 @@ impl Coded for SourceError {
             Self::Stopped(_) => "stopped",
             Self::ReferenceInvalid(error) => error.code(),
             Self::TagNotFound { .. } => "tag-not-found",
+            Self::NotAtMirrors(error) => error.code(),
             Self::ManifestNotFound { .. } => "manifest-not-found",
             Self::BlobNotFound { .. } => "blob-not-found",
             Self::TooManySignatures { .. } => "signatures-over-limit",

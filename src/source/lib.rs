@@ -64,6 +64,15 @@ pub trait Source: BlobSource + fmt::Display {
     /// [`SourceError`]: the tag does not exist, or the source does not answer.
     fn resolve(&self) -> Result<Digest, SourceError>;
 
+    /// The same, and who says so. A registry speaks for itself; its mirrors are asked where it
+    /// cannot be reached, and only for who can do with less than its own word.
+    ///
+    /// # Errors
+    /// As of [`Self::resolve`]; [`SourceError::NotAtMirrors`].
+    fn tagged(&self) -> Result<Tagged, SourceError> {
+        Ok(Tagged { digest: self.resolve()?, mirror: None })
+    }
+
     /// The manifest or index called `digest`, hash checked, at most
     /// [`flipside_image::MANIFEST_LIMIT`] bytes.
     ///
@@ -93,14 +102,24 @@ pub trait Source: BlobSource + fmt::Display {
     fn sibling(&self, name: &str) -> Result<Box<dyn Source>, SourceError>;
 
     /// Hands over what stands as a signature of the manifest or index `subject`, unverified,
-    /// until `judge` has enough: at each mirror and then at the registry itself, whose silence
-    /// is the only one that counts; in both homes, the tag `sha256-<hex>.sig` and the referrers.
+    /// until `judge` has enough; in both homes, the tag `sha256-<hex>.sig` and the referrers. The
+    /// registry itself is asked, and its mirrors only where it does not answer.
     ///
     /// # Errors
-    /// [`SourceError`] where not everybody who may have a signature answered, and where there
+    /// [`SourceError`] where the registry did not answer and no mirror had enough, and where there
     /// are more than are looked at ([`SourceError::TooManySignatures`]). That there is no
     /// signature is no error.
     fn signatures(&self, subject: &Digest, judge: &mut Judge<'_>) -> Result<(), SourceError>;
+}
+
+/// What a tag points to, and who says so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tagged {
+    /// The digest.
+    pub digest: Digest,
+    /// The mirror (`host[:port]`) whose word it is, where the registry could not be reached.
+    /// Mirrors may be late.
+    pub mirror: Option<String>,
 }
 
 /// The source of what is at `location`. Asks nobody yet where that is a registry.

@@ -12,7 +12,8 @@ use flipside_image::reference::split_port;
 /// How sources are reached; paths are as the host calls them, below `root`.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// `host[:port][/prefix]`, tried in order before the registry itself.
+    /// `host[:port][/prefix]`, asked in order for manifests and blobs by digest, before the
+    /// registry itself. Where that cannot be reached, for tags and signatures as well.
     pub mirrors: Vec<String>,
     /// Hosts (`host:port`) that are spoken to without TLS.
     pub plain_http: Vec<String>,

@@ -17,7 +17,7 @@ use super::options::{Options, Timing};
 use super::retry::Failure;
 use super::signatures::Judge;
 use super::transfer::Transfer;
-use super::{Reference, Source, SourceError, body};
+use super::{Reference, Source, SourceError, Tagged, body};
 
 mod hosts;
 mod signatures;
@@ -33,7 +33,8 @@ const MANIFEST_TYPES: &str = "application/vnd.oci.image.manifest.v1+json, \
 /// The header that names a manifest's digest (OCI distribution spec, "Pulling manifests").
 const CONTENT_DIGEST: &str = "docker-content-digest";
 
-/// A tag in a registry, and the mirrors of it.
+/// A tag in a registry, and the mirrors of it. The registry decides: tags and signatures are its
+/// matter. What has a digest comes from a mirror as well.
 pub(super) struct Registry {
     reference: Reference,
     /// Shared with the siblings: connections, logins, and which mirrors are down.
@@ -168,12 +169,18 @@ impl BlobSource for Registry {
 
 impl Source for Registry {
     fn resolve(&self) -> Result<Digest, SourceError> {
+        self.tagged().map(|tagged| tagged.digest)
+    }
+
+    fn tagged(&self) -> Result<Tagged, SourceError> {
         if let Some(digest) = self.reference.digest() {
-            return Ok(digest);
+            return Ok(Tagged { digest, mirror: None });
         }
-        self.hosts.run(self.hosts.anywhere(async |endpoint, timing| {
+        let asked = self.hosts.decided(async |endpoint, timing| {
             self.hosts.question(endpoint, timing, async || self.resolve_at(endpoint).await).await
-        }))
+        });
+        let (digest, mirror) = self.hosts.run(asked)?;
+        Ok(Tagged { digest, mirror })
     }
 
     fn manifest(&self, digest: &Digest) -> Result<Vec<u8>, SourceError> {

@@ -49,6 +49,7 @@ mod install;
 mod install_faults;
 mod journal;
 mod local_sources;
+mod mirrors;
 mod not_a_host;
 mod notify;
 mod nvram;

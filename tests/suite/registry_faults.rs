@@ -3,12 +3,13 @@
 //! What networks and servers do wrong, and what a transfer makes of it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use flipside_core::blob_source::FetchError;
 use flipside_image::code::Coded;
 use flipside_image::{Architecture, Descriptor, Digest, Image};
-use flipside_source::{Location, Options, Source, fetch_image, open};
+use flipside_source::{Location, Options, Source, fetch_image, is_absent, open};
 
 use crate::support::proxy::{Fault, Proxy};
 use crate::support::registry::{Registry, fixture, options};
@@ -275,7 +276,7 @@ fn a_rate_is_kept() {
 }
 
 #[test]
-fn mirrors_come_first_and_the_registry_is_the_last_resort() {
+fn what_has_a_digest_comes_from_mirrors_first_and_the_tag_from_the_registry() {
     let stage = Stage::new();
     let mirror = Proxy::start(stage.registry.address());
     let mut options = stage.options.clone();
@@ -283,7 +284,10 @@ fn mirrors_come_first_and_the_registry_is_the_last_resort() {
     let location: Location = format!("{}/a:1", stage.proxy.address()).parse().unwrap();
     let source = open(&location, &options).unwrap();
     let image = image(&*source);
-    assert!(stage.proxy.seen().is_empty());
+    let asked: Vec<_> = stage.proxy.seen().into_iter().map(|seen| seen.path).collect();
+    assert_eq!(asked, ["/v2/a/manifests/1"], "the tag, and nothing else");
+    assert_eq!(mirror.count("manifests/1"), 0);
+    stage.proxy.forget();
     let namespace = format!("?ns={}", stage.proxy.address().replace(':', "%3A"));
     assert!(mirror.seen().iter().all(|s| s.path.ends_with(&namespace)), "{:?}", mirror.seen());
     // A mirror that breaks for good in the middle: the registry continues behind it.
@@ -300,6 +304,63 @@ fn mirrors_come_first_and_the_registry_is_the_last_resort() {
     // A mirror that lies is found out.
     mirror.fault("manifests", 1, Fault::Corrupt(0));
     assert!(source.manifest(&image.digest).is_ok());
+}
+
+#[test]
+fn a_registry_that_cannot_be_reached_is_asked_once_and_then_its_mirrors() {
+    let stage = Stage::new();
+    let (absent, late) = (Registry::start(), Proxy::start(stage.registry.address()));
+    let mut options = stage.options.clone();
+    let down = "127.0.0.1:9".to_owned();
+    options.mirrors = vec![down, absent.address().to_owned(), late.address().to_owned()];
+    // It closes each connection without a word.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let registry = listener.local_addr().unwrap().to_string();
+    let connections = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&connections);
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            counted.fetch_add(1, Ordering::SeqCst);
+            drop(stream);
+        }
+    });
+    let location: Location = format!("{registry}/a:1").parse().unwrap();
+    let source = open(&location, &options).unwrap();
+    let tagged = source.tagged().unwrap();
+    let digest = stage.registry.source("a:1").resolve().unwrap();
+    assert_eq!((tagged.digest, tagged.mirror.as_deref()), (digest, Some(late.address())));
+    let once = connections.load(Ordering::SeqCst);
+    assert!(once > 0);
+    // Also for another tag, and for what the mirrors lack.
+    let error = source.sibling("none").unwrap().tagged().unwrap_err();
+    assert_eq!(error.code(), "registry-unreachable");
+    assert!(error.to_string().contains(&registry), "{error}");
+    assert!(is_absent(&error), "no mirror has it");
+    let error = source.manifest(&Digest::of(b"none")).unwrap_err();
+    assert_eq!(error.code(), "registry-unreachable");
+    assert_eq!(connections.load(Ordering::SeqCst), once);
+    // The next run asks again.
+    open(&location, &options).unwrap().tagged().unwrap();
+    assert!(connections.load(Ordering::SeqCst) > once);
+}
+
+#[test]
+fn a_registry_that_answers_decides_whatever_it_says() {
+    for (status, code) in [
+        (404, "tag-not-found"),
+        (403, "registry-forbidden"),
+        (500, "registry-error"),
+        (503, "registry-error"),
+    ] {
+        let stage = Stage::new();
+        let mirror = Proxy::start(stage.registry.address());
+        stage.proxy.fault("manifests", 100, Fault::Status(status, vec![], String::new()));
+        let options = Options { mirrors: vec![mirror.address().into()], ..stage.options.clone() };
+        let location: Location = format!("{}/a:1", stage.proxy.address()).parse().unwrap();
+        let error = open(&location, &options).unwrap().tagged().unwrap_err();
+        assert_eq!(error.code(), code, "{error}");
+        assert!(mirror.seen().is_empty(), "{:?}", mirror.seen());
+    }
 }
 
 #[test]

@@ -169,36 +169,39 @@ fn nothing_more_is_asked_once_there_is_enough() {
 }
 
 #[test]
-fn a_mirror_without_signatures_does_not_hide_those_of_the_registry() {
+fn signatures_are_the_registrys_and_mirrors_help_where_it_does_not_answer() {
     let mut stage = Stage::new("found/mirror");
-    let repository = stage.repository(stage.registry.address());
-    repository.simple(&stage.subject, &[(b"p", "s")]);
-    // The mirror has the image and says that there is no signature, or something else.
     let mirror = Proxy::start(stage.registry.address());
     stage.options.mirrors = vec![mirror.address().to_owned()];
-    for (fault, at_mirror) in [
-        (Fault::Status(404, vec![], String::new()), &[][..]),
-        (Fault::Status(200, vec![], "{}".into()), &[]),
-        (Fault::Status(200, vec![], "no JSON".into()), &["unreadable"]),
-        (Fault::Status(500, vec![], String::new()), &[]),
-        (Fault::Status(403, vec![], String::new()), &[]),
-    ] {
-        mirror.calm();
-        mirror.fault("sha256-", 100, fault);
-        let source = stage.source_at(stage.registry.address());
-        let (found, error) = handed_over(&*source, &stage.subject);
-        assert!(error.is_none(), "{error:?}");
-        assert_eq!(found, [at_mirror, &["p s"]].concat());
-        assert!(mirror.count("sha256-") > 0);
-    }
-    // What the mirror has is enough where it is enough.
-    mirror.calm();
-    stage.proxy.fault("", 1000, Fault::Status(500, vec![], String::new()));
-    let end = stage.source().signatures(&stage.subject, &mut |_| ControlFlow::Break(()));
-    end.unwrap();
-    // And no word of the registry's is no word for "none".
+    let status = |code| Fault::Status(code, vec![], String::new());
+    // The registry's silence counts, whatever a mirror has.
+    stage.repository(stage.registry.address()).simple(&stage.subject, &[(b"p", "s")]);
+    stage.proxy.fault("sha256-", 100, status(404));
     let (found, error) = handed_over(&*stage.source(), &stage.subject);
-    assert_eq!((found, error.unwrap().code()), (vec!["p s".to_owned()], "registry-error"));
+    assert!(found.is_empty() && error.is_none(), "{found:?} {error:?}");
+    assert!(mirror.seen().is_empty(), "{:?}", mirror.seen());
+    // So do its signatures.
+    stage.proxy.calm();
+    mirror.fault("sha256-", 100, Fault::Status(200, vec![], "no JSON".into()));
+    let (found, error) = handed_over(&*stage.source(), &stage.subject);
+    assert!(error.is_none(), "{error:?}");
+    assert_eq!(found, ["p s"]);
+    assert!(mirror.seen().is_empty(), "{:?}", mirror.seen());
+    // What a mirror has is enough where the registry says nothing, ...
+    for registry in [stage.proxy.address(), "127.0.0.1:9"] {
+        mirror.calm();
+        stage.proxy.fault("", 1000, status(500));
+        let source = stage.source_at(registry);
+        source.signatures(&stage.subject, &mut |_| ControlFlow::Break(())).unwrap();
+        // ... and its silence is no word for "none".
+        let (found, error) = handed_over(&*source, &stage.subject);
+        let code = error.unwrap().code();
+        assert!(["registry-error", "registry-unreachable"].contains(&code), "{code}");
+        assert_eq!(found, ["p s"]);
+        mirror.fault("sha256-", 100, status(404));
+        let (found, error) = handed_over(&*source, &stage.subject);
+        assert!(found.is_empty() && error.is_some(), "{found:?}");
+    }
 }
 
 #[test]

@@ -17,8 +17,7 @@ use flipside_image::document::{Document, document_tag};
 use flipside_image::printable;
 use flipside_image::signature::Verifier;
 use flipside_source::{
-    self as source, FetchedDocument, Location, Options, Source, SourceError, fetch_document,
-    is_absent,
+    FetchedDocument, Location, Source, SourceError, Tagged, fetch_document, is_absent,
 };
 
 /// What came of asking for a document.
@@ -30,6 +29,8 @@ pub(super) struct Consulted {
     pub decision: Verdict,
     /// What to go by; `None` where the tag alone decides, and where the decision refuses.
     pub document: Option<Document>,
+    /// Whether more than a mirror's word stands behind the document.
+    pub is_vouched: bool,
     /// What to remember of it.
     news: Option<(Memory, Seen)>,
 }
@@ -50,40 +51,19 @@ impl Refused {
 
 impl From<Refused> for Consulted {
     fn from(Refused { saw, decision }: Refused) -> Self {
-        Self { saw, decision, document: None, news: None }
+        Self { saw, decision, document: None, is_vouched: false, news: None }
     }
 }
 
-/// Asks for the document of the tag that `source` is, to learn about the release `goal`. One
-/// request where nothing has changed. `now` is `None` where the clock is not synchronised; there is
-/// no document to go by then.
+/// Asks for the document of the tag that `source` is. One request where nothing has changed. `now`
+/// is `None` where the clock is not synchronised; there is no document to go by then.
 ///
-/// A mirror that is late or lies must not keep hosts from what the registry itself has: that is
-/// asked before a document is refused.
+/// The registry decides. Where it cannot be reached, a document at a mirror counts if it is not
+/// older than the last one that this host saw; that one holds where mirrors have none.
 ///
 /// # Errors
 /// [`Error::Source`]: nobody knows whether there is one, or it cannot be had whole.
 pub(super) fn consult(
-    means: &Means<'_>,
-    source: &dyn Source,
-    verifier: &Verifier,
-    goal: &Digest,
-    now: Option<Timestamp>,
-) -> Result<Consulted, Error> {
-    let consulted = ask(means, source, verifier, now);
-    means.stop.check()?;
-    // Without the time no document is any better.
-    if now.is_none() || consulted.as_ref().is_ok_and(|consulted| consulted.speaks_of(goal)) {
-        return consulted;
-    }
-    let Some(registry) = without_mirrors(means)? else { return consulted };
-    let from_registry = ask(means, registry.as_ref(), verifier, now);
-    means.stop.check()?;
-    // One that cannot be reached says nothing else.
-    from_registry.or(consulted)
-}
-
-fn ask(
     means: &Means<'_>,
     source: &dyn Source,
     verifier: &Verifier,
@@ -104,12 +84,13 @@ fn ask(
     let memory = Memory::of(means.root, source, &tag);
     let last = memory.recall();
     let beside = source.sibling(&name)?;
-    let digest = match beside.resolve() {
-        Ok(digest) => digest,
-        Err(error) if is_absent(&error) => {
+    let (digest, at_mirror) = match (beside.tagged(), &last) {
+        (Ok(Tagged { digest, mirror }), _) => (digest, mirror),
+        (Err(SourceError::NotAtMirrors(_)), Some(last)) => (last.digest, None),
+        (Err(error), last) if is_absent(&error) => {
             return Ok(Consulted::absent(&name, last.is_some(), mode));
         }
-        Err(error) => return Err(error.into()),
+        (Err(error), _) => return Err(error.into()),
     };
     let known = last.as_ref().filter(|last| last.digest == digest);
     let verifier = verifier.bound();
@@ -132,15 +113,19 @@ fn ask(
     let freshness = freshness::judge(&document, before, now);
     let by =
         if signed.by.is_empty() { String::new() } else { format!(", signed by {}", signed.by) };
-    let saw = format!("{name}, issued {}{by}", freshness::day(document.issued));
+    // Nobody but a mirror knows an unsigned document that this host has not seen: that is not
+    // remembered, or the registry's own could never replace it.
+    let is_vouched = at_mirror.is_none() || verifier.is_required() || known.is_some();
+    let at = at_mirror.map(|mirror| format!(" at mirror {mirror}")).unwrap_or_default();
+    let saw = format!("{name}{at}, issued {}{by}", freshness::day(document.issued));
     let seen = Seen::new(&memory, digest, &fetched, signed.signature).filter(|seen| {
         let is_news = last.as_ref() != Some(seen);
-        is_news && freshness.counts_as_seen()
+        is_news && is_vouched && freshness.counts_as_seen()
     });
     let news = seen.map(|seen| (memory, seen));
     let decision = freshness.verdict();
     let document = decision.is_allow().then_some(document);
-    Ok(Consulted { saw, decision, document, news })
+    Ok(Consulted { saw, decision, document, is_vouched, news })
 }
 
 /// Whose signature a document has, and the signature itself; nothing of both where none is
@@ -205,16 +190,6 @@ fn read(
     Document::parse(&fetched.document).map_err(|error| Refused::invalid(name, &error))
 }
 
-/// What is followed, without its mirrors; `None` where there are none.
-fn without_mirrors(means: &Means<'_>) -> Result<Option<Box<dyn Source>>, SourceError> {
-    let Some(image) = &means.config.track.image else { return Ok(None) };
-    if means.options.mirrors.is_empty() {
-        return Ok(None);
-    }
-    let options = Options { mirrors: Vec::new(), ..means.options.clone() };
-    source::open(&image.parse()?, &options).map(Some)
-}
-
 /// The tag that is followed; `None` where that is a digest, or the only image of a layout.
 fn tracked_tag(means: &Means<'_>) -> Result<Option<String>, SourceError> {
     let Some(image) = means.config.track.image.as_deref() else { return Ok(None) };
@@ -228,14 +203,8 @@ fn tracked_tag(means: &Means<'_>) -> Result<Option<String>, SourceError> {
 }
 
 impl Consulted {
-    /// Whether it leaves no doubt that another answer would take away.
-    fn speaks_of(&self, goal: &Digest) -> bool {
-        let lists = |document: &Document| document.release(goal).is_some();
-        self.decision.is_allow() && self.document.as_ref().is_none_or(lists)
-    }
-
     fn without(saw: &str) -> Self {
-        Self { saw: saw.to_owned(), decision: Verdict::Allow, document: None, news: None }
+        Refused { saw: saw.to_owned(), decision: Verdict::Allow }.into()
     }
 
     fn missing(saw: &str) -> Self {

@@ -42,7 +42,7 @@ pub(super) fn ask(evaluation: &mut Evaluation<'_>) -> Result<Digest, Error> {
     let Offer { means, source, verifier, situation, named, .. } = evaluation.offer;
     let goal = &named.digest;
     let now = means.clock().now();
-    let consulted = consult(means, *source, verifier, goal, now)?;
+    let consulted = consult(means, *source, verifier, now)?;
     // A check writes nothing, and so remembers nothing.
     if evaluation.depth == Depth::Update && !evaluation.offer.is_only_asked {
         consulted.remember(means.files);
@@ -54,7 +54,10 @@ pub(super) fn ask(evaluation: &mut Evaluation<'_>) -> Result<Digest, Error> {
     let saw = format!("{}{}", graph.collect::<String>(), consulted.saw);
     evaluation.put(Rule::PolicyDocument, &saw, consulted.decision.clone());
     let (Some(document), Some(now)) = (consulted.document, now) else { return Ok(*goal) };
-    evaluation.is_revoked = withdrawn::is_target_revoked(&document, situation);
+    evaluation.is_document_vouched = consulted.is_vouched;
+    // A mirror cannot take away what is armed by a document of its own.
+    evaluation.is_revoked =
+        consulted.is_vouched && withdrawn::is_target_revoked(&document, situation);
     let running = running(situation);
     // It stays, and is not known by a digest: no way leads there.
     if !named.is_to_be_reached() && running.digests.is_empty() {
@@ -103,9 +106,9 @@ pub fn still_stands(
     waypoint: &Waypoint,
     situation: &Situation,
 ) -> Result<(), flipside_core::Error> {
-    let Offer { means, source, verifier, named, .. } = offer;
+    let Offer { means, source, verifier, .. } = offer;
     let now = means.clock().now();
-    let consulted = match consult(means, *source, verifier, &named.digest, now) {
+    let consulted = match consult(means, *source, verifier, now) {
         Ok(consulted) => consulted,
         Err(error) => {
             means.stop.check()?;

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! The hosts that have a repository: mirrors in order, then the registry itself.
+//! The hosts that have a repository: the registry itself, which decides, and its mirrors, which
+//! are asked first for what has a digest.
 
-use std::convert::Infallible;
 use std::ops::ControlFlow;
-use std::sync::atomic::Ordering;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use flipside_core::cancel::{Cancel, Stopped};
@@ -15,7 +16,10 @@ use super::super::http::Http;
 use super::super::options::{Options, Timing};
 use super::super::rate::Rate;
 use super::super::retry::{Failure, Tries};
-use super::super::{Reference, SourceError};
+use super::super::{Reference, SourceError, is_absent};
+use origin::Unreachable;
+
+mod origin;
 
 /// Tries at a mirror before the next host is asked.
 const MIRROR_TRIES: u32 = 2;
@@ -28,6 +32,11 @@ pub(super) struct Hosts {
     pub rate: Rate,
     mirrors: Vec<Endpoint>,
     origin: Endpoint,
+    /// Whether the registry has answered anything in this run.
+    answered: AtomicBool,
+    /// Why it cannot be reached, once that is known; where there are mirrors, it is not asked
+    /// again in this run.
+    unreachable: OnceLock<Unreachable>,
     /// `Some` until it is dropped.
     runtime: Option<Runtime>,
 }
@@ -51,6 +60,8 @@ impl Hosts {
             rate: Rate::new(options.max_rate),
             mirrors: mirrors.collect::<Result<_, _>>()?,
             origin: Endpoint::registry(reference),
+            answered: AtomicBool::new(false),
+            unreachable: OnceLock::new(),
             http: Http::new(options.clone()),
             runtime: Some(runtime),
         })
@@ -80,28 +91,68 @@ impl Hosts {
         were_up.fold(false, |any, was_up| any | was_up)
     }
 
-    /// Asks the mirrors in order and then the registry itself, up to the first that has an
-    /// answer. The registry's own error is the one that counts.
+    /// Asks for what has a digest: the mirrors in order and then the registry itself, up to the
+    /// first that has it. The registry's own error is the one that counts.
     pub async fn anywhere<T>(
         &self,
         mut ask: impl AsyncFnMut(&Endpoint, Timing) -> Result<T, SourceError>,
     ) -> Result<T, SourceError> {
-        let asked = self.each(async |endpoint, timing| {
-            let answer = ask(endpoint, timing).await;
-            answer.map(ControlFlow::<T, Infallible>::Break)
-        });
-        match asked.await? {
+        let at_mirrors = self
+            .at_mirrors(async |mirror, timing| ask(mirror, timing).await.map(ControlFlow::Break));
+        match at_mirrors.await? {
             ControlFlow::Break(found) => Ok(found),
-            ControlFlow::Continue(never) => match never {},
+            ControlFlow::Continue(_) => self.at_registry(ask).await,
         }
     }
 
-    /// Asks one after the other, mirrors in order and then the registry itself, until `ask`
-    /// has enough. A mirror's error is only told: another host may have what it lacks.
-    pub async fn each<B, C>(
+    /// Asks for what decides: the registry itself and, where that cannot be reached, the mirrors
+    /// up to the first that has it. Says which mirror it was.
+    pub async fn decided<T>(
         &self,
-        mut ask: impl AsyncFnMut(&Endpoint, Timing) -> Result<ControlFlow<B, C>, SourceError>,
-    ) -> Result<ControlFlow<B, C>, SourceError> {
+        mut ask: impl AsyncFnMut(&Endpoint, Timing) -> Result<T, SourceError>,
+    ) -> Result<(T, Option<String>), SourceError> {
+        let error = match self.at_registry(&mut ask).await {
+            Ok(found) => return Ok((found, None)),
+            Err(error) if self.has_mirrors() && Unreachable::of(&error).is_some() => error,
+            Err(error) => return Err(error),
+        };
+        let mut is_absent_at_one = false;
+        let at_mirrors = self.at_mirrors(async |mirror, timing| {
+            let found = ask(mirror, timing).await;
+            is_absent_at_one |= found.as_ref().is_err_and(is_absent);
+            Ok(ControlFlow::Break((found?, Some(mirror.host.clone()))))
+        });
+        match at_mirrors.await? {
+            ControlFlow::Break(found) => Ok(found),
+            ControlFlow::Continue(_) if is_absent_at_one => {
+                Err(SourceError::NotAtMirrors(Box::new(error)))
+            }
+            ControlFlow::Continue(_) => Err(error),
+        }
+    }
+
+    /// Asks the registry itself and, where it does not answer, the mirrors until `ask` has enough.
+    /// The registry's own error is the one that counts.
+    pub async fn registry_first<B>(
+        &self,
+        mut ask: impl AsyncFnMut(&Endpoint, Timing) -> Result<ControlFlow<B>, SourceError>,
+    ) -> Result<ControlFlow<B>, SourceError> {
+        let error = match self.at_registry(&mut ask).await {
+            Err(error) if !error.is_stopped() => error,
+            answered => return answered,
+        };
+        match self.at_mirrors(ask).await? {
+            ControlFlow::Continue(_) => Err(error),
+            enough => Ok(enough),
+        }
+    }
+
+    /// Asks the mirrors in order until `ask` has enough. A mirror's error is only told: another
+    /// host may have what it lacks.
+    async fn at_mirrors<B>(
+        &self,
+        mut ask: impl AsyncFnMut(&Endpoint, Timing) -> Result<ControlFlow<B>, SourceError>,
+    ) -> Result<ControlFlow<B>, SourceError> {
         let timing = self.http.timing();
         let patience = Timing { tries: timing.tries.min(MIRROR_TRIES), ..timing };
         for mirror in self.mirrors.iter().filter(|m| !m.down.load(Ordering::Relaxed)) {
@@ -117,7 +168,11 @@ impl Hosts {
                 }
             }
         }
-        ask(&self.origin, timing).await
+        Ok(ControlFlow::Continue(()))
+    }
+
+    fn has_mirrors(&self) -> bool {
+        !self.mirrors.is_empty()
     }
 
     /// A question with a small answer, repeated where that may help, within the total time.
@@ -130,7 +185,11 @@ impl Hosts {
         let repeat = async {
             let mut tries = Tries::new(timing);
             loop {
-                match ask().await {
+                let asked = ask().await;
+                if self.is_not_reached(endpoint, &asked) {
+                    return asked.map_err(|failure| failure.error);
+                }
+                match asked {
                     Ok(answer) => return Ok(answer),
                     Err(failure) => tokio::time::sleep(tries.next(failure)?).await,
                 }

@@ -23,13 +23,14 @@ use super::Registry;
 /// The most pages of referrers that are asked for.
 const PAGES: usize = 16;
 
-/// Asks every host until `judge` has enough. One that has none does not speak for the next.
+/// Asks the registry until `judge` has enough, and its mirrors where it does not answer: whoever
+/// has a valid one may show it, and nobody else may say that there is none.
 pub(super) async fn find(
     registry: &Registry,
     subject: &Digest,
     judge: &mut Judge<'_>,
 ) -> Result<(), SourceError> {
-    let asked = registry.hosts.each(async |endpoint, timing| {
+    let asked = registry.hosts.registry_first(async |endpoint, timing| {
         let host = Host { registry, endpoint, timing, subject };
         // Together they may take no longer than one question: a host that gives its
         // answers one byte at a time must not hold a run for hours.
