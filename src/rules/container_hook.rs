@@ -44,8 +44,12 @@ fn find(
         let reason = "a container hook comes from a registry";
         return Err(SourceError::from(ReferenceError::new(image, reason)).into());
     };
-    // They are the tracked repository's.
-    let options = Options { mirrors: Vec::new(), ..offer.means.options.clone() };
+    // They are the tracked repository's, and so is the client certificate.
+    let mut options = Options { mirrors: Vec::new(), ..offer.means.options.clone() };
+    if !is_tracked_registry(offer, &reference) {
+        options.client_cert = None;
+        options.client_key = None;
+    }
     let source = source::open(&Location::Registry(reference.clone()), &options)?;
     let digest = match source.resolve() {
         Ok(digest) => digest,
@@ -67,6 +71,12 @@ fn find(
     let environment = |name: &str| std::env::var_os(name);
     let auth_file = credentials::file(&options, &environment, host, reference.repository());
     Ok(Ok(Container { image, network, plain_http, auth_file }))
+}
+
+/// Whether it comes from the registry that this host follows.
+fn is_tracked_registry(offer: &Offer<'_>, hook: &source::Reference) -> bool {
+    let image = offer.means.config.track.image.as_deref().map(str::parse);
+    matches!(image, Some(Ok(Location::Registry(tracked))) if tracked.host() == hook.host())
 }
 
 fn unavailable(image: &str, error: &SourceError) -> Verdict {

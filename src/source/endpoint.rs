@@ -89,6 +89,7 @@ impl Endpoint {
                 method: method.clone(),
                 url: url.clone(),
                 authorization,
+                identified: true,
                 headers: headers.clone(),
                 form: None,
             };

@@ -62,7 +62,9 @@ fn of_tls(error: &rustls::Error, host: String) -> Failure {
             | AlertDescription::CertificateUnknown,
         ) => SourceError::Tls {
             host,
-            reason: "it asks for another client certificate (track.client_cert)".to_owned(),
+            reason: "it asks for another client certificate (track.client_cert, which only the \
+                     registry and its mirrors are shown)"
+                .to_owned(),
         },
         other => SourceError::Tls { host, reason: other.to_string() },
     };

@@ -85,8 +85,14 @@ fn address(base: &str, parameters: &[(&str, String)]) -> Option<Url> {
 async fn ask(http: &Http, url: &Url) -> Result<Graph, Failure> {
     let mut headers = HeaderMap::new();
     headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-    let request =
-        Request { method: Method::GET, url: url.clone(), authorization: None, headers, form: None };
+    let request = Request {
+        method: Method::GET,
+        url: url.clone(),
+        authorization: None,
+        identified: false,
+        headers,
+        form: None,
+    };
     let answer = http.send(request).await?;
     let (status, host) = (answer.response.status(), answer.host);
     if status != StatusCode::OK {

@@ -27,6 +27,9 @@ pub(crate) struct Http {
     plain_direct: OnceLock<Client>,
     tls: OnceLock<Client>,
     tls_direct: OnceLock<Client>,
+    /// With this host's certificate. Connections are never shared with those above.
+    identified: OnceLock<Client>,
+    identified_direct: OnceLock<Client>,
 }
 
 /// One question.
@@ -36,6 +39,8 @@ pub(crate) struct Request {
     pub url: Url,
     /// Sent to the first host only.
     pub authorization: Option<HeaderValue>,
+    /// Whether this host's certificate may be shown, by the first host only.
+    pub identified: bool,
     pub headers: HeaderMap,
     /// A form, already encoded.
     pub form: Option<String>,
@@ -49,6 +54,8 @@ impl Http {
             plain_direct: OnceLock::new(),
             tls: OnceLock::new(),
             tls_direct: OnceLock::new(),
+            identified: OnceLock::new(),
+            identified_direct: OnceLock::new(),
         }
     }
 
@@ -108,6 +115,7 @@ impl Http {
                     .into());
                 }
                 request.authorization = None;
+                request.identified = false;
             }
             tracing::debug!(from = host, to = authority(&request.url), "redirected");
             drain(response).await;
@@ -117,7 +125,7 @@ impl Http {
     /// One request, one answer's head.
     async fn exchange(&self, request: &Request) -> Result<Response, Failure> {
         let host = authority(&request.url);
-        let client = self.client(&request.url)?;
+        let client = self.client(&request.url, request.identified)?;
         let mut builder = client.request(request.method.clone(), request.url.clone());
         builder = builder.headers(request.headers.clone());
         if let Some(authorization) = &request.authorization {
@@ -152,23 +160,27 @@ impl Http {
         }
     }
 
-    /// The client for a URL: with TLS or without, and never through a proxy to
-    /// this machine itself.
-    fn client(&self, url: &Url) -> Result<&Client, SourceError> {
+    /// The client for a URL: with TLS or without, with this host's certificate or without, and
+    /// never through a proxy to this machine itself.
+    fn client(&self, url: &Url, identified: bool) -> Result<&Client, SourceError> {
         let host = authority(url);
         let direct = is_loopback(&host);
-        let cell = match (url.scheme(), direct) {
-            ("https", true) => &self.tls_direct,
-            ("https", false) => &self.tls,
-            (_, true) => &self.plain_direct,
-            (_, false) => &self.plain,
+        // Without a certificate both are one, and share their connections.
+        let identified = identified && self.options.client_cert.is_some();
+        let cell = match (url.scheme(), identified, direct) {
+            ("https", true, true) => &self.identified_direct,
+            ("https", true, false) => &self.identified,
+            ("https", false, true) => &self.tls_direct,
+            ("https", false, false) => &self.tls,
+            (_, _, true) => &self.plain_direct,
+            (_, _, false) => &self.plain,
         };
         if let Some(client) = cell.get() {
             return Ok(client);
         }
         let failed = |reason: String| SourceError::Tls { host: host.clone(), reason };
         let config = match url.scheme() {
-            "https" => tls::configured(&self.options, &host)?,
+            "https" => tls::configured(&self.options, &host, identified)?,
             _ => tls::none().map_err(|e| failed(e.to_string()))?,
         };
         let mut builder = Client::builder()
@@ -205,7 +217,8 @@ fn redirection(response: &Response, first: &Url) -> Result<Option<Url>, SourceEr
     Ok(Some(url))
 }
 
-fn same_origin(a: &Url, b: &Url) -> bool {
+/// Whether both have the same scheme, host and port (RFC 6454 section 4).
+pub(crate) fn same_origin(a: &Url, b: &Url) -> bool {
     a.scheme() == b.scheme()
         && a.host_str() == b.host_str()
         && a.port_or_known_default() == b.port_or_known_default()

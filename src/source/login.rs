@@ -12,7 +12,7 @@ use super::SourceError;
 use super::answer::{Answer, failed};
 use super::body;
 use super::credentials::{self, Credentials, Secret};
-use super::http::{Http, Request, authority};
+use super::http::{Http, Request, authority, same_origin};
 use super::retry::Failure;
 
 /// The most bytes that a token service may answer.
@@ -200,6 +200,8 @@ async fn fetch(
     parameters.extend(service.map(|service| ("service", service)));
     let mut request = Request {
         method: Method::GET,
+        // A token service is shown this host's certificate only where it is the registry.
+        identified: same_origin(place.url, &url),
         url,
         authorization: None,
         headers: HeaderMap::new(),

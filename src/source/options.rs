@@ -21,7 +21,8 @@ pub struct Options {
     pub all_plain_http: bool,
     /// PEM files of further authorities.
     pub ca: Vec<PathBuf>,
-    /// PEM file with this host's certificate chain.
+    /// PEM file with this host's certificate chain, which the registry and its mirrors are shown
+    /// and nobody else.
     pub client_cert: Option<PathBuf>,
     /// PEM file with its key.
     pub client_key: Option<PathBuf>,

@@ -17,11 +17,16 @@ pub(super) fn none() -> Result<ClientConfig, rustls::Error> {
     Ok(builder()?.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
 }
 
-/// The configuration that the options ask for. `host` is for errors only.
+/// The configuration that the options ask for; with this host's certificate where it is to be
+/// `identified`. `host` is for errors only.
 ///
 /// # Errors
 /// [`SourceError::NoAuthorities`], [`SourceError::TlsFile`].
-pub(super) fn configured(options: &Options, host: &str) -> Result<ClientConfig, SourceError> {
+pub(super) fn configured(
+    options: &Options,
+    host: &str,
+    identified: bool,
+) -> Result<ClientConfig, SourceError> {
     let mut roots = RootCertStore::empty();
     // What the system has but cannot be read is left out, as OpenSSL does it.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
@@ -39,7 +44,9 @@ pub(super) fn configured(options: &Options, host: &str) -> Result<ClientConfig, 
     let failed =
         |e: rustls::Error| SourceError::Tls { host: host.to_owned(), reason: e.to_string() };
     let config = builder().map_err(failed)?.with_root_certificates(roots);
-    let Some(path) = &options.client_cert else { return Ok(config.with_no_client_auth()) };
+    let Some(path) = options.client_cert.as_ref().filter(|_| identified) else {
+        return Ok(config.with_no_client_auth());
+    };
     let path = options.root.path(path);
     let chain = certificates(&path).map_err(|e| file_error("track.client_cert", &path, e))?;
     // One file may hold both.

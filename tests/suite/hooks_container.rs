@@ -8,8 +8,10 @@ use std::process::Command;
 
 use serde_json::Value;
 
+use crate::support::certificates::Authority;
 use crate::support::images::ImageBuilder;
 use crate::support::program_host::ProgramHost;
+use crate::support::proxy::Proxy;
 use crate::support::registry::Registry;
 
 /// Notes its arguments, and answers by the files `exists`, `pull` and `run` beside it.
@@ -26,7 +28,7 @@ esac
 
 struct Container {
     host: ProgramHost,
-    _registry: Registry,
+    registry: Registry,
     image: String,
 }
 
@@ -43,7 +45,7 @@ impl Container {
             .status();
         assert!(status.unwrap().success());
         host.set(&format!("[policy.hooks.container]\nimage = {image:?}\n{more}"));
-        let this = Self { host, _registry: registry, image };
+        let this = Self { host, registry, image };
         this.answer("exists", "exit 0");
         this.answer("pull", "exit 0");
         this.answer("run", "echo fine");
@@ -235,4 +237,23 @@ fn post_promote_hooks_are_told_and_their_failure_is_a_warning() {
     assert_eq!(told["hook"], "post-promote");
     assert_eq!((&told["running"]["slot"], &told["running"]["version"]), (&"a".into(), &"3".into()));
     assert_eq!(std::fs::read_to_string(host.file("other")).unwrap(), "2\n");
+}
+
+#[test]
+fn its_registry_is_not_shown_the_client_certificate_that_is_for_the_tracked_one() {
+    let container = Container::new("");
+    let (servers, clients) = (Authority::new(), Authority::new());
+    let tls = servers.certificate("127.0.0.1", 2020, 2100).server_that_asks(&clients);
+    let proxy = Proxy::start_tls(container.registry.address(), tls);
+    let own = clients.certificate("client", 2020, 2100);
+    container.host.write("etc/ca.pem", servers.pem());
+    container.host.write("etc/own.pem", format!("{}{}", own.chain, own.key));
+    container.host.set(&format!(
+        "[track]\nca = ['/etc/ca.pem']\nclient_cert = '/etc/own.pem'\n\
+         client_key = '/etc/own.pem'\n[policy.hooks.container]\nimage = \"{}/hooks/fleet:1\"\n",
+        proxy.address()
+    ));
+    container.ask();
+    let seen = proxy.seen();
+    assert!(!seen.is_empty() && seen.iter().all(|request| !request.identified), "{seen:?}");
 }

@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use flipside_image::Digest;
 use flipside_image::code::Coded;
-use flipside_source::{Location, Options, SourceError, open};
+use flipside_source::{Location, Options, SourceError, fetch_graph, open};
 
 use crate::support::certificates::{Authority, Certificate};
 use crate::support::proxy::{Fault, Proxy};
 use crate::support::registry::{Registry, fixture, options};
+use crate::support::tokens::Tokens;
 
 struct Stage {
     registry: Arc<Registry>,
@@ -81,6 +82,63 @@ fn a_client_certificate_is_shown_where_it_is_asked_for() {
     stage.options.client_cert = Some("/c.pem".into());
     stage.options.client_key = Some("/k.pem".into());
     stage.resolve(&proxy).unwrap();
+}
+
+#[test]
+fn the_client_certificate_is_for_the_registry_and_its_mirrors_alone() {
+    let mut stage = Stage::new();
+    let clients = Authority::new();
+    let own = clients.certificate("client", 2020, 2100);
+    std::fs::write(stage.options.root.path("/c.pem"), &own.chain).unwrap();
+    std::fs::write(stage.options.root.path("/k.pem"), &own.key).unwrap();
+    stage.options.client_cert = Some("/c.pem".into());
+    stage.options.client_key = Some("/k.pem".into());
+    let start = || {
+        let asks = stage.good().server_that_asks(&clients);
+        Proxy::start_tls(stage.registry.address(), asks)
+    };
+    let (registry, other) = (start(), start());
+    let shown = |proxy: &Proxy| proxy.seen().iter().map(|s| s.identified).collect::<Vec<_>>();
+
+    let away = format!("https://{}/v2/z/manifests/1", other.address());
+    registry.fault("manifests", 1, Fault::Redirect(away.clone()));
+    stage.resolve(&registry).unwrap();
+    assert_eq!((shown(&registry), shown(&other)), (vec![true], vec![false]), "a redirect");
+
+    // Nor does it come back to whom it was shown before.
+    (registry.calm(), other.calm());
+    registry.fault("manifests", 1, Fault::Redirect(away));
+    let back = format!("https://{}/v2/z/manifests/1?back", registry.address());
+    other.fault("manifests", 1, Fault::Redirect(back));
+    stage.resolve(&registry).unwrap();
+    assert_eq!(shown(&registry), [true, false], "a redirect to and fro");
+
+    (registry.calm(), other.calm());
+    registry.fault("manifests", 1, Fault::Redirect("/v2/z/manifests/1?same".into()));
+    stage.resolve(&registry).unwrap();
+    assert_eq!(shown(&registry), [true, true], "a redirect on the registry itself");
+
+    (registry.calm(), other.calm());
+    let realm = Some(format!("https://{}/token", other.address()));
+    registry.want_tokens(Tokens { realm, issued: 1, ..Tokens::default() });
+    other.want_tokens(Tokens::default());
+    stage.resolve(&registry).unwrap();
+    assert_eq!(other.count("/token"), 1);
+    assert_eq!(shown(&other), [false], "a token service");
+    assert!(shown(&registry).iter().all(|shown| *shown), "{:?}", registry.seen());
+
+    (registry.calm(), other.calm());
+    let graph = format!("https://{}", other.address());
+    let _ = fetch_graph(&graph, &[], &stage.options);
+    assert_eq!(shown(&other), [false], "an update graph");
+
+    (registry.calm(), other.calm());
+    let options = Options { mirrors: vec![other.address().into()], ..stage.options.clone() };
+    let location: Location = format!("{}/z:1", registry.address()).parse().unwrap();
+    let source = open(&location, &options).unwrap();
+    let digest = source.resolve().unwrap();
+    source.manifest(&digest).unwrap();
+    assert_eq!((shown(&registry), shown(&other)), (vec![true], vec![true]), "a mirror");
 }
 
 #[test]

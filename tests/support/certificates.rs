@@ -40,8 +40,17 @@ impl Authority {
 }
 
 impl Certificate {
-    /// A server's side; `clients` are asked for a certificate of that authority.
+    /// A server's side; `clients` have to show a certificate of that authority.
     pub fn server(&self, clients: Option<&Authority>) -> ServerConfig {
+        self.serving(clients, true)
+    }
+
+    /// The same for a server that asks for a certificate and is content without one.
+    pub fn server_that_asks(&self, clients: &Authority) -> ServerConfig {
+        self.serving(Some(clients), false)
+    }
+
+    fn serving(&self, clients: Option<&Authority>, is_required: bool) -> ServerConfig {
         use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
         let chain = CertificateDer::pem_slice_iter(self.chain.as_bytes()).map(Result::unwrap);
         let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes()).unwrap();
@@ -56,6 +65,8 @@ impl Certificate {
                 roots.add(authority.0.der().clone()).unwrap();
                 let verifier =
                     WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+                let verifier =
+                    if is_required { verifier } else { verifier.allow_unauthenticated() };
                 builder.with_client_cert_verifier(verifier.build().unwrap())
             }
         };

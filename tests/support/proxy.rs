@@ -4,6 +4,7 @@
 //! networks and servers do wrong, and remembers what it was asked.
 
 use std::convert::Infallible;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use http_body_util::{BodyExt, Full};
@@ -58,9 +59,15 @@ pub struct Seen {
     pub authorization: Option<String>,
     pub range: Option<String>,
     pub user_agent: Option<String>,
+    /// By a client certificate.
+    pub identified: bool,
     /// Of a POST.
     pub body: String,
 }
+
+/// A client that has shown a certificate.
+#[derive(Clone)]
+struct Identified;
 
 #[derive(Default)]
 struct State {
@@ -103,8 +110,13 @@ impl Proxy {
             while let Ok((stream, _)) = listener.accept().await {
                 let (shared, acceptor) = (shared.clone(), acceptor.clone());
                 tokio::spawn(async move {
-                    let service = service_fn(move |request| {
+                    let identified = Arc::new(AtomicBool::new(false));
+                    let is_identified = Arc::clone(&identified);
+                    let service = service_fn(move |mut request: Request<Incoming>| {
                         let shared = shared.clone();
+                        if is_identified.load(Ordering::Relaxed) {
+                            request.extensions_mut().insert(Identified);
+                        }
                         async move {
                             Ok::<_, Infallible>(
                                 answer(&shared.0, &shared.1, &shared.2, request).await,
@@ -116,6 +128,8 @@ impl Proxy {
                         None => http.serve_connection(TokioIo::new(stream), service).await,
                         Some(acceptor) => match acceptor.accept(stream).await {
                             Ok(stream) => {
+                                let shown = stream.get_ref().1.peer_certificates().is_some();
+                                identified.store(shown, Ordering::Relaxed);
                                 http.serve_connection(TokioIo::new(stream), service).await
                             }
                             Err(_) => Ok(()),
@@ -192,6 +206,7 @@ async fn answer(
             authorization: authorization.clone(),
             range: header(header::RANGE),
             user_agent: header(header::USER_AGENT),
+            identified: parts.extensions.get::<Identified>().is_some(),
             body: String::from_utf8_lossy(&body).into_owned(),
         });
         let fault = state.rules.iter_mut().find(|r| r.1 > 0 && path.contains(&r.0)).map(|rule| {
