@@ -73,6 +73,7 @@ pub(super) const KEYS: &[(&str, Kind)] = &[
     ("track.client_cert", Kind::Path),
     ("track.client_key", Kind::Path),
     ("track.auth_file", Kind::Path),
+    ("track.token_realms", Kind::Words),
     ("track.max_rate", Kind::Size),
     ("track.graph", Kind::Url),
     ("update.automatic", Kind::Choice(&["off", "check", "install"])),

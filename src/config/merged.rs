@@ -147,6 +147,7 @@ impl Merged {
             client_cert: self.path("track.client_cert"),
             client_key: self.path("track.client_key"),
             auth_file: self.path("track.auth_file"),
+            token_realms: self.texts("track.token_realms"),
             max_rate: self.size("track.max_rate"),
             graph: self.text("track.graph"),
         };

@@ -84,6 +84,9 @@ pub struct Track {
     pub client_key: Option<PathBuf>,
     /// `track.auth_file`: credentials; `None` searches the usual places.
     pub auth_file: Option<PathBuf>,
+    /// `track.token_realms`: token services (`host[:port]`) that may have the credentials besides
+    /// the registry's own.
+    pub token_realms: Vec<String>,
     /// `track.max_rate`: bytes per second; `None` is as fast as it goes.
     pub max_rate: Option<u64>,
     /// `track.graph`: a Cincinnati server that says what comes next, in place of the tag.
@@ -100,6 +103,7 @@ impl Track {
             client_cert: self.client_cert.clone(),
             client_key: self.client_key.clone(),
             auth_file: self.auth_file.clone(),
+            token_realms: self.token_realms.clone(),
             max_rate: self.max_rate,
             ..Options::new(root, stop)
         }

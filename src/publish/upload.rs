@@ -5,13 +5,15 @@
 use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::Path;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 use flipside_image::reference::is_loopback;
 use flipside_image::{Descriptor, Digest, ImageError, MANIFEST_TYPE, Manifest, ManifestOrIndex};
-use flipside_source::credentials::{self, Secret};
 use flipside_source::retry::{Failure, Tries};
 use flipside_source::{
-    LayoutSource, LocalError, Options, Reference, Source, SourceError, USER_AGENT, requested,
+    LayoutSource, LocalError, Options, Reference, Shown, Source, SourceError, USER_AGENT,
+    log_in_to_push, requested,
 };
 use oci_client::client::{Certificate, CertificateEncoding, Client, ClientConfig, ClientProtocol};
 use oci_client::secrets::RegistryAuth;
@@ -21,6 +23,9 @@ use super::push_error::failure_of;
 
 /// How many bytes are read from a blob's file at a time.
 const PIECE: usize = 1 << 20;
+/// When a token is replaced. It is good for 60 seconds at least (distribution, "Token
+/// Authentication Specification", `expires_in`).
+const TOKEN_AGE: Duration = Duration::from_secs(50);
 
 /// Puts the blobs of what `top` names in `layout`, and the manifests that an index lists; not the
 /// manifest or index itself. Blobs that the registry has are not sent again.
@@ -82,13 +87,13 @@ struct Target<'a> {
     reference: &'a Reference,
     options: &'a Options,
     client: Client,
-    auth: RegistryAuth,
     repository: OciReference,
+    /// When the token was given that is used now; `None` where there is none.
+    token_since: Mutex<Option<Instant>>,
 }
 
 impl<'a> Target<'a> {
     fn new(reference: &'a Reference, options: &'a Options) -> Result<Self, SourceError> {
-        let auth = authentication(reference, options)?;
         let failed =
             |e| SourceError::Tls { host: reference.host().to_owned(), reason: failure_text(e) };
         let client = Client::try_from(client_config(reference, options)?).map_err(failed)?;
@@ -97,19 +102,40 @@ impl<'a> Target<'a> {
             reference.repository().to_owned(),
             reference.tag().to_owned(),
         );
-        Ok(Self { reference, options, client, auth, repository })
+        Ok(Self { reference, options, client, repository, token_since: Mutex::new(None) })
     }
 
-    /// To be called first: later calls of the client hide what the token service answers.
+    /// To be called first.
     async fn authenticate(&self) -> Result<(), SourceError> {
-        self.repeat(async || {
-            self.client
-                .auth(&self.repository, &self.auth, RegistryOperation::Push)
-                .await
-                .map(|_| ())
-                .map_err(|e| failure_of(e, self.reference.host()))
-        })
-        .await
+        self.repeat(async || self.log_in().await).await
+    }
+
+    /// Logs in and hands the client what came of it: by itself, the client would send a password to
+    /// any token service that it is told of.
+    async fn log_in(&self) -> Result<(), Failure> {
+        let (auth, is_token) = match log_in_to_push(self.reference, self.options).await? {
+            None => return Ok(()),
+            Some(Shown::Password { username, password }) => {
+                (RegistryAuth::Basic(username, password), false)
+            }
+            Some(Shown::Token(token)) => (RegistryAuth::Bearer(token), true),
+        };
+        for operation in [RegistryOperation::Push, RegistryOperation::Pull] {
+            let logged_in = self.client.auth(&self.repository, &auth, operation).await;
+            logged_in.map_err(|e| failure_of(e, self.reference.host()))?;
+        }
+        self.note_token(is_token.then(Instant::now));
+        Ok(())
+    }
+
+    fn note_token(&self, since: Option<Instant>) {
+        *self.token_since.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = since;
+    }
+
+    /// Whether a step of more than a moment could outlast the token.
+    fn is_token_old(&self) -> bool {
+        let since = *self.token_since.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        since.is_some_and(|since| since.elapsed() > TOKEN_AGE)
     }
 
     /// Everything but the tag.
@@ -210,7 +236,15 @@ impl<'a> Target<'a> {
     ) -> Result<(), SourceError> {
         let mut tries = Tries::new(self.options.timing);
         loop {
-            match step().await {
+            let done = match self.is_token_old() {
+                true => self.log_in().await,
+                false => Ok(()),
+            };
+            let done = match done {
+                Ok(()) => step().await,
+                failed => failed,
+            };
+            match done {
                 Ok(()) => return Ok(()),
                 Err(failure) => tokio::time::sleep(tries.next(failure)?).await,
             }
@@ -220,23 +254,6 @@ impl<'a> Target<'a> {
 
 fn failure_text(error: oci_client::errors::OciDistributionError) -> String {
     failure_of(error, "").error.to_string()
-}
-
-fn authentication(reference: &Reference, options: &Options) -> Result<RegistryAuth, SourceError> {
-    let environment = |name: &str| std::env::var_os(name);
-    let found = credentials::find(options, &environment, reference.host(), reference.repository())?;
-    Ok(match found.map(|f| f.secret) {
-        None => RegistryAuth::Anonymous,
-        Some(Secret::Password { username, password }) => RegistryAuth::Basic(username, password),
-        Some(Secret::RegistryToken(token)) => RegistryAuth::Bearer(token),
-        Some(Secret::IdentityToken(_)) => {
-            return Err(SourceError::Unauthorized {
-                host: reference.host().to_owned(),
-                reason: "an identity token is of no use for a push; log in with a password"
-                    .to_owned(),
-            });
-        }
-    })
 }
 
 fn client_config(reference: &Reference, options: &Options) -> Result<ClientConfig, SourceError> {

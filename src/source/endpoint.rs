@@ -10,7 +10,7 @@ use reqwest::{Method, StatusCode, Url};
 
 use super::answer::{Answer, drain};
 use super::http::{Http, Request};
-use super::login::{Login, Place};
+use super::login::{self, Login, PULL, PUSH, Place, Shown};
 use super::retry::Failure;
 use super::{Reference, ReferenceError, SourceError};
 
@@ -105,9 +105,36 @@ impl Endpoint {
             }
             let challenge = answer.response.headers().clone();
             drain(answer.response).await;
-            let place = Place { host: &self.host, repository: &self.repository, url: &url };
-            self.login.renew(http, &place, &challenge, generation).await?;
+            self.login.renew(http, &self.place(&url, PULL), &challenge, generation).await?;
         }
+    }
+
+    /// What a push has to show here; `None` where nothing is asked for.
+    ///
+    /// # Errors
+    /// As of [`Self::ask`].
+    pub async fn log_in_to_push(&self, http: &Http) -> Result<Option<Shown>, Failure> {
+        let url = self.url_below(http, "")?;
+        let request = Request {
+            method: Method::GET,
+            url: url.clone(),
+            authorization: None,
+            identified: true,
+            headers: HeaderMap::new(),
+            form: None,
+        };
+        let answer = self.send(http, request).await?;
+        if answer.response.status() != StatusCode::UNAUTHORIZED || answer.foreign {
+            return Ok(None);
+        }
+        let challenge = answer.response.headers().clone();
+        drain(answer.response).await;
+        let (shown, _) = login::answer(http, &self.place(&url, PUSH), &challenge).await?;
+        Ok(Some(shown))
+    }
+
+    fn place<'a>(&'a self, url: &'a Url, actions: &'static str) -> Place<'a> {
+        Place { host: &self.host, repository: &self.repository, url, actions }
     }
 
     /// Sends, and finds out which of the two a loopback port speaks: plain HTTP
@@ -147,16 +174,21 @@ impl Endpoint {
     }
 
     fn url(&self, http: &Http, path: &str) -> Result<Url, SourceError> {
+        self.url_below(http, &format!("{}/{path}", self.repository))
+    }
+
+    /// The URL of `path` below the API's base.
+    fn url_below(&self, http: &Http, path: &str) -> Result<Url, SourceError> {
         // Docker Hub's API is not where its name says.
         let host = if self.host == "docker.io" { "registry-1.docker.io" } else { &self.host };
         let invalid = || ReferenceError {
             text: format!("{host}/{}", self.repository),
             reason: "it cannot be written as a URL",
         };
-        let text = format!("http://{host}/v2/{}/{path}", self.repository);
+        let text = format!("http://{host}/v2/{path}");
         let mut url = Url::parse(&text).map_err(|_| invalid())?;
         if http.check_scheme(None, &url).is_err() || self.tls.load(Ordering::Relaxed) {
-            let text = format!("https://{host}/v2/{}/{path}", self.repository);
+            let text = format!("https://{host}/v2/{path}");
             url = Url::parse(&text).map_err(|_| invalid())?;
         }
         if let Some(namespace) = &self.namespace {

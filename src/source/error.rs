@@ -144,6 +144,19 @@ pub enum SourceError {
         /// What was tried.
         reason: String,
     },
+    /// A token service that has nothing to do with the registry wants its credentials.
+    #[error(
+        "{host} names the token service {realm}, which may not have the credentials from {origin}; \
+         if it is to have them, list it in track.token_realms"
+    )]
+    TokenRealmRefused {
+        /// The registry.
+        host: String,
+        /// The token service, `host[:port]`.
+        realm: String,
+        /// Where the credentials are from.
+        origin: String,
+    },
     /// The credentials do not reach this far.
     #[error("{host} denies access: {reason}")]
     Forbidden {
@@ -280,6 +293,7 @@ impl Coded for SourceError {
             Self::NoAuthorities { .. } => "tls-no-authorities",
             Self::TlsFile { .. } => "tls-file-unusable",
             Self::Unauthorized { .. } => "registry-unauthorized",
+            Self::TokenRealmRefused { .. } => "token-realm-refused",
             Self::Forbidden { .. } => "registry-forbidden",
             Self::RateLimited { .. } => "registry-rate-limited",
             Self::Registry { .. } => "registry-error",

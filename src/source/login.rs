@@ -13,8 +13,13 @@ use super::answer::{Answer, failed};
 use super::body;
 use super::credentials::{self, Credentials, Secret};
 use super::http::{Http, Request, authority, same_origin};
+use super::realm::may_have_credentials;
 use super::retry::Failure;
 
+/// What a token for a pull lets its holder do.
+pub(super) const PULL: &str = "pull";
+/// The same for a push.
+pub(super) const PUSH: &str = "pull,push";
 /// The most bytes that a token service may answer.
 const TOKEN_LIMIT: u64 = 256 << 10;
 
@@ -38,13 +43,32 @@ pub(super) struct Place<'a> {
     pub repository: &'a str,
     /// What was asked when the challenge came.
     pub url: &'a Url,
+    /// [`PULL`] or [`PUSH`].
+    pub actions: &'static str,
+}
+
+/// What a registry is shown.
+pub enum Shown {
+    /// A name and a password, by Basic authentication.
+    Password {
+        /// The name.
+        username: String,
+        /// The password.
+        password: String,
+    },
+    /// A token.
+    Token(String),
 }
 
 /// A `WWW-Authenticate` challenge that this program can answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Challenge {
     Basic,
-    Bearer { realm: String, service: Option<String>, scope: Option<String> },
+    /// The scope that it names does not count: see [`fetch`].
+    Bearer {
+        realm: String,
+        service: Option<String>,
+    },
 }
 
 impl Login {
@@ -75,37 +99,15 @@ impl Login {
         if state.generation != generation {
             return Ok(());
         }
-        let host = place.host.to_owned();
-        let found = credentials::find(
-            &http.options,
-            &|name| std::env::var_os(name),
-            place.host,
-            place.repository,
-        )?;
-        let Some(challenge) = challenge(headers) else {
-            let reason = "it names no way to log in that is known here".to_owned();
-            return Err(SourceError::Unauthorized { host, reason }.into());
-        };
-        let origin = found.as_ref().map(|found| found.origin.clone());
-        let header = match (challenge, &found) {
-            (_, Some(Credentials { secret: Secret::RegistryToken(token), .. })) => bearer(token),
-            (
-                Challenge::Basic,
-                Some(Credentials { secret: Secret::Password { username, password }, .. }),
-            ) => basic(username, password),
-            (Challenge::Basic, _) => {
-                let reason = refused(None);
-                return Err(SourceError::Unauthorized { host, reason }.into());
-            }
-            (Challenge::Bearer { realm, service, scope }, found) => {
-                let token = fetch(http, place, &realm, service, scope, found.as_ref()).await?;
-                bearer(&token)
-            }
+        let (shown, origin) = answer(http, place, headers).await?;
+        let header = match &shown {
+            Shown::Password { username, password } => basic(username, password),
+            Shown::Token(token) => bearer(token),
         };
         // Credentials that are no header at all are as wrong as others.
         let header = header.ok_or_else(|| {
             let reason = "the credentials hold characters that no header may have".to_owned();
-            SourceError::Unauthorized { host, reason }
+            SourceError::Unauthorized { host: place.host.to_owned(), reason }
         })?;
         // The same once more would be refused once more.
         if state.header.as_ref() == Some(&header) {
@@ -116,6 +118,44 @@ impl Login {
         *state = State { header: Some(header), origin, generation };
         Ok(())
     }
+}
+
+/// What answers a challenge, and where the credentials behind it are from.
+///
+/// # Errors
+/// As of [`Login::renew`].
+pub(super) async fn answer(
+    http: &Http,
+    place: &Place<'_>,
+    headers: &HeaderMap,
+) -> Result<(Shown, Option<String>), Failure> {
+    let host = place.host.to_owned();
+    let found = credentials::find(
+        &http.options,
+        &|name| std::env::var_os(name),
+        place.host,
+        place.repository,
+    )?;
+    let Some(challenge) = challenge(headers) else {
+        let reason = "it names no way to log in that is known here".to_owned();
+        return Err(SourceError::Unauthorized { host, reason }.into());
+    };
+    let origin = found.as_ref().map(|found| found.origin.clone());
+    let shown = match (challenge, found) {
+        (_, Some(Credentials { secret: Secret::RegistryToken(token), .. })) => Shown::Token(token),
+        (
+            Challenge::Basic,
+            Some(Credentials { secret: Secret::Password { username, password }, .. }),
+        ) => Shown::Password { username, password },
+        (Challenge::Basic, _) => {
+            let reason = refused(None);
+            return Err(SourceError::Unauthorized { host, reason }.into());
+        }
+        (Challenge::Bearer { realm, service }, found) => {
+            Shown::Token(fetch(http, place, &realm, service, found.as_ref()).await?)
+        }
+    };
+    Ok((shown, origin))
 }
 
 /// What to say where credentials do not suffice.
@@ -156,8 +196,7 @@ fn challenge(headers: &HeaderMap) -> Option<Challenge> {
             if challenge.scheme.eq_ignore_ascii_case("bearer")
                 && let Some(realm) = parameter("realm")
             {
-                let (service, scope) = (parameter("service"), parameter("scope"));
-                return Some(Challenge::Bearer { realm, service, scope });
+                return Some(Challenge::Bearer { realm, service: parameter("service") });
             }
             if challenge.scheme.eq_ignore_ascii_case("basic") {
                 basic = Some(Challenge::Basic);
@@ -175,13 +214,13 @@ struct Token {
     access_token: String,
 }
 
-/// A token from the token service.
+/// A token from the token service, for the repository alone. The scope that the registry names does
+/// not count: it could have a token made that opens more.
 async fn fetch(
     http: &Http,
     place: &Place<'_>,
     realm: &str,
     service: Option<String>,
-    scope: Option<String>,
     found: Option<&Credentials>,
 ) -> Result<String, Failure> {
     let invalid = |answer: &str| SourceError::Registry {
@@ -194,8 +233,16 @@ async fn fetch(
         .ok_or_else(|| invalid("401 with a token service that is no URL"))?;
     let _ = url.set_username("");
     let _ = url.set_password(None);
+    leave_out_scopes(&mut url);
     http.check_scheme(Some(place.url), &url)?;
-    let scope = scope.unwrap_or_else(|| format!("repository:{}:pull", place.repository));
+    if let Some(found) = found
+        && !may_have_credentials(place.host, place.url, &url, &http.options.token_realms)
+    {
+        let (host, realm) = (place.host.to_owned(), authority(&url));
+        let origin = found.origin.clone();
+        return Err(SourceError::TokenRealmRefused { host, realm, origin }.into());
+    }
+    let scope = format!("repository:{}:{}", place.repository, place.actions);
     let mut parameters = vec![("scope", scope)];
     parameters.extend(service.map(|service| ("service", service)));
     let mut request = Request {
@@ -238,6 +285,20 @@ async fn fetch(
     })
 }
 
+/// Takes the scopes from the query of a realm.
+fn leave_out_scopes(realm: &mut Url) {
+    let is_scope = |name: &str| name.eq_ignore_ascii_case("scope");
+    if !realm.query_pairs().any(|(name, _)| is_scope(&name)) {
+        return;
+    }
+    let pairs = realm.query_pairs().into_owned();
+    let kept: Vec<(String, String)> = pairs.filter(|(name, _)| !is_scope(name)).collect();
+    realm.set_query(None);
+    if !kept.is_empty() {
+        realm.query_pairs_mut().extend_pairs(kept);
+    }
+}
+
 async fn token_of(
     http: &Http,
     answer: Answer,
@@ -277,26 +338,36 @@ mod tests {
 
     #[test]
     fn challenges_are_read_as_registries_write_them() {
-        let bearer = |realm: &str, service: Option<&str>, scope: Option<&str>| {
-            Some(Challenge::Bearer {
-                realm: realm.into(),
-                service: service.map(Into::into),
-                scope: scope.map(Into::into),
-            })
+        let bearer = |realm: &str, service: Option<&str>| {
+            Some(Challenge::Bearer { realm: realm.into(), service: service.map(Into::into) })
         };
         assert_eq!(
             of(&[r#"Bearer realm="https://a/t",service="r",scope="repository:x:pull""#]),
-            bearer("https://a/t", Some("r"), Some("repository:x:pull"))
+            bearer("https://a/t", Some("r"))
         );
         assert_eq!(
             of(&[r#"bearer Realm="https://a/t", error="insufficient_scope""#]),
-            bearer("https://a/t", None, None)
+            bearer("https://a/t", None)
         );
         let both = [r#"Basic realm="x""#, r#"Bearer realm="https://a/t",service="""#];
-        assert_eq!(of(&both), bearer("https://a/t", None, None));
+        assert_eq!(of(&both), bearer("https://a/t", None));
         assert_eq!(of(&["Negotiate", r#"Basic realm="x""#]), Some(Challenge::Basic));
         for unknown in [&["Negotiate"][..], &["Bearer service=\"x\""], &["="], &[""], &[]] {
             assert_eq!(of(unknown), None, "{unknown:?}");
+        }
+    }
+
+    #[test]
+    fn a_realm_brings_no_scope_of_its_own() {
+        for (realm, expected) in [
+            ("https://a/t", "https://a/t"),
+            ("https://a/t?x=1&y", "https://a/t?x=1&y"),
+            ("https://a/t?scope=repository:*:*", "https://a/t"),
+            ("https://a/t?x=1&Scope=a&%73cope=b&y=2", "https://a/t?x=1&y=2"),
+        ] {
+            let mut url = Url::parse(realm).unwrap();
+            leave_out_scopes(&mut url);
+            assert_eq!(url.as_str(), expected);
         }
     }
 

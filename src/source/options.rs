@@ -28,6 +28,9 @@ pub struct Options {
     pub client_key: Option<PathBuf>,
     /// Credentials; `None` searches the usual places.
     pub auth_file: Option<PathBuf>,
+    /// Token services, `host[:port]`, that may have a registry's credentials besides those that
+    /// belong to it.
+    pub token_realms: Vec<String>,
     /// Bytes per second for payloads; `None` is as fast as it goes.
     pub max_rate: Option<u64>,
     /// Ends every wait.
@@ -49,6 +52,7 @@ impl Options {
             client_cert: None,
             client_key: None,
             auth_file: None,
+            token_realms: Vec::new(),
             max_rate: None,
             stop,
             root,

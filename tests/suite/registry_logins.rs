@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use flipside_image::Architecture;
 use flipside_image::code::Coded;
-use flipside_source::{Location, Options, Source, fetch_image, open};
+use flipside_publish::push::push;
+use flipside_source::{Location, Options, Reference, Source, fetch_image, open};
 
-use crate::support::proxy::{Fault, Proxy};
+use crate::support::proxy::{Fault, Proxy, Seen};
 use crate::support::registry::{Registry, fixture, login_file, options};
 use crate::support::tokens::Tokens;
 
@@ -60,9 +61,97 @@ fn an_anonymous_token_is_fetched_once() {
     stage.fetch().unwrap();
     let seen = stage.proxy.seen();
     assert_eq!(stage.proxy.count("/token"), 1);
-    assert_eq!(seen[1].path, "/token?scope=repository%3Ax%3Apull&service=test");
+    assert_eq!(seen[1].path, "/token?scope=repository%3Aa%3Apull&service=test");
     assert_eq!(seen[1].authorization, None);
     assert!(seen[2..].iter().all(|s| s.authorization.as_deref() == Some("Bearer token-1")));
+}
+
+#[test]
+fn a_token_is_for_the_own_repository_whatever_the_registry_asks_for() {
+    for (scope, query) in [
+        ("repository:*:*", ""),
+        ("repository:a:pull", "?scope=repository:*:*"),
+        ("registry:catalog:*", ""),
+        ("repository:a:pull,push,delete", ""),
+        ("repository:a:pull repository:b:push", ""),
+        ("", ""),
+    ] {
+        let mut stage = Stage::new();
+        stage.log_in();
+        let tokens = Tokens { basic: Some(BASIC.into()), ..Tokens::default() };
+        let realm = Some(format!("http://{}/token{query}", stage.proxy.address()));
+        stage.proxy.want_tokens(Tokens { scope: Some(scope.into()), realm, ..tokens });
+        stage.fetch().unwrap();
+        let seen = stage.proxy.seen();
+        let asked: Vec<_> = seen.iter().filter(|s| s.path.starts_with("/token")).collect();
+        let [asked] = asked.as_slice() else { panic!("{seen:?}") };
+        assert_eq!(asked.path, "/token?scope=repository%3Aa%3Apull&service=test");
+    }
+}
+
+#[test]
+fn credentials_go_to_no_token_service_of_another_origin_unless_it_is_listed() {
+    let layout = fixture("reference-image-uncompressed");
+    for login in [r#""auth":"LOGIN""#, r#""identitytoken":"LOGIN""#] {
+        let mut stage = Stage::new();
+        let service = Proxy::start(stage.registry.address());
+        service.want_tokens(Tokens::default());
+        let realm = Some(format!("http://{}/token", service.address()));
+        let elsewhere = Tokens { realm, issued: 1, ..Tokens::default() };
+        stage.proxy.want_tokens(elsewhere.clone());
+        // Who has nothing to lose may ask anybody.
+        stage.fetch().unwrap();
+        assert_eq!(service.seen()[0].authorization, None);
+        service.calm();
+        service.want_tokens(Tokens::default());
+
+        let login = login.replace("LOGIN", BASIC);
+        let file = format!(r#"{{"auths":{{"{}":{{{login}}}}}}}"#, stage.proxy.address());
+        std::fs::write(stage.options.root.path("/login.json"), file).unwrap();
+        stage.options.auth_file = Some("/login.json".into());
+        let reference: Reference = format!("{}/a:2", stage.proxy.address()).parse().unwrap();
+        let pushed = push(&layout, None, &reference, &stage.options).unwrap_err();
+        for error in [stage.fetch().unwrap_err().to_string(), pushed.to_string()] {
+            assert!(error.contains(service.address()), "{error}");
+            assert!(error.contains("track.token_realms"), "{error}");
+        }
+        assert_eq!(stage.fetch().unwrap_err().code(), "token-realm-refused");
+        assert_eq!(pushed.code(), "token-realm-refused");
+        assert!(service.seen().is_empty(), "{:?}", service.seen());
+
+        stage.options.token_realms = vec![service.address().to_owned()];
+        stage.fetch().unwrap();
+        assert_eq!(service.seen().len(), 1);
+        let seen = &service.seen()[0];
+        assert!(seen.authorization.is_some() || seen.body.contains("refresh_token="), "{seen:?}");
+    }
+}
+
+#[test]
+fn a_push_asks_for_a_token_that_may_pull_and_push() {
+    let layout = fixture("reference-image-uncompressed");
+    for login in [r#""auth":"LOGIN""#, r#""identitytoken":"LOGIN""#] {
+        let mut stage = Stage::new();
+        let tokens = Tokens { scope: Some("repository:*:*".into()), ..Tokens::default() };
+        stage.proxy.want_tokens(tokens);
+        let login = login.replace("LOGIN", BASIC);
+        let file = format!(r#"{{"auths":{{"{}":{{{login}}}}}}}"#, stage.proxy.address());
+        std::fs::write(stage.options.root.path("/login.json"), file).unwrap();
+        stage.options.auth_file = Some("/login.json".into());
+        let reference: Reference = format!("{}/pushed:1", stage.proxy.address()).parse().unwrap();
+        push(&layout, None, &reference, &stage.options).unwrap();
+        let seen = stage.proxy.seen();
+        let asked: Vec<_> = seen.iter().filter(|s| s.path.starts_with("/token")).collect();
+        assert!(!asked.is_empty());
+        for asked in asked {
+            let parameters = format!("{}{}", asked.path, asked.body);
+            assert!(parameters.contains("scope=repository%3Apushed%3Apull%2Cpush"), "{asked:?}");
+        }
+        // The secret itself goes to the token service alone.
+        let basic = format!("Basic {BASIC}");
+        let to_registry = |s: &&Seen| s.path.starts_with("/v2/");
+        assert!(seen.iter().filter(to_registry).all(|s| s.authorization.as_ref() != Some(&basic)));
+    }
 }
 
 #[test]

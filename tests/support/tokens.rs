@@ -15,6 +15,8 @@ pub struct Tokens {
     pub uses: Option<usize>,
     /// The realm, where it is not this proxy's own.
     pub realm: Option<String>,
+    /// The scope that is asked for, where it is not that of a repository `x`.
+    pub scope: Option<String>,
     pub issued: usize,
     pub used: usize,
 }
@@ -50,8 +52,8 @@ impl Tokens {
         }
         let realm = self.realm.clone().unwrap_or_else(|| format!("http://{address}/token"));
         let mut response = plain(401, String::new());
-        let challenge =
-            format!(r#"Bearer realm="{realm}",service="test",scope="repository:x:pull""#);
+        let scope = self.scope.as_deref().unwrap_or("repository:x:pull");
+        let challenge = format!(r#"Bearer realm="{realm}",service="test",scope="{scope}""#);
         response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge.parse().unwrap());
         Some(response)
     }

@@ -235,6 +235,7 @@ fn is_down(error: &SourceError) -> bool {
             | SourceError::Tls { .. }
             | SourceError::PlainHttpRefused { .. }
             | SourceError::Unauthorized { .. }
+            | SourceError::TokenRealmRefused { .. }
             | SourceError::RateLimited { .. }
     )
 }
