@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use crate::cancel::Stopped;
 use flipside_image::Descriptor;
-use flipside_image::code::Coded;
+use flipside_image::code::{Coded, Transient};
 
 /// Takes the next bytes of a blob; an error ends the transfer.
 pub type Sink<'a> = dyn FnMut(&[u8]) -> Result<(), Stopped> + 'a;
@@ -81,6 +81,13 @@ impl Coded for FetchError {
         match self {
             Self::Stopped(_) => "stopped",
             Self::Failed(error) => error.code(),
+        }
+    }
+
+    fn transient(&self) -> Option<Transient> {
+        match self {
+            Self::Stopped(_) => None,
+            Self::Failed(error) => error.transient(),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::io;
 use std::path::PathBuf;
 
 use flipside_image::ImageError;
-use flipside_image::code::Coded;
+use flipside_image::code::{Coded, Transient};
 
 use crate::cancel::Stopped;
 use crate::host::HostError;
@@ -107,6 +107,14 @@ impl Coded for Error {
             Self::Image(error) => error.code(),
             Self::Install(error) => error.code(),
             Self::Stopped(_) => "stopped",
+        }
+    }
+
+    fn transient(&self) -> Option<Transient> {
+        match self {
+            Self::Refused(refusal) => refusal.transient,
+            Self::Install(error) => error.transient(),
+            _ => None,
         }
     }
 }

@@ -5,7 +5,7 @@
 use std::io;
 
 use crate::blob_source::FetchError;
-use flipside_image::code::Coded;
+use flipside_image::code::{Coded, Transient};
 use flipside_image::{ChunkIndex, ImageError, PayloadName};
 
 /// Why an install or a verification ended early.
@@ -118,6 +118,13 @@ impl Coded for InstallError {
             Self::ReadBackMismatch { .. } => "read-back-mismatch",
             Self::Thread { .. } => "thread-failed",
             Self::Stopped { .. } => "stopped",
+        }
+    }
+
+    fn transient(&self) -> Option<Transient> {
+        match self {
+            Self::Fetch { source, .. } => source.transient(),
+            _ => None,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 //! The one type that says no, for people and programs (P11), and the answer that may be a no.
 
+use flipside_image::code::Transient;
 use serde::{Deserialize, Serialize};
 
 /// How a run ends that did not do what it was asked to: what to tell the
@@ -27,17 +28,25 @@ pub struct Refusal {
     pub code: &'static str,
     /// One sentence that names who refuses.
     pub message: String,
+    /// Whether time alone may mend it, such as a registry that does not answer.
+    pub transient: Option<Transient>,
 }
 
 impl Refusal {
     /// Not now: ask again next time.
     pub fn defer(code: &'static str, message: impl Into<String>) -> Self {
-        Self { severity: Severity::Defer, code, message: message.into() }
+        Self { severity: Severity::Defer, code, message: message.into(), transient: None }
+    }
+
+    /// The same, where time alone may mend it.
+    #[must_use]
+    pub fn passing(self, transient: Transient) -> Self {
+        Self { transient: Some(transient), ..self }
     }
 
     /// Not until something changes.
     pub fn block(code: &'static str, message: impl Into<String>) -> Self {
-        Self { severity: Severity::Block, code, message: message.into() }
+        Self { severity: Severity::Block, code, message: message.into(), transient: None }
     }
 }
 

@@ -3,6 +3,7 @@
 //! Stable public codes of what people meet (P11), listed in `docs/errors.md`.
 
 use std::error::Error;
+use std::time::Duration;
 
 /// An error or a decision that carries a stable code.
 ///
@@ -12,6 +13,20 @@ use std::error::Error;
 pub trait Coded: Error {
     /// The stable code, such as `esp-full`.
     fn code(&self) -> &'static str;
+
+    /// Whether time alone may mend it: then a later run may well succeed. `None` where
+    /// something has to change first.
+    fn transient(&self) -> Option<Transient> {
+        None
+    }
+}
+
+/// What is known of a failure that time alone may mend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Transient {
+    /// How long the other side wants to be left alone (`Retry-After`, RFC 9110 section 10.2.3),
+    /// where it said so.
+    pub retry_after: Option<Duration>,
 }
 
 /// The error and its causes in one sentence. Errors that repeat their cause in

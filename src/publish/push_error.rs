@@ -3,7 +3,7 @@
 //! What the registry client reports, in flipside's words: its own sentences
 //! hold URLs, and those of uploads hold a secret.
 
-use flipside_source::retry::{Failure, is_transient};
+use flipside_source::retry::{Failure, is_transient, status_text};
 use flipside_source::{LocalError, SourceError, of_request};
 use oci_client::errors::{OciDistributionError, OciErrorCode};
 use reqwest::StatusCode;
@@ -43,12 +43,11 @@ pub(super) fn failure_of(error: OciDistributionError, host: &str) -> Failure {
 /// What a bare status means.
 fn of_status(code: u16, host: String) -> Failure {
     let status = StatusCode::from_u16(code).unwrap_or_default();
-    let name = status.canonical_reason().unwrap_or("an unknown status");
     let error = match code {
         401 => unauthorized(host),
         403 => SourceError::Forbidden { host, reason: "403 Forbidden".to_owned() },
         429 => SourceError::RateLimited { host, seconds: None },
-        _ => SourceError::Registry { host, answer: format!("{code} {name}") },
+        _ => SourceError::Registry { host, answer: status_text(status) },
     };
     if is_transient(status) { Failure::transient(error) } else { error.into() }
 }

@@ -59,7 +59,7 @@ mod tests {
             let (_, decision) = decide(windows, initiative, now);
             match &decision {
                 Verdict::Allow => assert_eq!(expected, "allow", "{now:?}"),
-                Verdict::No(Refusal { severity, code, message: reason }) => {
+                Verdict::No(Refusal { severity, code, message: reason, .. }) => {
                     assert_eq!((*severity, *code), (Severity::Defer, expected), "{now:?}");
                     let next = "; the next is Sat 22:00–24:00 UTC";
                     assert_eq!(reason.ends_with(next), *code == "update-window-closed", "{reason}");

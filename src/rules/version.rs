@@ -163,7 +163,7 @@ mod tests {
             let floor = Floor { running, minimum, allow_downgrade, is_fixed, mirror: None };
             let (_, decision) = decide(new, &floor);
             assert_eq!(decision.is_allow(), allowed, "{new} {floor:?}: {decision:?}");
-            if let Some(Refusal { severity, code, message: reason }) = decision.refusal() {
+            if let Some(Refusal { severity, code, message: reason, .. }) = decision.refusal() {
                 assert_eq!((*severity, *code), (Severity::Block, "version-too-old"));
                 let names =
                     if reason.contains("downgrade") { "allow_downgrade" } else { "min_version" };

@@ -11,7 +11,7 @@ use flipside_core::cancel::Stopped;
 use flipside_core::install::InstallError;
 use flipside_core::refusal::{Refusal, Severity};
 use flipside_image::ImageError;
-use flipside_image::code::Coded;
+use flipside_image::code::{Coded, Transient};
 use flipside_source::SourceError;
 
 /// Why a run stopped. The host boots as before.
@@ -57,7 +57,7 @@ impl Error {
         match self {
             Self::Core(error) => error.severity(),
             Self::Health(error) if error.is_stopped() => Severity::Defer,
-            Self::Source(error) if error.is_stopped() => Severity::Defer,
+            Self::Source(error) if error.is_deferral() => Severity::Defer,
             _ => Severity::Error,
         }
     }
@@ -71,6 +71,14 @@ impl Coded for Error {
             Self::Key(error) => error.code(),
             Self::Health(error) => error.code(),
             Self::Hooks(error) => error.code(),
+        }
+    }
+
+    fn transient(&self) -> Option<Transient> {
+        match self {
+            Self::Core(error) => error.transient(),
+            Self::Source(error) => error.transient(),
+            _ => None,
         }
     }
 }

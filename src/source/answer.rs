@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use reqwest::{Response, StatusCode};
 
 use super::SourceError;
-use super::retry::{Failure, Retry, is_transient, retry_after};
+use super::retry::{Failure, Retry, is_transient, retry_after, status_text};
 
 /// The most bytes of an error's body that are read.
 const ERROR_BODY_LIMIT: usize = 16 << 10;
@@ -54,6 +54,7 @@ pub(crate) async fn failed(answer: Answer) -> Failure {
         StatusCode::TOO_MANY_REQUESTS => {
             SourceError::RateLimited { host, seconds: wait.map(|w| w.as_secs()) }
         }
+        _ if is_transient(status) => SourceError::Unavailable { host, answer: words, wait },
         _ => SourceError::Registry { host, answer: words },
     };
     // Storage behind a redirect refuses a signed URL that has expired; asking
@@ -83,12 +84,8 @@ fn words(status: StatusCode, body: &[u8]) -> String {
     let codes = serde_json::from_slice::<Envelope>(body)
         .map(|e| e.errors.into_iter().map(|e| e.code).filter(|c| plain(c)).take(3).collect())
         .unwrap_or_else(|_| Vec::new());
-    let name = status.canonical_reason().unwrap_or("an unknown status");
-    if codes.is_empty() {
-        format!("{} {name}", status.as_u16())
-    } else {
-        format!("{} {name} ({})", status.as_u16(), codes.join(", "))
-    }
+    let name = status_text(status);
+    if codes.is_empty() { name } else { format!("{name} ({})", codes.join(", ")) }
 }
 
 #[cfg(test)]

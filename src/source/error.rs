@@ -6,10 +6,11 @@
 //! tokens must never reach a log. Hosts are `host` or `host:port`.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use flipside_core::blob_source::FetchError;
 use flipside_core::cancel::Stopped;
-use flipside_image::code::Coded;
+use flipside_image::code::{Coded, Transient};
 use flipside_image::{Digest, ImageError};
 
 use super::{LocalError, ReferenceError};
@@ -181,6 +182,16 @@ pub enum SourceError {
         /// The status and the words with it.
         answer: String,
     },
+    /// A server in trouble, also after several tries.
+    #[error("{host} answered {answer}")]
+    Unavailable {
+        /// The registry or its token service.
+        host: String,
+        /// The status and the words with it.
+        answer: String,
+        /// How long it wants to be left alone.
+        wait: Option<Duration>,
+    },
     /// Redirects without an end.
     #[error("{host} redirects without an end")]
     RedirectLoop {
@@ -200,6 +211,16 @@ pub enum SourceError {
     PlainHttpRefused {
         /// The host that would be spoken to in the clear.
         host: String,
+    },
+    /// An update graph server that is down.
+    #[error("cannot ask the update graph server {host}: {reason}")]
+    GraphUnreachable {
+        /// The server.
+        host: String,
+        /// How it does not answer.
+        reason: String,
+        /// How long it wants to be left alone.
+        wait: Option<Duration>,
     },
     /// An update graph that its server does not give.
     #[error("the update graph server {host} answered {answer}")]
@@ -270,6 +291,11 @@ impl SourceError {
     pub fn is_stopped(&self) -> bool {
         matches!(self, Self::Stopped(_))
     }
+
+    /// Whether an update waits for it and nothing is wrong: a graph server that is down.
+    pub fn is_deferral(&self) -> bool {
+        matches!(self, Self::Stopped(_) | Self::GraphUnreachable { .. })
+    }
 }
 
 impl Coded for SourceError {
@@ -296,10 +322,11 @@ impl Coded for SourceError {
             Self::TokenRealmRefused { .. } => "token-realm-refused",
             Self::Forbidden { .. } => "registry-forbidden",
             Self::RateLimited { .. } => "registry-rate-limited",
-            Self::Registry { .. } => "registry-error",
+            Self::Registry { .. } | Self::Unavailable { .. } => "registry-error",
             Self::RedirectLoop { .. } => "redirect-loop",
             Self::RedirectInvalid { .. } => "redirect-invalid",
             Self::PlainHttpRefused { .. } => "plain-http-refused",
+            Self::GraphUnreachable { .. } => "graph-unreachable",
             Self::GraphRefused { .. } => "graph-refused",
             Self::GraphMalformed { .. } => "graph-malformed",
             Self::Truncated { .. } => "transfer-truncated",
@@ -308,5 +335,15 @@ impl Coded for SourceError {
             Self::Runtime(_) => "threads-unavailable",
             Self::Local(error) => error.code(),
         }
+    }
+
+    fn transient(&self) -> Option<Transient> {
+        let retry_after = match self {
+            Self::UnknownHost { .. } | Self::Unreachable { .. } | Self::Truncated { .. } => None,
+            Self::RateLimited { seconds, .. } => seconds.map(Duration::from_secs),
+            Self::Unavailable { wait, .. } | Self::GraphUnreachable { wait, .. } => *wait,
+            _ => return None,
+        };
+        Some(Transient { retry_after })
     }
 }

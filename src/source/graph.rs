@@ -2,6 +2,9 @@
 
 //! Asks a Cincinnati server for its update graph: `GET {base}/v1/graph`.
 
+use std::time::SystemTime;
+
+use flipside_image::code::Coded as _;
 use flipside_image::graph::{GRAPH_LIMIT, Graph};
 use flipside_image::printable;
 use reqwest::header::{ACCEPT, HeaderMap, HeaderValue};
@@ -11,7 +14,7 @@ use serde::Deserialize;
 use super::http::{Http, Request, authority};
 use super::options::Options;
 use super::registry::requested;
-use super::retry::{Failure, Tries, is_transient};
+use super::retry::{Failure, Retry, Tries, is_transient, retry_after, status_text};
 use super::{ReferenceError, SourceError, body};
 
 /// The most bytes of an error that are read.
@@ -28,7 +31,8 @@ struct ErrorBody {
 /// come first.
 ///
 /// # Errors
-/// [`SourceError`]: it does not answer, refuses, or answers with what is no graph.
+/// [`SourceError::GraphUnreachable`] where it is down; any other [`SourceError`] where it refuses, or
+/// answers with what is no graph.
 pub fn fetch_graph(
     base: &str,
     parameters: &[(&str, String)],
@@ -66,7 +70,18 @@ pub fn fetch_graph(
     });
     // A resolver that hangs must not hold the process.
     runtime.shutdown_background();
-    result
+    result.map_err(|error| unreachable(error, &url))
+}
+
+/// An error of the server at `url`: one that time may mend names the server as what it is.
+fn unreachable(error: SourceError, url: &Url) -> SourceError {
+    let Some(transient) = error.transient() else { return error };
+    let reason = match error {
+        SourceError::GraphUnreachable { .. } => return error,
+        SourceError::Unreachable { reason, .. } => reason,
+        other => other.to_string(),
+    };
+    SourceError::GraphUnreachable { host: authority(url), reason, wait: transient.retry_after }
 }
 
 fn address(base: &str, parameters: &[(&str, String)]) -> Option<Url> {
@@ -96,18 +111,20 @@ async fn ask(http: &Http, url: &Url) -> Result<Graph, Failure> {
     let answer = http.send(request).await?;
     let (status, host) = (answer.response.status(), answer.host);
     if status != StatusCode::OK {
+        let wait = retry_after(answer.response.headers(), SystemTime::now());
         let body = body::bounded(http, answer.response, &host, "graph error", ERROR_LIMIT).await;
         let said = body.ok().and_then(|body| serde_json::from_slice::<ErrorBody>(&body).ok());
-        let name = status.canonical_reason().unwrap_or("an unknown status");
         let words =
             said.map(|said| printable::line(&format!(" ({}: {})", said.kind, said.value), 200));
-        let answer = format!(
-            "{} {name}{}",
-            status.as_u16(),
-            words.map(|w| format!(" {w}")).unwrap_or_default()
-        );
-        let error = SourceError::GraphRefused { host, answer };
-        return Err(if is_transient(status) { Failure::transient(error) } else { error.into() });
+        let words = words.map(|words| format!(" {words}")).unwrap_or_default();
+        let answer = format!("{}{words}", status_text(status));
+        if !is_transient(status) {
+            return Err(SourceError::GraphRefused { host, answer }.into());
+        }
+        let reason = format!("it answers {answer}");
+        let error = SourceError::GraphUnreachable { host, reason, wait };
+        let retry = wait.map_or(Retry::BackOff, Retry::After);
+        return Err(Failure { retry, ..Failure::transient(error) });
     }
     let bytes = body::bounded(http, answer.response, &host, "update graph", GRAPH_LIMIT).await?;
     Graph::parse(&bytes).map_err(|what| {

@@ -136,7 +136,12 @@ impl Http {
                 .header(reqwest::header::CONTENT_TYPE, "application/x-www-form-urlencoded")
                 .body(form.clone());
         }
-        match tokio::time::timeout(self.timing().stall, builder.send()).await {
+        let timing = self.timing();
+        // A host that is gone is not waited for as long: the client ends a connection after 30 s in
+        // which nothing of the question was acknowledged (tcp(7), TCP_USER_TIMEOUT).
+        let is_patient = may_be_fetched_first(&request.url);
+        let patience = if is_patient { timing.answer } else { timing.stall };
+        match tokio::time::timeout(patience, builder.send()).await {
             Ok(Ok(response)) => {
                 // Storage behind redirects may sign in the path as well.
                 let path = Some(request.url.path()).filter(|p| p.starts_with("/v2/"));
@@ -153,10 +158,12 @@ impl Http {
                 other_protocol: failure::is_other_protocol(&error),
                 ..failure::of_request(&error, &host)
             }),
-            Err(_) => Err(Failure::transient(SourceError::Unreachable {
-                host,
-                reason: format!("no answer for {} s", self.timing().stall.as_secs_f32()),
-            })),
+            Err(_) => {
+                let reason = format!("no answer for {} s", patience.as_secs_f32());
+                let error = SourceError::Unreachable { host, reason };
+                // Who was waited for that long is not asked a second time in this run.
+                Err(if is_patient { error.into() } else { Failure::transient(error) })
+            }
         }
     }
 
@@ -195,6 +202,13 @@ impl Http {
         let client = builder.build().map_err(|e| failed(failure::last_words(&e)))?;
         Ok(cell.get_or_init(|| client))
     }
+}
+
+/// Whether a registry may have to ask another one before it can answer: for manifests and for
+/// referrers (OCI distribution spec, "Endpoints").
+fn may_be_fetched_first(url: &Url) -> bool {
+    let path = url.path();
+    path.starts_with("/v2/") && (path.contains("/manifests/") || path.contains("/referrers/"))
 }
 
 /// Where an answer redirects to, if it does (RFC 9110 section 15.4).

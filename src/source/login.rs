@@ -278,7 +278,9 @@ async fn fetch(
     token_of(http, answer, found).await.map_err(|mut failure| {
         tracing::debug!(host, "the token service gave no token");
         // A 404 there has nothing to do with the image.
-        if let SourceError::Registry { answer, .. } = &mut failure.error {
+        if let SourceError::Registry { answer, .. } | SourceError::Unavailable { answer, .. } =
+            &mut failure.error
+        {
             answer.push_str(" when asked for a token");
         }
         failure

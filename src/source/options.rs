@@ -81,6 +81,9 @@ pub struct Timing {
     pub connect: Duration,
     /// Without a single byte.
     pub stall: Duration,
+    /// For the head of an answer about a manifest or its referrers, once connected: a registry
+    /// that fetches on demand has to ask another one first.
+    pub answer: Duration,
     /// For a question and its whole answer, repetitions included. A payload gets this
     /// and on top the time that its bytes take at 1 KiB/s.
     pub total: Duration,
@@ -99,6 +102,8 @@ impl Default for Timing {
         Self {
             connect: Duration::from_secs(10),
             stall: Duration::from_secs(30),
+            // zot took 134 s for a HEAD that it synchronised an image for (zot#4184).
+            answer: Duration::from_secs(180),
             total: Duration::from_secs(600),
             tries: 5,
             base: Duration::from_millis(500),

@@ -46,10 +46,24 @@ impl<E: Into<SourceError>> From<E> for Failure {
     }
 }
 
-/// The statuses that another attempt may overcome (RFC 9110 section 15, RFC
-/// 6585 section 4, RFC 8470 section 5.2).
+/// The statuses that another attempt may overcome: 408 and every 5xx (RFC 9110 section 15), 425
+/// (RFC 8470 section 5.2), 429 (RFC 6585 section 4), and 499, nginx's for a client that went away.
+/// Proxies in front of registries add their own, such as Cloudflare's 520 to 530. Not 501, 505 and
+/// 511: a method or a version that is not supported, and a portal that wants a person to log in.
 pub fn is_transient(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 408 | 425 | 429 | 500 | 502 | 503 | 504)
+    match status.as_u16() {
+        408 | 425 | 429 | 499 => true,
+        501 | 505 | 511 => false,
+        code => (500..600).contains(&code),
+    }
+}
+
+/// A status as people see it: `502 Bad Gateway`, or the number alone where it has no name.
+pub fn status_text(status: StatusCode) -> String {
+    match status.canonical_reason() {
+        Some(name) => format!("{} {name}", status.as_u16()),
+        None => status.as_u16().to_string(),
+    }
 }
 
 /// What Retry-After says (RFC 9110 section 10.2.3): seconds or an HTTP-date.
@@ -97,7 +111,7 @@ impl Tries {
         if self.failed >= self.timing.tries {
             return Err(failure.error);
         }
-        tracing::debug!(
+        tracing::warn!(
             code = flipside_image::code::Coded::code(&failure.error),
             tries = self.failed,
             wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
@@ -115,7 +129,7 @@ impl Tries {
 }
 
 /// A random part of `longest`.
-fn jitter(longest: Duration) -> Duration {
+pub fn jitter(longest: Duration) -> Duration {
     let mut bytes = [0; 4];
     // Without randomness the longest wait is right as well.
     let random = match rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::NONBLOCK) {
@@ -167,6 +181,24 @@ mod tests {
         assert!(wait >= Duration::from_secs(100));
         assert!(tries.next(failure(Retry::After(Duration::from_secs(121)))).is_err());
         assert!(tries.next(failure(Retry::Never)).is_err());
+    }
+
+    #[test]
+    fn every_status_of_a_server_in_trouble_is_transient() {
+        let listed = [408, 425, 429, 499];
+        let lasting = [501, 505, 511];
+        for code in 100..=999 {
+            let status = StatusCode::from_u16(code).unwrap();
+            let is_5xx = code / 100 == 5 && !lasting.contains(&code);
+            assert_eq!(is_transient(status), is_5xx || listed.contains(&code), "{code}");
+        }
+    }
+
+    #[test]
+    fn a_status_without_a_name_is_told_by_its_number() {
+        for (code, text) in [(502, "502 Bad Gateway"), (520, "520"), (530, "530"), (499, "499")] {
+            assert_eq!(status_text(StatusCode::from_u16(code).unwrap()), text);
+        }
     }
 
     #[test]

@@ -156,6 +156,7 @@ fn what_cannot_be_run_blocks() {
                 severity: Severity::Block,
                 code: "hook-failed",
                 message: reason,
+                ..
             }) => {
                 assert!(reason.starts_with("hook h cannot be run: "), "{reason}");
                 assert!(reason.contains(part), "{reason}");

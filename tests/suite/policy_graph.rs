@@ -160,14 +160,31 @@ fn what_a_server_says_wrong_leaves_the_host_as_it_was() {
             "graph-malformed",
             "is no update graph",
         ),
-        (Answer::Body(500, "down".to_owned()), "graph-refused", "500"),
-        (Answer::Body(503, "down".to_owned()), "graph-refused", "503"),
         (Answer::Endless, "image-over-limit", "update graph"),
     ] {
         server.says(answer);
         let sentence = host.host().refuses(1, code);
         assert!(sentence.contains(part), "{sentence}");
     }
+}
+
+#[test]
+fn a_graph_server_that_is_down_puts_the_update_off() {
+    let (host, server, _) = stage();
+    for status in [500, 503, 522] {
+        server.says(Answer::Body(status, "down".to_owned()));
+        let sentence = host.host().refuses(75, "graph-unreachable");
+        assert!(sentence.contains(&status.to_string()), "{sentence}");
+    }
+    host.host().set("track.graph = \"http://127.0.0.1:9\"\n");
+    let sentence = host.host().refuses(75, "graph-unreachable");
+    assert!(sentence.starts_with("cannot ask the update graph server 127.0.0.1:9: "), "{sentence}");
+    let check = host.host().program(["check"]);
+    assert_eq!(check.status.code(), Some(75), "{check:?}");
+    // For the timer it is no failure.
+    host.at.waits("graph-unreachable");
+    host.host().set("track.graph = \"http://127.0.0.1:9\"\nupdate.automatic = \"check\"\n");
+    host.at.waits("graph-unreachable");
 }
 
 #[test]

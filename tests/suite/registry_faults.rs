@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use flipside_core::blob_source::FetchError;
 use flipside_image::code::Coded;
 use flipside_image::{Architecture, Descriptor, Digest, Image};
-use flipside_source::{Location, Options, Source, fetch_image, is_absent, open};
+use flipside_source::{Location, Options, Source, Timing, fetch_image, is_absent, open};
 
 use crate::support::proxy::{Fault, Proxy};
 use crate::support::registry::{Registry, fixture, options};
@@ -219,6 +219,87 @@ fn passing_failures_are_tried_again_and_lasting_ones_told() {
             stage.check(0, 0).unwrap();
         }
     }
+}
+
+#[test]
+fn statuses_of_proxies_in_trouble_are_tried_again_and_told_by_number() {
+    let stage = Stage::new();
+    let cloudflare = [520, 521, 522, 523, 524, 525, 526, 527, 530];
+    for status in [408, 425, 499, 504, 507, 529, 598].iter().chain(&cloudflare) {
+        stage.proxy.calm();
+        stage.proxy.fault("manifests", 1, Fault::Status(*status, vec![], String::new()));
+        stage.source().resolve().unwrap_or_else(|error| panic!("{status}: {error}"));
+        assert_eq!(stage.proxy.count("manifests"), 2, "{status}");
+    }
+    for status in [501, 505, 511] {
+        stage.proxy.calm();
+        stage.proxy.fault("blobs", 1, Fault::Status(status, vec![], String::new()));
+        assert_eq!(stage.check(0, 0).unwrap_err().code(), "registry-error", "{status}");
+    }
+    stage.proxy.calm();
+    stage.proxy.fault("manifests", 100, Fault::Status(520, vec![], String::new()));
+    let error = stage.source().resolve().unwrap_err();
+    let expected = format!("{} answered 520", stage.proxy.address());
+    assert_eq!((error.to_string(), error.code()), (expected, "registry-error"));
+}
+
+/// zot fetches what it lacks from another registry before it answers at all.
+#[test]
+fn a_registry_that_fetches_on_demand_is_waited_for() {
+    let mut stage = Stage::new();
+    let patient = Timing { stall: Duration::from_secs(2), ..stage.options.timing };
+    stage.options.timing = Timing { answer: Duration::from_secs(60), ..patient };
+    let late = Fault::Late(4_000);
+    stage.proxy.fault("manifests", 2, late.clone()).fault("referrers", 1, late.clone());
+    let source = stage.source();
+    let digest = source.resolve().unwrap();
+    source.manifest(&digest).unwrap();
+    source.signatures(&digest, &mut |_| std::ops::ControlFlow::Continue(())).unwrap();
+    let seen = stage.proxy.seen();
+    let asked = |path: &str| seen.iter().filter(|s| s.path.contains(path)).count();
+    assert_eq!((asked(&format!("manifests/{digest}")), asked("referrers")), (1, 1), "{seen:?}");
+    // Blobs are there or not.
+    stage.proxy.calm();
+    stage.proxy.fault("blobs", 1, late);
+    stage.check(0, 0).unwrap();
+    assert_eq!(stage.proxy.count("blobs"), 2);
+}
+
+#[test]
+fn who_never_answers_about_a_manifest_is_asked_once() {
+    let mut stage = Stage::new();
+    stage.options.timing.answer = Duration::from_millis(300);
+    stage.proxy.fault("manifests", 100, Fault::Silence);
+    let error = stage.source().resolve().unwrap_err();
+    assert_eq!(error.code(), "registry-unreachable", "{error}");
+    assert!(error.transient().is_some());
+    assert_eq!(stage.proxy.count("manifests"), 1);
+}
+
+#[test]
+fn failures_that_time_may_mend_say_so() {
+    let stage = Stage::new();
+    let minute: Vec<(&str, String)> = vec![("retry-after", "60".to_owned())];
+    for (status, headers, retry_after) in [
+        (503, minute.clone(), Some(Some(60))),
+        (522, vec![], Some(None)),
+        (429, minute.clone(), Some(Some(60))),
+        (404, minute.clone(), None),
+        (403, vec![], None),
+        (511, minute, None),
+    ] {
+        stage.proxy.calm();
+        stage.proxy.fault("blobs", 100, Fault::Status(status, headers, String::new()));
+        let found = stage.check(0, 0).unwrap_err().transient();
+        let found = found.map(|transient| transient.retry_after.map(|wait| wait.as_secs()));
+        assert_eq!(found, retry_after, "{status}");
+    }
+    stage.proxy.calm();
+    stage.proxy.fault("blobs", 100, Fault::ShortBody(0));
+    assert!(stage.check(0, 0).unwrap_err().transient().is_some());
+    let nowhere: Location = "127.0.0.1:9/a:1".parse().unwrap();
+    let error = open(&nowhere, &stage.options).unwrap().resolve().unwrap_err();
+    assert!(error.transient().is_some(), "{error}");
 }
 
 #[test]

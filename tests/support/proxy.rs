@@ -28,6 +28,8 @@ pub enum Fault {
     Stall(usize),
     /// Nothing comes at all.
     Silence,
+    /// The head of the answer comes after so many milliseconds.
+    Late(u64),
     /// Another status, with these headers and this body.
     Status(u16, Vec<(&'static str, String)>, String),
     /// The whole blob, whatever was asked for.
@@ -236,6 +238,9 @@ async fn answer(
     }
     if matches!(fault, Some(Fault::Silence)) {
         std::future::pending::<()>().await;
+    }
+    if let Some(Fault::Late(milliseconds)) = fault {
+        tokio::time::sleep(std::time::Duration::from_millis(milliseconds)).await;
     }
     let mut headers = parts.headers;
     headers.remove(header::AUTHORIZATION);

@@ -158,6 +158,7 @@ pub fn options(root: &Path) -> Options {
     options.timing = Timing {
         connect: Duration::from_secs(5),
         stall: Duration::from_secs(5),
+        answer: Duration::from_secs(5),
         total: Duration::from_secs(60),
         tries: 4,
         base: Duration::from_millis(2),

@@ -4,9 +4,9 @@
 
 use std::ops::ControlFlow;
 
-use flipside_core::refusal::Verdict;
+use flipside_core::refusal::{Refusal, Verdict};
 use flipside_image::Digest;
-use flipside_image::code::sentence;
+use flipside_image::code::{Coded as _, sentence};
 use flipside_image::printable;
 use flipside_image::signature::{Flaw, Signed, Verifier};
 use flipside_source::{Signature, Source, SourceError};
@@ -103,7 +103,9 @@ impl SignatureSearch {
             }
             Self::Unanswered(error) => {
                 let reason = format!("cannot learn who signed {what}: {}", sentence(error));
-                ("no answer".to_owned(), Verdict::defer("signature-unavailable", reason))
+                let refusal = Refusal::defer("signature-unavailable", reason);
+                let refusal = refusal.passing(error.transient().unwrap_or_default());
+                ("no answer".to_owned(), Verdict::No(refusal))
             }
         }
     }
