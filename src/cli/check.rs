@@ -6,10 +6,12 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
+use super::output::complain_of;
 use super::{Failure, Global, exit, explain, print, print_json, session};
 use crate::config::Initiative;
 use crate::rules::Depth;
 use crate::run::{self, Check, Course};
+use flipside_core::refusal::Severity;
 
 /// Say whether an update is on offer, and what would be done about it.
 ///
@@ -30,12 +32,20 @@ pub struct Args {
     /// Speak HTTP without TLS to any registry.
     #[arg(long)]
     plain_http: bool,
+    #[arg(skip)]
+    is_of_the_timer: bool,
 }
 
 impl Args {
     /// What the timer asks for where it may only look.
     pub(super) fn of_the_timer(plain_http: bool) -> Self {
-        Self { explain: false, automatic: true, exit_code: false, plain_http }
+        Self {
+            explain: false,
+            automatic: true,
+            exit_code: false,
+            plain_http,
+            is_of_the_timer: true,
+        }
     }
 }
 
@@ -50,7 +60,7 @@ pub fn run(args: Args, global: &Global) -> super::Result {
         if args.explain { Depth::Explain } else { Depth::Check },
     );
     let checked = run::check(&run, initiative, depth);
-    run::finish_check(&run, &checked);
+    run::finish_check(&run, initiative, &checked);
     let found = match checked {
         Ok(found) => found,
         Err(unasked) => {
@@ -58,7 +68,14 @@ pub fn run(args: Args, global: &Global) -> super::Result {
             if args.explain && !global.json && !unasked.explanation.rulings().is_empty() {
                 print(explain::text(&unasked.explanation))?;
             }
-            return Err(unasked.error.into());
+            let severity = unasked.error.severity();
+            let failure = Failure::from(unasked.error).with_severity(severity);
+            // Run by the timer, what only defers is status, not failure.
+            if args.is_of_the_timer && severity == Severity::Defer {
+                complain_of(&failure);
+                return Ok(ExitCode::from(exit::DONE));
+            }
+            return Err(failure);
         }
     };
     let Some(check) = found else {

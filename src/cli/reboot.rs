@@ -55,7 +55,7 @@ pub fn run(args: Args, global: &Global) -> super::Result {
     if args.automatic
         && let Err(error) = reboot::next_update::schedule(&run)
     {
-        tracing::warn!("the next update window is not waited for: {error} [{}]", error.code());
+        tracing::warn!("the next run of the timer is the daily one: {error} [{}]", error.code());
     }
     let outcome = match reboot::reboot(&run, asked, args.kexec) {
         Ok(outcome) => outcome,

@@ -55,7 +55,7 @@ pub fn run(args: Args, global: &Global) -> super::Result {
         }
     }
     let result = run::update(&run, initiative);
-    run::finish(&run, result.as_ref().err());
+    run::finish_update(&run, initiative, result.as_ref().err());
     // The unit behind the timer's is not to reboot a host whose run somebody stopped.
     let is_stopped = args.automatic && run.stop.is_requested();
     let outcome = match result {

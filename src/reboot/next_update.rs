@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! When the timer's run is made again on a host with `update.windows`: the daily one may fall
-//! outside of all of them for ever.
+//! When the timer's run is made again before the next day: in the next of `update.windows`, since the
+//! daily one may fall outside of all of them for ever, and after a failure that time may mend.
 
 use std::time::Duration;
 
@@ -11,44 +11,99 @@ use super::spread::Share;
 use super::{Bus, RebootError, Timer};
 use crate::config::window::Windows;
 use crate::config::{Automatic, Update};
-use crate::run::Run;
+use crate::run::{NextRetry, Run, forget_ended_retries, next_retry};
 use crate::system::zone_of;
 
 /// What is left of a window, at least, when a run begins in it.
 const MARGIN: Duration = Duration::from_secs(60);
 
-/// Sets a timer for this host's place in the next update window, where none is open. Returns when
-/// that is.
+/// When the run is made again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Again {
+    /// At this host's place in an update window.
+    InWindow(Timestamp),
+    /// After a failure.
+    AfterFailure(Timestamp),
+}
+
+/// Sets the timer for the next run, where it is due before the daily one.
 ///
 /// # Errors
 /// [`RebootError`]: systemd cannot be reached, or refuses.
-pub fn schedule(run: &Run) -> Result<Option<Timestamp>, RebootError> {
+pub fn schedule(run: &Run) -> Result<(), RebootError> {
     let settings = &run.config.update;
-    if settings.windows.is_empty() {
-        return Ok(None);
-    }
-    let Some(now) = run.clock().now() else { return Ok(None) };
+    let retry = next_retry(&run.root);
+    let failed_until = match &retry {
+        NextRetry::At { time, .. } => Some(*time),
+        NextRetry::Nothing | NextRetry::Ended => None,
+    };
     let zone = zone_of(&run.root);
     let windows = Windows { windows: &settings.windows, host: &zone };
-    let Some(time) = next(settings, windows, Share::of(&run.root), now) else { return Ok(None) };
+    // Where no window has to be met, the clock need not be right.
+    let now = if settings.windows.is_empty() { Some(Timestamp::now()) } else { run.clock().now() };
+    let next = now.and_then(|now| next(settings, windows, Share::of(&run.root), now, failed_until));
+    if next.is_none() && retry != NextRetry::Ended {
+        return Ok(());
+    }
     let bus = Bus::of(&run.root).map_err(|why| RebootError::NoLogind { why })?;
-    Timer::of_update(&bus).set(time)?;
-    Ok(Some(time))
+    match (next, &retry) {
+        (Some(Again::InWindow(time)), _) => Timer::of_update(&bus).set(time)?,
+        (Some(Again::AfterFailure(time)), NextRetry::At { code, .. }) => {
+            tracing::warn!("the update is tried again at {time}, because of the failure [{code}]");
+            Timer::of_retry(&bus).set(time)?;
+        }
+        _ => {}
+    }
+    if retry == NextRetry::Ended {
+        Timer::of_retry(&bus).remove()?;
+        forget_ended_retries(&run.root);
+    }
+    Ok(())
 }
 
-/// This host's place in the next window; `None` where there is nothing to wait for.
+/// When the run is made again. `failed_until` is when one that failed is due: inside of a window
+/// where there are any, and never sooner. `None` where there is nothing to wait for.
 fn next(
     settings: &Update,
     windows: Windows<'_>,
     share: Share,
     now: Timestamp,
-) -> Option<Timestamp> {
-    if settings.automatic != Automatic::Install || windows.open_until(now).is_some() {
-        return None;
+    failed_until: Option<Timestamp>,
+) -> Option<Again> {
+    match settings.automatic {
+        Automatic::Off => return None,
+        // It only looks, and needs no window.
+        Automatic::Check => return failed_until.map(Again::AfterFailure),
+        Automatic::Install if windows.windows.is_empty() => {
+            return failed_until.map(Again::AfterFailure);
+        }
+        Automatic::Install => {}
     }
-    let opening = windows.next(now)?;
-    let length = opening.end.duration_since(opening.start).unsigned_abs();
-    opening.start.checked_add(share.within(length.saturating_sub(MARGIN))).ok()
+    let fits = |time: Timestamp, end: Timestamp| {
+        time.checked_add(MARGIN).is_ok_and(|with_margin| with_margin <= end)
+    };
+    if let Some(end) = windows.open_until(now) {
+        let again = failed_until?;
+        if fits(again, end) {
+            return Some(Again::AfterFailure(again));
+        }
+    }
+    let place = |after: Timestamp| {
+        let opening = windows.next(after)?;
+        let place = opening
+            .start
+            .checked_add(share.within(opening.length().saturating_sub(MARGIN)))
+            .ok()?;
+        Some((place, opening.end))
+    };
+    let (time, end) = place(now)?;
+    let time = match failed_until {
+        Some(again) if again <= time => time,
+        Some(again) if fits(again, end) => again,
+        Some(again) => place(again)?.0,
+        None => time,
+    };
+    Some(Again::InWindow(time))
 }
 
 #[cfg(test)]
@@ -72,8 +127,72 @@ mod tests {
         ] {
             let settings = Update { automatic, ..Update::default() };
             let windows = Windows { windows, host: &TimeZone::UTC };
-            let time = next(&settings, windows, Share::half(), now.parse().unwrap());
-            assert_eq!(time, expected.map(|text| text.parse().unwrap()), "{now} {automatic:?}");
+            let time = next(&settings, windows, Share::half(), now.parse().unwrap(), None);
+            let expected = expected.map(|text| Again::InWindow(text.parse().unwrap()));
+            assert_eq!(time, expected, "{now} {automatic:?}");
+        }
+    }
+
+    #[test]
+    fn what_failed_is_made_again_where_windows_and_settings_allow() {
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        let window: Window = "Sat 22:00 2h UTC".parse().unwrap();
+        let (one, none) = ([window], []);
+        let after = |text| Some(Again::AfterFailure(at(text)));
+        let inside = |text| Some(Again::InWindow(at(text)));
+        use Automatic::{Check, Install, Off};
+        for (windows, automatic, now, again, expected) in [
+            (
+                &none[..],
+                Install,
+                "2026-11-21T12:00Z",
+                "2026-11-21T12:15Z",
+                after("2026-11-21T12:15Z"),
+            ),
+            (&none, Check, "2026-11-21T12:00Z", "2026-11-21T12:15Z", after("2026-11-21T12:15Z")),
+            (&none, Off, "2026-11-21T12:00Z", "2026-11-21T12:15Z", None),
+            (&one, Off, "2026-11-21T22:10Z", "2026-11-21T22:25Z", None),
+            // A check needs no window.
+            (&one, Check, "2026-11-21T12:00Z", "2026-11-21T12:15Z", after("2026-11-21T12:15Z")),
+            // Inside a window, and still in it.
+            (&one, Install, "2026-11-21T22:10Z", "2026-11-21T22:25Z", after("2026-11-21T22:25Z")),
+            // Behind its end, or too near to it: the next one.
+            (
+                &one,
+                Install,
+                "2026-11-21T23:10Z",
+                "2026-11-22T00:10Z",
+                inside("2026-11-28T22:59:30Z"),
+            ),
+            (
+                &one,
+                Install,
+                "2026-11-21T23:10Z",
+                "2026-11-21T23:59:30Z",
+                inside("2026-11-28T22:59:30Z"),
+            ),
+            // Before it.
+            (
+                &one,
+                Install,
+                "2026-11-21T12:00Z",
+                "2026-11-21T12:15Z",
+                inside("2026-11-21T22:59:30Z"),
+            ),
+            // A server wants to be left alone for longer.
+            (&one, Install, "2026-11-21T12:00Z", "2026-11-21T23:30Z", inside("2026-11-21T23:30Z")),
+            (
+                &one,
+                Install,
+                "2026-11-21T12:00Z",
+                "2026-11-22T01:00Z",
+                inside("2026-11-28T22:59:30Z"),
+            ),
+        ] {
+            let settings = Update { automatic, ..Update::default() };
+            let windows = Windows { windows, host: &TimeZone::UTC };
+            let found = next(&settings, windows, Share::half(), at(now), Some(at(again)));
+            assert_eq!(found, expected, "{now} {again} {automatic:?}");
         }
     }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! The timers that ask again in the next window: transient units of systemd, gone with the next
-//! boot (org.freedesktop.systemd1(5), `StartTransientUnit`).
+//! The timers that ask again, in the next window or after a failure: transient units of systemd,
+//! gone with the next boot (org.freedesktop.systemd1(5), `StartTransientUnit`).
 
 use std::time::Duration;
 
@@ -46,12 +46,21 @@ impl<'a> Timer<'a> {
         }
     }
 
+    /// The one for an update that failed in a way that time may mend.
+    pub fn of_retry(bus: &'a Bus) -> Self {
+        Self {
+            bus,
+            name: "flipside-update-retry.timer",
+            description: "Follow the tag of this host's OS images, after a failure",
+        }
+    }
+
     /// Lets it elapse at `time`, in whole seconds, and at no other.
     ///
     /// # Errors
     /// systemd's.
     pub fn set(&self, time: Timestamp) -> Result<(), RebootError> {
-        let refused = |error: CallError| error.refuses("set the timer for the next window");
+        let refused = |error: CallError| error.refuses("set the timer that asks again");
         if self.time().is_some_and(|set| set.as_second() == time.as_second()) {
             return Ok(());
         }
@@ -76,7 +85,7 @@ impl<'a> Timer<'a> {
     pub fn remove(&self) -> Result<(), RebootError> {
         match self.bus.call::<_, OwnedObjectPath>(MANAGER, "StopUnit", &(self.name, "replace")) {
             Err(error) if !error.is("org.freedesktop.systemd1.NoSuchUnit") => {
-                Err(error.refuses("remove the timer for the next window"))
+                Err(error.refuses("remove the timer that asks again"))
             }
             _ => Ok(()),
         }

@@ -5,10 +5,12 @@
 use flipside_core::state::Course;
 use flipside_image::Digest;
 
+use super::Error;
 use super::Run;
 use super::judge::{Unasked, judge};
 use super::look::{Looked, look};
-use super::status::finish;
+use super::retry::obey_retry_after;
+use super::update::finish_update;
 use crate::config::Initiative;
 use crate::rules::{Approval, Depth, Explanation};
 
@@ -38,6 +40,7 @@ pub fn check(
     initiative: Initiative,
     depth: Depth,
 ) -> Result<Option<Check>, Box<Unasked>> {
+    obey_retry_after(run, initiative)?;
     let Looked::At(look) = look(run)? else { return Ok(None) };
     let offer = look.offer(run, initiative);
     let Approval { explanation, course, waypoint, goal, .. } = judge(run, &offer, depth)?;
@@ -52,12 +55,19 @@ pub fn check(
 }
 
 /// Ends a check: what an update would be refused for stands in the status, as after an update.
-pub fn finish_check(run: &Run, checked: &Result<Option<Check>, Box<Unasked>>) {
-    match checked {
+pub fn finish_check(
+    run: &Run,
+    initiative: Initiative,
+    checked: &Result<Option<Check>, Box<Unasked>>,
+) {
+    let refused: Error;
+    let error = match checked {
         Ok(Some(Check { course: Course::Refuse(refusal), .. })) => {
-            finish(run, Some(&refusal.clone().into()));
+            refused = refusal.clone().into();
+            Some(&refused)
         }
-        Ok(_) => finish(run, None),
-        Err(unasked) => finish(run, Some(&unasked.error)),
-    }
+        Ok(_) => None,
+        Err(unasked) => Some(&unasked.error),
+    };
+    finish_update(run, initiative, error);
 }

@@ -7,6 +7,7 @@
 //! - `upkeep`: promote, rollback, release, verify and what is armed, all of which core does
 //! - `health`, `deadline`: a trial is judged, and ended
 //! - `status`, `announce`, `observer`, `notify`: what is told, and to whom
+//! - `retry`: when a run of the timer is made again that failed in a way that time may mend
 //! - `trial_due`: whether an update waits for the trial of what kexec started
 
 use std::sync::Arc;
@@ -36,6 +37,7 @@ mod notify;
 mod observer;
 mod offered_hooks;
 mod outcome;
+mod retry;
 mod status;
 mod trial_due;
 mod update;
@@ -52,8 +54,9 @@ pub use notify::{notify_promoted, trigger_next_run};
 pub use observer::Teller;
 pub use offered_hooks::{HooksAsked, HooksPlanned, ask_hooks_about_offer, plan_hooks};
 pub use outcome::Outcome;
+pub use retry::{NextRetry, forget_ended_retries, next_retry};
 pub use status::{finish, last_status, note_settings, status};
-pub use update::update;
+pub use update::{finish_update, update};
 pub use upkeep::{armed, fail_trial, promote, release, release_all, rollback, verify};
 
 pub use crate::rules::Depth;

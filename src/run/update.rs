@@ -8,6 +8,8 @@ use super::act::{act, disarm_revoked};
 use super::judge::judge;
 use super::look::{Look, Looked, look};
 use super::outcome::{Outcome, without_lock};
+use super::retry::{note_failure, obey_retry_after};
+use super::status::finish;
 use super::{Error, Run};
 use crate::config::Initiative;
 use crate::rules::{Approval, Depth, Rule};
@@ -17,6 +19,7 @@ use crate::rules::{Approval, Depth, Rule};
 /// # Errors
 /// [`Error`]; the running slot boots as before.
 pub fn update(run: &Run, initiative: Initiative) -> Result<Outcome, Error> {
+    obey_retry_after(run, initiative)?;
     let look = match look(run)? {
         Looked::Nothing(why) => return Ok(Outcome::NothingToDo(why)),
         Looked::At(look) => look,
@@ -36,6 +39,12 @@ pub fn update(run: &Run, initiative: Initiative) -> Result<Outcome, Error> {
         return Ok(outcome);
     }
     act(run, &offer, &approval)
+}
+
+/// Ends a run: what it came to goes to the status, and whether it is to be made again is noted.
+pub fn finish_update(run: &Run, initiative: Initiative, error: Option<&Error>) {
+    finish(run, error);
+    note_failure(run, initiative, error);
 }
 
 /// Whether a course that touches nothing ends the run. What became of a trial is noted first, unless

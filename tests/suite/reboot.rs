@@ -13,6 +13,8 @@ use crate::support::host::TestHost;
 use crate::support::images::ImageBuilder;
 use crate::support::logind::PlayedLogind;
 use crate::support::program_host::ProgramHost;
+use crate::support::proxy::{Fault, Proxy};
+use crate::support::registry::Registry;
 
 const WALL: &str = "SetWallMessage true: flipside reboots this machine into 2 (slot B)";
 const PERSON: [&str; 4] = ["pts/0", "user", "tty", "active"];
@@ -428,4 +430,114 @@ fn a_run_outside_the_update_windows_is_made_again_in_the_next_one() {
         succeeds(&host, &["reboot", "--automatic"]);
         assert_eq!(logind.calls().len(), calls);
     }
+}
+
+const RETRY: &str = "flipside-update-retry.timer replace";
+
+#[test]
+fn a_run_of_the_timer_that_could_not_reach_the_registry_is_made_again() {
+    let host = ProgramHost::new();
+    let logind = PlayedLogind::of(&host.0.path());
+    let right = format!("oci:{}:stable", host.0.track.display());
+    let wrong = "127.0.0.1:9/os:stable";
+    host.follow(wrong, "");
+    let before = host.snapshot();
+    // A person sees it, and no timer follows.
+    fails(&host.program(["update"]), 1, "registry-unreachable");
+    succeeds(&host, &["reboot", "--automatic"]);
+    assert_eq!(logind.calls(), [""; 0]);
+    for delay in [15 * 60, 3600] {
+        let begin = Timestamp::now().as_second();
+        fails(&host.program(["update", "--automatic"]), 1, "registry-unreachable");
+        succeeds(&host, &["reboot", "--automatic"]);
+        let end = Timestamp::now().as_second();
+        let time = logind.with(|world| world.retry_timer.take()).unwrap() / 1_000_000;
+        let time = i64::try_from(time).unwrap();
+        assert!((begin + delay..=end + delay + delay / 4).contains(&time), "{begin} {time}");
+        assert_eq!(logind.calls(), [format!("StartTransientUnit {RETRY}")]);
+    }
+    host.assert_unchanged_since(&before, "nothing but /run was written");
+    // What the timer may do, it may do again: nothing at all where it is off.
+    host.set("update.automatic = \"off\"\n");
+    succeeds(&host, &["reboot", "--automatic"]);
+    assert_eq!(logind.calls(), [""; 0]);
+    host.set("update.automatic = \"check\"\n");
+    fails(&host.program(["update", "--automatic"]), 1, "registry-unreachable");
+    succeeds(&host, &["reboot", "--automatic"]);
+    assert_eq!(logind.calls(), [format!("StartTransientUnit {RETRY}")]);
+    // Success ends it, whoever had it, and then nothing is left to do.
+    host.set("");
+    host.follow(&right, "");
+    host.updates();
+    logind.calls();
+    succeeds(&host, &["reboot", "--automatic"]);
+    assert_eq!(logind.calls(), [format!("StopUnit {RETRY}")]);
+    assert!(!host.file("run/flipside/retry.json").exists());
+    succeeds(&host, &["reboot", "--automatic"]);
+    assert_eq!(logind.calls(), [""; 0]);
+}
+
+#[test]
+fn what_time_does_not_mend_is_not_tried_again_the_same_day() {
+    let host = ProgramHost::new();
+    let logind = PlayedLogind::of(&host.0.path());
+    host.follow("oci:/no/such/directory:stable", "");
+    assert_eq!(host.program(["update", "--automatic"]).status.code(), Some(1));
+    succeeds(&host, &["reboot", "--automatic"]);
+    assert_eq!(logind.calls(), [""; 0]);
+}
+
+#[test]
+fn a_retry_waits_for_the_update_window() {
+    let host = ProgramHost::new();
+    let logind = PlayedLogind::of(&host.0.path());
+    let start = (Timestamp::now() + 30.hours()).strftime("%a %H:00 2h UTC");
+    host.follow("127.0.0.1:9/os:stable", &format!("[update]\nwindows = [\"{start}\"]"));
+    fails(&host.program(["update", "--automatic"]), 1, "registry-unreachable");
+    succeeds(&host, &["reboot", "--automatic"]);
+    let started = "StartTransientUnit flipside-update-window.timer replace";
+    assert_eq!(logind.calls(), [started]);
+}
+
+#[test]
+fn no_run_of_the_timer_comes_before_the_time_that_a_registry_names() {
+    let registry = Registry::shared();
+    let host = ProgramHost::new();
+    let options = registry.options();
+    let name = "retry-after:stable";
+    flipside_publish::push::push(
+        &host.0.track,
+        Some("stable"),
+        &registry.reference(name),
+        &options,
+    )
+    .unwrap();
+    let proxy = Proxy::start(registry.address());
+    host.follow(&format!("{}/{name}", proxy.address()), "");
+    for status in [429, 503] {
+        let later = vec![("retry-after", "7200".to_owned())];
+        proxy.fault("manifests", 1, Fault::Status(status, later, String::new()));
+        let logind = PlayedLogind::of(&host.0.path());
+        let begin = Timestamp::now().as_second();
+        assert_eq!(host.program(["update", "--automatic"]).status.code(), Some(1));
+        succeeds(&host, &["reboot", "--automatic"]);
+        let time = logind.with(|world| world.retry_timer.take()).unwrap() / 1_000_000;
+        assert!(i64::try_from(time).unwrap() >= begin + 7200);
+        // Another run of the timer asks nobody.
+        proxy.forget();
+        let output = host.program(["update", "--automatic"]);
+        fails(&output, 0, "registry-rate-limited");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(stderr.contains("wants to be left alone for another 120 min"), "{stderr}");
+        assert_eq!(proxy.seen().len(), 0);
+        drop(logind);
+        std::fs::remove_file(host.file("run/dbus/system_bus_socket")).unwrap();
+        std::fs::remove_file(host.file("run/flipside/retry.json")).unwrap();
+    }
+    // A person's does.
+    let later = vec![("retry-after", "7200".to_owned())];
+    proxy.fault("manifests", 1, Fault::Status(429, later, String::new()));
+    assert_eq!(host.program(["update", "--automatic"]).status.code(), Some(1));
+    host.updates();
+    succeeds(&host, &["update", "--automatic"]);
 }

@@ -124,6 +124,9 @@ fn the_reboot_that_is_due_follows_every_run_of_the_timer() {
     let again = units().into_iter().find(|unit| name(unit) == "flipside-update-window.service");
     let again = std::fs::read_to_string(again.unwrap()).unwrap();
     assert!(again.contains("\nWants=flipside-update.service\n"), "{again}");
+    let retry = units().into_iter().find(|unit| name(unit) == "flipside-update-retry.service");
+    let retry = std::fs::read_to_string(retry.unwrap()).unwrap();
+    assert!(retry.contains("\nWants=flipside-update.service\n"), "{retry}");
     // It tells that unit so that it was stopped.
     assert!(text.contains("\nSuccessExitStatus=75\n"), "{text}");
 }
@@ -142,7 +145,7 @@ fn the_services_are_as_closed_as_their_work_allows() {
             "flipside-health.service" => 80,
             "flipside-catalog.service" => 15,
             // It has another unit started, and does nothing itself.
-            "flipside-update-window.service" => continue,
+            "flipside-update-window.service" | "flipside-update-retry.service" => continue,
             other if other.ends_with(".service") => panic!("{other} has no limit"),
             _ => continue,
         };

@@ -30,6 +30,8 @@ pub struct World {
     pub timer: Option<u64>,
     /// The same of the one for updates.
     pub update_timer: Option<u64>,
+    /// That of the timer for an update that failed.
+    pub retry_timer: Option<u64>,
     /// How often a stopped unit is still there.
     lingers: u32,
     /// The other ends of the locks that were given out.
@@ -71,6 +73,12 @@ impl PlayedLogind {
                 .connection
                 .object_server()
                 .at("/update_timer", Timer(world.clone(), UPDATE))
+                .await
+                .unwrap();
+            systemd
+                .connection
+                .object_server()
+                .at("/retry_timer", Timer(world.clone(), RETRY))
                 .await
                 .unwrap();
         });
@@ -264,6 +272,7 @@ impl Systemd {
     fn get_unit(&self, name: &str) -> Result<OwnedObjectPath, UnitError> {
         match lock(&self.0).timer_called(name) {
             Some(_) if name == UPDATE => Ok(path("/update_timer")),
+            Some(_) if name == RETRY => Ok(path("/retry_timer")),
             Some(_) => Ok(path("/timer")),
             None => Err(UnitError::NoSuchUnit(name.into())),
         }
@@ -315,12 +324,14 @@ impl Systemd {
 /// The names of the transient timers.
 const REBOOT: &str = "flipside-reboot-window.timer";
 const UPDATE: &str = "flipside-update-window.timer";
+const RETRY: &str = "flipside-update-retry.timer";
 
 impl World {
     fn timer_called(&mut self, name: &str) -> &mut Option<u64> {
         match name {
             REBOOT => &mut self.timer,
             UPDATE => &mut self.update_timer,
+            RETRY => &mut self.retry_timer,
             other => panic!("no timer is called {other}"),
         }
     }

@@ -30,13 +30,22 @@ pub struct Entry {
     version: Option<String>,
     digest: Option<Digest>,
     code: Option<String>,
+    is_made_again: bool,
 }
 
 impl Entry {
     /// An entry of `kind` that says `message`, one sentence.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
         let message = message.into();
-        Self { kind, message, slot: None, version: None, digest: None, code: None }
+        Self {
+            kind,
+            message,
+            slot: None,
+            version: None,
+            digest: None,
+            code: None,
+            is_made_again: false,
+        }
     }
 
     /// `FLIPSIDE_SLOT`: the slot that it is about, `a` or `b`.
@@ -63,12 +72,20 @@ impl Entry {
         self
     }
 
-    /// That of its kind, but for a deferral behind which somebody may be: that is a warning.
+    /// What failed is tried again by itself, and soon: it wants no person yet.
+    pub fn made_again(mut self) -> Self {
+        self.is_made_again = true;
+        self
+    }
+
+    /// That of its kind, but for a deferral behind which somebody may be, and an error after which
+    /// the run is made again: these are warnings.
     fn level(&self) -> Level {
         match (self.kind, self.code.as_deref()) {
             (Kind::Deferred, Some(code)) if KnownCode::of(code) == KnownCode::MayBeAttack => {
                 Level::WARN
             }
+            (Kind::Failed, _) if self.is_made_again => Level::WARN,
             (kind, _) => kind.level(),
         }
     }
@@ -124,5 +141,7 @@ mod tests {
         }
         assert_eq!(Entry::new(Kind::Deferred, "no").level(), Level::INFO);
         assert_eq!(Entry::new(Kind::Failed, "no").code("esp-full").level(), Level::ERROR);
+        let again = Entry::new(Kind::Failed, "no").code("registry-unreachable").made_again();
+        assert_eq!(again.level(), Level::WARN);
     }
 }
