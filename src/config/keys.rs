@@ -42,6 +42,10 @@ pub(super) enum Kind {
     Moment,
     /// A number of bytes above zero; empty for none.
     Size,
+    /// A number of bytes; empty for the default.
+    Rate,
+    /// A duration above zero; empty for none.
+    Limit,
     /// A number from 0 to 1; empty for none.
     Share,
     /// An address to ask, with http or https; empty for none.
@@ -75,6 +79,8 @@ pub(super) const KEYS: &[(&str, Kind)] = &[
     ("track.auth_file", Kind::Path),
     ("track.token_realms", Kind::Words),
     ("track.max_rate", Kind::Size),
+    ("track.min_rate", Kind::Rate),
+    ("track.time_limit", Kind::Limit),
     ("track.graph", Kind::Url),
     ("update.automatic", Kind::Choice(&["off", "check", "install"])),
     ("update.allow_downgrade", Kind::Flag),
@@ -194,6 +200,8 @@ impl Kind {
             }
             Self::Moment => format!("{NoMoment}, or \"\""),
             Self::Size => "a number of bytes above zero such as \"2MiB\", or \"\"".to_owned(),
+            Self::Rate => "a number of bytes such as \"16KiB\" or \"0\", or \"\"".to_owned(),
+            Self::Limit => "a duration above zero such as \"15min\", or \"\"".to_owned(),
             Self::Share => "a number from 0 to 1, or \"\"".to_owned(),
             Self::Url => "an address such as \"https://updates.example.com\", or \"\"".to_owned(),
             Self::Choice(words) => {
@@ -236,6 +244,9 @@ impl Kind {
             Self::Moment => moment(value).map(Value::Moment),
             Self::Size if text == Some("") => Some(Value::Text(String::new())),
             Self::Size => units::size(text?).filter(|size| *size > 0).map(Value::Size),
+            Self::Rate | Self::Limit if text == Some("") => Some(Value::Text(String::new())),
+            Self::Rate => units::size(text?).map(Value::Size),
+            Self::Limit => Self::Duration.read(value),
             Self::Share if text == Some("") => Some(Value::Text(String::new())),
             Self::Share => share(value).map(Value::Share),
             Self::Url => text.filter(|text| text.is_empty() || is_url(text)).map(own),

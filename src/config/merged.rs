@@ -138,7 +138,20 @@ impl Merged {
         Ok(config)
     }
 
+    /// Leaves room below `track.max_rate`: a mirror that gives all that it may is not to be left
+    /// for its rate.
+    fn min_rate(&self, max_rate: Option<u64>) -> Result<Option<u64>, ConfigError> {
+        let min_rate = self.size("track.min_rate");
+        let (least, most) = (min_rate.unwrap_or(0), max_rate.unwrap_or(u64::MAX));
+        if least > 0 && least >= most.div_ceil(2) {
+            let what = "track.min_rate is half of track.max_rate or more".to_owned();
+            return Err(self.contradiction("track.min_rate", what));
+        }
+        Ok(min_rate)
+    }
+
     fn track(&self) -> Result<Track, ConfigError> {
+        let max_rate = self.size("track.max_rate");
         let track = Track {
             image: self.text("track.image"),
             mirrors: self.texts("track.mirrors"),
@@ -148,7 +161,12 @@ impl Merged {
             client_key: self.path("track.client_key"),
             auth_file: self.path("track.auth_file"),
             token_realms: self.texts("track.token_realms"),
-            max_rate: self.size("track.max_rate"),
+            max_rate,
+            min_rate: self.min_rate(max_rate)?,
+            time_limit: match self.value("track.time_limit") {
+                Some(Value::Duration(limit)) => Some(*limit),
+                _ => None,
+            },
             graph: self.text("track.graph"),
         };
         let (given, missing) = match (&track.client_cert, &track.client_key) {

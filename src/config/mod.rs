@@ -89,11 +89,25 @@ pub struct Track {
     pub token_realms: Vec<String>,
     /// `track.max_rate`: bytes per second; `None` is as fast as it goes.
     pub max_rate: Option<u64>,
+    /// `track.min_rate`: bytes per second that a mirror has to give; 0 is any rate, `None` 16 KiB, or
+    /// a quarter of `max_rate` where that is less.
+    pub min_rate: Option<u64>,
+    /// `track.time_limit`: how long the payloads of one image may take; `None` is any time.
+    pub time_limit: Option<Duration>,
     /// `track.graph`: a Cincinnati server that says what comes next, in place of the tag.
     pub graph: Option<String>,
 }
 
+/// `track.min_rate`, where it is not set.
+const MIN_RATE: u64 = 16 << 10;
+
 impl Track {
+    /// Bytes per second that a mirror has to give.
+    fn least_rate(&self) -> u64 {
+        let default = || self.max_rate.map_or(MIN_RATE, |max_rate| MIN_RATE.min(max_rate / 4));
+        self.min_rate.unwrap_or_else(default)
+    }
+
     /// How its sources are reached.
     pub fn source_options(&self, root: Root, stop: Cancel) -> Options {
         Options {
@@ -105,6 +119,8 @@ impl Track {
             auth_file: self.auth_file.clone(),
             token_realms: self.token_realms.clone(),
             max_rate: self.max_rate,
+            min_rate: Some(self.least_rate()).filter(|rate| *rate > 0),
+            time_limit: self.time_limit,
             ..Options::new(root, stop)
         }
     }

@@ -55,6 +55,8 @@ fn every_key_reaches_its_setting() {
         track.client_key = "/etc/key.pem"
         track.auth_file = "/etc/auth.json"
         track.max_rate = "2MiB"
+        track.min_rate = "64KiB"
+        track.time_limit = "15min"
         track.graph = "https://updates.example.com/fleet?group=edge"
         update.automatic = "check"
         update.allow_downgrade = true
@@ -104,6 +106,8 @@ fn every_key_reaches_its_setting() {
             client_key: Some("/etc/key.pem".into()),
             auth_file: Some("/etc/auth.json".into()),
             max_rate: Some(2 << 20),
+            min_rate: Some(64 << 10),
+            time_limit: Some(Duration::from_secs(900)),
             graph: Some("https://updates.example.com/fleet?group=edge".into()),
         },
         update: Update {
@@ -183,6 +187,11 @@ fn mistakes_name_file_line_and_what_is_right() {
         ("[track]\nca = [\n'/a',\n'b']", 2, "config-invalid", "a list of absolute paths"),
         ("[track]\nclient_cert = '/a'", 2, "config-invalid", "track.client_key is not"),
         ("[track]\nmax_rate = '0'", 2, "config-invalid", "above zero"),
+        ("[track]\nmax_rate = '32KiB'\nmin_rate = '16KiB'", 3, "config-invalid", "half of"),
+        ("[track]\nmin_rate = '1MiB'\nmax_rate = '1MiB'", 2, "config-invalid", "half of"),
+        ("[track]\nmin_rate = 'slow'", 2, "config-invalid", "16KiB"),
+        ("[track]\ntime_limit = '0s'", 2, "config-invalid", "above zero"),
+        ("[track]\ntime_limit = 900", 2, "config-invalid", "15min"),
         (
             "[update]\n\nautomatic = 'on'",
             3,
@@ -327,4 +336,28 @@ fn the_document_names_every_key() {
     let keys = rows.filter_map(|row| row.split('`').next()).filter(|key| key.contains('.'));
     let documented: Vec<&str> = keys.collect();
     assert_eq!(documented, KEYS.iter().map(|(key, _)| *key).collect::<Vec<_>>());
+}
+
+#[test]
+fn the_rate_that_mirrors_have_to_give_leaves_room_below_the_limit() {
+    for (settings, expected) in [
+        ("", Some(16 << 10)),
+        ("min_rate = ''", Some(16 << 10)),
+        ("min_rate = '0'", None),
+        ("min_rate = '0'\nmax_rate = '1'", None),
+        ("min_rate = '15KiB'\nmax_rate = '32KiB'", Some(15 << 10)),
+        // Who limits the rate below the default has not contradicted anything.
+        ("max_rate = '20KiB'", Some(5 << 10)),
+        ("max_rate = '2MiB'", Some(16 << 10)),
+        ("max_rate = '3'", None),
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("etc/flipside/flipside.toml");
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(file, format!("[track]\n{settings}\n")).unwrap();
+        let root = Root::new(directory.path());
+        let track = Config::load(&root).unwrap().track;
+        let options = track.source_options(root, flipside_core::cancel::Cancel::new());
+        assert_eq!(options.min_rate, expected, "{settings}");
+    }
 }

@@ -5,6 +5,7 @@
 //! - `update`: the run itself: `look`, `judge`, then `act` under the lock; `outcome`: what came of it
 //! - `check`, `offered_hooks`: runs that end after the judgement
 //! - `upkeep`: promote, rollback, release, verify and what is armed, all of which core does
+//! - `asked_release`: releases that were asked for while another run held the lock
 //! - `health`, `deadline`: a trial is judged, and ended
 //! - `status`, `announce`, `observer`, `notify`: what is told, and to whom
 //! - `retry`: when a run of the timer is made again that failed in a way that time may mend
@@ -27,6 +28,7 @@ use flipside_source::{self as source, Source};
 
 mod act;
 mod announce;
+mod asked_release;
 mod check;
 pub mod deadline;
 mod error;
@@ -43,6 +45,7 @@ mod trial_due;
 mod update;
 mod upkeep;
 
+pub use asked_release::{AskedRelease, release_or_note};
 pub use check::{Check, check, finish_check};
 pub use error::Error;
 pub use flipside_core::install::SlotContents;

@@ -6,6 +6,7 @@ use flipside_core::install::{SlotContents, contents};
 use flipside_core::trial::{self, Armed, FailedRun, Promotion, Rollback};
 use flipside_core::{Host, Slot};
 
+use super::asked_release::do_asked_releases;
 use super::trial_due::is_trial_due;
 use super::{Error, Run};
 use flipside_image::{CONFIG_LIMIT, Digest, Image, ImageConfig, Manifest};
@@ -18,15 +19,20 @@ pub fn promote(run: &Run) -> Result<Promotion, Error> {
     if run.config.track.image.is_none() {
         return Ok(Promotion::NotAHost);
     }
-    Ok(trial::promote(&run.access())?)
+    let promoted = trial::promote(&run.access());
+    do_asked_releases(run);
+    Ok(promoted?)
 }
 
 /// Arms the other slot, where it is proven and whole.
 ///
 /// # Errors
-/// [`Error`], and refusals: `slot-not-proven`, `slot-damaged`, `slot-unverifiable`.
+/// [`Error`], and refusals: `rollback-overwritten`, `slot-not-proven`, `slot-damaged`, `slot-unverifiable`.
 pub fn rollback(run: &Run, unverified: bool) -> Result<Rollback, Error> {
-    Ok(trial::rollback(&run.access(), unverified, &|digest| fetch_config(run, digest))?)
+    let fetch = |digest: &Digest| fetch_config(run, digest);
+    let armed = trial::rollback(&run.access(), unverified, &fetch);
+    do_asked_releases(run);
+    Ok(armed?)
 }
 
 /// Forgets that `digest` failed or is held. Returns whether it was either.

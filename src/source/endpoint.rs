@@ -11,6 +11,7 @@ use reqwest::{Method, StatusCode, Url};
 use super::answer::{Answer, drain};
 use super::http::{Http, Request};
 use super::login::{self, Login, PULL, PUSH, Place, Shown};
+use super::rate::Meter;
 use super::retry::Failure;
 use super::{Reference, ReferenceError, SourceError};
 
@@ -31,6 +32,10 @@ pub(super) struct Endpoint {
     settled: AtomicBool,
     /// It could not be reached; a mirror is then left out.
     pub down: AtomicBool,
+    /// It was left because it gave bytes too slowly; it is then down as well.
+    pub slow: AtomicBool,
+    /// How fast it gives bytes.
+    pub meter: Meter,
 }
 
 impl Endpoint {
@@ -69,7 +74,14 @@ impl Endpoint {
             tls: AtomicBool::new(false),
             settled: AtomicBool::new(false),
             down: AtomicBool::new(false),
+            slow: AtomicBool::new(false),
+            meter: Meter::default(),
         }
+    }
+
+    /// Whether it is a mirror: then others have what it has.
+    pub fn is_mirror(&self) -> bool {
+        self.namespace.is_some()
     }
 
     /// Asks for `path` below the repository, logging in where that is asked for.

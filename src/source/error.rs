@@ -246,6 +246,17 @@ pub enum SourceError {
         /// What was fetched, how much of it came, and how it broke off.
         what: String,
     },
+    /// The payloads of an image took too long.
+    #[error(
+        "{host} and its mirrors have not given all of the image in {limit:?} (track.time_limit); \
+         the next run goes on from here"
+    )]
+    TimeLimit {
+        /// The registry.
+        host: String,
+        /// How long they may take.
+        limit: Duration,
+    },
     /// Credentials that stand somewhere but cannot be read.
     #[error("cannot read credentials from {path}: {reason}", path = path.display())]
     CredentialsUnreadable {
@@ -330,6 +341,7 @@ impl Coded for SourceError {
             Self::GraphRefused { .. } => "graph-refused",
             Self::GraphMalformed { .. } => "graph-malformed",
             Self::Truncated { .. } => "transfer-truncated",
+            Self::TimeLimit { .. } => "fetch-time-limit",
             Self::CredentialsUnreadable { .. } => "credentials-unreadable",
             Self::HelperFailed { .. } => "credential-helper-failed",
             Self::Runtime(_) => "threads-unavailable",
@@ -339,7 +351,10 @@ impl Coded for SourceError {
 
     fn transient(&self) -> Option<Transient> {
         let retry_after = match self {
-            Self::UnknownHost { .. } | Self::Unreachable { .. } | Self::Truncated { .. } => None,
+            Self::UnknownHost { .. }
+            | Self::Unreachable { .. }
+            | Self::Truncated { .. }
+            | Self::TimeLimit { .. } => None,
             Self::RateLimited { seconds, .. } => seconds.map(Duration::from_secs),
             Self::Unavailable { wait, .. } | Self::GraphUnreachable { wait, .. } => *wait,
             _ => return None,

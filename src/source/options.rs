@@ -33,6 +33,10 @@ pub struct Options {
     pub token_realms: Vec<String>,
     /// Bytes per second for payloads; `None` is as fast as it goes.
     pub max_rate: Option<u64>,
+    /// Bytes per second that a mirror has to give; `None` is any rate.
+    pub min_rate: Option<u64>,
+    /// How long the payloads of one image may take; `None` is any time.
+    pub time_limit: Option<Duration>,
     /// Ends every wait.
     pub stop: Cancel,
     /// Where the files are.
@@ -54,6 +58,8 @@ impl Options {
             auth_file: None,
             token_realms: Vec::new(),
             max_rate: None,
+            min_rate: None,
+            time_limit: None,
             stop,
             root,
             timing: Timing::default(),
@@ -93,6 +99,8 @@ pub struct Timing {
     pub base: Duration,
     /// The longest back-off.
     pub cap: Duration,
+    /// How long is waited for bytes of a mirror before its rate is looked at.
+    pub rate_window: Duration,
     /// The longest Retry-After that is waited for; who asks for more is asked next time.
     pub retry_after: Duration,
 }
@@ -108,6 +116,7 @@ impl Default for Timing {
             tries: 5,
             base: Duration::from_millis(500),
             cap: Duration::from_secs(30),
+            rate_window: Duration::from_secs(30),
             retry_after: Duration::from_secs(120),
         }
     }

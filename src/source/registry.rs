@@ -155,11 +155,11 @@ impl BlobSource for Registry {
         }
         let mut transfer =
             Transfer::new(&self.hosts.http, &self.hosts.rate, blob, range.start, range.end);
-        let transferred = self.hosts.run(
-            self.hosts
-                .anywhere(async |endpoint, timing| transfer.fetch(endpoint, timing, sink).await),
-        );
-        Ok(transferred?)
+        let fetch = self.hosts.at_a_rate(async |endpoint, timing, least| {
+            transfer.leave_below(least);
+            transfer.fetch(endpoint, timing, sink).await
+        });
+        Ok(self.hosts.run(self.hosts.in_time(fetch))?)
     }
 
     fn leave_out_mirrors(&self) -> bool {

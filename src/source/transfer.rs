@@ -3,6 +3,7 @@
 //! A part of a blob on its way: what breaks off is taken up again behind the
 //! last byte that was handed over, on the same host or on the next one.
 
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use flipside_core::blob_source::Sink;
@@ -34,6 +35,8 @@ pub(super) struct Transfer<'a> {
     ranged: bool,
     /// Time that may still be spent on waiting for the other side.
     patience: Duration,
+    /// Bytes per second under which this host is left for the next one.
+    least: Option<u64>,
 }
 
 /// Where in the blob a body begins and ends.
@@ -45,9 +48,13 @@ struct Span {
 impl<'a> Transfer<'a> {
     /// The bytes `start..end` of `blob`, which has at least `end` bytes.
     pub fn new(http: &'a Http, rate: &'a Rate, blob: &'a Descriptor, start: u64, end: u64) -> Self {
-        let length = Duration::from_secs(end.saturating_sub(start) / FLOOR);
-        let patience = http.timing().total.saturating_add(length);
-        Self { http, rate, blob, next: start, end, ranged: true, patience }
+        let patience = Duration::ZERO;
+        Self { http, rate, blob, next: start, end, ranged: true, patience, least: None }
+    }
+
+    /// Leaves a host that gives less than so many bytes per second; `None` leaves none.
+    pub fn leave_below(&mut self, rate: Option<u64>) {
+        self.least = rate;
     }
 
     /// Fetches from one host until all is there or its tries are used up.
@@ -59,6 +66,9 @@ impl<'a> Transfer<'a> {
     ) -> Result<(), SourceError> {
         let mut tries = Tries::new(timing);
         self.ranged = true;
+        // Each host has its own: what one of them wasted is not the next one's fault.
+        let length = Duration::from_secs(self.end.saturating_sub(self.next) / FLOOR);
+        self.patience = self.http.timing().total.saturating_add(length);
         while self.next < self.end {
             let before = self.next;
             let result = self.attempt(endpoint, sink).await;
@@ -68,7 +78,11 @@ impl<'a> Transfer<'a> {
             if let Err(failure) = result {
                 let wait = tries.next(failure)?;
                 self.spend(endpoint, wait)?;
-                tokio::time::sleep(wait).await;
+                {
+                    let _waiting = endpoint.meter.wait();
+                    tokio::time::sleep(wait).await;
+                }
+                self.check_rate(endpoint)?;
             }
         }
         Ok(())
@@ -149,7 +163,10 @@ impl<'a> Transfer<'a> {
         let last = until.min(self.end);
         while at < last {
             let waiting = Instant::now();
-            let received = piece(self.http, &mut response).await;
+            let received = {
+                let _waiting = endpoint.meter.wait();
+                piece(self.http, &mut response).await
+            };
             self.spend(endpoint, waiting.elapsed())?;
             let piece = match received {
                 Ok(Some(piece)) => piece,
@@ -159,11 +176,15 @@ impl<'a> Transfer<'a> {
             let length = piece.len() as u64;
             let fresh = within(&piece, self.next.saturating_sub(at), last.saturating_sub(at));
             at = at.saturating_add(length);
+            endpoint.meter.count(length);
             if !fresh.is_empty() {
                 sink(fresh).map_err(SourceError::from)?;
                 self.next = self.next.saturating_add(fresh.len() as u64);
             }
             self.rate.take(length).await;
+            if at < last {
+                self.check_rate(endpoint)?;
+            }
         }
         if at == until {
             // The end of the body, so that the connection can be used again.
@@ -177,6 +198,21 @@ impl<'a> Transfer<'a> {
         let (got, end) = (self.next, self.end);
         let what = format!("blob {} at byte {got} of {end}: {reason}", self.blob.digest.short());
         Failure::transient(SourceError::Truncated { host: endpoint.host.clone(), what })
+    }
+
+    /// Refuses a host that gives bytes too slowly, where another one may be faster.
+    fn check_rate(&self, endpoint: &Endpoint) -> Result<(), SourceError> {
+        let Some(least) = self.least else { return Ok(()) };
+        let window = self.http.timing().rate_window;
+        if endpoint.meter.is_slower_than(least, window) {
+            endpoint.slow.store(true, Ordering::Relaxed);
+        }
+        // Another transfer may have found it out.
+        if !endpoint.slow.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let reason = format!("it gives less than {least} bytes per second (track.min_rate)");
+        Err(SourceError::Unreachable { host: endpoint.host.clone(), reason })
     }
 
     fn spend(&mut self, endpoint: &Endpoint, time: Duration) -> Result<(), SourceError> {

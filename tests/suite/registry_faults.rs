@@ -387,6 +387,84 @@ fn what_has_a_digest_comes_from_mirrors_first_and_the_tag_from_the_registry() {
     assert!(source.manifest(&image.digest).is_ok());
 }
 
+/// A registry, and a mirror of it that gives about 1 MB/s. Ranges of its answers to the mirror's and
+/// to its own requests are told.
+fn with_slow_mirror(stage: &Stage, least: u64) -> (Box<dyn Source>, Proxy, Descriptor) {
+    let mirror = Proxy::start(stage.registry.address());
+    mirror.fault("blobs", 1_000, Fault::Trickle(10_000, 10));
+    let mut options = stage.options.clone();
+    options.mirrors = vec![mirror.address().to_owned()];
+    options.min_rate = Some(least);
+    options.timing.rate_window = Duration::from_millis(100);
+    let location: Location = format!("{}/a:1", stage.proxy.address()).parse().unwrap();
+    let (blob, _) = stage.blob();
+    (open(&location, &options).unwrap(), mirror, blob)
+}
+
+fn bytes_of(source: &dyn Source, blob: &Descriptor) -> Result<Vec<u8>, FetchError> {
+    let mut bytes = Vec::new();
+    let mut sink = |piece: &[u8]| {
+        bytes.extend_from_slice(piece);
+        Ok(())
+    };
+    source.stream(blob, 0..blob.size, &mut sink)?;
+    Ok(bytes)
+}
+
+#[test]
+fn a_mirror_that_is_too_slow_is_left_for_the_next_source() {
+    let stage = Stage::new();
+    let (source, mirror, blob) = with_slow_mirror(&stage, 1 << 30);
+    assert_eq!(Digest::of(&bytes_of(&*source, &blob).unwrap()), blob.digest);
+    let range = stage.proxy.seen().remove(0).range.unwrap();
+    let first = range.strip_prefix("bytes=").unwrap().split('-').next().unwrap();
+    let first: u64 = first.parse().unwrap();
+    assert!(first > 0 && first < blob.size, "the mirror's bytes are kept: {range}");
+    // It is not asked again in this run.
+    assert_eq!(mirror.count("blobs"), 1);
+    assert_eq!(Digest::of(&bytes_of(&*source, &blob).unwrap()), blob.digest);
+    assert_eq!(mirror.count("blobs"), 1);
+}
+
+#[test]
+fn a_mirror_that_is_fast_enough_is_kept() {
+    let stage = Stage::new();
+    let (source, mirror, blob) = with_slow_mirror(&stage, 1);
+    assert_eq!(Digest::of(&bytes_of(&*source, &blob).unwrap()), blob.digest);
+    assert_eq!((mirror.count("blobs"), stage.proxy.count("blobs")), (1, 0));
+}
+
+#[test]
+fn the_last_source_is_never_left_for_its_rate() {
+    // The registry itself.
+    let stage = Stage::new();
+    let (source, mirror, blob) = with_slow_mirror(&stage, 1 << 30);
+    stage.proxy.fault("blobs", 1_000, Fault::Trickle(10_000, 10));
+    assert_eq!(Digest::of(&bytes_of(&*source, &blob).unwrap()), blob.digest);
+    assert_eq!((mirror.count("blobs"), stage.proxy.count("blobs")), (1, 1));
+    // The mirror, where the registry does not have it.
+    let stage = Stage::new();
+    let (source, mirror, blob) = with_slow_mirror(&stage, 1 << 30);
+    stage.proxy.fault("blobs", 1_000, Fault::Status(404, vec![], String::new()));
+    assert_eq!(Digest::of(&bytes_of(&*source, &blob).unwrap()), blob.digest);
+    assert_eq!(mirror.count("blobs"), 2);
+    // One whose bytes were wrong is not asked even then.
+    assert!(source.leave_out_mirrors());
+    assert_eq!(bytes_of(&*source, &blob).unwrap_err().code(), "blob-not-found");
+    assert_eq!(mirror.count("blobs"), 2);
+}
+
+#[test]
+fn a_fetch_ends_at_its_time_limit() {
+    let mut stage = Stage::new();
+    stage.options.time_limit = Some(Duration::from_millis(300));
+    stage.options.timing.stall = Duration::from_secs(60);
+    stage.proxy.fault("blobs", 100, Fault::Stall(1_000));
+    let error = stage.check(0, 0).unwrap_err();
+    assert_eq!(error.code(), "fetch-time-limit", "{error}");
+    assert!(error.transient().is_some() && error.to_string().contains("300ms"), "{error}");
+}
+
 #[test]
 fn a_registry_that_cannot_be_reached_is_asked_once_and_then_its_mirrors() {
     let stage = Stage::new();

@@ -48,6 +48,30 @@ impl Stage {
         std::fs::write(directory.join("50-follow.toml"), text).unwrap();
     }
 
+    /// Lets the tag that is followed point to `number`.
+    fn publish(&self, repository: &str, number: &str) {
+        self.host.publish(&version(number));
+        let reference = self._registry.reference(&format!("{repository}:stable"));
+        let options = self._registry.options();
+        let track = &self.host.track;
+        flipside_publish::push::push(track, Some("stable"), &reference, &options).unwrap();
+    }
+
+    /// An image with version `number` that has failed on this host.
+    fn fail(&self, number: &str) -> flipside_image::Digest {
+        let digest = self.host.publish(&version(number)).digest;
+        let run = self.host.run_with(flipside_core::host::durable::Durable::new(), |config| {
+            config.track.image = Some(format!("oci:{}:stable", self.host.track.display()));
+            config.track.max_rate = None;
+        });
+        for _ in 0..2 {
+            flipside::run::update(&run, flipside::config::Initiative::Manual).unwrap();
+            self.host.boot_and_fail();
+            self.host.boot();
+        }
+        digest
+    }
+
     fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_flipside"));
         command.arg("--root").arg(self.host.path()).args(["--progress", "json", "update"]);
@@ -198,7 +222,11 @@ fn of_two_updates_at_once_the_second_defers() {
         let mut command = Command::new(env!("CARGO_BIN_EXE_flipside"));
         command.arg("--root").arg(stage.host.path()).args(arguments).output().unwrap()
     };
-    assert!(text(&flipside(&["rollback"])).contains("[locked]"));
+    let rollback = flipside(&["rollback"]);
+    assert_eq!(rollback.status.code(), Some(1));
+    let said = text(&rollback);
+    assert!(said.contains("slot B is being overwritten by an update"), "{said}");
+    assert!(said.contains("[rollback-overwritten]"), "{said}");
     assert!(flipside(&["status"]).status.success());
     // A promotion has to happen in this boot: it waits for its turn.
     let mut promote = Command::new(env!("CARGO_BIN_EXE_flipside"));
@@ -210,6 +238,54 @@ fn of_two_updates_at_once_the_second_defers() {
     let promote = promote.wait_with_output().unwrap();
     assert_eq!(promote.stdout, b"slot A was proven before\n");
     assert_eq!(stage.host.boot(), "B 2 promoted");
+}
+
+#[test]
+fn a_rollback_to_a_slot_that_was_half_written_says_so() {
+    let stage = Stage::new("half-written");
+    stage.interrupt(50_000, Signal::TERM);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_flipside"));
+    let output = command.arg("--root").arg(stage.host.path()).arg("rollback").output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output).contains("[rollback-overwritten]"), "{}", text(&output));
+}
+
+/// Whoever asks need not come again when the update is done.
+#[test]
+fn a_release_that_is_asked_for_during_an_update_is_done_at_its_end() {
+    let stage = Stage::new("release-meanwhile");
+    let (failed, kept) = (stage.fail("3"), stage.fail("4"));
+    let flipside = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_flipside"));
+        command.arg("--root").arg(stage.host.path()).args(arguments).output().unwrap()
+    };
+    let digests = |of: &[flipside::report::status::Failed]| -> Vec<_> {
+        of.iter().map(|failed| failed.digest).collect()
+    };
+    assert_eq!(digests(&stage.host.status().failed), [failed, kept]);
+    let (mut first, mut events) = stage.start_until(50_000);
+    let asked = flipside(&["release", &failed.to_string()]);
+    assert!(asked.status.success(), "{}", text(&asked));
+    let said = String::from_utf8_lossy(&asked.stdout).into_owned();
+    assert!(said.contains("once the run that is at work has ended"), "{said}");
+    assert_eq!(digests(&stage.host.status().failed), [failed, kept]);
+    events.read_to_end(&mut Vec::new()).unwrap();
+    assert!(first.wait().unwrap().success());
+    assert_eq!(digests(&stage.host.status().failed), [kept]);
+    // Also by the next run, where the one that held the lock was killed.
+    let name = "release-meanwhile";
+    stage.host.boot();
+    stage.publish(name, "5");
+    let (mut first, mut events) = stage.start_until(50_000);
+    let all: serde_json::Value =
+        serde_json::from_slice(&flipside(&["release", "--all", "--json"]).stdout).unwrap();
+    assert_eq!(all, serde_json::json!({"noted": true}));
+    kill_process(Pid::from_child(&first), Signal::KILL).unwrap();
+    events.read_to_end(&mut Vec::new()).unwrap();
+    first.wait().unwrap();
+    assert_eq!(digests(&stage.host.status().failed), [kept]);
+    assert!(stage.command().status().unwrap().success());
+    assert_eq!(digests(&stage.host.status().failed), []);
 }
 
 #[test]

@@ -26,6 +26,8 @@ pub enum Fault {
     Cut(usize),
     /// Nothing more comes after so many bytes of the body.
     Stall(usize),
+    /// So many bytes come at a time, and then none for so many milliseconds.
+    Trickle(usize, u64),
     /// Nothing comes at all.
     Silence,
     /// The head of the answer comes after so many milliseconds.
@@ -314,6 +316,9 @@ impl Fault {
         };
         match self {
             Self::Cut(bytes) => script.end_after(*bytes, End::Error),
+            Self::Trickle(bytes, pause) => {
+                script.pace = Some((*bytes, std::time::Duration::from_millis(*pause)));
+            }
             Self::Stall(bytes) => script.end_after(*bytes, End::Never),
             Self::ShortBody(bytes) => {
                 parts.headers.remove(header::CONTENT_LENGTH);

@@ -163,6 +163,7 @@ pub fn options(root: &Path) -> Options {
         tries: 4,
         base: Duration::from_millis(2),
         cap: Duration::from_millis(20),
+        rate_window: Duration::from_secs(5),
         retry_after: Duration::from_secs(5),
     };
     options

@@ -5,6 +5,7 @@
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use hyper::body::{Body, Bytes, Frame};
 
@@ -15,6 +16,9 @@ pub struct Script {
     /// Sent in chunks, without a length.
     pub framed: bool,
     pub flushed: bool,
+    /// So many bytes at a time, and how long it takes until the next ones.
+    pub pace: Option<(usize, Duration)>,
+    pub pause: Option<Pin<Box<tokio::time::Sleep>>>,
 }
 
 #[derive(Clone, Copy)]
@@ -26,7 +30,8 @@ pub enum End {
 
 impl Script {
     pub fn whole(bytes: Bytes) -> Self {
-        Self { bytes, end: End::Proper, framed: false, flushed: false }
+        let (end, framed, flushed) = (End::Proper, false, false);
+        Self { bytes, end, framed, flushed, pace: None, pause: None }
     }
 
     pub fn end_after(&mut self, bytes: usize, end: End) {
@@ -43,6 +48,16 @@ impl Body for Script {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        if let Some(pause) = &mut self.pause {
+            std::task::ready!(pause.as_mut().poll(context));
+            self.pause = None;
+        }
+        if let Some((size, pause)) = self.pace
+            && self.bytes.len() > size
+        {
+            self.pause = Some(Box::pin(tokio::time::sleep(pause)));
+            return Poll::Ready(Some(Ok(Frame::data(self.bytes.split_to(size)))));
+        }
         if !self.bytes.is_empty() {
             return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.bytes)))));
         }

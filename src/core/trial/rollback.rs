@@ -11,7 +11,7 @@ use crate::lock::Lock;
 use crate::opened::{Access, Host};
 use crate::refusal::Refusal;
 use crate::slot::Slot;
-use crate::state::journal::State;
+use crate::state::journal::{Entry, State};
 use crate::state::transition::Held;
 use crate::state::{Situation, Transition};
 
@@ -27,8 +27,8 @@ pub struct Rollback {
 /// Arms the other slot: `BootNext`, then promote, as after an update.
 ///
 /// # Errors
-/// A [`Refusal`] where the other slot is not proven (`slot-not-proven`), damaged
-/// (`slot-damaged`), or cannot be verified (`slot-unverifiable`, unless `unverified` is
+/// A [`Refusal`] where the other slot is being written (`rollback-overwritten`, also while another
+/// run holds the lock for it), is not proven (`slot-not-proven`), damaged (`slot-damaged`), or cannot be verified (`slot-unverifiable`, unless `unverified` is
 /// accepted); any other [`Error`]. `fetch` gives the chunk hashes where this host has not kept them.
 pub fn rollback(
     access: &Access,
@@ -37,8 +37,14 @@ pub fn rollback(
 ) -> Result<Rollback, Error> {
     let no_host = || Refusal::block("not-a-host", "this host has no slots to roll back to");
     let take = || Lock::take(&access.root);
-    let (_lock, host) = open_locked(access, take)?.ok_or_else(no_host)?;
+    let (_lock, host) = match open_locked(access, take) {
+        Err(locked @ Error::Locked { .. }) => return Err(refuse_locked(access, locked)?),
+        opened => opened?.ok_or_else(no_host)?,
+    };
     let situation = host.situation()?;
+    if is_being_written(&situation) && !situation.target_slot().is_installed() {
+        return Err(overwritten(&situation).into());
+    }
     let target = situation.target();
     let slot = situation.target_slot();
     if !slot.is_proven() || !slot.is_installed() {
@@ -81,6 +87,35 @@ pub fn rollback(
     backend.arm(target)?;
     host.tell(&Transition::RollbackArmed(&Held::of(target, slot)));
     Ok(Rollback { slot: target, version: slot.version().to_owned() })
+}
+
+/// Why not, where another run holds the lock: it may be writing what a rollback would go to.
+fn refuse_locked(access: &Access, locked: Error) -> Result<Error, Error> {
+    let situation = match Host::open(access)? {
+        Some(host) => host.situation()?,
+        None => return Ok(locked),
+    };
+    match is_being_written(&situation) {
+        true => Ok(overwritten(&situation).into()),
+        false => Ok(locked),
+    }
+}
+
+/// Whether an update has begun to write the target, as the journal has it.
+fn is_being_written(situation: &Situation) -> bool {
+    let is_written = |entry: &Entry| {
+        entry.slot == situation.target() && matches!(entry.state, State::Writing | State::Arming)
+    };
+    !situation.target_slot().is_proven() && situation.journal.as_ref().is_some_and(is_written)
+}
+
+fn overwritten(situation: &Situation) -> Refusal {
+    let why = format!(
+        "slot {} is being overwritten by an update: there is nothing to go back to until the \
+         version in it has booted to success",
+        situation.target()
+    );
+    Refusal::block("rollback-overwritten", why)
 }
 
 /// Refuses a target that does not hold what its record says, or that nobody can verify.

@@ -6,7 +6,7 @@
 use std::ops::ControlFlow;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use flipside_core::cancel::{Cancel, Stopped};
 use tokio::runtime::Runtime;
@@ -20,6 +20,7 @@ use super::super::{Reference, SourceError, is_absent};
 use origin::Unreachable;
 
 mod origin;
+mod pace;
 
 /// Tries at a mirror before the next host is asked.
 const MIRROR_TRIES: u32 = 2;
@@ -37,6 +38,8 @@ pub(super) struct Hosts {
     /// Why it cannot be reached, once that is known; where there are mirrors, it is not asked
     /// again in this run.
     unreachable: OnceLock<Unreachable>,
+    /// When the first payload was asked for.
+    begun: OnceLock<Instant>,
     /// `Some` until it is dropped.
     runtime: Option<Runtime>,
 }
@@ -62,6 +65,7 @@ impl Hosts {
             origin: Endpoint::registry(reference),
             answered: AtomicBool::new(false),
             unreachable: OnceLock::new(),
+            begun: OnceLock::new(),
             http: Http::new(options.clone()),
             runtime: Some(runtime),
         })
@@ -87,7 +91,11 @@ impl Hosts {
 
     /// Asks the registry alone from now on. Says whether any mirror was asked until now.
     pub fn leave_out_mirrors(&self) -> bool {
-        let were_up = self.mirrors.iter().map(|mirror| !mirror.down.swap(true, Ordering::Relaxed));
+        // One that was left for its rate could still be asked.
+        let were_up = self.mirrors.iter().map(|mirror| {
+            let was_slow = mirror.slow.swap(false, Ordering::Relaxed);
+            !mirror.down.swap(true, Ordering::Relaxed) || was_slow
+        });
         were_up.fold(false, |any, was_up| any | was_up)
     }
 
