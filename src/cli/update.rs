@@ -3,6 +3,7 @@
 //! `flipside update`.
 
 use std::process::ExitCode;
+use std::time::SystemTime;
 
 use serde_json::json;
 
@@ -42,6 +43,11 @@ pub fn run(args: Args, global: &Global) -> super::Result {
         false => Initiative::Manual,
     };
     if args.automatic {
+        let trigger = std::env::var("TRIGGER_UNIT").ok();
+        if run::is_daily_run_enough(&run.root, trigger.as_deref(), SystemTime::now()) {
+            print("nothing to do: the daily timer has elapsed in the last 20 hours")?;
+            return Ok(ExitCode::SUCCESS);
+        }
         match run.config.update.automatic {
             Automatic::Off => {
                 print("update.automatic is off")?;

@@ -8,6 +8,7 @@
 //! - `asked_release`: releases that were asked for while another run held the lock
 //! - `health`, `deadline`: a trial is judged, and ended
 //! - `status`, `announce`, `observer`, `notify`: what is told, and to whom
+//! - `overdue`: whether a run after a boot has to be made
 //! - `retry`: when a run of the timer is made again that failed in a way that time may mend
 //! - `trial_due`: whether an update waits for the trial of what kexec started
 
@@ -39,6 +40,7 @@ mod notify;
 mod observer;
 mod offered_hooks;
 mod outcome;
+mod overdue;
 mod retry;
 mod status;
 mod trial_due;
@@ -57,6 +59,7 @@ pub use notify::{notify_promoted, trigger_next_run};
 pub use observer::Teller;
 pub use offered_hooks::{HooksAsked, HooksPlanned, ask_hooks_about_offer, plan_hooks};
 pub use outcome::Outcome;
+pub use overdue::is_daily_run_enough;
 pub use retry::{NextRetry, forget_ended_retries, next_retry};
 pub use status::{finish, last_status, note_settings, status};
 pub use update::{finish_update, update};

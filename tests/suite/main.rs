@@ -94,3 +94,4 @@ mod units;
 mod update_faults;
 mod update_processes;
 mod update_tags;
+mod update_timers;

@@ -9,7 +9,7 @@ use crate::lab::Bench;
 use crate::machine::Machine;
 
 /// What the package enables.
-const ENABLED: &str = "flipside-update.timer flipside-update.path flipside-health.service \
+const ENABLED: &str = "flipside-update.timer flipside-update-boot.timer flipside-update.path flipside-health.service \
                        flipside-promote.service flipside-trial-deadline.timer flipside-dbus.path flipside-catalog.service";
 
 /// What a host consists of, as far as a package may change it: files (not what other programs
