@@ -32,9 +32,20 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+    /// A lock file, or its directory, that others than root could use.
+    #[error("cannot take the lock {}: {what}", path.display())]
+    LockPlace {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and the remedy.
+        what: String,
+    },
     /// A second flipside.
-    #[error("another flipside is at work on this host")]
-    Locked,
+    #[error("another flipside is at work on this host{}", holder.map(|pid| format!(" (PID {pid})")).unwrap_or_default())]
+    Locked {
+        /// Its process, where that can be told.
+        holder: Option<u32>,
+    },
     /// The state directory does not take what has to be written.
     #[error(transparent)]
     Journal(#[from] JournalError),
@@ -80,7 +91,7 @@ impl Error {
     pub fn severity(&self) -> Severity {
         match self {
             Self::Refused(refusal) => refusal.severity,
-            Self::Locked | Self::Stopped(_) | Self::Kexec(_) => Severity::Defer,
+            Self::Locked { .. } | Self::Stopped(_) | Self::Kexec(_) => Severity::Defer,
             Self::Install(error) if error.is_stopped() => Severity::Defer,
             Self::NoBootManager { .. } => Severity::Block,
             Self::Efi(error) => error.severity(),
@@ -94,8 +105,8 @@ impl Coded for Error {
     fn code(&self) -> &'static str {
         match self {
             Self::Refused(refusal) => refusal.code,
-            Self::LockFile { .. } => "lock-unusable",
-            Self::Locked => "locked",
+            Self::LockFile { .. } | Self::LockPlace { .. } => "lock-unusable",
+            Self::Locked { .. } => "locked",
             Self::Journal(error) => error.code(),
             Self::Step(_) => "step-failed",
             Self::Host(error) => error.code(),

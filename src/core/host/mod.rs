@@ -34,6 +34,7 @@ mod stack;
 pub(crate) mod test_disk;
 #[cfg(test)]
 pub(crate) mod test_host;
+pub mod trust;
 
 pub use disk::Disk;
 pub use error::HostError;

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Who may change a file that decides something: settings, keys, programs that are run.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use super::Root;
+
+/// Who but the owner may write (inode(7)).
+const OTHERS_WRITE: u32 = 0o022;
+/// In such a directory nobody replaces what is another's.
+const STICKY: u32 = 0o1000;
+
+/// A file, or a directory on the way to it, that somebody else could change.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{} {what}", path.display())]
+pub struct Untrusted {
+    /// The file or directory, without symbolic links.
+    pub path: PathBuf,
+    /// Who can change it, and the remedy.
+    pub what: String,
+}
+
+/// Refuses `path`, a file or a directory of the host below `root`, where another user than root
+/// and the caller could change it: by its owner or mode, or by those of a directory on the way to
+/// it. What is above `root` is not looked at. Of symbolic links, both ends are.
+///
+/// # Errors
+/// [`Untrusted`], also where `path` cannot be looked at.
+pub fn check(root: &Root, path: &Path) -> Result<(), Untrusted> {
+    let top = real(root.directory())?;
+    let target = real(path)?;
+    check_one(&target, false)?;
+    let stands_in = real(path.parent().unwrap_or(path))?;
+    check_one(&stands_in, stands_in == top)?;
+    check_above(&stands_in, &top)?;
+    if target.parent() != Some(&stands_in) {
+        check_above(&target, &top)?;
+    }
+    Ok(())
+}
+
+fn real(path: &Path) -> Result<PathBuf, Untrusted> {
+    fs::canonicalize(path).map_err(|error| unseen(path, &error))
+}
+
+fn unseen(path: &Path, error: &io::Error) -> Untrusted {
+    Untrusted { path: path.to_owned(), what: format!("cannot be looked at: {error}") }
+}
+
+fn check_above(path: &Path, top: &Path) -> Result<(), Untrusted> {
+    let above = path.ancestors().skip(1).take_while(|directory| *directory != top);
+    let mut above = above.take_while(|_| path != top);
+    above.try_for_each(|directory| check_one(directory, true))
+}
+
+fn check_one(path: &Path, may_be_sticky: bool) -> Result<(), Untrusted> {
+    let found = fs::metadata(path).map_err(|error| unseen(path, &error))?;
+    let is_sticky = found.is_dir() && found.mode() & STICKY != 0 && may_be_sticky;
+    let what = if !is_own(found.uid()) {
+        format!("belongs to user {}, who could change it (`chown root`)", found.uid())
+    } else if found.mode() & OTHERS_WRITE != 0 && !is_sticky {
+        let mode = found.mode() & 0o7777;
+        format!("can be changed by others: its mode is {mode:04o} (`chmod go-w`)")
+    } else {
+        return Ok(());
+    };
+    Err(Untrusted { path: path.to_owned(), what })
+}
+
+/// Whether `user` is root or the caller.
+pub(crate) fn is_own(user: u32) -> bool {
+    user == 0 || user == rustix::process::geteuid().as_raw()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    fn host() -> (tempfile::TempDir, Root) {
+        let directory = tempfile::tempdir().unwrap();
+        let root = Root::new(directory.path());
+        fs::create_dir_all(root.path("/etc/flipside/keys")).unwrap();
+        for path in ["/etc", "/etc/flipside", "/etc/flipside/keys"] {
+            set_mode(&root.path(path), 0o755);
+        }
+        fs::write(root.path("/etc/flipside/keys/x.pub"), "").unwrap();
+        set_mode(&root.path("/etc/flipside/keys/x.pub"), 0o644);
+        (directory, root)
+    }
+
+    fn set_mode(path: &Path, mode: u32) {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    #[test]
+    fn what_others_can_change_is_refused() {
+        for (path, mode, is_trusted) in [
+            ("/etc/flipside/keys/x.pub", 0o644, true),
+            ("/etc/flipside/keys/x.pub", 0o400, true),
+            ("/etc/flipside/keys/x.pub", 0o664, false),
+            ("/etc/flipside/keys/x.pub", 0o646, false),
+            ("/etc/flipside/keys", 0o775, false),
+            ("/etc/flipside/keys", 0o1777, false),
+            ("/etc/flipside", 0o757, false),
+            ("/etc", 0o777, false),
+            ("/etc", 0o1777, true),
+        ] {
+            let (_directory, root) = host();
+            set_mode(&root.path(path), mode);
+            let checked = check(&root, &root.path("/etc/flipside/keys/x.pub"));
+            assert_eq!(checked.is_ok(), is_trusted, "{path} {mode:o}");
+            if let Err(error) = checked {
+                let text = error.to_string();
+                assert!(text.contains(path) && text.contains("chmod go-w"), "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn both_ends_of_a_link_count() {
+        let (_directory, root) = host();
+        let link = root.path("/etc/flipside/keys/y.pub");
+        symlink("../../../srv/y.pub", &link).unwrap();
+        assert!(check(&root, &link).is_err(), "it leads nowhere");
+        fs::create_dir(root.path("/srv")).unwrap();
+        fs::write(root.path("/srv/y.pub"), "").unwrap();
+        set_mode(&root.path("/srv/y.pub"), 0o644);
+        for (mode, is_trusted) in [(0o755, true), (0o777, false), (0o1777, true)] {
+            set_mode(&root.path("/srv"), mode);
+            assert_eq!(check(&root, &link).is_ok(), is_trusted, "{mode:o}");
+        }
+    }
+
+    #[test]
+    fn what_belongs_to_another_user_is_refused() {
+        let (_directory, root) = host();
+        let path = root.path("/etc/flipside/keys/x.pub");
+        // Only root can give a file away.
+        if std::os::unix::fs::chown(&path, Some(12345), None).is_ok() {
+            let text = check(&root, &path).unwrap_err().to_string();
+            assert!(text.contains("belongs to user 12345"), "{text}");
+        }
+    }
+}
