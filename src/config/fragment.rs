@@ -8,6 +8,8 @@ use toml::de::{DeTable, DeValue};
 
 use super::keys::{self, Found, Value};
 use super::{ConfigError, Place};
+use flipside_image::redact::{has_user, redact};
+use flipside_image::reference::USER;
 
 /// A key, its value, and where it was set.
 #[derive(Debug, Clone, PartialEq)]
@@ -61,6 +63,10 @@ impl Fragment {
             match (keys::find(path), value.get_ref()) {
                 (Found::Table, DeValue::Table(table)) => self.take(path, table, place)?,
                 (Found::Table, _) => return Err(invalid(name_place, "a table".to_owned())),
+                (Found::Key(_), value) if has_secret(&key, value) => {
+                    let reason = USER.to_owned();
+                    return Err(ConfigError::Malformed { place: value_place, key, reason });
+                }
                 (Found::Key(kind), value) => match kind.read(value) {
                     Some(value) => self.0.push(Setting { key, value, place: name_place }),
                     None => {
@@ -83,13 +89,38 @@ impl Fragment {
     }
 }
 
-/// A value as the person wrote it, shortened.
+/// The keys that name a host or a repository.
+const REFERENCES: [&str; 7] = [
+    "track.image",
+    "track.mirrors",
+    "track.plain_http",
+    "track.graph",
+    "track.token_realms",
+    "policy.hooks.container.image",
+    "policy.signature.identity",
+];
+
+/// Whether a reference has a user: everybody can read settings, and what is followed is shown to
+/// everybody.
+fn has_secret(key: &str, value: &DeValue<'_>) -> bool {
+    let has_secret = |value: &DeValue<'_>| value.as_str().is_some_and(has_user);
+    REFERENCES.contains(&key)
+        && match value {
+            DeValue::Array(items) => items.iter().any(|item| has_secret(item.get_ref())),
+            value => has_secret(value),
+        }
+}
+
+/// A value as the person wrote it, shortened and without secrets.
 fn describe(value: &DeValue<'_>) -> String {
     match value {
-        DeValue::String(text) if text.chars().count() > 60 => {
-            format!("{:?}...", text.chars().take(60).collect::<String>())
+        DeValue::String(text) => {
+            let text = redact(text);
+            match text.chars().count() > 60 {
+                true => format!("{:?}...", text.chars().take(60).collect::<String>()),
+                false => format!("{text:?}"),
+            }
         }
-        DeValue::String(text) => format!("{text:?}"),
         DeValue::Integer(number) => number.to_string(),
         DeValue::Float(number) => number.to_string(),
         DeValue::Boolean(flag) => flag.to_string(),

@@ -54,6 +54,7 @@ fn every_key_reaches_its_setting() {
         track.client_cert = "/etc/cert.pem"
         track.client_key = "/etc/key.pem"
         track.auth_file = "/etc/auth.json"
+        track.token_realms = ["login.example.org"]
         track.max_rate = "2MiB"
         track.min_rate = "64KiB"
         track.time_limit = "15min"
@@ -105,6 +106,7 @@ fn every_key_reaches_its_setting() {
             client_cert: Some("/etc/cert.pem".into()),
             client_key: Some("/etc/key.pem".into()),
             auth_file: Some("/etc/auth.json".into()),
+            token_realms: vec!["login.example.org".into()],
             max_rate: Some(2 << 20),
             min_rate: Some(64 << 10),
             time_limit: Some(Duration::from_secs(900)),

@@ -3,6 +3,7 @@
 //! What a program prints, without keeping all of it.
 
 use flipside_image::printable;
+use flipside_image::redact::redact;
 
 /// The most bytes that are kept of a line.
 const LINE_LIMIT: usize = 4096;
@@ -38,7 +39,9 @@ impl Lines {
     }
 
     fn complete(&mut self, each: &mut impl FnMut(&str)) {
-        let line = printable::line(&String::from_utf8_lossy(&self.current), SHOWN);
+        // podman names signed URLs, and scripts what they were given.
+        let line = redact(&String::from_utf8_lossy(&self.current));
+        let line = printable::line(&line, SHOWN);
         self.current.clear();
         if !line.is_empty() {
             each(&line);

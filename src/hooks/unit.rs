@@ -4,10 +4,13 @@
 //! in a sandbox, its processes counted and limited together, and none of them left behind.
 
 use std::ffi::OsStr;
-use std::io;
+use std::fs::OpenOptions;
+use std::io::{self, Write as _};
 use std::ops::RangeInclusive;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::process::ExitStatusExt as _;
+use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
@@ -22,6 +25,7 @@ use super::ended::Ended;
 use super::program::{Limits, Program};
 use super::sandbox::{self, Properties};
 use crate::system::bus::{Bus, CallError, Object};
+use flipside_image::redact::has_user;
 
 const SERVICE: &str = "org.freedesktop.systemd1";
 const MANAGER: Object<'static> = Object {
@@ -51,6 +55,42 @@ pub(super) struct Unit<'a> {
     /// Of its first process, once that is known.
     pidfd: Option<OwnedFd>,
     asked: Option<Instant>,
+    /// Read by systemd when it starts the program.
+    _secrets: Option<SecretFile>,
+}
+
+/// The part of an environment that others may not see: systemd shows `Environment=` of a unit to
+/// every user who asks. Removed with this value.
+struct SecretFile(PathBuf);
+
+impl SecretFile {
+    /// `None` where nothing of it is secret.
+    fn of(program: &Program<'_>) -> io::Result<Option<Self>> {
+        let secret = program.environment.iter().filter(|(_, value)| has_user(value));
+        // systemd.exec(5), `EnvironmentFile=`.
+        let quoted = |value: &str| value.replace('\\', "\\\\").replace('"', "\\\"");
+        let lines: String =
+            secret.map(|(name, value)| format!("{name}=\"{}\"\n", quoted(value))).collect();
+        if lines.is_empty() {
+            return Ok(None);
+        }
+        let name = format!("run/flipside/environment.{}", std::process::id());
+        let path = program.directory.join(name);
+        if let Some(directory) = path.parent() {
+            std::fs::create_dir_all(directory)?;
+        }
+        let _ = std::fs::remove_file(&path);
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+        let this = Self(path);
+        file.write_all(lines.as_bytes())?;
+        Ok(Some(this))
+    }
+}
+
+impl Drop for SecretFile {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
 }
 
 impl<'a> Unit<'a> {
@@ -66,6 +106,7 @@ impl<'a> Unit<'a> {
         let unclear = |error: io::Error| CallError { name: None, message: error.to_string() };
         // systemd hands over three descriptors and no more.
         let stdin = program.body.unwrap_or(pipes.stdin.as_fd());
+        let secrets = SecretFile::of(program).map_err(unclear)?;
         let mut properties: Properties<'_> = sandbox::properties(program.sandbox, limits);
         properties.extend([
             ("Description", Variant::from(format!("flipside: {} {}", program.kind, program.name))),
@@ -76,13 +117,17 @@ impl<'a> Unit<'a> {
             ("StandardOutputFileDescriptor", Variant::from(Fd::from(pipes.stdout.as_fd()))),
             ("StandardErrorFileDescriptor", Variant::from(Fd::from(pipes.stderr.as_fd()))),
         ]);
+        if let Some(SecretFile(path)) = &secrets {
+            let files = vec![(path.to_string_lossy().into_owned(), false)];
+            properties.extend([("EnvironmentFiles", Variant::from(files))]);
+        }
         let further: Vec<(&str, Vec<(&str, Variant<'_>)>)> = Vec::new();
         let arguments = (name.as_str(), "fail", properties, further);
         bus.call::<_, OwnedObjectPath>(MANAGER, "StartTransientUnit", &arguments)?;
         let path = bus
             .call(MANAGER, "GetUnit", &name.as_str())
             .map_err(|error| CallError { name: None, ..error })?;
-        Ok(Self { bus, name, path, pidfd: None, asked: None })
+        Ok(Self { bus, name, path, pidfd: None, asked: None, _secrets: secrets })
     }
 
     fn property<T>(&self, interface: &'static str, name: &str) -> Option<T>
@@ -240,12 +285,45 @@ fn command(program: &Program<'_>) -> io::Result<Variant<'static>> {
 }
 
 fn environment(program: &Program<'_>) -> Vec<String> {
-    program.environment.iter().map(|(name, value)| format!("{name}={value}")).collect()
+    let shown = program.environment.iter().filter(|(_, value)| !has_user(value));
+    shown.map(|(name, value)| format!("{name}={value}")).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hooks::Sandbox;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    #[test]
+    fn a_proxys_password_is_not_shown_as_a_property_of_the_unit() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(directory.path().join("run/flipside")).unwrap();
+        let proxy = "http://user:se\"cr\\et@proxy.example:3128".to_owned();
+        let variables = [("PATH", "/bin".to_owned()), ("https_proxy", proxy)];
+        let program = Program {
+            kind: "hook",
+            name: "x",
+            path: std::path::Path::new("/bin/true"),
+            arguments: Vec::new(),
+            directory: directory.path(),
+            environment: &variables,
+            input: b"",
+            sandbox: Sandbox::Delegated,
+            body: None,
+        };
+        assert_eq!(environment(&program), ["PATH=/bin"]);
+        let file = SecretFile::of(&program).unwrap().unwrap();
+        let path = file.0.clone();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let expected = r#"https_proxy="http://user:se\"cr\\et@proxy.example:3128""#;
+        assert_eq!(text.trim_end(), expected);
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o600);
+        drop(file);
+        assert!(!path.exists());
+        let open = Program { environment: &variables[..1], ..program };
+        assert!(SecretFile::of(&open).unwrap().is_none());
+    }
 
     #[test]
     fn the_result_of_a_unit_is_the_answer_of_the_hook() {

@@ -5,6 +5,8 @@
 use std::error::Error;
 use std::time::Duration;
 
+use crate::redact::redact;
+
 /// An error or a decision that carries a stable code.
 ///
 /// The code is lower-case words joined by `-`, never changes once released,
@@ -29,7 +31,7 @@ pub struct Transient {
     pub retry_after: Option<Duration>,
 }
 
-/// The error and its causes in one sentence. Errors that repeat their cause in
+/// The error and its causes in one sentence, without secrets. Errors that repeat their cause in
 /// their own text are common; the cause is then not said twice.
 pub fn sentence(error: &dyn Error) -> String {
     let mut text = error.to_string();
@@ -43,8 +45,10 @@ pub fn sentence(error: &dyn Error) -> String {
         next = cause.source();
     }
     // One line, whatever a cause's text holds: this goes to journals and terminals.
-    text.split(|c: char| c.is_control())
+    let line = text
+        .split(|c: char| c.is_control())
         .filter(|part| !part.is_empty())
         .collect::<Vec<_>>()
-        .join(" ")
+        .join(" ");
+    redact(&line)
 }

@@ -28,6 +28,7 @@ mod payload_name;
 pub mod pe;
 pub mod printable;
 mod product_info;
+pub mod redact;
 pub mod reference;
 pub mod rollout;
 pub mod signature;

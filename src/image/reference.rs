@@ -8,6 +8,11 @@ use std::str::FromStr;
 
 use crate::Digest;
 use crate::code::Coded;
+use crate::redact::{has_user, redact_reference};
+
+/// Why a reference with a user is refused: references are shown to everybody.
+pub const USER: &str =
+    "a user and a password belong in an auth file that only root can read (track.auth_file)";
 
 /// The tag that a reference without one means, as everywhere.
 const DEFAULT_TAG: &str = "latest";
@@ -23,9 +28,9 @@ pub struct ReferenceError {
 }
 
 impl ReferenceError {
-    /// Of this text, which is shortened.
+    /// Of this text, which is shortened and shown without secrets.
     pub fn new(text: &str, reason: &'static str) -> Self {
-        Self { text: text.chars().take(200).collect(), reason }
+        Self { text: redact_reference(text).chars().take(200).collect(), reason }
     }
 }
 
@@ -104,6 +109,9 @@ impl FromStr for Reference {
 
     fn from_str(text: &str) -> Result<Self, ReferenceError> {
         let invalid = |reason| ReferenceError::new(text, reason);
+        if has_user(text) {
+            return Err(invalid(USER));
+        }
         if text.contains("://") {
             return Err(invalid("write it without a scheme, as host/repository:tag"));
         }

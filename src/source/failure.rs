@@ -5,6 +5,7 @@
 
 use std::error::Error;
 
+use flipside_image::redact::redact;
 use rustls::{AlertDescription, CertificateError};
 
 use super::SourceError;
@@ -89,7 +90,7 @@ fn rustls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Erro
 /// The innermost cause, which knows of no URL.
 pub(crate) fn last_words(error: &reqwest::Error) -> String {
     match causes(error).skip(1).last() {
-        Some(cause) => cause.to_string(),
+        Some(cause) => redact(&cause.to_string()),
         None => "the request failed".to_owned(),
     }
 }

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use flipside_image::code::Coded as _;
 use flipside_image::graph::{GRAPH_LIMIT, Graph};
-use flipside_image::printable;
+use flipside_image::{printable, redact};
 use reqwest::header::{ACCEPT, HeaderMap, HeaderValue};
 use reqwest::{Method, StatusCode, Url};
 use serde::Deserialize;
@@ -114,8 +114,10 @@ async fn ask(http: &Http, url: &Url) -> Result<Graph, Failure> {
         let wait = retry_after(answer.response.headers(), SystemTime::now());
         let body = body::bounded(http, answer.response, &host, "graph error", ERROR_LIMIT).await;
         let said = body.ok().and_then(|body| serde_json::from_slice::<ErrorBody>(&body).ok());
-        let words =
-            said.map(|said| printable::line(&format!(" ({}: {})", said.kind, said.value), 200));
+        let words = said.map(|said| {
+            let words = without_secrets(&format!(" ({}: {})", said.kind, said.value), url);
+            printable::line(&words, 200)
+        });
         let words = words.map(|words| format!(" {words}")).unwrap_or_default();
         let answer = format!("{}{words}", status_text(status));
         if !is_transient(status) {
@@ -133,9 +135,23 @@ async fn ask(http: &Http, url: &Url) -> Result<Graph, Failure> {
     })
 }
 
+/// What the server says, without what it was sent in secret.
+fn without_secrets(said: &str, url: &Url) -> String {
+    let pairs = url.query_pairs().filter(|(name, _)| redact::is_secret_parameter(name));
+    let values = pairs.map(|(_, value)| value).filter(|value| !value.is_empty());
+    values.fold(redact::redact(said), |said, value| said.replace(value.as_ref(), "***"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_server_that_repeats_what_it_was_sent_gives_no_secret_away() {
+        let url = Url::parse("https://u.example/v1/graph?group=edge&access_token=s3cret").unwrap();
+        let said = without_secrets("token s3cret of https://u.example/?sig=x&a=b is over", &url);
+        assert_eq!(said, "token *** of https://u.example/?*** is over");
+    }
 
     #[test]
     fn parameters_of_the_setting_come_before_those_of_the_host() {
