@@ -4,7 +4,6 @@
 //! Losing it loses nothing else (P8).
 
 use std::fmt;
-use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
@@ -12,6 +11,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::ReportError;
+use flipside_core::host::durable::open_to_read;
 use flipside_core::host::{Files, Root, Slot};
 use flipside_image::Digest;
 
@@ -190,7 +190,7 @@ impl HistoryFile {
 
 /// The last `limit` bytes of a file; where that cuts a longer one, whole lines only.
 fn read_end(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
-    let mut file = File::open(path)?;
+    let mut file = open_to_read(path)?;
     let skipped = file.metadata()?.len().saturating_sub(limit);
     file.seek(SeekFrom::Start(skipped))?;
     let mut bytes = Vec::new();

@@ -7,13 +7,38 @@
 //! configs that are kept, and a boot file before it is written. What stands in `/run` does not.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::{FallocateFlags, IFlags, OFlags};
 use rustix::io::Errno;
+
+/// A link in the place of one of these files would have another one read, or written over. A FIFO
+/// must not make a run wait.
+const NO_FOLLOW: OFlags = OFlags::NOFOLLOW.union(OFlags::NONBLOCK);
+
+/// Opens a file of flipside's own for reading: on the ESP or in the state directory.
+///
+/// # Errors
+/// The file system's; `ELOOP` for a symbolic link.
+pub fn open_to_read(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).custom_flags(NO_FOLLOW.bits().cast_signed()).open(path)
+}
+
+/// The bytes of such a file, at most `limit`.
+///
+/// # Errors
+/// As [`open_to_read`]; `FileTooLarge`.
+pub fn read_at_most(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    open_to_read(path)?.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > limit {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
+    Ok(bytes)
+}
 
 /// One step towards durability, as a [`StepObserver`] sees it before it is done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -144,19 +169,30 @@ impl Durable {
     /// durable only after [`Durable::sync_directory`].
     ///
     /// # Errors
-    /// Any of the file system's.
+    /// Any of the file system's; `ELOOP` for a symbolic link.
     pub(crate) fn create(&self, path: &Path) -> io::Result<DurableFile> {
         self.announce(&Step::Create(path))?;
-        let file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)?;
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(true);
+        let file = options.custom_flags(NO_FOLLOW.bits().cast_signed()).open(path)?;
         Ok(self.adopt(file, path))
     }
 
     /// Opens an existing file for reading and writing, as it is.
     ///
     /// # Errors
-    /// Any of the file system's.
+    /// Any of the file system's; `ELOOP` for a symbolic link.
     pub(crate) fn open(&self, path: &Path) -> io::Result<DurableFile> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).custom_flags(NO_FOLLOW.bits().cast_signed());
+        Ok(self.adopt(options.open(path)?, path))
+    }
+
+    /// Opens a disk for reading and writing. Its name may be a link, as in `/dev/disk`.
+    ///
+    /// # Errors
+    /// Any of the file system's.
+    pub(crate) fn open_disk(&self, path: &Path) -> io::Result<DurableFile> {
         let file = OpenOptions::new().read(true).write(true).open(path)?;
         Ok(self.adopt(file, path))
     }
@@ -279,7 +315,8 @@ impl Durable {
     /// # Errors
     /// Any of the file system's.
     pub(crate) fn append_line(&self, path: &Path, line: &str) -> io::Result<()> {
-        let file = if path.exists() { self.open(path)? } else { self.create(path)? };
+        let exists = std::fs::symlink_metadata(path).is_ok();
+        let file = if exists { self.open(path)? } else { self.create(path)? };
         let end = file.file.metadata()?.len();
         self.write_at(&file, end, format!("{line}\n").as_bytes())
     }
@@ -436,6 +473,28 @@ mod tests {
         durable.remove_variable(&path).unwrap();
         durable.remove_variable(&path).unwrap();
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn links_are_not_followed() {
+        let directory = tempfile::tempdir().unwrap();
+        let durable = Durable::new();
+        let (other, link) = (directory.path().join("other"), directory.path().join("link"));
+        std::fs::write(&other, "untouched").unwrap();
+        std::os::unix::fs::symlink("other", &link).unwrap();
+        std::os::unix::fs::symlink("other", directory.path().join("new.new")).unwrap();
+        assert!(durable.create(&link).is_err());
+        assert!(durable.open(&link).is_err());
+        assert!(durable.append_line(&link, "x").is_err());
+        assert!(durable.write_unsynced(&link, b"x").is_err());
+        assert!(durable.replace(&directory.path().join("new"), b"x").is_err());
+        assert!(open_to_read(&link).is_err());
+        assert!(open_to_read(&other).is_ok() && durable.open_disk(&link).is_ok());
+        assert_eq!(std::fs::read(&other).unwrap(), b"untouched");
+        // What takes the place of a link leaves alone what it led to.
+        durable.replace(&link, b"x").unwrap();
+        assert_eq!(std::fs::read(&link).unwrap(), b"x");
+        assert_eq!(std::fs::read(&other).unwrap(), b"untouched");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use flipside_image::code::Coded;
 use flipside_image::{CONFIG_LIMIT, Digest};
 
 use crate::host::Root;
-use crate::host::durable::Durable;
+use crate::host::durable::{Durable, read_at_most};
 use crate::slot::Slot;
 
 /// The state directory. It must not lie inside a slot.
@@ -97,10 +97,7 @@ impl Journal {
     /// either way nothing is known, and nothing depends on it.
     pub fn read(&self) -> Option<Entry> {
         let path = self.directory.join(STATE_FILE);
-        if std::fs::metadata(&path).ok()?.len() > LIMIT {
-            return None;
-        }
-        let entry: Entry = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
+        let entry: Entry = serde_json::from_slice(&read_at_most(&path, LIMIT).ok()?).ok()?;
         (entry.format == 1).then_some(entry)
     }
 
@@ -152,10 +149,7 @@ impl Journal {
     /// The bytes of a config that was kept, if they still hash to their name.
     pub fn config(&self, digest: &Digest) -> Option<Vec<u8>> {
         let path = self.directory.join("configs").join(format!("{}.json", digest.hex()));
-        if std::fs::metadata(&path).ok()?.len() > CONFIG_LIMIT {
-            return None;
-        }
-        let bytes = std::fs::read(path).ok()?;
+        let bytes = read_at_most(&path, CONFIG_LIMIT).ok()?;
         (Digest::of(&bytes) == *digest).then_some(bytes)
     }
 

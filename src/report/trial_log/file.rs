@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use super::{COUNT, LIMIT, Trial};
 use crate::report::ReportError;
+use flipside_core::host::durable::open_to_read;
 use flipside_core::host::{Files, Root, Slot};
 use flipside_image::Digest;
 use flipside_image::printable;
@@ -176,7 +177,7 @@ fn read(path: &Path) -> Option<Kept> {
         return None;
     }
     let mut bytes = Vec::new();
-    let file = std::fs::File::open(path).ok()?;
+    let file = open_to_read(path).ok()?;
     file.take(2 * LIMIT as u64).read_to_end(&mut bytes).ok()?;
     let content = String::from_utf8_lossy(&bytes).into_owned();
     let (head, text) = content.split_once("\n\n")?;

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use flipside_core::host::Files;
 use flipside_core::host::Root;
+use flipside_core::host::durable::read_at_most;
 use flipside_core::state::journal::STATE_DIRECTORY;
 use flipside_image::Digest;
 use flipside_image::document::{Document, DocumentManifest};
@@ -111,12 +112,9 @@ impl Memory {
 
     /// What was seen last at this tag. What cannot be understood is nothing (P8).
     pub fn recall(&self) -> Option<Seen> {
-        let size = std::fs::metadata(&self.path).ok()?.len();
+        std::fs::symlink_metadata(&self.path).ok()?;
         let read = || -> Option<Seen> {
-            if size > LIMIT {
-                return None;
-            }
-            serde_json::from_slice(&std::fs::read(&self.path).ok()?).ok()
+            serde_json::from_slice(&read_at_most(&self.path, LIMIT).ok()?).ok()
         };
         let seen = read()
             .filter(|seen| seen.format == 1 && seen.tag == self.tag && seen.as_fetched().is_some());

@@ -38,7 +38,7 @@ impl Disk {
         partition: &Partition,
         identity: &PartitionIdentity,
     ) -> Result<Partition, HostError> {
-        let disk = self.durable.open(&self.path).map_err(HostError::io("open", &self.path))?;
+        let disk = self.durable.open_disk(&self.path).map_err(HostError::io("open", &self.path))?;
         self.lock(disk.file())?;
         let (wanted, now) = (partition.entry(), disk.file());
         if self.is_other_file(now)? {

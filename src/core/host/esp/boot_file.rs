@@ -14,7 +14,7 @@ use rustix::fs::{Advice, fadvise};
 use super::program::BootFileState;
 use super::{Esp, EspError, RESERVE};
 use crate::host::Slot;
-use crate::host::durable::{Durable, DurableFile};
+use crate::host::durable::{Durable, DurableFile, open_to_read};
 use crate::host::medium::Medium;
 use flipside_image::pe;
 
@@ -248,7 +248,7 @@ impl BootFile {
 
     /// The file opened anew by its name, without what the kernel has of it in memory.
     fn fresh(&self) -> io::Result<File> {
-        let file = File::open(self.file.path())?;
+        let file = open_to_read(self.file.path())?;
         drop_cached(&file);
         Ok(file)
     }

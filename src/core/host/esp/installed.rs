@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use super::boot_file::drop_cached;
 use super::{Esp, EspError};
 use crate::host::Slot;
+use crate::host::durable::open_to_read;
 use crate::host::medium::Medium;
 
 /// A boot file, open for reading. Reads come from the medium, not from what the kernel had in
@@ -28,7 +29,7 @@ impl Esp {
     /// [`EspError::Read`], [`EspError::Damaged`].
     pub fn open_boot_file(&self, slot: Slot) -> Result<Option<InstalledBootFile>, EspError> {
         let name = Self::boot_file_name(slot);
-        let file = match File::open(self.path(&name)) {
+        let file = match open_to_read(&self.path(&name)) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(self.read_error(&name, error)),

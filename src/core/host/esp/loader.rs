@@ -2,12 +2,12 @@
 
 //! The removable-media loader: what it is, told by what stands in it, and its replacement.
 
-use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use super::boot_file::{FIRST_SECTOR, drop_cached, make_unbootable};
 use super::{Esp, EspError, RESERVE};
+use crate::host::durable::open_to_read;
 
 /// systemd-boot has 100 to 300 KiB; of what is longer the rest is not looked at.
 const MAX_SIZE: u64 = 4 << 20;
@@ -193,7 +193,7 @@ impl Esp {
 
     /// A program on the ESP, or another file of at most 4 MiB; `None` where there is none.
     pub(super) fn read_program(&self, name: &Path) -> Result<Option<Vec<u8>>, EspError> {
-        let file = match File::open(self.path(name)) {
+        let file = match open_to_read(&self.path(name)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             file => file.map_err(|error| self.read_error(name, error))?,
         };

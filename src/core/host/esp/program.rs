@@ -2,12 +2,12 @@
 
 //! Whether a boot file is a program that firmware would start.
 
-use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
 
 use super::{Esp, EspError};
 use crate::host::Slot;
+use crate::host::durable::open_to_read;
 use flipside_image::pe;
 
 /// Whether the firmware would start a boot file.
@@ -29,7 +29,7 @@ impl Esp {
     /// [`EspError::Read`], [`EspError::Damaged`].
     pub fn boot_file(&self, slot: Slot) -> Result<BootFileState, EspError> {
         let name = Self::boot_file_name(slot);
-        let file = match File::open(self.path(&name)) {
+        let file = match open_to_read(&self.path(&name)) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Ok(BootFileState::Absent);

@@ -2,11 +2,11 @@
 
 //! The small files: records and proofs.
 
-use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
 
 use super::{Esp, EspError};
+use crate::host::durable::open_to_read;
 use crate::host::{Record, Slot};
 use flipside_image::Digest;
 
@@ -171,7 +171,7 @@ impl Esp {
     }
 
     pub(super) fn read_small(&self, file: &Path) -> Result<Stored<Vec<u8>>, EspError> {
-        let open = match File::open(self.path(file)) {
+        let open = match open_to_read(&self.path(file)) {
             Ok(open) => open,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Stored::Absent),
             Err(error) => return Err(self.read_error(file, error)),
