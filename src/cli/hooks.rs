@@ -65,15 +65,20 @@ pub fn run(args: Args, global: &Global) -> super::Result {
 }
 
 fn list(global: &Global) -> super::Result {
-    let found = hooks::discover(&global.root)?;
+    let mut found = hooks::discover(&global.root)?;
+    found.extend(hooks::masked(&global.root)?);
+    found.sort_by(|a, b| a.name.as_bytes().cmp(b.name.as_bytes()));
     if global.json {
-        let item =
-            |hook: &Hook| json!({"name": hook.name, "path": hook.path, "ignored": hook.ignored});
+        let item = |hook: &Hook| json!({"name": hook.name, "path": hook.path, "ignored": hook.ignored, "fault": hook.fault});
         print_json(&json!({"hooks": found.iter().map(item).collect::<Vec<_>>()}))?;
         return Ok(ExitCode::SUCCESS);
     }
     for hook in &found {
-        let remark = hook.ignored.map(|why| format!("  (not asked: {why})")).unwrap_or_default();
+        let remark = match (hook.ignored, &hook.fault) {
+            (Some(why), _) => format!("  (not asked: {why})"),
+            (None, Some(why)) => format!("  (blocks every update: {why})"),
+            (None, None) => String::new(),
+        };
         print(format_args!("{}{remark}", hook.path.display()))?;
     }
     if found.is_empty() {
@@ -135,12 +140,13 @@ fn plan(run: &UpdateRun, initiative: Initiative, global: &Global) -> super::Resu
         return Ok(ExitCode::SUCCESS);
     }
     let width = width(planned.hooks.iter().map(|hook| hook.hook.as_str()));
-    for Planned { hook, path, ignored, runs_as, .. } in &planned.hooks {
+    for Planned { hook, path, ignored, fault, runs_as, .. } in &planned.hooks {
         let path = path.as_ref().map_or("-".into(), |path| path.to_string_lossy());
-        let how = match (ignored, runs_as) {
-            (Some(why), _) => format!("not asked: {why}"),
-            (None, RanAs::Unit) => "as a unit of systemd, in its sandbox".to_owned(),
-            (None, RanAs::ProcessGroup) => "as a process group, without a sandbox".to_owned(),
+        let how = match (ignored, fault, runs_as) {
+            (Some(why), ..) => format!("not asked: {why}"),
+            (None, Some(why), _) => format!("blocks the update: {why}"),
+            (None, None, RanAs::Unit) => "as a unit of systemd, in its sandbox".to_owned(),
+            (None, None, RanAs::ProcessGroup) => "as a process group, without a sandbox".to_owned(),
         };
         print(format_args!("{hook:<width$}  {path}  {how}"))?;
     }

@@ -9,6 +9,7 @@
 use std::process::ExitCode;
 
 use clap::{FromArgMatches as _, Parser, Subcommand};
+use rustix::fs::Mode;
 
 mod failure;
 mod global;
@@ -151,6 +152,9 @@ fn run(command: Command, global: &Global) -> Result {
 
 /// Runs the program: arguments in, exit code out.
 pub fn main() -> ExitCode {
+    // What is made here decides about updates: nobody else may change it, whatever the caller's umask.
+    let others_write = Mode::WGRP | Mode::WOTH;
+    rustix::process::umask(others_write | rustix::process::umask(others_write));
     let parsed = help::command().try_get_matches().and_then(|m| Cli::from_arg_matches(&m));
     let cli = match parsed {
         Ok(cli) => cli,

@@ -6,6 +6,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+use flipside_core::host::trust::Untrusted;
 use flipside_image::code::Coded;
 
 /// Where a setting was made.
@@ -35,6 +36,9 @@ pub enum ConfigError {
         #[source]
         source: io::Error,
     },
+    /// A file or directory that others than root and the caller could change.
+    #[error("the configuration cannot be trusted: {0}")]
+    Untrusted(#[from] Untrusted),
     /// A drop-in that cannot be written or removed.
     #[error("cannot write the configuration in {}", path.display())]
     Unwritable {
@@ -98,6 +102,7 @@ impl Coded for ConfigError {
     fn code(&self) -> &'static str {
         match self {
             Self::Unreadable { .. } => "config-unreadable",
+            Self::Untrusted(_) => "file-untrusted",
             Self::Unwritable { .. } => "config-unwritable",
             Self::Syntax { .. } => "config-syntax",
             Self::UnknownKey { .. } => "config-unknown-key",

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! The files of a host: which are read, and in which order.
+//! The files of a host: which are read, in which order, and what each may set.
 
+use std::ffi::OsStr;
 use std::fs::OpenOptions;
 use std::io::{self, Read as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -9,23 +10,49 @@ use std::path::{Path, PathBuf};
 
 use super::fragment::Fragment;
 use super::merged::Merged;
-use super::overlay::{self, LEVELS, Unreadable};
+use super::overlay::{self, LEVELS, Unusable};
 use super::{Config, ConfigError, Place};
-use flipside_core::host::Root;
+use flipside_core::host::{Root, trust};
 
 /// The most bytes that a file may have.
 const FILE_LIMIT: u64 = 1 << 20;
 
-impl From<Unreadable> for ConfigError {
-    fn from(error: Unreadable) -> Self {
-        Self::Unreadable { path: error.path, source: error.source }
+/// The file that has no other name, and the directory of drop-ins, in each level.
+const FILE: &str = "flipside/flipside.toml";
+const DROP_INS: &str = "flipside/flipside.toml.d";
+
+/// What commands write where `/etc` cannot be written. Read last.
+pub(super) const STATE_DIRECTORY: &str = "/var/lib/flipside/settings.d";
+/// What may be set there.
+const STATE_KEYS: [&str; 4] =
+    ["update.hold", "update.hold_until", "update.hold_reason", "track.image"];
+
+/// What whoever can write to `/run` may not decide: keys, and tables of keys.
+const NOT_IN_RUN: [&str; 7] = [
+    "policy.",
+    "host.",
+    "boot.",
+    "report.",
+    "update.allow_downgrade",
+    "track.ca",
+    "track.token_realms",
+];
+/// The levels that decide it.
+const WITHOUT_RUN: [&str; 2] = ["etc", "usr/lib"];
+
+impl From<Unusable> for ConfigError {
+    fn from(error: Unusable) -> Self {
+        match error {
+            Unusable::Unreadable { path, source } => Self::Unreadable { path, source },
+            Unusable::Untrusted(error) => Self::Untrusted(error),
+        }
     }
 }
 
 impl Config {
     /// Reads the first of `etc`, `run`, `usr/lib` that has `flipside/flipside.toml`, then the
-    /// drop-ins `flipside/flipside.toml.d/*.toml` of all three by file name. A host without
-    /// any has the defaults, and follows nothing.
+    /// drop-ins `flipside/flipside.toml.d/*.toml` of all three by file name, then what stands in
+    /// `/var/lib/flipside/settings.d`. A host without any has the defaults, and follows nothing.
     ///
     /// # Errors
     /// [`ConfigError`]; a mistake anywhere refuses the whole configuration.
@@ -44,15 +71,11 @@ impl Config {
     /// The files that [`Config::load`] reads, in that order.
     ///
     /// # Errors
-    /// [`ConfigError::Unreadable`].
+    /// [`ConfigError::Unreadable`], [`ConfigError::Untrusted`].
     pub fn files(root: &Root) -> Result<Vec<PathBuf>, ConfigError> {
-        let mut files = Vec::new();
-        files.extend(overlay::first(root, &LEVELS, "flipside/flipside.toml")?);
-        files.extend(overlay::scan(root, &LEVELS, "flipside/flipside.toml.d", |name| {
-            let name = name.as_encoded_bytes();
-            name.ends_with(b".toml") && !name.starts_with(b".")
-        })?);
-        Ok(files)
+        let mut found = files(root, &LEVELS)?;
+        found.extend(overlay::scan(root, &["var/lib"], "flipside/settings.d", is_drop_in)?);
+        Ok(found)
     }
 
     /// The configuration that one file alone makes.
@@ -66,14 +89,76 @@ impl Config {
     }
 }
 
+fn files(root: &Root, levels: &[&str]) -> Result<Vec<PathBuf>, ConfigError> {
+    let mut files = Vec::new();
+    files.extend(overlay::first(root, levels, FILE)?);
+    files.extend(overlay::scan(root, levels, DROP_INS, is_drop_in)?);
+    Ok(files)
+}
+
+fn is_drop_in(name: &OsStr) -> bool {
+    let name = name.as_encoded_bytes();
+    name.ends_with(b".toml") && !name.starts_with(b".")
+}
+
 fn merge(root: &Root) -> Result<Merged, ConfigError> {
+    let (run, state) = (root.path("/run"), root.path(STATE_DIRECTORY));
     let mut merged = Merged::default();
     for file in Config::files(root)? {
-        let bytes =
-            read(&file).map_err(|source| ConfigError::Unreadable { path: file.clone(), source })?;
-        merged.overlay(Fragment::parse(&file, &bytes)?);
+        let fragment = fragment(root, &file)?;
+        let in_run = file.starts_with(&run);
+        let in_state = file.starts_with(&state);
+        for setting in &fragment.0 {
+            let (key, place) = (&setting.key, setting.place.clone());
+            let what = if in_run && is_kept_from_run(key) {
+                format!("{key} is not set by files in /run: set it in /etc")
+            } else if in_state && !STATE_KEYS.contains(&key.as_str()) {
+                format!(
+                    "only update.hold, with its time and reason, and track.image are set in {STATE_DIRECTORY}, not {key}: set it in /etc"
+                )
+            } else {
+                continue;
+            };
+            return Err(ConfigError::Contradiction { place, what });
+        }
+        merged.overlay(fragment);
+    }
+    // A file in /run that hides another one may not take back what that one says, either.
+    for file in files(root, &WITHOUT_RUN)? {
+        let mut fragment = fragment(root, &file)?;
+        fragment.0.retain(|setting| is_kept_from_run(&setting.key));
+        merged.overlay(fragment);
     }
     Ok(merged)
+}
+
+fn is_kept_from_run(key: &str) -> bool {
+    NOT_IN_RUN.iter().any(|kept| match kept.ends_with('.') {
+        true => key.starts_with(kept),
+        false => key == *kept,
+    })
+}
+
+fn fragment(root: &Root, file: &Path) -> Result<Fragment, ConfigError> {
+    let unreadable = |source| ConfigError::Unreadable { path: file.to_owned(), source };
+    trust::check(root, file)?;
+    let bytes = read(file).map_err(unreadable)?;
+    if bytes.is_empty() && hides_another(root, file)? {
+        let what = "it is empty, and hides another file: only a link to /dev/null does that";
+        let place = Place { file: file.to_owned(), line: 1 };
+        return Err(ConfigError::Contradiction { place, what: what.to_owned() });
+    }
+    Fragment::parse(file, &bytes)
+}
+
+/// Whether `file` stands in the place of one in a level below. What a power cut left empty does so
+/// unnoticed.
+fn hides_another(root: &Root, file: &Path) -> Result<bool, ConfigError> {
+    let mut levels = LEVELS.iter().skip_while(|level| !file.starts_with(root.path(level)));
+    let Some(own) = levels.next() else { return Ok(false) };
+    let below: Vec<&str> = levels.copied().collect();
+    let name = file.strip_prefix(root.path(own)).unwrap_or(file).to_string_lossy();
+    Ok(overlay::first(root, &below, &name)?.is_some())
 }
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {

@@ -13,25 +13,44 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
-use flipside_core::host::Root;
+use flipside_core::host::{Root, trust};
 
 /// Where files are looked for, the winner first.
 pub const LEVELS: [&str; 3] = ["etc", "run", "usr/lib"];
 
-/// What cannot be looked at.
+/// What cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot read {}", path.display())]
-pub struct Unreadable {
-    /// The file or directory.
-    pub path: PathBuf,
-    /// Why.
-    #[source]
-    pub source: io::Error,
+pub enum Unusable {
+    /// A file or directory that cannot be looked at.
+    #[error("cannot read {}", path.display())]
+    Unreadable {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// One that others than root and the caller could change.
+    #[error(transparent)]
+    Untrusted(#[from] trust::Untrusted),
 }
 
-impl flipside_image::code::Coded for Unreadable {
+impl Unusable {
+    /// The file or directory.
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Unreadable { path, .. } => path,
+            Self::Untrusted(error) => &error.path,
+        }
+    }
+}
+
+impl flipside_image::code::Coded for Unusable {
     fn code(&self) -> &'static str {
-        "directory-unreadable"
+        match self {
+            Self::Unreadable { .. } => "directory-unreadable",
+            Self::Untrusted(_) => "file-untrusted",
+        }
     }
 }
 
@@ -40,17 +59,18 @@ impl flipside_image::code::Coded for Unreadable {
 /// refuses are not looked at.
 ///
 /// # Errors
-/// A directory that exists and cannot be read, or a name that leads nowhere.
+/// A directory that exists and cannot be read or that others can change, or a name that leads
+/// nowhere. Not a file that others can change: see [`trust::check`].
 pub fn scan(
     root: &Root,
     levels: &[&str],
     below: &str,
     wanted: impl Fn(&OsStr) -> bool,
-) -> Result<Vec<PathBuf>, Unreadable> {
+) -> Result<Vec<PathBuf>, Unusable> {
     let mut files = winners(root, levels, below, wanted)?;
     let mut failure = None;
-    files.retain(|path| match is_mask(path) {
-        Ok(is_mask) => !is_mask,
+    files.retain(|path| match is_null(path) {
+        Ok(is_null) => !is_null,
         Err(error) => {
             failure.get_or_insert(error);
             false
@@ -68,17 +88,17 @@ pub fn winners(
     levels: &[&str],
     below: &str,
     wanted: impl Fn(&OsStr) -> bool,
-) -> Result<Vec<PathBuf>, Unreadable> {
+) -> Result<Vec<PathBuf>, Unusable> {
     let mut winners: BTreeMap<OsString, PathBuf> = BTreeMap::new();
     for level in levels {
         let directory = root.path(level).join(below);
-        let unreadable = |source| Unreadable { path: directory.clone(), source };
-        let entries = match std::fs::read_dir(&directory) {
-            Ok(entries) => entries,
-            Err(error) if is_absent(&error) => continue,
-            Err(error) => return Err(unreadable(error)),
-        };
-        for entry in entries {
+        let unreadable = |source| Unusable::Unreadable { path: directory.clone(), source };
+        if is_absent(root, &directory)? {
+            continue;
+        }
+        std::fs::metadata(&directory).map_err(unreadable)?;
+        trust::check(root, &directory)?;
+        for entry in std::fs::read_dir(&directory).map_err(unreadable)? {
             let name = entry.map_err(unreadable)?.file_name();
             if wanted(&name) && !winners.contains_key(&name) {
                 let path = directory.join(&name);
@@ -93,43 +113,52 @@ pub fn winners(
 ///
 /// # Errors
 /// As [`scan`].
-pub fn first(root: &Root, levels: &[&str], below: &str) -> Result<Option<PathBuf>, Unreadable> {
+pub fn first(root: &Root, levels: &[&str], below: &str) -> Result<Option<PathBuf>, Unusable> {
     for level in levels {
         let path = root.path(level).join(below);
-        match std::fs::symlink_metadata(&path) {
-            Ok(_) => return Ok(if is_mask(&path)? { None } else { Some(path) }),
-            Err(error) if is_absent(&error) => {}
-            Err(source) => return Err(Unreadable { path, source }),
+        if !is_absent(root, &path)? {
+            return Ok(if is_null(&path)? { None } else { Some(path) });
         }
     }
     Ok(None)
-}
-
-/// `/dev/null` itself or a link to it, or an empty file.
-fn is_mask(path: &Path) -> Result<bool, Unreadable> {
-    let is_empty =
-        |path| std::fs::metadata(path).is_ok_and(|file| file.is_file() && file.len() == 0);
-    Ok(is_null(path)? || is_empty(path))
 }
 
 /// Whether `path` is `/dev/null` itself or a link to it.
 ///
 /// # Errors
 /// A link that leads nowhere.
-pub fn is_null(path: &Path) -> Result<bool, Unreadable> {
+pub fn is_null(path: &Path) -> Result<bool, Unusable> {
     // Below another root there may be no /dev.
     if std::fs::read_link(path).is_ok_and(|target| target == Path::new("/dev/null")) {
         return Ok(true);
     }
-    let metadata =
-        std::fs::metadata(path).map_err(|source| Unreadable { path: path.to_owned(), source })?;
+    let metadata = std::fs::metadata(path)
+        .map_err(|source| Unusable::Unreadable { path: path.to_owned(), source })?;
     // Major 1, minor 3: Documentation/admin-guide/devices.txt.
     let null = rustix::fs::makedev(1, 3);
     Ok(metadata.file_type().is_char_device() && metadata.rdev() == null)
 }
 
-fn is_absent(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+/// Whether no name on the way from `root` leads to `path`.
+///
+/// # Errors
+/// A link on the way that leads nowhere, or a file where a directory belongs: what stood behind it
+/// may have been a key.
+fn is_absent(root: &Root, path: &Path) -> Result<bool, Unusable> {
+    let mut way: Vec<&Path> =
+        path.ancestors().take_while(|above| *above != root.directory()).collect();
+    way.reverse();
+    for here in way {
+        let unreadable = |source| Unusable::Unreadable { path: here.to_owned(), source };
+        match std::fs::symlink_metadata(here) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
+            Err(error) => return Err(unreadable(error)),
+            Ok(_) if here == path => {}
+            Ok(_) if std::fs::metadata(here).map_err(unreadable)?.is_dir() => {}
+            Ok(_) => return Err(unreadable(io::ErrorKind::NotADirectory.into())),
+        }
+    }
+    Ok(false)
 }
 
 #[cfg(test)]
@@ -172,17 +201,19 @@ mod tests {
     }
 
     #[test]
-    fn null_and_empty_files_mask_lower_levels_only() {
+    fn links_to_null_mask_lower_levels_and_empty_files_do_not() {
         let (_directory, root) = host(&[
             ("usr/lib/x.d/10", "vendor"),
             ("usr/lib/x.d/20", "vendor"),
             ("run/x.d/10", "-> /dev/null"),
-            ("etc/x.d/20", ""),
+            ("etc/x.d/20", "-> /dev/null"),
             ("usr/lib/x.d/30", "-> /dev/null"),
             ("etc/x.d/30", "administrator"),
             ("etc/x.d/40", "-> 30"),
+            ("usr/lib/x.d/60", "vendor"),
+            ("etc/x.d/60", ""),
         ]);
-        assert_eq!(names(&root), ["/etc/x.d/30", "/etc/x.d/40"]);
+        assert_eq!(names(&root), ["/etc/x.d/30", "/etc/x.d/40", "/etc/x.d/60"]);
         assert_eq!(first(&root, &LEVELS, "x.d/20").unwrap(), None);
         assert_eq!(first(&root, &LEVELS, "x.d/50").unwrap(), None);
         assert!(first(&root, &LEVELS, "x.d/30").unwrap().unwrap().ends_with("etc/x.d/30"));
@@ -192,7 +223,29 @@ mod tests {
     fn a_link_that_leads_nowhere_is_an_error() {
         let (_directory, root) = host(&[("etc/x.d/10", "-> ../gone")]);
         let error = scan(&root, &LEVELS, "x.d", |_| true).unwrap_err();
-        assert!(error.path.ends_with("etc/x.d/10"));
+        assert!(error.path().ends_with("etc/x.d/10"));
         assert!(first(&root, &LEVELS, "x.d/10").is_err());
+    }
+
+    #[test]
+    fn what_is_no_directory_is_not_taken_for_an_empty_one() {
+        for (path, text) in [("etc/x.d", ""), ("etc/x.d", "-> ../gone"), ("etc", "a file")] {
+            let (_directory, root) = host(&[("usr/lib/x.d/10", "vendor"), (path, text)]);
+            assert!(scan(&root, &LEVELS, "x.d", |_| true).is_err(), "{path} {text}");
+            assert!(first(&root, &LEVELS, "x.d/10").is_err(), "{path} {text}");
+        }
+        let (_directory, root) = host(&[("usr/lib/x.d/10", "vendor"), ("etc", "-> usr")]);
+        assert_eq!(names(&root), ["/usr/lib/x.d/10"]);
+    }
+
+    #[test]
+    fn a_directory_that_others_can_change_is_not_used() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let (_directory, root) = host(&[("usr/lib/x.d/10", "vendor")]);
+        for (mode, is_used) in [(0o775, false), (0o757, false), (0o1777, false), (0o755, true)] {
+            let permissions = std::fs::Permissions::from_mode(mode);
+            std::fs::set_permissions(root.path("/usr/lib/x.d"), permissions).unwrap();
+            assert_eq!(scan(&root, &LEVELS, "x.d", |_| true).is_ok(), is_used, "{mode:o}");
+        }
     }
 }

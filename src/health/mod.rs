@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use crate::config::overlay::Unreadable;
+use crate::config::overlay::Unusable;
 use crate::hooks::{self, Hook};
 use flipside_core::cancel::{Cancel, Stopped};
 use flipside_core::host::{Root, Slot};
@@ -80,8 +80,8 @@ pub struct Answer {
 /// The checks of this host, in the order in which they are asked.
 ///
 /// # Errors
-/// A directory that cannot be read, or a link that leads nowhere.
-pub fn discover(root: &Root, importance: Importance) -> Result<Vec<Hook>, Unreadable> {
+/// A directory that cannot be read or that others can change, or a link that leads nowhere.
+pub fn discover(root: &Root, importance: Importance) -> Result<Vec<Hook>, Unusable> {
     hooks::discover_in(root, &importance.directory())
 }
 
@@ -101,10 +101,13 @@ pub fn ask(
     let mut answers = Vec::new();
     for check in discover(root, importance)? {
         if let Some(why) = check.ignored {
-            tracing::warn!("health check {} is not asked: {why}", check.path.display());
+            tracing::debug!("health check {} is not asked: {why}", check.path.display());
             continue;
         }
-        let answer = ask_one(root, &check, importance, context, timeout, stop);
+        let answer = match &check.fault {
+            Some(why) => unasked(&check, importance, why),
+            None => ask_one(root, &check, importance, context, timeout, stop),
+        };
         // A check that was ended with the service has not failed.
         stop.check()?;
         let has_failed = answer.failure.is_some();
@@ -114,6 +117,18 @@ pub fn ask(
         }
     }
     Ok(answers)
+}
+
+/// A check that cannot be asked has failed: what it watches over is not known to be well.
+fn unasked(check: &Hook, importance: Importance, why: &str) -> Answer {
+    Answer {
+        check: check.name.clone(),
+        importance,
+        path: Some(check.path.clone()),
+        failure: Some(format!("cannot be run: {why}")),
+        said: String::new(),
+        took: Duration::ZERO,
+    }
 }
 
 fn ask_one(
@@ -167,7 +182,7 @@ impl Context {
 pub enum HealthError {
     /// A directory of checks.
     #[error(transparent)]
-    Unreadable(#[from] Unreadable),
+    Unusable(#[from] Unusable),
     /// The run was asked to stop.
     #[error("stopped by request, before all health checks were asked")]
     Stopped(#[from] Stopped),
@@ -183,7 +198,7 @@ impl HealthError {
 impl flipside_image::code::Coded for HealthError {
     fn code(&self) -> &'static str {
         match self {
-            Self::Unreadable(error) => error.code(),
+            Self::Unusable(error) => error.code(),
             Self::Stopped(_) => "stopped",
         }
     }

@@ -15,10 +15,11 @@ use super::program::{Limits, Program, Sandbox};
 use super::runner::Runner;
 use super::{Answer, Kind, Planned};
 use crate::config;
-use crate::config::overlay::Unreadable;
+use crate::config::overlay::Unusable;
 use flipside_core::cancel::Cancel;
 use flipside_core::host::Root;
 use flipside_core::refusal::Verdict;
+use flipside_image::code::sentence;
 
 /// Asks the hooks of this host in lexical order until one does not allow. What
 /// keeps a hook from answering is an answer too: nothing goes on in doubt.
@@ -46,6 +47,13 @@ fn unasked(path: Option<PathBuf>, decision: Verdict) -> Answer {
         ran_as: None,
         took: Duration::ZERO,
     }
+}
+
+/// The answer of a hook that cannot be asked: it may have been there to block this update.
+fn faulty(hook: &Hook, why: &str) -> Answer {
+    let reason = format!("hook {} cannot be asked: {why}", hook.name);
+    let decision = Verdict::block("hook-failed", reason);
+    Answer { hook: hook.name.clone(), ..unasked(Some(hook.path.clone()), decision) }
 }
 
 /// Asks hooks about one update.
@@ -104,20 +112,22 @@ impl<'a> Asking<'a> {
         let found = match discover(self.root) {
             Ok(found) => found,
             Err(error) => {
-                let reason = format!("{error}: {}", error.source);
-                let decision = Verdict::block("hook-failed", reason);
-                return vec![unasked(Some(error.path), decision)];
+                let decision = Verdict::block("hook-failed", sentence(&error));
+                return vec![unasked(Some(error.path().to_owned()), decision)];
             }
         };
         let mut answers = Vec::new();
         for hook in found {
             if let Some(why) = hook.ignored {
-                tracing::warn!("hook {} is not asked: {why}", hook.path.display());
+                tracing::debug!("hook {} is not asked: {why}", hook.path.display());
                 continue;
             }
             tracing::debug!("asking hook {}", hook.path.display());
             let subject = format!("hook {}", hook.name);
-            let answer = self.one(&hook.name, &subject, &hook.path, None);
+            let answer = match &hook.fault {
+                Some(why) => faulty(&hook, why),
+                None => self.one(&hook.name, &subject, &hook.path, None),
+            };
             let goes_on = answer.decision.is_allow();
             answers.push(answer);
             if !goes_on {
@@ -157,19 +167,21 @@ impl<'a> Asking<'a> {
     /// A hook that stands in no file of the host's, if it would be asked.
     pub fn plan(&self, kind: Kind, name: &str) -> Planned {
         let runs_as = self.runner().runs_as();
-        Planned { hook: name.to_owned(), kind, path: None, ignored: None, runs_as }
+        let hook = name.to_owned();
+        Planned { hook, kind, path: None, ignored: None, fault: None, runs_as }
     }
 
     /// The hooks of this host that would be asked, in order, if each allowed. Runs nothing.
     ///
     /// # Errors
     /// As [`discover`].
-    pub fn plan_host(&self) -> Result<Vec<Planned>, Unreadable> {
+    pub fn plan_host(&self) -> Result<Vec<Planned>, Unusable> {
         let planned = |hook: Hook| Planned {
             hook: hook.name,
             kind: Kind::Host,
             path: Some(hook.path),
             ignored: hook.ignored,
+            fault: hook.fault,
             runs_as: self.runner().runs_as(),
         };
         Ok(discover(self.root)?.into_iter().map(planned).collect())

@@ -32,7 +32,7 @@ mod unit;
 pub use ask::{Asking, ask, nested};
 pub(crate) use context::environment;
 pub use context::{Context, System};
-pub use discover::{DIRECTORY, Hook, discover, discover_in};
+pub use discover::{DIRECTORY, Hook, discover, discover_in, masked};
 pub(crate) use exec::from_stdin;
 pub use executable::{Blank, Executable};
 pub use podman::Container;
@@ -73,6 +73,8 @@ pub struct Planned {
     pub path: Option<PathBuf>,
     /// Why it would not be asked, where it would not.
     pub ignored: Option<&'static str>,
+    /// Why it cannot be asked and so blocks the update, where that is so.
+    pub fault: Option<String>,
     /// As what it would run, unless systemd refuses to start a unit.
     pub runs_as: RanAs,
 }

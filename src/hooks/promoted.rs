@@ -14,6 +14,7 @@ use super::runner::Runner;
 use crate::config;
 use flipside_core::cancel::Cancel;
 use flipside_core::host::Root;
+use flipside_image::code::sentence;
 
 /// Where they are, below `/etc` and `/usr/lib`.
 pub const PROMOTED_DIRECTORY: &str = "flipside/hooks/post-promote.d";
@@ -48,7 +49,7 @@ struct Document<'a> {
 pub fn tell(root: &Root, settings: &config::Hooks, promoted: &Promoted, stop: &Cancel) {
     let found = match discover_in(root, PROMOTED_DIRECTORY) {
         Ok(found) => found,
-        Err(error) => return tracing::warn!("no hook is told: {error}: {}", error.source),
+        Err(error) => return tracing::warn!("no hook is told: {}", sentence(&error)),
     };
     if found.is_empty() || super::nested().is_some() {
         return;
@@ -60,6 +61,10 @@ pub fn tell(root: &Root, settings: &config::Hooks, promoted: &Promoted, stop: &C
     let (runner, begun) = (Runner::of(root), Instant::now());
     for hook in found {
         if let Some(why) = hook.ignored {
+            tracing::debug!("hook {} is not told: {why}", hook.path.display());
+            continue;
+        }
+        if let Some(why) = hook.fault {
             tracing::warn!("hook {} is not told: {why}", hook.path.display());
             continue;
         }

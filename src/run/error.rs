@@ -30,8 +30,8 @@ pub enum Error {
     #[error(transparent)]
     Health(#[from] HealthError),
     /// A directory of hooks.
-    #[error("{0}: {source}", source = .0.source)]
-    Hooks(#[from] crate::config::overlay::Unreadable),
+    #[error(transparent)]
+    Hooks(#[from] crate::config::overlay::Unusable),
 }
 
 /// What core says as well.

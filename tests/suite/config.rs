@@ -4,6 +4,7 @@
 
 use std::os::unix::fs::symlink;
 use std::process::Command;
+use std::time::Duration;
 
 use flipside::config::{Config, ConfigError};
 use flipside_core::host::Root;
@@ -38,12 +39,12 @@ fn the_first_file_and_all_drop_ins_are_merged_key_by_key() {
             "[track]\nimage = 'own'\nmirrors = ['a', 'b']\nca = ['/x']\n[host.slots]\na = 'one'\n",
         ),
         ("usr/lib/flipside/flipside.toml.d/10-a.toml", "track.mirrors = ['c']\n"),
-        ("run/flipside/flipside.toml.d/20-b.toml", "host.slots.b = 'two'\n"),
-        ("usr/lib/flipside/flipside.toml.d/20-b.toml", "track.image = 'masked by run'\n"),
+        ("run/flipside/flipside.toml.d/20-b.toml", "health.timeout = '2s'\n"),
+        ("usr/lib/flipside/flipside.toml.d/20-b.toml", "track.image = 'masked-by-run'\n"),
         ("usr/lib/flipside/flipside.toml.d/30-c.toml", "track.image = 'masked by etc'\n"),
         ("etc/flipside/flipside.toml.d/30-c.toml", "-> /dev/null"),
         ("usr/lib/flipside/flipside.toml.d/40-d.toml", "trial.attempts = 5\n"),
-        ("etc/flipside/flipside.toml.d/40-d.toml", ""),
+        ("etc/flipside/flipside.toml.d/40-d.toml", "# Nothing of the vendor's.\n"),
         ("etc/flipside/flipside.toml.d/50-e.toml", "-> ../elsewhere"),
         ("etc/flipside/elsewhere", "update.read_back = false\n"),
         ("etc/flipside/flipside.toml.d/60-f.toml~", "not = 'read'\n"),
@@ -53,7 +54,8 @@ fn the_first_file_and_all_drop_ins_are_merged_key_by_key() {
     assert_eq!(config.track.image.as_deref(), Some("own"));
     assert_eq!(config.track.mirrors, ["c"]);
     assert_eq!(config.track.ca.len(), 1);
-    assert_eq!((config.host.slots.a.as_str(), config.host.slots.b.as_str()), ("one", "two"));
+    assert_eq!(config.host.slots.a, "one");
+    assert_eq!(config.health.timeout, Duration::from_secs(2));
     assert_eq!(config.trial.attempts, 2);
     assert!(!config.update.read_back);
 }

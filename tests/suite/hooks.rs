@@ -225,7 +225,7 @@ fn a_process_has_limits_that_it_cannot_raise() {
 }
 
 #[test]
-fn hooks_are_listed_with_what_is_ignored() {
+fn hooks_are_listed_with_what_is_wrong_with_them() {
     let host = Host::new(&[("10-check", "#!/bin/sh\n")]);
     let plain = host.root.path("etc").join(DIRECTORY).join("20-plain");
     std::fs::write(&plain, "x").unwrap();
@@ -238,8 +238,10 @@ fn hooks_are_listed_with_what_is_ignored() {
     };
     let text = flipside(&[]);
     assert!(text.contains("10-check\n"), "{text}");
-    assert!(text.ends_with("20-plain  (not asked: it is not executable)\n"), "{text}");
+    let remark = "20-plain  (blocks every update: it is not executable (`chmod +x`))\n";
+    assert!(text.ends_with(remark), "{text}");
     let json: serde_json::Value = serde_json::from_str(&flipside(&["--json"])).unwrap();
     assert_eq!(json["hooks"][0]["name"], "10-check");
-    assert!(json["hooks"][0]["ignored"].is_null());
+    assert!(json["hooks"][0]["ignored"].is_null() && json["hooks"][0]["fault"].is_null());
+    assert_eq!(json["hooks"][1]["fault"], "it is not executable (`chmod +x`)");
 }

@@ -102,7 +102,7 @@ fn a_dry_run_lists_what_would_be_asked_and_runs_nothing() {
     let how = "as a process group, without a sandbox";
     for (line, (name, how)) in lines.iter().zip([
         ("10-check  ", how),
-        ("15-plain  ", "not asked: it is not executable"),
+        ("15-plain  ", "blocks the update: it is not executable (`chmod +x`)"),
         ("20-other  ", how),
     ]) {
         assert!(line.starts_with(name) && line.ends_with(how), "{line}");

@@ -48,8 +48,8 @@ fn keys_are_merged_by_name_and_the_administrator_may_mask_them() {
     install(root.path(), "usr/lib/40-masked.pub", "broken, but masked");
     install(root.path(), "etc/30-both.pub", own.public().to_pem());
     install(root.path(), "etc/10-own.pub", new_key().public().to_pem());
-    install(root.path(), "etc/50-README", "no key");
-    install(root.path(), "etc/.hidden.pub", "no key");
+    install(root.path(), "usr/lib/50-README", "no key, but masked");
+    symlink("/dev/null", root.path().join("etc/flipside/keys/50-README")).unwrap();
     install(root.path(), "run/60-run.pub", new_key().public().to_pem());
     symlink("/dev/null", root.path().join("etc/flipside/keys/40-masked.pub")).unwrap();
     let verifier = opened_in(root.path(), SignatureMode::Auto).unwrap();

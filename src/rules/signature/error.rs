@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 
 use super::DIRECTORY;
-use crate::config::overlay::Unreadable;
+use crate::config::overlay::Unusable;
 use flipside_image::code::Coded;
 use flipside_source::ReferenceError;
 
@@ -21,9 +21,10 @@ pub enum KeyError {
          public one of a key that exists"
     )]
     None,
-    /// A directory of keys that cannot be read, or a link that leads nowhere.
+    /// A directory of keys that cannot be read or that others can change, or a link that leads
+    /// nowhere.
     #[error(transparent)]
-    Directory(#[from] Unreadable),
+    Directory(#[from] Unusable),
     /// A file that should hold a key.
     #[error("cannot use the key {}: {reason}", path.display())]
     Unusable {

@@ -3,7 +3,6 @@
 //! The keys of a host: files in `/etc/flipside/keys` and `/usr/lib/flipside/keys`, merged by
 //! name. An image brings the next key in `/usr/lib`, and so keys are rotated.
 
-use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
@@ -11,7 +10,7 @@ use std::path::Path;
 use super::DIRECTORY;
 use super::error::KeyError;
 use crate::config::overlay;
-use flipside_core::host::Root;
+use flipside_core::host::{Root, trust};
 use flipside_image::signature::{Key, PublicKey};
 
 /// The administrator's wins. Not `/run`: who may write there may not decide this.
@@ -22,16 +21,20 @@ const LIMIT: u64 = 64 << 10;
 /// All keys, by name.
 ///
 /// # Errors
-/// [`KeyError::Directory`] and [`KeyError::Unusable`]: a key that cannot be used is not
+/// [`KeyError::Directory`] and [`KeyError::Unusable`]: whatever cannot be used as a key is not
 /// skipped, since with the last key the requirement would go.
 pub(super) fn read(root: &Root) -> Result<Vec<Key>, KeyError> {
     let mut keys = Vec::new();
-    for path in overlay::winners(root, &LEVELS, DIRECTORY, is_key_name)? {
-        // An empty file masks no key: a power cut leaves those.
+    for path in overlay::winners(root, &LEVELS, DIRECTORY, |_| true)? {
         if overlay::is_null(&path)? {
             continue;
         }
         let unusable = |reason| KeyError::Unusable { path: root.on_host(&path), reason };
+        if !is_key_name(&path) {
+            let reason = "its name has to end in .pub; rename it, remove it or mask it";
+            return Err(unusable(reason.to_owned()));
+        }
+        trust::check(root, &path).map_err(|error| unusable(error.to_string()))?;
         let text = content(&path).map_err(unusable)?;
         let public = PublicKey::from_pem(&text).map_err(unusable)?;
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
@@ -54,7 +57,7 @@ fn content(path: &Path) -> Result<Vec<u8>, String> {
     }
 }
 
-fn is_key_name(name: &OsStr) -> bool {
-    let name = name.as_encoded_bytes();
+fn is_key_name(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().as_encoded_bytes();
     name.ends_with(b".pub") && !name.starts_with(b".")
 }
