@@ -2,6 +2,7 @@
 
 //! `flipside hold` and `flipside unhold`.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use serde_json::json;
@@ -12,6 +13,7 @@ use crate::config::drop_in::{self, DropIn};
 use crate::config::{Config, Hold as Wish, Place};
 use crate::run::{self, Run};
 use crate::system::{Clock, zone_of};
+use flipside_core::host::is_volatile;
 use flipside_image::moment::Moment;
 use flipside_image::printable;
 
@@ -22,7 +24,8 @@ const REASON: usize = 200;
 ///
 /// The timer installs nothing any more; `flipside update` by a person still does. What is installed
 /// and armed already boots at the next reboot as before. The hold is the drop-in
-/// /etc/flipside/flipside.toml.d/90-hold.toml.
+/// /etc/flipside/flipside.toml.d/90-hold.toml, or /var/lib/flipside/settings.d/90-hold.toml where
+/// /etc cannot be written.
 #[derive(Debug, clap::Args)]
 pub struct Hold {
     /// Until that day begins (2026-12-01), or that time (2026-12-01T18:00+01:00); without it until
@@ -52,14 +55,17 @@ pub fn hold(args: Hold, global: &Global) -> super::Result {
         return Err(Failure::error("hold-over", format!("{until} is over already")));
     }
     refuse_overridden(DropIn::Hold, &run)?;
-    drop_in::hold(&run.root, &run.files(), &wish)?;
+    let written = drop_in::hold(&run.root, &run.files(), &wish)?;
     run.config = Config::load(&run.root)?;
     run::note_settings(&run);
     if global.json {
         let until = wish.until.as_ref().map(|until| until.time(&zone));
-        print_json(&json!({"hold": {"until": until, "reason": wish.reason}}))?;
+        let ends = ends_with_boot(&run, &written);
+        let hold = json!({"until": until, "reason": wish.reason, "until_next_boot": ends});
+        print_json(&json!({"hold": hold}))?;
     } else {
         print_done(wish.text(&zone))?;
+        tell_end(&run, &written)?;
         if run::armed(&run)?.is_some() {
             print("what is installed already boots at the next reboot all the same")?;
         }
@@ -87,6 +93,23 @@ pub fn unhold(_: Unhold, global: &Global) -> super::Result {
         (false, false) => print("there was no hold")?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whether `written` is gone with this boot.
+pub(super) fn ends_with_boot(run: &Run, written: &Path) -> bool {
+    is_volatile(&run.root, &run.root.on_host(written))
+}
+
+/// Says that `written` is gone with this boot, where it is.
+pub(super) fn tell_end(run: &Run, written: &Path) -> Result<(), Failure> {
+    if ends_with_boot(run, written) {
+        let file = run.root.on_host(written);
+        print(format_args!(
+            "this holds until the next boot: {} is kept in memory",
+            file.display()
+        ))?;
+    }
+    Ok(())
 }
 
 /// Refuses to write what would have no effect, because of a file that counts more.

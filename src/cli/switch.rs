@@ -2,6 +2,7 @@
 
 //! `flipside switch`.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use serde_json::json;
@@ -15,8 +16,9 @@ use flipside_source::Location;
 
 /// Follow another tag from now on.
 ///
-/// Asks whether the tag exists, and writes the drop-in /etc/flipside/flipside.toml.d/90-switch.toml.
-/// Installs nothing: `flipside update` and the timer do.
+/// Asks whether the tag exists, and writes the drop-in /etc/flipside/flipside.toml.d/90-switch.toml,
+/// or /var/lib/flipside/settings.d/90-switch.toml where /etc cannot be written. Installs nothing:
+/// `flipside update` and the timer do.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// What to follow, as track.image has it; a tag alone stays in the same repository.
@@ -42,7 +44,7 @@ pub fn run(args: Args, global: &Global) -> super::Result {
     let mut run = session::open(global, args.plain_http)?;
     let Some(named) = args.image else {
         let was_there = DropIn::Switch.remove(&run.root, &run.files())?;
-        return done(&mut run, was_there, global);
+        return done(&mut run, was_there, None, global);
     };
     let image = match run.config.track.image.as_deref() {
         Some(followed) => followed.parse::<Location>()?.with_name(&named)?,
@@ -53,19 +55,30 @@ pub fn run(args: Args, global: &Global) -> super::Result {
     if !args.offline {
         run.source()?.resolve()?;
     }
-    drop_in::switch(&run.root, &run.files(), &image.to_string())?;
-    done(&mut run, true, global)
+    let written = drop_in::switch(&run.root, &run.files(), &image.to_string())?;
+    done(&mut run, true, Some(&written), global)
 }
 
-fn done(run: &mut run::Run, has_changed: bool, global: &Global) -> super::Result {
+fn done(
+    run: &mut run::Run,
+    has_changed: bool,
+    written: Option<&Path>,
+    global: &Global,
+) -> super::Result {
     run.config = Config::load(&run.root)?;
     run::note_settings(run);
     let image = run.config.track.image.as_deref();
     let text = format!("follows {}", image.unwrap_or("nothing (track.image is not set)"));
+    let ends = written.is_some_and(|written| hold::ends_with_boot(run, written));
     match (global.json, has_changed) {
-        (true, _) => print_json(&json!({"follows": image, "changed": has_changed}))?,
+        (true, _) => {
+            print_json(&json!({"follows": image, "changed": has_changed, "until_next_boot": ends}))?
+        }
         (false, true) => print_done(text)?,
         (false, false) => print(text)?,
+    }
+    if let (false, Some(written)) = (global.json, written) {
+        hold::tell_end(run, written)?;
     }
     Ok::<_, Failure>(ExitCode::SUCCESS)
 }

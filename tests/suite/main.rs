@@ -77,6 +77,7 @@ mod removable_loader;
 mod returns;
 mod running_slot;
 mod secrets;
+mod settings_in_var;
 mod signature_forms;
 mod signature_keys;
 mod signature_update;

@@ -35,6 +35,7 @@ pub(crate) mod test_disk;
 #[cfg(test)]
 pub(crate) mod test_host;
 pub mod trust;
+mod volatile;
 
 pub use disk::Disk;
 pub use error::HostError;
@@ -43,5 +44,6 @@ pub use marker::Marker;
 pub use partition::Partition;
 pub use record::Record;
 pub use root::Root;
+pub use volatile::is_volatile;
 
 pub use crate::slot::Slot;
