@@ -34,6 +34,8 @@ pub fn run(args: Args, global: &Global) -> super::Result {
     if global.json {
         let documents: Vec<_> = verdicts.iter().map(|(slot, v)| document(*slot, v)).collect();
         print_json(&documents)?;
+    } else if verdicts.is_empty() {
+        print("nothing to verify: no slots are recognised on this host")?;
     } else {
         for (slot, verdict) in &verdicts {
             print(format!("slot {slot}    {}", sentence(verdict)))?;

@@ -101,11 +101,11 @@ fn backend(
 }
 
 impl Host {
-    /// Opens the host of `access`. `None` where it has no slots: not a flipside host, on which
-    /// every command is a harmless no-op.
+    /// Opens the host of `access`. `None` where it has no slots and nothing says that it should have:
+    /// not a flipside host, on which every command is a harmless no-op.
     ///
     /// # Errors
-    /// [`Error`] where there are slots and something about them is not right.
+    /// [`Error`] where something about the slots is not right, also that they are missing.
     pub fn open(access: &Access) -> Result<Option<Self>, Error> {
         let (root, config, durable) = (&access.root, &access.settings.host, &access.durable);
         let variables = Variables::open(root, durable);
@@ -116,11 +116,6 @@ impl Host {
         let Some(place) = place::find_if_host(root, config, hint, durable)? else {
             return Ok(None);
         };
-        let has_label =
-            |slot| place.disk.partitions().iter().any(|p| p.label == config.slots.of(slot));
-        if !Slot::BOTH.into_iter().any(has_label) {
-            return Ok(None);
-        }
         place.disk.check_slots(config)?;
         let architecture = architecture()?;
         let esp = Esp::new(&place.esp_directory, architecture, durable);

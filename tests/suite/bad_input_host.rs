@@ -77,7 +77,7 @@ const CASES: &[Case] = &[
         damage: |host| write_at(host, 512 + 16, &[0xff; 8]),
         status: 1,
         code: "gpt-damaged",
-        said: "primary",
+        said: "to restore it from the backup copy, run: sgdisk -e ",
         repair: None,
     },
     Case {
@@ -88,7 +88,7 @@ const CASES: &[Case] = &[
         },
         status: 1,
         code: "gpt-damaged",
-        said: "backup",
+        said: "to restore it from the primary copy, run: sgdisk -e ",
         repair: None,
     },
     Case {

@@ -4,6 +4,7 @@
 
 mod access;
 mod identity;
+mod nearest;
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Seek as _, SeekFrom};
@@ -70,7 +71,7 @@ impl Disk {
         }
         let sector_size = device.as_ref().and_then(BlockDevice::logical_block_size);
         let table = gpt::read(&file, size, sector_size)
-            .map_err(|source| HostError::Table { disk: path.to_owned(), source })?;
+            .map_err(|source| HostError::table(path, is_block_device, source))?;
         let nodes = device.as_ref().map(BlockDevice::partitions).unwrap_or_default();
         let mut partitions = Vec::with_capacity(table.entries.len());
         for entry in &table.entries {
@@ -143,7 +144,11 @@ impl Disk {
         let disk = || self.path.clone();
         match (with_label.next(), with_label.next()) {
             (Some(one), None) => Ok(one),
-            (None, _) => Err(HostError::SlotMissing { disk: disk(), label: label.to_owned() }),
+            (None, _) => Err(HostError::SlotMissing {
+                disk: disk(),
+                label: label.to_owned(),
+                seen: self.nearest_labels(&[label]),
+            }),
             (Some(one), Some(other)) => Err(HostError::LabelAmbiguous {
                 disk: disk(),
                 label: label.to_owned(),

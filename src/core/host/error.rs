@@ -3,7 +3,7 @@
 //! What can be wrong with a host's disks, or with what is known of its slots.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
 
@@ -26,12 +26,14 @@ pub enum HostError {
         source: io::Error,
     },
     /// A disk without a GPT, or with a damaged one.
-    #[error("the partition table of {} cannot be used: {source}", disk.display())]
+    #[error("the partition table of {} cannot be used: {source}{remedy}", disk.display())]
     Table {
         /// The disk.
         disk: PathBuf,
         /// What is wrong.
         source: TableError,
+        /// How to repair it, where one copy is sound; empty otherwise.
+        remedy: String,
     },
     /// The kernel knows a partition otherwise than the table on the disk describes it.
     #[error(
@@ -52,12 +54,14 @@ pub enum HostError {
         directory: PathBuf,
     },
     /// No partition has the label.
-    #[error("no partition of {} has the label {label}", disk.display())]
+    #[error("no partition of {} has the label {label}{seen}", disk.display())]
     SlotMissing {
         /// The disk.
         disk: PathBuf,
-        /// The GPT label.
+        /// The GPT label; both of them where neither slot is there.
         label: String,
+        /// What says that this is a host, and the nearest labels that the disk has.
+        seen: String,
     },
     /// Two partitions have the label.
     #[error("partitions {one} and {other} of {} both have the label {label}", disk.display())]
@@ -199,6 +203,19 @@ pub enum HostError {
 }
 
 impl HostError {
+    /// The table of `disk`, with the command that repairs it.
+    pub(super) fn table(disk: &Path, is_block_device: bool, source: TableError) -> Self {
+        let remedy = match &source {
+            TableError::Damaged { copy, repair: Some(repair), .. } => format!(
+                "; to restore it from the {} copy, run: {}",
+                if *copy == "primary" { "backup" } else { "primary" },
+                repair.command(disk, is_block_device)
+            ),
+            _ => String::new(),
+        };
+        Self::Table { disk: disk.to_owned(), source, remedy }
+    }
+
     pub(super) fn io(
         operation: &'static str,
         path: impl Into<PathBuf>,

@@ -118,6 +118,12 @@ impl Esp {
         Ok(())
     }
 
+    /// A file of flipside's in `directory`, where an ESP may be mounted, relative to it.
+    pub(crate) fn own_file_in(directory: &Path) -> Option<PathBuf> {
+        let files = Slot::BOTH.into_iter().flat_map(Self::files_of).chain(Self::failed_files());
+        files.into_iter().find(|file| directory.join(file).is_file())
+    }
+
     fn statvfs(&self) -> Result<rustix::fs::StatVfs, EspError> {
         rustix::fs::statvfs(&self.directory)
             .map_err(|error| self.read_error(Path::new("."), error.into()))

@@ -4,7 +4,7 @@
 
 use super::entry::Entry;
 use super::header::Header;
-use super::{Agreement, Defect, ReadAt, Table, TableError};
+use super::{Agreement, Defect, ReadAt, Repair, Table, TableError};
 
 /// A header that is sound in itself, and the entries it points to.
 #[derive(Debug, Clone)]
@@ -45,6 +45,12 @@ impl Copy {
             .zip(self.array.chunks_exact(self.header.entry_size as usize))
             .filter_map(|(number, bytes)| Entry::parse(number, bytes))
             .collect()
+    }
+
+    /// How the other copy is made anew from this one, where this one is sound.
+    fn repair<R: ReadAt + ?Sized>(&self, disk: &R, sector_size: u32) -> Option<Repair> {
+        let is_sound = self.is_whole() && self.check_ranges().is_ok();
+        is_sound.then(|| Repair::of(disk, sector_size, None))
     }
 
     /// Each partition lies in the usable sectors, and no two share one.
@@ -96,19 +102,25 @@ impl Copies {
             }
             // A copy without the right entries is no better than none.
             (primary, backup) => {
+                let damaged = |copy, defect, other: &Copy| TableError::Damaged {
+                    copy,
+                    defect,
+                    repair: other.repair(disk, sector_size),
+                };
                 return Err(match (primary.and_then(Copy::whole), backup.and_then(Copy::whole)) {
                     (Err(primary), Err(backup)) => TableError::BothDamaged { primary, backup },
-                    (Err(defect), Ok(_)) => TableError::Damaged { copy: "primary", defect },
-                    (_, Err(defect)) => TableError::Damaged { copy: "backup", defect },
+                    (Err(defect), Ok(backup)) => damaged("primary", defect, &backup),
+                    (Ok(primary), Err(defect)) => damaged("backup", defect, &primary),
                     (Ok(_), Ok(_)) => TableError::Missing,
                 });
             }
         };
-        let agreement = agreement(&primary, &backup)?;
+        let agreement = agreement(&primary, &backup)
+            .map_err(|error| with_repair(error, disk, sector_size, &primary, &backup))?;
         let copies = Self { sector_size, primary, backup, agreement };
         copies.authority().check_ranges().map_err(|defect| {
             let copy = if copies.primary.is_whole() { "primary" } else { "backup" };
-            TableError::Damaged { copy, defect }
+            TableError::Damaged { copy, defect, repair: None }
         })?;
         Ok(copies)
     }
@@ -134,7 +146,7 @@ impl Copies {
 /// - one whole copy, and one with the same entries under a sound header that has
 ///   the checksum of others.
 fn agreement(primary: &Copy, backup: &Copy) -> Result<Agreement, TableError> {
-    let damaged = |copy, defect| Err(TableError::Damaged { copy, defect });
+    let damaged = |copy, defect| Err(TableError::Damaged { copy, defect, repair: None });
     if !primary.header.matches(&backup.header) {
         return damaged("backup", Defect::Differs);
     }
@@ -151,6 +163,29 @@ fn agreement(primary: &Copy, backup: &Copy) -> Result<Agreement, TableError> {
             backup: Defect::EntriesChecksum,
         }),
     }
+}
+
+/// How the copy that `error` names is made anew from the other one.
+fn with_repair<R: ReadAt + ?Sized>(
+    error: TableError,
+    disk: &R,
+    sector_size: u32,
+    primary: &Copy,
+    backup: &Copy,
+) -> TableError {
+    let TableError::Damaged { copy, defect, .. } = error else { return error };
+    let sound = if copy == "primary" { backup } else { primary };
+    let repair = if primary.header.matches(&backup.header) {
+        sound.repair(disk, sector_size)
+    } else {
+        // Of all that two sound headers may disagree about, sgdisk can settle the disk's GUID.
+        let disk_uuid = primary.header.disk_uuid;
+        let alike = Header { disk_uuid, ..backup.header.clone() };
+        let is_sound = primary.is_whole() && primary.check_ranges().is_ok();
+        let is_settled = is_sound && primary.header.matches(&alike);
+        is_settled.then(|| Repair::of(disk, sector_size, Some(disk_uuid)))
+    };
+    TableError::Damaged { copy, defect, repair }
 }
 
 fn differ_in_one_identity(one: &Copy, other: &Copy) -> bool {

@@ -11,6 +11,7 @@ mod copies;
 mod edit;
 mod entry;
 mod header;
+mod repair;
 
 use std::fs::File;
 use std::io;
@@ -20,6 +21,7 @@ use uuid::Uuid;
 pub use edit::EditError;
 pub(crate) use edit::set_identity;
 pub use entry::Entry;
+pub use repair::Repair;
 
 use copies::Copies;
 
@@ -100,6 +102,8 @@ pub enum TableError {
         /// What is wrong.
         #[source]
         defect: Defect,
+        /// How it is made anew from the other copy, where that one is sound.
+        repair: Option<Repair>,
     },
     /// Both copies are.
     #[error("both copies are damaged; the primary: {primary}; the backup: {backup}")]

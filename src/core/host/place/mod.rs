@@ -3,8 +3,8 @@
 //! Where this host's ESP is, and the disk with its slots.
 
 mod directory;
-mod labelled;
 mod mounted;
+mod signs;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -58,29 +58,41 @@ pub(crate) fn find(
     }
 }
 
-/// The same, and `None` on a machine that is no flipside host: the settings say neither where
-/// the ESP is nor which disk, none is found, and no partition in sight has a slot's label. Where
-/// one has, a missing ESP is an error.
+/// Where ESPs are mounted, in the order of the Boot Loader Specification and bootctl.
+const USUAL_POINTS: [&str; 3] = ["/efi", "/boot/efi", "/boot"];
+
+/// Where this host's ESP may be mounted.
+fn points(config: &HostConfig) -> Vec<PathBuf> {
+    match &config.esp {
+        Some(point) => vec![point.clone()],
+        None => USUAL_POINTS.map(PathBuf::from).to_vec(),
+    }
+}
+
+/// The same, and `None` on a machine that is no flipside host: it has no partition with a slot's
+/// label, and nothing says that it should have one. What says so: the settings (`host.disk`,
+/// `host.esp`), flipside's files on the ESP or in its state directory, how the system was booted,
+/// and labels that differ in upper and lower case.
 ///
 /// # Errors
-/// As [`find`].
+/// As [`find`], and `slot-missing`.
 pub(crate) fn find_if_host(
     root: &Root,
     config: &HostConfig,
     esp_hint: Option<Uuid>,
     durable: &Durable,
 ) -> Result<Option<Place>, HostError> {
-    let is_auto = config.esp.is_none() && config.disk.is_none();
     match find(root, config, esp_hint, durable) {
-        Err(error)
-            if is_auto
-                && is_about_the_esp(&error)
-                && !labelled::slots_are_in_sight(root, config) =>
-        {
+        Ok(place) if place.disk.has_slots(config) => Ok(Some(place)),
+        Ok(place) => match signs::of_host(root, config, Some(&place.disk)) {
+            Some(sign) => Err(place.disk.slots_missing(config, &sign)),
+            None => Ok(None),
+        },
+        Err(error) if is_about_the_esp(&error) && signs::of_host(root, config, None).is_none() => {
             tracing::debug!("no slots here: {error}");
             Ok(None)
         }
-        found => found.map(Some),
+        Err(error) => Err(error),
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
 
-use super::{Place, uuids_on};
+use super::{Place, points, uuids_on};
 use crate::host::Root;
 use crate::host::device::{BlockDevice, DeviceNumber};
 use crate::host::disk::Disk;
@@ -18,20 +18,13 @@ use crate::host::mounts::{Mount, Mounts, real_path};
 use crate::host::partition::Partition;
 use crate::settings::HostConfig;
 
-/// Where ESPs are mounted, in the order of the Boot Loader Specification and bootctl.
-const USUAL_POINTS: [&str; 3] = ["/efi", "/boot/efi", "/boot"];
-
 pub(super) fn find(
     root: &Root,
     config: &HostConfig,
     hint: Option<Uuid>,
     durable: &Durable,
 ) -> Result<Place, HostError> {
-    let points: Vec<PathBuf> = match &config.esp {
-        Some(point) => vec![point.clone()],
-        None => USUAL_POINTS.map(PathBuf::from).to_vec(),
-    };
-    let points: Vec<PathBuf> = points.iter().map(|point| real_path(root, point)).collect();
+    let points: Vec<PathBuf> = points(config).iter().map(|point| real_path(root, point)).collect();
     let mounts = mounts_after_automount(root, &points)?;
     let mut refusal = None;
     for point in &points {

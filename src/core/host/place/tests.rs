@@ -330,7 +330,7 @@ fn without_an_esp_it_is_a_host_if_slots_are_in_sight() {
 #[test]
 fn slots_are_seen_in_the_kernels_partitions_and_on_unmounted_disks() {
     let host = Host::new();
-    let is_seen = || labelled::slots_are_in_sight(&host.root(), &auto());
+    let is_seen = || signs::slots_are_in_sight(&host.root(), &auto());
     assert!(is_seen(), "by the table of the disk");
     fs::remove_file(host.path("dev/vda")).unwrap();
     assert!(!is_seen());

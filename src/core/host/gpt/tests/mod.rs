@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
 mod crash;
+mod repair;
 
 use std::fs;
 use std::path::Path;
@@ -24,7 +25,7 @@ fn read_image(bytes: &[u8]) -> Result<Table, TableError> {
 }
 
 fn code(error: TableError) -> &'static str {
-    HostError::Table { disk: "disk.img".into(), source: error }.code()
+    HostError::table(Path::new("disk.img"), false, error).code()
 }
 
 #[test]
