@@ -11,7 +11,7 @@ use flipside_core::host::durable::{Durable, Step, StepObserver};
 use flipside_image::code::Coded as _;
 
 use crate::support::host::update_and_finish;
-use crate::support::program_host::ProgramHost;
+use crate::support::program_host::{ProgramHost, refusal};
 
 const EFIVARS: &str = "sys/firmware/efi/efivars";
 const GLOBAL: &str = "8be4df61-93ca-11d2-aa0d-00e098032b8c";
@@ -241,8 +241,58 @@ fn an_esp_with_too_little_room_is_left_alone() {
         "cp -a efi copy; mount -t tmpfs -o size=64k tmpfs efi; cp -a copy/. efi; rm -r copy";
     let Some(mut command) = host.update_with_mounts(script) else { return };
     let sentence = host.refuses_in(&mut command, 1, "esp-full");
-    assert!(sentence.contains("MiB free"), "{sentence}");
+    assert!(sentence.contains("KiB free"), "{sentence}");
     host.boots_as_before();
+}
+
+/// An ESP without one free block, and what fsck made of a boot file that was being written. Both
+/// slots' boot files fit.
+const FULL_OF_REMNANTS: &str = "cp -a efi copy; mount -t tmpfs -o size=2M tmpfs efi; \
+     cp -a copy/. efi; rm -r copy; \
+     if cat /dev/zero > efi/FSCK0000.REC; then exit 3; fi 2> /dev/null";
+
+#[test]
+fn remnants_of_fsck_give_way_before_the_first_file_is_written() {
+    let host = ProgramHost::new();
+    let script = format!(
+        "{FULL_OF_REMNANTS}; \"$2\" -q --root \"$1\" update; ls efi efi/EFI/flipside; \
+         cat efi/EFI/flipside/slot-b.json"
+    );
+    let Some(mut command) = host.with_mounts(&script) else { return };
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{output:?}");
+    assert!(said.starts_with("2 is installed in slot B"), "{said}");
+    assert!(!said.contains("FSCK0000.REC") && said.contains("\"version\": \"2\""), "{said}");
+}
+
+#[test]
+fn a_full_esp_without_remnants_is_told_in_kibibytes_and_gets_no_empty_file() {
+    let host = ProgramHost::new();
+    let full = FULL_OF_REMNANTS.replace("FSCK0000.REC", "other.bin");
+    let script = format!(
+        "{full}; \"$2\" -q --root \"$1\" update || status=$?; \
+         find efi -size 0 -type f; exit $status"
+    );
+    let Some(mut command) = host.with_mounts(&script) else { return };
+    let output = command.output().unwrap();
+    let sentence = refusal(&output, 1, "esp-full");
+    assert!(sentence.contains("has 0 KiB free"), "{sentence}");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "", "empty files");
+}
+
+/// A promote writes too: the proof is the first file on this ESP that needs room.
+#[test]
+fn remnants_of_fsck_give_way_to_a_proof() {
+    let host = ProgramHost::new();
+    fs::remove_file(host.file("efi/EFI/flipside/slot-a.proven")).unwrap();
+    let script = format!(
+        "{FULL_OF_REMNANTS}; \"$2\" -q --root \"$1\" promote; cat efi/EFI/flipside/*.proven"
+    );
+    let Some(mut command) = host.with_mounts(&script) else { return };
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success() && said.contains("sha256:"), "{output:?}");
 }
 
 #[test]

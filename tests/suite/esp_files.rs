@@ -3,15 +3,15 @@
 //! flipside's files on the ESP: the order of their steps, and what is read after they were
 //! cut off.
 
-use flipside_core::host::durable::Durable;
-use flipside_core::host::esp::{LoaderEntry, Proof, Stored};
+use flipside_core::host::durable::{Durable, Step};
+use flipside_core::host::esp::{Esp, EspError, LoaderEntry, Proof, Stored};
 use flipside_core::host::{Record, Slot};
 use flipside_image::code::Coded as _;
 use flipside_image::{Architecture, Digest};
 use proptest::prelude::*;
 use rustix::io::Errno;
 
-use crate::support::esp::{Fixture, fixture};
+use crate::support::esp::{Fixture, fixture, program};
 use crate::support::scratch;
 use crate::support::steps::Steps;
 
@@ -278,4 +278,65 @@ proptest! {
             prop_assert!(f.esp.proof(Slot::B).unwrap().present().unwrap().is_of(&record));
         }
     }
+}
+
+/// What writes a small file, and its name.
+type Writer = (&'static str, fn(&Esp) -> Result<(), EspError>);
+
+const WRITERS: &[Writer] = &[
+    ("slot-b.json", |esp| esp.write_record(Slot::B, &record("2"))),
+    ("slot-b.proven", |esp| esp.write_proof(Slot::B, &Proof::of(&record("2")))),
+    ("failed.json", |esp| esp.write_failed(b"[1, 2]")),
+    ("flipside-b.conf", |esp| esp.write_loader_entry(Slot::B, "Acme OS B", false)),
+    ("boot-b.efi", |esp| esp.create_boot_file(Slot::B, 4096).map(|_| ())),
+    ("loader.efi", |esp| esp.write_loader_copy(&program(4096))),
+];
+
+#[test]
+fn nothing_empty_or_cut_short_is_left_where_a_write_fails() {
+    for (name, write) in WRITERS {
+        for n in 0.. {
+            let count = std::sync::atomic::AtomicUsize::new(0);
+            let steps = Steps::with(move |step| {
+                let fills = matches!(step, Step::Write(..) | Step::SetLength(..) | Step::Sync(_));
+                let at = fills.then(|| count.fetch_add(1, std::sync::atomic::Ordering::SeqCst))?;
+                (at == n).then(|| Errno::NOSPC.into())
+            });
+            let f = crate::support::esp::with(steps);
+            f.write("failed.json", b"[1]");
+            let done = write(&f.esp);
+            if n > 0 && done.is_ok() {
+                break;
+            }
+            // Beyond these, a program whose first sector is still missing, and is durable, stays.
+            let is_program = name.ends_with(".efi");
+            if let Err(error) = &done {
+                assert_eq!(error.code(), "esp-full", "{name} {n}");
+                let left = files_below(f.directory.path());
+                let bad = |(_, bytes): &&(String, Vec<u8>)| bytes.is_empty() || bytes.len() == 2;
+                assert_eq!(left.iter().find(bad), None, "{name} {n}");
+                let is_left = left.iter().any(|(file, _)| file == name);
+                assert!(!is_left || is_program || *name == "failed.json", "{name} {n}: {left:?}");
+            }
+            let failed = f.esp.read_failed().unwrap().present().unwrap();
+            assert!(
+                failed == b"[1]" || (*name == "failed.json" && failed == b"[1, 2]"),
+                "{name} {n}"
+            );
+        }
+    }
+}
+
+fn files_below(directory: &std::path::Path) -> Vec<(String, Vec<u8>)> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()) {
+        match entry.is_dir() {
+            true => files.extend(files_below(&entry)),
+            false => {
+                let name = entry.file_name().unwrap().to_string_lossy().into_owned();
+                files.push((name, std::fs::read(&entry).unwrap()));
+            }
+        }
+    }
+    files
 }

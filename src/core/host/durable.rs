@@ -283,7 +283,7 @@ impl Durable {
     /// the old one or the new one, whole. Not for the ESP, where rename is not atomic.
     ///
     /// # Errors
-    /// Any of the file system's. The old file then still stands.
+    /// Any of the file system's. The old file then still stands, alone.
     pub(crate) fn replace(&self, path: &Path, contents: &[u8]) -> io::Result<()> {
         let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
             return Err(io::ErrorKind::InvalidInput.into());
@@ -292,8 +292,12 @@ impl Durable {
         new_name.push(".new");
         let new = directory.join(new_name);
         let file = self.create(&new)?;
-        self.write_at(&file, 0, contents)?;
-        self.sync(&file)?;
+        let written = self.write_at(&file, 0, contents).and_then(|()| self.sync(&file));
+        if let Err(error) = written {
+            // Nothing that is empty, or the beginning of a file, is left where there is no room.
+            let _ = self.unlink(&new);
+            return Err(error);
+        }
         self.announce(&Step::Rename(&new, path))?;
         std::fs::rename(&new, path)?;
         self.sync_directory(directory)

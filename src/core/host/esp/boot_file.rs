@@ -72,18 +72,19 @@ impl Esp {
         let path = self.path(&name);
         let directory = path.parent().unwrap_or(&self.directory);
         self.durable.make_directory(directory).map_err(failed)?;
-        let file = match self.durable.open(&path) {
-            Ok(file) => file,
+        let (file, is_new) = match self.durable.open(&path) {
+            Ok(file) => (file, false),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                self.durable.create(&path).map_err(failed)?
+                (self.durable.create(&path).map_err(failed)?, true)
             }
             Err(error) => return Err(failed(error)),
         };
-        zero_first_sector(&self.durable, &file).map_err(failed)?;
-        // Not synced here: nothing of it counts before it is complete, and FAT has no holes,
-        // whose zeroes need not reach the flash.
-        if file.file().metadata().map_err(failed)?.len() != size {
-            self.durable.set_length(&file, size).map_err(failed)?;
+        if let Err(error) = self.stretch(&file, size) {
+            let error = failed(error);
+            if is_new {
+                self.remove_remains(&name);
+            }
+            return Err(error);
         }
         Ok(BootFile {
             esp: self.clone(),
@@ -95,18 +96,23 @@ impl Esp {
         })
     }
 
+    /// Zeroes the first sector, and gives the file its length. Not synced: nothing of it counts
+    /// before it is complete, and FAT has no holes, whose zeroes need not reach the flash.
+    fn stretch(&self, file: &DurableFile, size: u64) -> io::Result<()> {
+        zero_first_sector(&self.durable, file)?;
+        match file.file().metadata()?.len() == size {
+            true => Ok(()),
+            false => self.durable.set_length(file, size),
+        }
+    }
+
     /// Whether a boot file of `size` bytes has room for `slot`, taking into account what its
     /// present one occupies, and remnants that would be removed for it. For the preflight.
     ///
     /// # Errors
     /// [`EspError::Full`], [`EspError::Read`].
     pub fn check_room(&self, slot: Slot, size: u64) -> Result<(), EspError> {
-        let needed = self.needed(slot, size);
-        let free = self.free_bytes()?;
-        match free < needed && free.saturating_add(self.salvaged_bytes()) < needed {
-            true => Err(EspError::Full { file: Self::boot_file_name(slot), free, needed }),
-            false => Ok(()),
-        }
+        self.check_free(&Self::boot_file_name(slot), self.needed(slot, size))
     }
 
     /// The same, and removes those remnants where it takes that.

@@ -31,7 +31,7 @@ pub enum EspError {
     /// No room for a file.
     #[error(
         "cannot write {}: the EFI system partition has {} free, {} are needed",
-        file.display(), mebibytes(*free), mebibytes(*needed)
+        file.display(), size(*free, Round::Down), size(*needed, Round::Up)
     )]
     Full {
         /// The file.
@@ -99,11 +99,29 @@ impl Coded for EspError {
     }
 }
 
-/// With one decimal, as sizes of an ESP are spoken of. Rounded so that "free" never looks like
-/// enough: callers compare bytes, people compare these.
-fn mebibytes(bytes: u64) -> String {
-    let tenths = u128::from(bytes) * 10 / (1 << 20);
-    format!("{}.{} MiB", tenths / 10, tenths % 10)
+/// In which direction a size is rounded: what is free never looks like what is needed.
+#[derive(Clone, Copy)]
+enum Round {
+    Down,
+    Up,
+}
+
+/// As sizes of an ESP are spoken of: in MiB with one decimal, below 1 MiB in KiB.
+fn size(bytes: u64, round: Round) -> String {
+    const KIB: u128 = 1 << 10;
+    const MIB: u128 = 1 << 20;
+    let bytes = u128::from(bytes);
+    let of = |parts: u128, unit: u128| match round {
+        Round::Down => bytes.saturating_mul(parts) / unit,
+        Round::Up => bytes.saturating_mul(parts).div_ceil(unit),
+    };
+    match of(1, KIB) {
+        kibibytes if kibibytes < KIB => format!("{kibibytes} KiB"),
+        _ => {
+            let tenths = of(10, MIB);
+            format!("{}.{} MiB", tenths / 10, tenths % 10)
+        }
+    }
 }
 
 impl Esp {
@@ -161,6 +179,24 @@ mod tests {
              31.0 MiB are needed"
         );
         assert_eq!(error.code(), "esp-full");
+    }
+
+    #[test]
+    fn sizes_below_a_mebibyte_are_told_in_kibibytes() {
+        for (bytes, down, up) in [
+            (0, "0 KiB", "0 KiB"),
+            (1, "0 KiB", "1 KiB"),
+            (512, "0 KiB", "1 KiB"),
+            (1024, "1 KiB", "1 KiB"),
+            (65_535, "63 KiB", "64 KiB"),
+            ((1 << 20) - 1, "1023 KiB", "1.0 MiB"),
+            (1 << 20, "1.0 MiB", "1.0 MiB"),
+            ((1 << 20) + 1, "1.0 MiB", "1.1 MiB"),
+            (31 << 20, "31.0 MiB", "31.0 MiB"),
+        ] {
+            assert_eq!(size(bytes, Round::Down), down, "{bytes}");
+            assert_eq!(size(bytes, Round::Up), up, "{bytes}");
+        }
     }
 
     #[test]

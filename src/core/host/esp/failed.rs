@@ -77,18 +77,25 @@ impl Esp {
     }
 
     /// In its place: as long as the new file is durable, whatever a power cut leaves here is not
-    /// read.
+    /// read. Where it cannot be written, the new file alone is left.
     fn overwrite_failed(&self, contents: &[u8]) -> Result<(), EspError> {
         let name = Self::failed();
         let failed = |error| self.sized_write_error(&name, contents.len() as u64, error);
         let path = self.path(&name);
         let is_new = !path.exists();
+        self.make_room_for(contents.len() as u64);
         let file = self.durable.create(&path).map_err(failed)?;
-        self.durable.write_at(&file, 0, contents).map_err(failed)?;
-        self.durable.sync(&file).map_err(failed)?;
-        match path.parent().filter(|_| is_new) {
-            Some(directory) => self.durable.sync_directory(directory).map_err(failed),
-            None => Ok(()),
-        }
+        let written = self.durable.write_at(&file, 0, contents).and_then(|()| {
+            self.durable.sync(&file)?;
+            match path.parent().filter(|_| is_new) {
+                Some(directory) => self.durable.sync_directory(directory),
+                None => Ok(()),
+            }
+        });
+        written.map_err(|error| {
+            let error = failed(error);
+            self.remove_remains(&name);
+            error
+        })
     }
 }

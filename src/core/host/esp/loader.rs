@@ -119,11 +119,7 @@ impl Esp {
     pub fn check_loader_room(&self, now: &[u8], new: &[u8]) -> Result<(), EspError> {
         let growth = new.len().saturating_sub(now.len());
         let needed = (new.len().saturating_add(growth) as u64).saturating_add(RESERVE);
-        let free = self.free_bytes()?;
-        match free < needed {
-            true => Err(EspError::Full { file: self.removable_loader_name(), free, needed }),
-            false => Ok(()),
-        }
+        self.check_free(&self.removable_loader_name(), needed)
     }
 
     /// Makes a copy of the loader that is to come, beside the one that stands there: all of it is
@@ -158,11 +154,15 @@ impl Esp {
         let failed = |error| self.sized_write_error(name, program.len() as u64, error);
         let path = self.path(name);
         let directory = path.parent().unwrap_or(&self.directory);
+        self.make_room_for(program.len() as u64);
         self.durable.make_directory(directory).map_err(failed)?;
-        let file = match self.durable.open(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => self.durable.create(&path),
-            Err(error) => Err(error),
-            Ok(file) => make_unbootable(&self.durable, &file).map(|()| file),
+        let is_new = !path.exists();
+        let file = match is_new {
+            true => self.durable.create(&path),
+            false => self
+                .durable
+                .open(&path)
+                .and_then(|file| make_unbootable(&self.durable, &file).map(|()| file)),
         };
         let file = file.map_err(failed)?;
         let (first, rest) = program.split_at(program.len().min(FIRST_SECTOR));
@@ -176,7 +176,13 @@ impl Esp {
             .and_then(|()| write_rest())
             .and_then(|()| self.durable.sync(&file))
             .and_then(|()| self.durable.sync_directory(directory));
-        written.map_err(failed)?;
+        if let Err(error) = written {
+            let error = failed(error);
+            if is_new {
+                self.remove_remains(name);
+            }
+            return Err(error);
+        }
         drop_cached(file.file());
         let now = self.read_program(name)?.unwrap_or_default();
         if now.get(FIRST_SECTOR..).unwrap_or_default() != rest {

@@ -4,9 +4,9 @@
 //! does: files `FSCK0000.REC` in the root (dosfstools, `check.c`). A boot file that was being
 //! written comes back so, and with it there is room for no other.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use super::Esp;
+use super::{Esp, EspError, RESERVE};
 
 impl Esp {
     /// They, and how many bytes they have.
@@ -25,9 +25,24 @@ impl Esp {
         (names, bytes)
     }
 
-    /// The bytes that [`Esp::remove_salvaged`] would free.
-    pub(super) fn salvaged_bytes(&self) -> u64 {
-        self.salvaged().1
+    /// Whether `needed` bytes for `file` are free, or would be once they are removed.
+    ///
+    /// # Errors
+    /// [`EspError::Full`], [`EspError::Read`].
+    pub(super) fn check_free(&self, file: &Path, needed: u64) -> Result<(), EspError> {
+        let free = self.free_bytes()?;
+        match free < needed && free.saturating_add(self.salvaged().1) < needed {
+            true => Err(EspError::Full { file: file.to_owned(), free, needed }),
+            false => Ok(()),
+        }
+    }
+
+    /// Removes them before a file of `size` bytes is written that may not have room otherwise.
+    pub(super) fn make_room_for(&self, size: u64) {
+        let needed = size.saturating_add(RESERVE);
+        if self.free_bytes().is_ok_and(|free| free < needed) {
+            self.remove_salvaged();
+        }
     }
 
     /// Removes them; whoever needs their room finds out whether it worked.

@@ -193,6 +193,7 @@ impl Esp {
 
     /// Makes `file` hold `contents`, durably. After a power cut it holds the old contents, the new
     /// ones, or is absent, empty or damaged; never a mixture, because the old file goes first.
+    /// Where it cannot be written, none is left.
     pub(super) fn write_small(&self, file: &Path, contents: &[u8]) -> Result<(), EspError> {
         let failed = |error| self.sized_write_error(file, contents.len() as u64, error);
         let path = self.path(file);
@@ -208,11 +209,26 @@ impl Esp {
             Stored::Absent => {}
             Stored::Present(_) | Stored::Unreadable(_) => self.remove_durably(file)?,
         }
+        self.make_room_for(contents.len() as u64);
         self.durable.make_directory(directory).map_err(failed)?;
         let new = self.durable.create(&path).map_err(failed)?;
-        self.durable.write_at(&new, 0, contents).map_err(failed)?;
-        self.durable.sync(&new).map_err(failed)?;
-        self.durable.sync_directory(directory).map_err(failed)
+        let written = self
+            .durable
+            .write_at(&new, 0, contents)
+            .and_then(|()| self.durable.sync(&new))
+            .and_then(|()| self.durable.sync_directory(directory));
+        written.map_err(|error| {
+            let error = failed(error);
+            self.remove_remains(file);
+            error
+        })
+    }
+
+    /// Removes what a write that failed left: an empty file, or the beginning of one.
+    pub(super) fn remove_remains(&self, file: &Path) {
+        if let Err(error) = self.remove_durably(file) {
+            tracing::warn!("what is left of {} stays: {error}", file.display());
+        }
     }
 
     /// Removes `file`, and makes its absence durable also where another run removed it.
