@@ -26,7 +26,7 @@ pub struct Args {}
 /// # Errors
 /// `health-failed` where a required check fails, and whatever kept them from being asked.
 pub fn run(_: Args, global: &Global) -> super::Result {
-    let run = session::open(global, false)?;
+    let run = session::open_shared(global)?;
     let Some(answers) = run::health(&run)? else {
         match global.json {
             true => print_json(&json!({"health": null, "answers": []}))?,

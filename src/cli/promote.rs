@@ -22,7 +22,7 @@ pub struct Args {}
 /// # Errors
 /// Whatever stopped it.
 pub fn run(_: Args, global: &Global) -> super::Result {
-    let run = session::open(global, false)?;
+    let run = session::open_shared(global)?;
     let result = run::promote(&run);
     run::finish(&run, result.as_ref().err());
     let promotion = result?;

@@ -26,7 +26,7 @@ pub struct Args {
 /// # Errors
 /// Whatever stopped it; the running slot boots as before.
 pub fn run(args: Args, global: &Global) -> super::Result {
-    let run = session::open(global, false)?;
+    let run = session::open_shared(global)?;
     let result = run::rollback(&run, args.unverified);
     run::finish(&run, result.as_ref().err());
     let rollback = result.map_err(|error| {

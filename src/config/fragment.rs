@@ -20,13 +20,29 @@ pub(super) struct Setting {
     pub place: Place,
 }
 
+/// What becomes of a key that does not exist. It may be one of a later flipside: both slots share
+/// the settings in `/etc`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum UnknownKeys {
+    /// It is an error.
+    Refused,
+    /// It is told, and passed over.
+    PassedOver,
+    /// It was told already, and is passed over.
+    ToldBefore,
+}
+
 /// The settings of one file.
 #[derive(Debug, Default)]
 pub(super) struct Fragment(pub Vec<Setting>);
 
 impl Fragment {
     /// Reads the contents of `file`.
-    pub(super) fn parse(file: &Path, bytes: &[u8]) -> Result<Self, ConfigError> {
+    pub(super) fn parse(
+        file: &Path,
+        bytes: &[u8],
+        unknown: UnknownKeys,
+    ) -> Result<Self, ConfigError> {
         let place = |offset: usize| Place {
             file: file.to_owned(),
             line: 1 + bytes.iter().take(offset).filter(|byte| **byte == b'\n').count(),
@@ -40,7 +56,7 @@ impl Fragment {
             reason: error.message().replace('\n', ", "),
         })?;
         let mut fragment = Self::default();
-        fragment.take(&mut Vec::new(), table.get_ref(), &place)?;
+        fragment.take(&mut Vec::new(), table.get_ref(), &place, unknown)?;
         Ok(fragment)
     }
 
@@ -49,6 +65,7 @@ impl Fragment {
         path: &mut Vec<&'t str>,
         table: &'t DeTable<'_>,
         place: &dyn Fn(usize) -> Place,
+        unknown: UnknownKeys,
     ) -> Result<(), ConfigError> {
         for (name, value) in table {
             path.push(name.get_ref());
@@ -61,7 +78,7 @@ impl Fragment {
                 found: describe(value.get_ref()),
             };
             match (keys::find(path), value.get_ref()) {
-                (Found::Table, DeValue::Table(table)) => self.take(path, table, place)?,
+                (Found::Table, DeValue::Table(table)) => self.take(path, table, place, unknown)?,
                 (Found::Table, _) => return Err(invalid(name_place, "a table".to_owned())),
                 (Found::Key(_), value) if has_secret(&key, value) => {
                     let reason = USER.to_owned();
@@ -80,7 +97,14 @@ impl Fragment {
                 },
                 (Found::Nothing, _) => {
                     let nearest = keys::nearest(path);
-                    return Err(ConfigError::UnknownKey { place: name_place, key, nearest });
+                    let error = ConfigError::UnknownKey { place: name_place, key, nearest };
+                    match unknown {
+                        UnknownKeys::Refused => return Err(error),
+                        UnknownKeys::ToldBefore => {}
+                        UnknownKeys::PassedOver => tracing::warn!(
+                            "{error}; it is passed over, as a key that only a later flipside knows"
+                        ),
+                    }
                 }
             }
             path.pop();

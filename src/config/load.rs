@@ -8,7 +8,7 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use super::fragment::Fragment;
+use super::fragment::{Fragment, UnknownKeys};
 use super::merged::Merged;
 use super::overlay::{self, LEVELS, Unusable};
 use super::{Config, ConfigError, Place};
@@ -57,7 +57,16 @@ impl Config {
     /// # Errors
     /// [`ConfigError`]; a mistake anywhere refuses the whole configuration.
     pub fn load(root: &Root) -> Result<Self, ConfigError> {
-        merge(root)?.validate()
+        merge(root, UnknownKeys::Refused)?.validate()
+    }
+
+    /// The same for what has to go on after a boot of the older of two slots, which share their
+    /// settings: a key that does not exist is a warning. Nothing may be installed by such settings.
+    ///
+    /// # Errors
+    /// As [`Config::load`], but for unknown keys.
+    pub fn load_shared(root: &Root) -> Result<Self, ConfigError> {
+        merge(root, UnknownKeys::PassedOver)?.validate()
     }
 
     /// Where `key` is set on the host below `root`, in the file that counts; `None` for a default.
@@ -65,7 +74,7 @@ impl Config {
     /// # Errors
     /// As [`Config::load`].
     pub fn place_of(root: &Root, key: &str) -> Result<Option<Place>, ConfigError> {
-        Ok(merge(root)?.place(key))
+        Ok(merge(root, UnknownKeys::Refused)?.place(key))
     }
 
     /// The files that [`Config::load`] reads, in that order.
@@ -84,7 +93,7 @@ impl Config {
     /// [`ConfigError`], naming `file`.
     pub fn parse(file: &Path, bytes: &[u8]) -> Result<Self, ConfigError> {
         let mut merged = Merged::default();
-        merged.overlay(Fragment::parse(file, bytes)?);
+        merged.overlay(Fragment::parse(file, bytes, UnknownKeys::Refused)?);
         merged.validate()
     }
 }
@@ -101,11 +110,12 @@ fn is_drop_in(name: &OsStr) -> bool {
     name.ends_with(b".toml") && !name.starts_with(b".")
 }
 
-fn merge(root: &Root) -> Result<Merged, ConfigError> {
+fn merge(root: &Root, unknown: UnknownKeys) -> Result<Merged, ConfigError> {
     let (run, state) = (root.path("/run"), root.path(STATE_DIRECTORY));
     let mut merged = Merged::default();
-    for file in Config::files(root)? {
-        let fragment = fragment(root, &file)?;
+    let merged_files = Config::files(root)?;
+    for file in &merged_files {
+        let fragment = fragment(root, file, unknown)?;
         let in_run = file.starts_with(&run);
         let in_state = file.starts_with(&state);
         for setting in &fragment.0 {
@@ -125,7 +135,9 @@ fn merge(root: &Root) -> Result<Merged, ConfigError> {
     }
     // A file in /run that hides another one may not take back what that one says, either.
     for file in files(root, &WITHOUT_RUN)? {
-        let mut fragment = fragment(root, &file)?;
+        let is_told = merged_files.contains(&file);
+        let unknown = if is_told { UnknownKeys::ToldBefore } else { unknown };
+        let mut fragment = fragment(root, &file, unknown)?;
         fragment.0.retain(|setting| is_kept_from_run(&setting.key));
         merged.overlay(fragment);
     }
@@ -139,7 +151,7 @@ fn is_kept_from_run(key: &str) -> bool {
     })
 }
 
-fn fragment(root: &Root, file: &Path) -> Result<Fragment, ConfigError> {
+fn fragment(root: &Root, file: &Path, unknown: UnknownKeys) -> Result<Fragment, ConfigError> {
     let unreadable = |source| ConfigError::Unreadable { path: file.to_owned(), source };
     trust::check(root, file)?;
     let bytes = read(file).map_err(unreadable)?;
@@ -148,7 +160,7 @@ fn fragment(root: &Root, file: &Path) -> Result<Fragment, ConfigError> {
         let place = Place { file: file.to_owned(), line: 1 };
         return Err(ConfigError::Contradiction { place, what: what.to_owned() });
     }
-    Fragment::parse(file, &bytes)
+    Fragment::parse(file, &bytes, unknown)
 }
 
 /// Whether `file` stands in the place of one in a level below. What a power cut left empty does so

@@ -36,7 +36,12 @@ fn the_shipped_file_names_every_key() {
     for key in ["image", "verity", "identity", "product"] {
         with_examples = with_examples.replace(&format!("# {key} ="), &format!("{key} ="));
     }
-    let fragment = fragment::Fragment::parse(Path::new("x"), with_examples.as_bytes()).unwrap();
+    let fragment = fragment::Fragment::parse(
+        Path::new("x"),
+        with_examples.as_bytes(),
+        fragment::UnknownKeys::Refused,
+    )
+    .unwrap();
     for (key, _) in KEYS {
         let key = key.replace('*', "verity");
         assert!(fragment.0.iter().any(|setting| setting.key == key), "{key}");

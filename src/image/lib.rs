@@ -34,6 +34,7 @@ pub mod rollout;
 pub mod signature;
 mod unbootable;
 pub mod units;
+pub mod unknown_fields;
 pub mod version;
 
 pub use architecture::Architecture;

@@ -162,7 +162,7 @@ impl Deadline {
         if has_boot_success(&self.root) {
             return Ok(ByFirmware::None);
         }
-        let backend = Config::load(&self.root).ok().map(|settings| settings.boot.backend);
+        let backend = Config::load_shared(&self.root).ok().map(|settings| settings.boot.backend);
         Ok(trial_by_firmware(&self.root, backend, &Durable::new())?)
     }
 
@@ -211,7 +211,7 @@ impl Deadline {
 
     /// A broken OS may have broken settings: the defaults have to do.
     fn settings(&self) -> Config {
-        Config::load(&self.root).unwrap_or_else(|error| {
+        Config::load_shared(&self.root).unwrap_or_else(|error| {
             tracing::warn!("the defaults count: {error}");
             Config::default()
         })
@@ -259,7 +259,7 @@ impl Deadline {
     fn record(&self) {
         let this = self.clone();
         let recorded = power::within(RECORDING, move || {
-            let config = Config::load(&this.root).map_err(|error| {
+            let config = Config::load_shared(&this.root).map_err(|error| {
                 // No run will say it (P11).
                 let kind = Kind::of(Severity::Error);
                 Entry::new(kind, sentence(&error)).code(error.code()).send();

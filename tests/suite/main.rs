@@ -94,6 +94,7 @@ mod trial_log;
 mod unarmed;
 mod unbootable;
 mod units;
+mod two_versions;
 mod update_faults;
 mod update_processes;
 mod update_tags;

@@ -6,16 +6,20 @@
 use serde::{Deserialize, Serialize};
 
 use flipside_image::Digest;
+use flipside_image::unknown_fields::{Extensible, UnknownFields};
+
+use crate::host::esp::SMALL_FILE_LIMIT;
 
 /// How many digests are remembered. The oldest makes room: the file has to stay small.
 const LIMIT: usize = 32;
 
-/// `EFI/flipside/failed.json`.
+/// `EFI/flipside/failed.json`. Both slots' flipsides write it: fields that one of them does not know
+/// are kept.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct FailedDigests {
     /// Trials that did not end well, oldest first.
     #[serde(default)]
-    pub trials: Vec<FailedTrial>,
+    pub trials: Vec<Extensible<FailedTrial>>,
     /// The digest that a rollback left: the timer does not bring it back until the tag has
     /// moved or an operator released it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -31,6 +35,9 @@ pub struct FailedDigests {
     /// That the firmware forgot what was armed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forgotten: Option<ForgottenTrials>,
+    /// What another flipside added.
+    #[serde(skip)]
+    pub unknown: UnknownFields,
 }
 
 /// Trials that the firmware forgot, with all else that flipside told it, before they could start.
@@ -71,20 +78,29 @@ impl FailedDigests {
     /// # Errors
     /// Where they are not such a document.
     pub fn parse(bytes: &[u8]) -> Result<Self, serde_json::Error> {
-        serde_json::from_slice(bytes)
+        let Extensible { known, unknown } = serde_json::from_slice::<Extensible<Self>>(bytes)?;
+        Ok(Self { unknown, ..known })
     }
 
-    /// The file's contents.
+    /// The file's contents. Where they would be longer than is read again, they are without what
+    /// another flipside added: P7 counts for more.
     ///
     /// # Errors
     /// None for values of this type.
     pub fn to_bytes(&self) -> Result<Vec<u8>, serde_json::Error> {
-        serde_json::to_vec_pretty(self)
+        let mut document = Extensible { known: self.clone(), unknown: self.unknown.clone() };
+        let bytes = serde_json::to_vec_pretty(&document)?;
+        if bytes.len() as u64 <= SMALL_FILE_LIMIT {
+            return Ok(bytes);
+        }
+        document.unknown.clear();
+        document.trials.iter_mut().for_each(|trial| trial.unknown.clear());
+        serde_json::to_vec_pretty(&document)
     }
 
     /// What is known of `digest`.
     pub fn trial(&self, digest: &Digest) -> Option<&FailedTrial> {
-        self.trials.iter().find(|t| t.digest == *digest)
+        self.trials.iter().map(|trial| &trial.known).find(|t| t.digest == *digest)
     }
 
     /// Whether `digest` must not be tried by itself any more.
@@ -105,7 +121,8 @@ impl FailedDigests {
                 failed: false,
                 reason: String::new(),
                 arming: String::new(),
-            },
+            }
+            .into(),
         };
         let is_new = trial.arming != arming || trial.attempts == 0;
         if trial.failed {
@@ -258,6 +275,50 @@ mod tests {
         assert_eq!(failed.release_all(), [one, two, held]);
         assert_eq!(failed, FailedDigests::default());
         assert_eq!(failed.release_all(), []);
+    }
+
+    /// Of a later flipside, by fields that do not exist.
+    const LATER: &str = r#"{
+        "trials": [{"digest": "DIGEST", "version": "2", "attempts": 1, "failed": false,
+                    "reason": "", "arming": "a", "boots": [1, {"x": 0.10}]}],
+        "held": null, "quarantine": {"digest": "DIGEST", "since": 12345678901234567890}
+    }"#;
+
+    fn later() -> (Digest, FailedDigests) {
+        let digest = Digest::of(b"v2");
+        let text = LATER.replace("DIGEST", &digest.to_string());
+        (digest, FailedDigests::parse(text.as_bytes()).unwrap())
+    }
+
+    #[test]
+    fn what_a_later_flipside_added_is_kept_when_an_older_one_rewrites_the_file() {
+        let (digest, mut failed) = later();
+        failed.count(digest, "2", "b", 2);
+        failed.count(Digest::of(b"v3"), "3", "c", 2);
+        failed.held = Some(digest);
+        let text = String::from_utf8(failed.to_bytes().unwrap()).unwrap();
+        for kept in [r#""boots": [1, {"x": 0.10}]"#, r#""since": 12345678901234567890"#] {
+            assert!(text.contains(kept), "{text}");
+        }
+        assert_eq!(text.matches(r#""held""#).count(), 1, "{text}");
+        assert_eq!(FailedDigests::parse(text.as_bytes()).unwrap(), failed);
+        // What belongs to a digest goes with it, the rest stays.
+        failed.release_all();
+        let text = String::from_utf8(failed.to_bytes().unwrap()).unwrap();
+        assert!(!text.contains("boots") && text.contains("quarantine"), "{text}");
+    }
+
+    #[test]
+    fn p7_what_a_later_flipside_added_makes_the_file_no_longer_than_is_read() {
+        let long = format!(r#"{{"more": "{}"}}"#, "x".repeat(65_000));
+        let mut failed = FailedDigests::parse(long.as_bytes()).unwrap();
+        assert!(failed.to_bytes().unwrap().len() > 65_000);
+        for n in 0..8_u8 {
+            failed.count(Digest::of(&[n]), "1", "x", 1);
+        }
+        let bytes = failed.to_bytes().unwrap();
+        assert!(bytes.len() < 8 << 10, "{}", bytes.len());
+        assert!(FailedDigests::parse(&bytes).unwrap().has_failed(&Digest::of(&[7])));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use flipside_image::code::Coded;
+use flipside_image::unknown_fields::Extensible;
 use flipside_image::{CONFIG_LIMIT, Digest};
 
 use crate::host::Root;
@@ -96,12 +97,18 @@ impl Journal {
     /// The last entry. A journal that is absent or cannot be understood is `None`:
     /// either way nothing is known, and nothing depends on it.
     pub fn read(&self) -> Option<Entry> {
+        self.read_whole().map(|entry| entry.known)
+    }
+
+    fn read_whole(&self) -> Option<Extensible<Entry>> {
         let path = self.directory.join(STATE_FILE);
-        let entry: Entry = serde_json::from_slice(&read_at_most(&path, LIMIT).ok()?).ok()?;
+        let bytes = read_at_most(&path, LIMIT).ok()?;
+        let entry: Extensible<Entry> = serde_json::from_slice(&bytes).ok()?;
         (entry.format == 1).then_some(entry)
     }
 
-    /// Writes `entry` durably in place of the last one.
+    /// Writes `entry` durably in place of the last one. What the other slot's flipside added to that
+    /// one is kept, as long as the file stays short enough to be read.
     ///
     /// # Errors
     /// [`JournalError`].
@@ -109,8 +116,17 @@ impl Journal {
         let path = self.directory.join(STATE_FILE);
         let failed = |source| JournalError { path: path.clone(), source };
         self.durable.make_directory(&self.directory).map_err(failed)?;
-        let text = serde_json::to_vec_pretty(entry).map_err(|e| failed(io::Error::other(e)))?;
-        self.durable.replace(&path, &text).map_err(failed)
+        let unknown = self.read_whole().map(|last| last.unknown).unwrap_or_default();
+        let mut entry = Extensible { known: entry.clone(), unknown };
+        let text = |entry: &Extensible<Entry>| {
+            serde_json::to_vec_pretty(entry).map_err(|e| failed(io::Error::other(e)))
+        };
+        let mut bytes = text(&entry)?;
+        if bytes.len() as u64 > LIMIT {
+            entry.unknown.clear();
+            bytes = text(&entry)?;
+        }
+        self.durable.replace(&path, &bytes).map_err(failed)
     }
 
     /// Keeps the config of `digest`, so that `verify` needs no network; configs of slots
@@ -193,6 +209,36 @@ pub fn boot_id(root: &Root) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_later_flipside_added_to_the_journal_is_kept() {
+        let (directory, journal) = journal();
+        let path = directory.path().join("var/lib/flipside/state.json");
+        let entry = |state, version: &str| Entry {
+            format: 1,
+            state,
+            slot: Slot::A,
+            digest: None,
+            version: version.to_owned(),
+            boot_id: String::new(),
+            time: Timestamp::UNIX_EPOCH,
+        };
+        journal.write(&entry(State::Promoted, "1")).unwrap();
+        let written = std::fs::read_to_string(&path).unwrap();
+        let later = |more: &str| written.replacen('{', &format!("{{{more},"), 1);
+        std::fs::write(&path, later(r#""adopted": {"digest": "x", "n": 1.50}"#)).unwrap();
+        journal.write(&entry(State::Writing, "2")).unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.contains(r#""adopted": {"digest": "x", "n": 1.50}"#), "{text}");
+        assert_eq!(journal.read().unwrap(), entry(State::Writing, "2"));
+        // But never so much of it that nothing would be read any more.
+        let longest = usize::try_from(LIMIT).unwrap() - written.len() - 16;
+        std::fs::write(&path, later(&format!(r#""more":"{}""#, "x".repeat(longest)))).unwrap();
+        assert!(journal.read().is_some());
+        let long = "2".repeat(200);
+        journal.write(&entry(State::Writing, &long)).unwrap();
+        assert_eq!(journal.read().unwrap(), entry(State::Writing, &long));
+    }
 
     fn journal() -> (tempfile::TempDir, Journal) {
         let directory = tempfile::tempdir().unwrap();

@@ -13,6 +13,7 @@ use flipside_core::host::durable::read_at_most;
 use flipside_core::state::journal::STATE_DIRECTORY;
 use flipside_image::Digest;
 use flipside_image::document::{Document, DocumentManifest};
+use flipside_image::unknown_fields::Extensible;
 use flipside_source::signatures::SIGNATURE_ANNOTATION;
 use flipside_source::{FetchedDocument, Signature, Source};
 
@@ -113,10 +114,9 @@ impl Memory {
     /// What was seen last at this tag. What cannot be understood is nothing (P8).
     pub fn recall(&self) -> Option<Seen> {
         std::fs::symlink_metadata(&self.path).ok()?;
-        let read = || -> Option<Seen> {
-            serde_json::from_slice(&read_at_most(&self.path, LIMIT).ok()?).ok()
-        };
-        let seen = read()
+        let seen = self
+            .read()
+            .map(|seen| seen.known)
             .filter(|seen| seen.format == 1 && seen.tag == self.tag && seen.as_fetched().is_some());
         if seen.is_none() {
             let path = self.path.display();
@@ -125,9 +125,22 @@ impl Memory {
         seen
     }
 
+    fn read(&self) -> Option<Extensible<Seen>> {
+        serde_json::from_slice(&read_at_most(&self.path, LIMIT).ok()?).ok()
+    }
+
+    /// Remembers `seen`. What the other slot's flipside added is kept, as long as the file stays
+    /// short enough to be read.
     pub fn write(&self, files: &Files, seen: &Seen) -> std::io::Result<()> {
         let Some(directory) = self.path.parent() else { return Ok(()) };
         files.make_directory(directory)?;
-        files.replace(&self.path, &serde_json::to_vec(seen)?)
+        let unknown = self.read().map(|seen| seen.unknown).unwrap_or_default();
+        let mut seen = Extensible { known: seen.clone(), unknown };
+        let mut text = serde_json::to_vec(&seen)?;
+        if text.len() as u64 > LIMIT {
+            seen.unknown.clear();
+            text = serde_json::to_vec(&seen)?;
+        }
+        files.replace(&self.path, &text)
     }
 }

@@ -31,7 +31,7 @@ pub use installed::InstalledBootFile;
 pub use loader::{is_newer, systemd_boot_version};
 pub use loader_entry::LoaderEntry;
 pub use program::BootFileState;
-pub use small_file::{Proof, Stored};
+pub use small_file::{MAX_SIZE as SMALL_FILE_LIMIT, Proof, Stored};
 
 use super::Slot;
 use super::durable::Durable;

@@ -10,8 +10,8 @@ use crate::host::durable::open_to_read;
 use crate::host::{Record, Slot};
 use flipside_image::Digest;
 
-/// More than any of these files has; what is longer is none of ours.
-const MAX_SIZE: u64 = 64 << 10;
+/// More than any of these files has, in bytes; what is longer is none of ours.
+pub const MAX_SIZE: u64 = 64 << 10;
 
 /// What a small file holds. A power cut may leave one empty, cut short or zeroed, and that is
 /// neither absence nor a failure to read.
