@@ -56,6 +56,9 @@ pub enum Place {
     /// The host has no ID. Hosts without one cannot be told from each other: if they were spread,
     /// they would all come at once, so they come last.
     Unknown,
+    /// The host has another ID at each boot. A place drawn anew each time would soon be an early one,
+    /// so they come last, too.
+    Passing,
 }
 
 impl Place {
@@ -64,7 +67,7 @@ impl Place {
         match self {
             Self::Set(wariness) => *wariness,
             Self::Hashed(id) => Wariness::hashed(*id, version),
-            Self::Unknown => Wariness::LAST,
+            Self::Unknown | Self::Passing => Wariness::LAST,
         }
     }
 }

@@ -9,9 +9,11 @@ use flipside_core::{Host, Slot};
 use super::asked_release::do_asked_releases;
 use super::trial_due::is_trial_due;
 use super::{Error, Run};
+use crate::system::MachineId;
 use flipside_image::{CONFIG_LIMIT, Digest, Image, ImageConfig, Manifest};
 
-/// Promotes what runs. Writes nothing where nothing is to be done.
+/// Promotes what runs, and keeps the machine ID for both slots. Writes nothing where nothing is to
+/// be done.
 ///
 /// # Errors
 /// [`Error`]; what was done before it stays.
@@ -21,7 +23,15 @@ pub fn promote(run: &Run) -> Result<Promotion, Error> {
     }
     let promoted = trial::promote(&run.access());
     do_asked_releases(run);
-    Ok(promoted?)
+    let promotion = promoted?;
+    if promotion != Promotion::NotAHost {
+        match MachineId::keep(&run.root, &run.files()) {
+            Ok(true) => tracing::info!("the machine ID is kept for both slots"),
+            Ok(false) => {}
+            Err(error) => tracing::warn!("the machine ID cannot be kept for both slots: {error}"),
+        }
+    }
+    Ok(promotion)
 }
 
 /// Arms the other slot, where it is proven and whole.

@@ -224,6 +224,40 @@ fn a_rollout_reaches_hosts_by_their_wariness() {
 }
 
 #[test]
+fn a_host_whose_machine_id_does_not_last_comes_last_in_a_rollout_and_says_so() {
+    let host = PolicyHost::new();
+    let two = host.publish("2");
+    let rollout = json!({"start": days(-5), "start_percentage": 0.5, "duration": "10d"});
+    host.put(&document(8, &[release("2", &two, json!({"rollout": rollout}))]));
+    // A read-only root without an ID, before systemd has made one; and what it mounts there.
+    host.host().write("etc/machine-id", "uninitialized\n");
+    host.refuses(75, "machine-id-unstable");
+    host.host().write("etc/machine-id", "0123456789abcdef0123456789abcdef\n");
+    host.host().write(
+        "proc/self/mountinfo",
+        "25 1 254:9 / / ro - erofs /dev/vda9 ro\n\
+         26 25 254:8 / /var rw - ext4 /dev/vda8 rw\n\
+         30 25 0:22 /machine-id /etc/machine-id ro - tmpfs tmpfs rw\n",
+    );
+    let sentence = host.refuses(75, "machine-id-unstable");
+    assert!(sentence.contains("reaches this host last, at 2"), "{sentence}");
+    let (saw, said) = host.explains("rollout");
+    assert!(saw.ends_with("wariness is 1.000 as its machine ID does not last"), "{saw}");
+    assert_eq!(said, "machine-id-unstable");
+    // The initrd part took it from the data partition: it lasts.
+    host.host().write("var/lib/flipside/machine-id", "0123456789abcdef0123456789abcdef\n");
+    let (saw, _) = host.explains("rollout");
+    assert!(saw.ends_with("by its machine ID"), "{saw}");
+    // A place of its own needs no ID, and a release without a rollout no place.
+    std::fs::remove_file(host.host().file("var/lib/flipside/machine-id")).unwrap();
+    host.host().set("policy.wariness = 0.7\n");
+    assert!(host.at.says(&["check"]).starts_with("2 is available"));
+    host.host().set("");
+    host.put(&document(7, &[release("2", &two, none())]));
+    assert!(host.at.says(&["check"]).starts_with("2 is available"));
+}
+
+#[test]
 fn a_goal_that_is_not_listed_waits_for_its_document() {
     let host = PolicyHost::new();
     host.put(&document(2, &[release("1", &host.one, none())]));

@@ -15,8 +15,9 @@ depends() {
 
 installkernel() {
     # Variables, the ESP with the character sets that a kernel may ask for, and the file systems of
-    # read-only images.
+    # read-only images and of data partitions.
     hostonly='' instmods efivarfs vfat nls_cp437 nls_iso8859-1 nls_ascii nls_utf8 erofs squashfs overlay
+    hostonly='' instmods ext4 xfs btrfs f2fs
 }
 
 # shellcheck disable=SC2154
@@ -38,6 +39,7 @@ install() {
     inst_hook cmdline 20 "$moddir/parse-flipside.sh"
     inst_hook initqueue/settled 20 "$moddir/flipside-settle.sh"
     inst_hook pre-mount 05 "$moddir/flipside-check.sh"
+    inst_hook pre-pivot 50 "$moddir/flipside-machine-id.sh"
     if dracut_module_included systemd; then
         inst_script "$moddir/flipside-generator.sh" "$systemdutildir/system-generators/flipside-generator"
     fi

@@ -14,6 +14,7 @@ use flipside_image::rollout::{APPLICATION, Place};
 pub(in crate::rules) fn place(means: &Means<'_>) -> Place {
     match (means.config.policy.wariness, MachineId::read(means.root)) {
         (Some(wariness), _) => Place::Set(wariness),
+        (None, _) if !MachineId::lasts(means.root) => Place::Passing,
         (None, Some(id)) => Place::Hashed(id.app_specific(APPLICATION)),
         (None, None) => Place::Unknown,
     }
@@ -46,6 +47,7 @@ pub(super) fn judge(
         Place::Set(_) => "as policy.wariness says",
         Place::Hashed(_) => "by its machine ID",
         Place::Unknown => "for want of a machine ID",
+        Place::Passing => "as its machine ID does not last",
     };
     let instead = match step {
         Some(step) if step.digest != newest.digest => {
@@ -64,9 +66,21 @@ pub(super) fn judge(
                 || "never".to_owned(),
                 |turn| format!("at {}", turn.strftime("%Y-%m-%d %H:%M UTC")),
             );
-            let reason =
-                format!("the rollout of {version} has not reached this host; it does {turn}");
-            Verdict::defer("rollout-not-reached", reason)
+            match place {
+                Place::Passing => {
+                    let reason = format!(
+                        "the rollout of {version} reaches this host last, {turn}: its machine ID \
+                         does not last, /etc/machine-id is another one at each boot"
+                    );
+                    Verdict::defer("machine-id-unstable", reason)
+                }
+                _ => {
+                    let reason = format!(
+                        "the rollout of {version} has not reached this host; it does {turn}"
+                    );
+                    Verdict::defer("rollout-not-reached", reason)
+                }
+            }
         }
     };
     Ruling::new(Rule::Rollout, saw, decision)

@@ -132,7 +132,7 @@ fn comes_back(bench: &Bench<'_>, failure: Failure) -> Result<()> {
     expect::updates(&mut machine, "b", "2.0")?;
     machine.send("systemctl reboot")?;
     // The trial may come as far as the test's shell, or not.
-    wait_for_old(&mut machine)?;
+    wait_for_old(&mut machine, "1.0")?;
     machine.settle()?;
     expect::promoted(&mut machine, "a", "1.0", 300)?;
     is_told(&mut machine, &v2, &failure)?;
@@ -168,10 +168,11 @@ fn is_told(machine: &mut Machine, image: &Arc<OsImage>, failure: &Failure) -> Re
     Ok(())
 }
 
-fn wait_for_old(machine: &mut Machine) -> Result<()> {
+/// Waits for a boot of `version`, the first or the second one.
+pub(super) fn wait_for_old(machine: &mut Machine, version: &str) -> Result<()> {
     for _ in 0..2 {
         machine.wait_boot()?;
-        if machine.ask("grep -c VERSION_ID=1.0 /etc/os-release")?.status == 0 {
+        if machine.ask(&format!("grep -c VERSION_ID={version} /etc/os-release"))?.status == 0 {
             return Ok(());
         }
     }

@@ -10,6 +10,7 @@ mod hook_container;
 mod hooks;
 mod kexec;
 mod killed;
+mod machine_id;
 mod package;
 mod replayed;
 mod returns;
@@ -164,6 +165,11 @@ pub const ALL: &[Case] = &[
         name: "roots",
         shows: "the running slot behind a plain, overlaid, volatile, looped and verified root",
         run: roots::run,
+    },
+    Case {
+        name: "machine-id",
+        shows: "images without a machine ID: one ID over both slots and a trial that fails",
+        run: machine_id::run,
     },
     Case {
         name: "no-health",
