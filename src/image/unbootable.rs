@@ -178,7 +178,7 @@ mod tests {
         let esp = 0xc12a7328_f81f_11d2_ba4b_00a0c93ec93b;
         for (payloads, expected) in [
             (vec![system(b"1234567"), other(identity(7, 1))], "-"),
-            (vec![system(b"\0\0\0\0\0\01")], "-"),
+            (vec![system(b"\0\0\0\0\0\0\x31")], "-"),
             (vec![system(b"\0\0\0\x01\0\0")], "-"),
             (vec![payload("verity", b"", None)], "-"),
             (vec![system(b"")], "payload-empty: the payload system is empty"),

@@ -68,7 +68,8 @@ fn layers_decode_as_one_stream_with_the_zstd_command() {
     let layout = tempfile::tempdir().unwrap();
     for size in SIZES {
         let bytes = content(7, size);
-        let image = ImageBuilder::new("1").payload("system", bytes.clone()).chunk_size(1000);
+        let image =
+            ImageBuilder::new("1").payload("system", bytes.clone()).chunk_size(1000).unbootable();
         let image = image.write(layout.path());
         let file = image.layer_file("system");
         assert_eq!(zstd::decode_all(fs::File::open(&file).unwrap()).unwrap(), bytes);
@@ -92,7 +93,8 @@ fn each_frame_holds_one_chunk_and_says_how_long_it_is() {
     let layout = tempfile::tempdir().unwrap();
     for size in SIZES {
         let bytes = content(9, size);
-        let image = ImageBuilder::new("1").payload("system", bytes.clone()).chunk_size(1000);
+        let image =
+            ImageBuilder::new("1").payload("system", bytes.clone()).chunk_size(1000).unbootable();
         let image = image.write(layout.path());
         let stored = fs::read(image.layer_file("system")).unwrap();
         let layer = image.image.layer("system").unwrap();
@@ -115,7 +117,8 @@ fn an_uncompressed_layer_is_the_payload() {
     let layout = tempfile::tempdir().unwrap();
     for size in SIZES {
         let bytes = content(9, size);
-        let image = ImageBuilder::new("1").payload("system", bytes.clone()).uncompressed();
+        let image =
+            ImageBuilder::new("1").payload("system", bytes.clone()).uncompressed().unbootable();
         let image = image.chunk_size(1000).write(layout.path());
         let layer = image.image.layer("system").unwrap();
         assert_eq!(layer.descriptor.media_type, "application/octet-stream");

@@ -64,8 +64,10 @@ fn what_was_built_extracts_to_what_went_in() {
         for uncompressed in [false, true] {
             let directory = tempfile::tempdir().unwrap();
             let bytes = content(3, size);
-            let mut builder =
-                ImageBuilder::new("1").payload("system", bytes.clone()).chunk_size(1000);
+            let mut builder = ImageBuilder::new("1")
+                .payload("system", bytes.clone())
+                .chunk_size(1000)
+                .unbootable();
             if uncompressed {
                 builder = builder.uncompressed();
             }

@@ -44,13 +44,15 @@ pub(super) fn fetch<'a>(job: &Job<'a>, layer: Layer<'a>) -> Result<CheckedBootFi
     let spool = job.host.spool(layer.payload.size);
     let spool = spool.inspect_err(|error| {
         tracing::info!(
-            "the boot file is fetched twice, the state directory does not take it: {error}"
+            "the boot file will be fetched twice: the state directory cannot keep it: {error}"
         );
     });
     let mut incoming = Incoming::new(spool.ok(), standing.as_ref(), layer);
     match incoming.fill(job) {
         Err(InstallError::Write { source, .. }) if incoming.spool.is_some() => {
-            tracing::warn!("the boot file is fetched twice, the state directory failed: {source}");
+            tracing::warn!(
+                "the boot file will be fetched twice: the state directory failed: {source}"
+            );
             incoming = Incoming::new(None, standing.as_ref(), layer);
             incoming.fill(job)?;
         }
