@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::descriptor::Descriptor;
 use super::media_types::{INDEX_TYPE, MANIFEST_LIMIT};
 use super::{Architecture, ImageError};
+use crate::bounded::{self, ANNOTATIONS, ENTRIES};
 
 /// An image index: a tag's images for several architectures, or the table of
 /// contents of an OCI layout.
@@ -26,8 +27,9 @@ pub struct Index {
 
 #[derive(Deserialize)]
 struct RawIndex {
-    manifests: Vec<serde_json::Value>,
-    #[serde(default)]
+    #[serde(deserialize_with = "bounded::readable::<ENTRIES, _, _>")]
+    manifests: Vec<Descriptor>,
+    #[serde(default, deserialize_with = "bounded::map::<ANNOTATIONS, _, _>")]
     annotations: BTreeMap<String, String>,
 }
 
@@ -42,7 +44,7 @@ impl Index {
         }
     }
 
-    /// Reads an index, also one without a media type, as OCI layouts have it.
+    /// Reads an index of at most 1000 entries, also one without a media type, as OCI layouts have it.
     /// Entries that flipside cannot follow are left out.
     ///
     /// # Errors
@@ -54,9 +56,7 @@ impl Index {
         }
         let raw: RawIndex = serde_json::from_slice(bytes)
             .map_err(|source| ImageError::Json { object: "index", source })?;
-        let manifests =
-            raw.manifests.into_iter().filter_map(|m| serde_json::from_value(m).ok()).collect();
-        Ok(Self { annotations: raw.annotations, ..Self::new(manifests) })
+        Ok(Self { annotations: raw.annotations, ..Self::new(raw.manifests) })
     }
 
     /// The bytes to publish: the same for equal indexes.

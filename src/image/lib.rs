@@ -8,6 +8,7 @@
 //! untrusted bytes: limits are checked before anything is allocated, and nothing panics.
 
 mod architecture;
+pub mod bounded;
 mod chunk;
 pub mod code;
 mod config;

@@ -80,6 +80,7 @@ mod running_slot;
 mod secrets;
 mod settings_in_var;
 mod signature_forms;
+mod signature_junk;
 mod signature_keys;
 mod signature_update;
 mod signatures_found;

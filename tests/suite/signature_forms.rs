@@ -55,7 +55,7 @@ fn verdict(checked: Result<Signed, Flaw>) -> &'static str {
         Err(Flaw::Unreadable(_)) => "unreadable",
         Err(Flaw::Empty) => "empty",
         Err(Flaw::Malformed(_)) => "malformed",
-        Err(Flaw::UnknownKey) => "unknown key",
+        Err(Flaw::UnknownKey | Flaw::OtherKey) => "unknown key",
         Err(Flaw::OtherKind(_)) => "kind",
         Err(Flaw::OtherDigest(_)) => "digest",
         Err(Flaw::OtherIdentity(_)) => "identity",

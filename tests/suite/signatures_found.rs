@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use flipside_image::Digest;
 use flipside_image::code::Coded;
-use flipside_source::signatures::{BUNDLE_TYPE, EMPTY_TYPE, all, referrers_tag, signature_tag};
+use flipside_source::signatures::{
+    BUNDLE_TYPE, EMPTY_TYPE, Worth, all, referrers_tag, signature_tag,
+};
 use flipside_source::{LayoutSource, Location, Options, Signature, Source, SourceError, open};
 use serde_json::json;
 
@@ -76,7 +78,7 @@ fn handed_over(source: &dyn Source, subject: &Digest) -> (Vec<String>, Option<So
     let mut found = Vec::new();
     let end = source.signatures(subject, &mut |signature| {
         found.push(signature);
-        ControlFlow::Continue(())
+        ControlFlow::Continue(Worth::Nothing)
     });
     (names(&found), end.err())
 }
@@ -255,7 +257,7 @@ fn signatures_without_end_are_an_error_and_bounded() {
     let subject = &stage.subject;
     let repository = stage.repository(stage.registry.address());
     let many: Vec<_> = (0..70).map(|nth| format!("{nth}")).collect();
-    let many: Vec<_> = many.iter().map(|s| (&b"p"[..], s.as_str())).collect();
+    let many: Vec<_> = many.iter().map(|payload| (payload.as_bytes(), "s")).collect();
     repository.simple(subject, &many);
     let (found, error) = handed_over(&*stage.source(), subject);
     assert_eq!((found.len(), error.unwrap().code()), (64, "signatures-over-limit"));

@@ -10,6 +10,15 @@ use flipside_source::signatures::{
 };
 use serde_json::{Value, json};
 
+// One for each test: to make one takes longer than to use it.
+thread_local! {
+    static CONNECTION: (tokio::runtime::Runtime, reqwest::Client) = (
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap(),
+        // A connection that was left alone may be closed by now.
+        reqwest::Client::builder().no_proxy().pool_max_idle_per_host(0).build().unwrap(),
+    );
+}
+
 /// A repository that is filled by hand.
 pub struct Repository {
     /// `http://host:port/v2/name`.
@@ -29,10 +38,10 @@ impl Repository {
         kind: &str,
         body: &[u8],
     ) -> Option<String> {
-        let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        let request = client.request(method, &url).header("content-type", kind).body(body.to_vec());
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let answer = runtime.block_on(request.send()).unwrap();
+        let answer = CONNECTION.with(|(runtime, client)| {
+            let request = client.request(method, &url).header("content-type", kind);
+            runtime.block_on(request.body(body.to_vec()).send()).unwrap()
+        });
         assert!(answer.status().is_success(), "{url}: {}", answer.status());
         let location = answer.headers().get("location")?.to_str().unwrap().to_owned();
         Some(answer.url().join(&location).unwrap().to_string())

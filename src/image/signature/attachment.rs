@@ -11,6 +11,8 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use super::bundle::PREDICATE_TYPE;
+use crate::bounded::{self, ANNOTATIONS, ENTRIES};
 use crate::{Descriptor, Digest, EMPTY_TYPE, ImageError, MANIFEST_TYPE};
 
 /// The media type of a simple-signing payload.
@@ -22,10 +24,14 @@ pub const SIGNATURE_ANNOTATION: &str = "dev.cosignproject.cosign/signature";
 
 /// The most bytes of a simple-signing payload; real ones have a few hundred.
 pub const PAYLOAD_LIMIT: u64 = 64 << 10;
+/// The most characters of a signature in base64; one by an RSA key of 4096 bits has 684.
+const SIGNATURE_LIMIT: usize = 1024;
 /// The most bytes of a bundle; one with a certificate and a log entry has 12 KiB.
-pub const BUNDLE_LIMIT: u64 = 1 << 20;
-/// The most bytes of a manifest that holds a bundle.
-pub const BUNDLE_MANIFEST_LIMIT: u64 = 256 << 10;
+pub const BUNDLE_LIMIT: u64 = 256 << 10;
+/// The most bytes of a manifest that holds a bundle; cosign's have 1 KiB.
+pub const BUNDLE_MANIFEST_LIMIT: u64 = 64 << 10;
+/// By this annotation cosign says of a manifest what the statement in its bundle says.
+const PREDICATE_ANNOTATION: &str = "dev.sigstore.bundle.predicateType";
 
 /// What stands where a signature would. Nothing about it has been verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,11 +77,11 @@ pub fn is_attachment_tag(tag: &str) -> bool {
 /// As much of a manifest as says what is attached by it.
 #[derive(Deserialize)]
 struct Attachment {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "bounded::readable::<ENTRIES, _, _>")]
     layers: Vec<Descriptor>,
     #[serde(default)]
     subject: Option<Subject>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "bounded::map::<ANNOTATIONS, _, _>")]
     annotations: BTreeMap<String, String>,
 }
 
@@ -107,14 +113,37 @@ fn parse(manifest: &[u8]) -> Result<Attachment, ImageError> {
         .map_err(|source| ImageError::Json { object: "manifest of signatures", source })
 }
 
+/// What a layer of simple signing is, where it is no signature at first sight and its payload need
+/// not be fetched.
+pub fn no_signature(layer: &Descriptor) -> Option<Signature> {
+    let signature = layer.annotations.get(SIGNATURE_ANNOTATION).map_or("", String::as_str);
+    if signature.is_empty() {
+        let annotations = layer.annotations.clone();
+        return Some(Signature::Simple { payload: Vec::new(), annotations });
+    }
+    if signature.len() > SIGNATURE_LIMIT {
+        let what = format!("its signature has {} characters", signature.len());
+        return Some(Signature::Unreadable { what });
+    }
+    let error = layer.check_size("signed payload", PAYLOAD_LIMIT).err()?;
+    Some(Signature::Unreadable { what: error.to_string() })
+}
+
 /// Whether an index entry may be a manifest with a bundle. Who lists it does not always
 /// say so: the type may be that of the empty config, or none.
 pub fn may_hold_bundle(entry: &Descriptor) -> bool {
     entry.media_type == MANIFEST_TYPE
+        && entry.size <= BUNDLE_MANIFEST_LIMIT
         && entry
             .artifact_type
             .as_deref()
             .is_none_or(|kind| [BUNDLE_TYPE, EMPTY_TYPE].contains(&kind))
+}
+
+/// Whether an index entry says itself that what it holds approves of nothing: an attestation, for
+/// example of how the image was built. What says so is looked at last.
+pub fn says_something_else(entry: &Descriptor) -> bool {
+    entry.annotations.get(PREDICATE_ANNOTATION).is_some_and(|kind| kind != PREDICATE_TYPE)
 }
 
 #[cfg(test)]

@@ -1,18 +1,21 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
 //! Sigstore bundles, version 0.3, as cosign 3 attaches them: a DSSE envelope (protocol version
-//! 1.0.2) around an in-toto statement (v1) that approves of an image. Of a bundle's
-//! verification material nothing is looked at: only the host's keys count.
+//! 1.0.2) around an in-toto statement (v1) that approves of an image. Only the host's keys count:
+//! a bundle's verification material says at most that it is worth no long look.
 
 use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde::{Deserialize, Serialize};
+use serde::ser::SerializeMap as _;
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::BUNDLE_TYPE;
 use super::{Flaw, Key};
 use crate::Digest;
+use crate::bounded::{self, Anything};
+use crate::printable;
 
 /// What the envelope holds.
 pub const PAYLOAD_TYPE: &str = "application/vnd.in-toto+json";
@@ -26,9 +29,37 @@ pub const PREDICATE_TYPE: &str = "https://sigstore.dev/cosign/sign/v1";
 #[serde(rename_all = "camelCase")]
 struct Bundle {
     media_type: String,
+    #[serde(default)]
+    verification_material: Option<Material>,
     dsse_envelope: Option<Envelope>,
     message_signature: Option<MessageSignature>,
 }
+
+/// What the bundle says about who made it. Anybody can write anything here.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Material {
+    #[serde(default)]
+    public_key: Option<KeyHint>,
+    #[serde(default)]
+    certificate: Option<Anything>,
+    #[serde(default)]
+    x509_certificate_chain: Option<Anything>,
+}
+
+#[derive(Deserialize)]
+struct KeyHint {
+    #[serde(default)]
+    hint: String,
+}
+
+/// The most signatures in an envelope that are read, to say that there is more than one.
+const SIGNATURES: usize = 16;
+/// The most subjects of a statement, and the most hashes of one.
+const SUBJECTS: usize = 1000;
+const HASHES: usize = 16;
+/// The most characters of somebody else's text that a flaw repeats.
+const TOLD: usize = 160;
 
 /// A DSSE envelope.
 #[derive(Debug, Serialize, Deserialize)]
@@ -39,6 +70,7 @@ pub struct Envelope {
     /// What that is.
     pub payload_type: String,
     /// In a bundle exactly one.
+    #[serde(deserialize_with = "bounded::list::<SIGNATURES, _, _>")]
     pub signatures: Vec<EnvelopeSignature>,
 }
 
@@ -70,18 +102,31 @@ pub struct Statement {
     #[serde(rename = "_type")]
     pub kind: String,
     /// What it is about.
+    #[serde(deserialize_with = "bounded::list::<SUBJECTS, _, _>")]
     pub subject: Vec<Subject>,
     /// What it says of that.
     pub predicate_type: String,
-    /// The details.
+    /// The details, which say nothing to flipside.
     #[serde(default)]
-    pub predicate: serde_json::Value,
+    predicate: Details,
+}
+
+/// Read as anything at all, written as `{}`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(transparent)]
+struct Details(Anything);
+
+impl Serialize for Details {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_map(Some(0))?.end()
+    }
 }
 
 /// What a statement is about.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Subject {
     /// Hashes by algorithm, in hex.
+    #[serde(deserialize_with = "bounded::map::<HASHES, _, _>")]
     pub digest: BTreeMap<String, String>,
 }
 
@@ -93,7 +138,7 @@ impl Statement {
             kind: STATEMENT_TYPE.to_owned(),
             subject: vec![Subject { digest }],
             predicate_type: PREDICATE_TYPE.to_owned(),
-            predicate: serde_json::json!({}),
+            predicate: Details::default(),
         }
     }
 }
@@ -110,21 +155,44 @@ pub fn pre_authentication_encoding(payload_type: &str, payload: &[u8]) -> Vec<u8
 pub(super) fn check<'k>(bundle: &[u8], keys: &'k [Key], subject: &Digest) -> Result<&'k Key, Flaw> {
     let bundle: Bundle = serde_json::from_slice(bundle).map_err(malformed)?;
     if bundle.media_type != BUNDLE_TYPE {
-        return Err(Flaw::OtherKind(format!("a {:?}", bundle.media_type)));
+        return Err(other_kind("a", &bundle.media_type));
     }
-    match (bundle.dsse_envelope, bundle.message_signature) {
-        (Some(envelope), None) => {
-            let (key, statement) = open(&envelope, keys)?;
-            check_statement(&statement, subject)?;
-            Ok(key)
-        }
-        (None, Some(message)) => Err(judge_message(&message, keys)?),
+    let names_other_key = bundle.verification_material.is_some_and(|m| m.names_other_key(keys));
+    let checked = match (bundle.dsse_envelope, bundle.message_signature) {
+        (Some(envelope), None) => open(&envelope, keys)
+            .and_then(|(key, statement)| check_statement(&statement, subject).map(|()| key)),
+        (None, Some(message)) => judge_message(&message, keys).and_then(Err),
         _ => Err(malformed("it does not hold one content")),
+    };
+    checked.map_err(|flaw| match flaw {
+        // Not before: other tools may have another way to name a key.
+        Flaw::UnknownKey if names_other_key => Flaw::OtherKey,
+        flaw => flaw,
+    })
+}
+
+impl Material {
+    /// Whether a certificate is named, or a key as cosign names keys, and none of `keys`.
+    fn names_other_key(&self, keys: &[Key]) -> bool {
+        match &self.public_key {
+            Some(KeyHint { hint }) => {
+                let hash = STANDARD.decode(hint).ok().filter(|hash| hash.len() == 32);
+                hash.is_some_and(|hash| {
+                    keys.iter().all(|key| key.public.hint().as_bytes()[..] != hash[..])
+                })
+            }
+            None => self.certificate.is_some() || self.x509_certificate_chain.is_some(),
+        }
     }
 }
 
 fn malformed(error: impl ToString) -> Flaw {
-    Flaw::Malformed(error.to_string())
+    Flaw::Malformed(printable::line(&error.to_string(), TOLD))
+}
+
+/// The type of something else, as far as it is worth telling.
+fn other_kind(what: &str, kind: &str) -> Flaw {
+    Flaw::OtherKind(format!("{what} {:?}", kind.chars().take(TOLD).collect::<String>()))
 }
 
 fn decode(text: &str) -> Result<Vec<u8>, Flaw> {
@@ -146,14 +214,14 @@ fn open<'k>(envelope: &Envelope, keys: &'k [Key]) -> Result<(&'k Key, Statement)
     let key = keys.iter().find(|key| key.public.has_signed(&signed, &signature));
     let key = key.ok_or(Flaw::UnknownKey)?;
     if envelope.payload_type != PAYLOAD_TYPE {
-        return Err(Flaw::OtherKind(format!("a {:?}", envelope.payload_type)));
+        return Err(other_kind("a", &envelope.payload_type));
     }
     Ok((key, serde_json::from_slice(&payload).map_err(malformed)?))
 }
 
 fn check_statement(statement: &Statement, subject: &Digest) -> Result<(), Flaw> {
     if statement.kind != STATEMENT_TYPE || statement.predicate_type != PREDICATE_TYPE {
-        return Err(Flaw::OtherKind(format!("a statement {:?}", statement.predicate_type)));
+        return Err(other_kind("a statement", &statement.predicate_type));
     }
     let hashes = || statement.subject.iter().filter_map(|subject| subject.digest.get("sha256"));
     if hashes().any(|hash| *hash == subject.hex()) {

@@ -17,6 +17,9 @@ pub enum Flaw {
     /// It is of somebody else, or damaged, or of something else.
     #[error("that none of this host's keys made")]
     UnknownKey,
+    /// It names another key, or a certificate, and none of this host's keys made it.
+    #[error("that none of this host's keys made")]
+    OtherKey,
     /// A key of this host signed something else.
     #[error("of another kind, {0}")]
     OtherKind(String),
@@ -32,4 +35,12 @@ pub enum Flaw {
     /// Simple signing, and nothing to hold the repository against.
     #[error("for {0}, and what is followed is no repository; set policy.signature.identity")]
     NoIdentity(String),
+}
+
+impl Flaw {
+    /// Whether somebody without a key of this host can make as many of these as they like, each of
+    /// which looks like a signature by one of its keys until it is verified.
+    pub fn is_plausible(&self) -> bool {
+        matches!(self, Self::UnknownKey)
+    }
 }

@@ -7,11 +7,12 @@ use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::SIGNATURE_ANNOTATION;
 use super::{Flaw, Key};
 use crate::Digest;
+use crate::bounded::Anything;
 use crate::reference::Reference;
 
 /// What `critical.type` says.
@@ -25,7 +26,18 @@ pub struct Payload {
     critical: Critical,
     /// Claims that bind nobody.
     #[serde(default)]
-    optional: serde_json::Value,
+    optional: Claims,
+}
+
+/// Read as anything at all, written as `null`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(transparent)]
+struct Claims(Anything);
+
+impl Serialize for Claims {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_unit()
+    }
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -57,7 +69,7 @@ impl Payload {
         let identity = Identity { reference: identity.to_owned() };
         let image = Image { digest: subject.to_string() };
         let critical = Critical { identity, image, kind: TYPE.to_owned() };
-        Self { critical, optional: serde_json::Value::Null }
+        Self { critical, optional: Claims::default() }
     }
 }
 

@@ -9,6 +9,7 @@ use flipside_image::Digest;
 use flipside_image::code::{Coded as _, sentence};
 use flipside_image::printable;
 use flipside_image::signature::{Flaw, Signed, Verifier};
+use flipside_source::signatures::Worth;
 use flipside_source::{Signature, Source, SourceError};
 
 /// The most flaws that a sentence tells.
@@ -57,17 +58,19 @@ pub(in crate::rules) fn search(
     let (mut signed, mut flaws, mut unanswered) = (None, Vec::new(), None);
     for digest in digests {
         let searched = source.signatures(digest, &mut |signature| {
-            match verifier.check(digest, &signature) {
+            let flaw = match verifier.check(digest, &signature) {
                 Ok(valid) => {
                     signed = Some((valid, signature));
                     return ControlFlow::Break(());
                 }
-                Err(flaw) => {
-                    tracing::debug!(digest = digest.short(), "a signature {flaw}");
-                    flaws.push(flaw);
-                }
+                Err(flaw) => flaw,
+            };
+            tracing::debug!(digest = digest.short(), "a signature {flaw}");
+            let is_plausible = flaw.is_plausible();
+            if !flaws.contains(&flaw) {
+                flaws.push(flaw);
             }
-            ControlFlow::Continue(())
+            ControlFlow::Continue(if is_plausible { Worth::Plausible } else { Worth::Nothing })
         });
         match searched {
             Err(SourceError::Stopped(stopped)) => return Err(stopped.into()),

@@ -3,15 +3,16 @@
 //! Signatures in a layout: under the tags that registries have them under, and besides as
 //! `oras` (entries that name their subject) and `cosign save` (entries of a kind) write them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 use flipside_image::{Descriptor, Digest, Index, MANIFEST_LIMIT};
 
 use super::super::choice::{KIND_ANNOTATION, TAG_ANNOTATION};
 use super::super::signatures::{
-    BUNDLE_LIMIT, BUNDLE_MANIFEST_LIMIT, Judge, LIMIT, PAYLOAD_LIMIT, Signature, bundles,
-    may_hold_bundle, payloads, referrers_tag, signature_tag, unreadable,
+    BUNDLE_LIMIT, BUNDLE_MANIFEST_LIMIT, BUNDLES, Judge, LIMIT, Looked, PAYLOAD_LIMIT, Signature,
+    bundles, may_hold_bundle, no_signature, payloads, referrers_tag, says_something_else,
+    signature_tag, unreadable,
 };
 use super::{Files, SourceError, find_sized};
 
@@ -23,8 +24,6 @@ struct Search<'a, 'j> {
     files: &'a dyn Files,
     subject: &'a Digest,
     judge: &'a mut Judge<'j>,
-    /// How many were handed over.
-    number: usize,
 }
 
 /// Hands over the signatures of `subject` until `judge` has enough.
@@ -35,86 +34,134 @@ pub(super) fn find(
 ) -> Result<(), SourceError> {
     let bytes = files.index_file()?.read_all("index", MANIFEST_LIMIT)?;
     let index = Index::parse(&bytes)?;
-    Search { files, subject, judge, number: 0 }.run(&index).map(|_| ())
+    let mut search = Search { files, subject, judge };
+    let simple = search.simple(&index);
+    if matches!(simple, Ok(ControlFlow::Break(()))) {
+        return Ok(());
+    }
+    // Whatever is wrong with one home, the other may have what is enough.
+    match search.bundles(&index)? {
+        ControlFlow::Break(()) => Ok(()),
+        ControlFlow::Continue(()) => simple.map(|_| ()),
+    }
+}
+
+/// The entries of `index` whose annotation `key` is `value`.
+fn annotated<'a>(
+    index: &'a Index,
+    key: &'a str,
+    value: &'a str,
+) -> impl Iterator<Item = &'a Descriptor> {
+    let is = move |entry: &&Descriptor| entry.annotations.get(key).is_some_and(|v| v == value);
+    index.manifests.iter().filter(is)
 }
 
 impl Search<'_, '_> {
-    fn run(&mut self, index: &Index) -> Result<ControlFlow<()>, SourceError> {
-        let annotated = |key, value: &str| {
-            let is =
-                move |entry: &&Descriptor| entry.annotations.get(key).is_some_and(|v| v == value);
-            index.manifests.iter().filter(is).cloned().collect::<Vec<_>>()
-        };
-        let mut simple = annotated(TAG_ANNOTATION, &signature_tag(self.subject));
-        simple.extend(annotated(KIND_ANNOTATION, KIND_SIGNATURES));
-        for entry in &simple {
-            if self.simple(entry)?.is_break() {
-                return Ok(ControlFlow::Break(()));
+    fn simple(&mut self, index: &Index) -> Result<ControlFlow<()>, SourceError> {
+        let tag = signature_tag(self.subject);
+        let entries = annotated(index, TAG_ANNOTATION, &tag).chain(annotated(
+            index,
+            KIND_ANNOTATION,
+            KIND_SIGNATURES,
+        ));
+        // Many signatures may be over one payload.
+        let mut payloads_read = BTreeMap::new();
+        for entry in entries {
+            let found = read(self.files, "manifest of signatures", entry, MANIFEST_LIMIT);
+            let layers = match found.and_then(|bytes| Ok(payloads(&bytes)?)) {
+                Ok(layers) => layers,
+                Err(error) => match (self.judge)(unreadable(error)?) {
+                    ControlFlow::Break(()) => return Ok(ControlFlow::Break(())),
+                    ControlFlow::Continue(_) => continue,
+                },
+            };
+            for layer in layers {
+                let signature = match no_signature(&layer) {
+                    Some(none) => none,
+                    None => self.signed_payload(layer, &mut payloads_read)?,
+                };
+                if (self.judge)(signature).is_break() {
+                    return Ok(ControlFlow::Break(()));
+                }
             }
         }
-        let mut referrers = Vec::new();
-        for entry in annotated(TAG_ANNOTATION, &referrers_tag(self.subject)) {
-            match read(self.files, "list of referrers", &entry, MANIFEST_LIMIT) {
-                Ok(bytes) => referrers.extend(Index::parse(&bytes)?.manifests),
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// The signature that is `layer`. What was read before is not read again.
+    fn signed_payload(
+        &self,
+        layer: Descriptor,
+        read_before: &mut BTreeMap<(Digest, u64), Result<Vec<u8>, Signature>>,
+    ) -> Result<Signature, SourceError> {
+        let name = (layer.digest, layer.size);
+        if !read_before.contains_key(&name) {
+            if read_before.len() >= LIMIT {
+                return Err(self.too_many());
+            }
+            let payload = match read(self.files, "signed payload", &layer, PAYLOAD_LIMIT) {
+                Ok(payload) => Ok(payload),
+                Err(error) => Err(unreadable(error)?),
+            };
+            read_before.insert(name, payload);
+        }
+        Ok(match read_before.get(&name) {
+            Some(Ok(payload)) => {
+                Signature::Simple { payload: payload.clone(), annotations: layer.annotations }
+            }
+            Some(Err(none)) => none.clone(),
+            None => return Err(self.too_many()),
+        })
+    }
+
+    fn bundles(&mut self, index: &Index) -> Result<ControlFlow<()>, SourceError> {
+        let (mut entries, mut cut_short) = (Vec::new(), None);
+        for entry in annotated(index, TAG_ANNOTATION, &referrers_tag(self.subject)) {
+            match read(self.files, "list of referrers", entry, MANIFEST_LIMIT) {
+                Ok(bytes) => match Index::parse(&bytes) {
+                    Ok(listed) => entries.extend(listed.manifests),
+                    Err(error) => cut_short = Some(error),
+                },
                 Err(error) => drop(unreadable(error)?),
             }
         }
         let untagged = |entry: &&Descriptor| !entry.annotations.contains_key(TAG_ANNOTATION);
-        referrers.extend(index.manifests.iter().filter(untagged).cloned());
-        let mut seen = BTreeSet::new();
-        for entry in referrers {
-            let fresh = may_hold_bundle(&entry) && entry.size <= BUNDLE_MANIFEST_LIMIT;
-            if fresh && seen.insert(entry.digest) && self.bundles(&entry)?.is_break() {
-                return Ok(ControlFlow::Break(()));
+        entries.extend(index.manifests.iter().filter(untagged).cloned());
+        entries.sort_by_key(says_something_else);
+        let (mut looked, mut seen) = (Looked::default(), BTreeSet::new());
+        for entry in entries {
+            if !may_hold_bundle(&entry) || !seen.insert(entry.digest) {
+                continue;
+            }
+            if !looked.may_fetch() {
+                return Err(self.too_many());
+            }
+            for signature in self.bundles_in(&entry)? {
+                match (self.judge)(signature) {
+                    ControlFlow::Break(()) => return Ok(ControlFlow::Break(())),
+                    ControlFlow::Continue(worth) if looked.may_go_on(worth) => {}
+                    ControlFlow::Continue(_) => return Err(self.too_many()),
+                }
             }
         }
-        Ok(ControlFlow::Continue(()))
+        cut_short.map_or(Ok(ControlFlow::Continue(())), |error| Err(error.into()))
     }
 
-    fn simple(&mut self, entry: &Descriptor) -> Result<ControlFlow<()>, SourceError> {
-        let found = read(self.files, "manifest of signatures", entry, MANIFEST_LIMIT);
-        let layers = match found.and_then(|bytes| Ok(payloads(&bytes)?)) {
-            Ok(layers) => layers,
-            Err(error) => return self.give(unreadable(error)?),
-        };
-        for layer in layers {
-            let signature = match read(self.files, "signed payload", &layer, PAYLOAD_LIMIT) {
-                Ok(payload) => Signature::Simple { payload, annotations: layer.annotations },
-                Err(error) => unreadable(error)?,
-            };
-            if self.give(signature)?.is_break() {
-                return Ok(ControlFlow::Break(()));
-            }
-        }
-        Ok(ControlFlow::Continue(()))
-    }
-
-    fn bundles(&mut self, entry: &Descriptor) -> Result<ControlFlow<()>, SourceError> {
+    fn bundles_in(&self, entry: &Descriptor) -> Result<Vec<Signature>, SourceError> {
         let found = read(self.files, "manifest of a bundle", entry, BUNDLE_MANIFEST_LIMIT);
         let (layers, annotations) = match found.and_then(|b| Ok(bundles(&b, self.subject)?)) {
             Ok(found) => found,
-            Err(error) => return self.give(unreadable(error)?),
+            Err(error) => return Ok(vec![unreadable(error)?]),
         };
-        for layer in layers {
-            let signature = match read(self.files, "bundle", &layer, BUNDLE_LIMIT) {
-                Ok(bundle) => Signature::Bundle { bundle, annotations: annotations.clone() },
-                Err(error) => unreadable(error)?,
-            };
-            if self.give(signature)?.is_break() {
-                return Ok(ControlFlow::Break(()));
-            }
-        }
-        Ok(ControlFlow::Continue(()))
+        let read = |layer: &Descriptor| match read(self.files, "bundle", layer, BUNDLE_LIMIT) {
+            Ok(bundle) => Ok(Signature::Bundle { bundle, annotations: annotations.clone() }),
+            Err(error) => unreadable(error),
+        };
+        layers.iter().take(BUNDLES).map(read).collect()
     }
 
-    fn give(&mut self, signature: Signature) -> Result<ControlFlow<()>, SourceError> {
-        // Both homes of a layout are read from one list.
-        if self.number >= 2 * LIMIT {
-            let (place, subject) = (self.files.place(), *self.subject);
-            return Err(SourceError::TooManySignatures { place, subject });
-        }
-        self.number += 1;
-        Ok((self.judge)(signature))
+    fn too_many(&self) -> SourceError {
+        SourceError::TooManySignatures { place: self.files.place(), subject: *self.subject }
     }
 }
 

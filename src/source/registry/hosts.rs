@@ -231,7 +231,7 @@ pub async fn requested(stop: &Cancel) -> Stopped {
 }
 
 /// Whether a host is not worth asking again in this run.
-fn is_down(error: &SourceError) -> bool {
+pub fn is_down(error: &SourceError) -> bool {
     matches!(
         error,
         SourceError::UnknownHost { .. }

@@ -2,7 +2,7 @@
 
 //! Signatures in a registry, host by host.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 use flipside_image::{Descriptor, Digest, INDEX_TYPE, Index, MANIFEST_LIMIT};
@@ -14,11 +14,13 @@ use super::super::endpoint::Endpoint;
 use super::super::options::Timing;
 use super::super::retry::Failure;
 use super::super::signatures::{
-    BUNDLE_LIMIT, BUNDLE_MANIFEST_LIMIT, Judge, LIMIT, PAYLOAD_LIMIT, Signature, bundles,
-    may_hold_bundle, payloads, referrers_tag, signature_tag, unreadable,
+    BUNDLE_LIMIT, BUNDLE_MANIFEST_LIMIT, BUNDLES, Judge, LIMIT, Looked, MANIFESTS, PAYLOAD_LIMIT,
+    Signature, bundles, may_hold_bundle, no_signature, payloads, referrers_tag,
+    says_something_else, signature_tag, unreadable,
 };
 use super::super::{Source as _, SourceError, body};
 use super::Registry;
+use super::hosts::is_down;
 
 /// The most pages of referrers that are asked for.
 const PAGES: usize = 16;
@@ -31,16 +33,7 @@ pub(super) async fn find(
     judge: &mut Judge<'_>,
 ) -> Result<(), SourceError> {
     let asked = registry.hosts.registry_first(async |endpoint, timing| {
-        let host = Host { registry, endpoint, timing, subject };
-        // Together they may take no longer than one question: a host that gives its
-        // answers one byte at a time must not hold a run for hours.
-        match tokio::time::timeout(timing.total, host.ask(judge)).await {
-            Ok(asked) => asked,
-            Err(_) => Err(SourceError::Unreachable {
-                host: endpoint.host.clone(),
-                reason: format!("not all signatures in {} s", timing.total.as_secs_f32()),
-            }),
-        }
+        Host { registry, endpoint, timing, subject }.ask(judge).await
     });
     asked.await.map(|_| ())
 }
@@ -53,6 +46,14 @@ struct Host<'a> {
     subject: &'a Digest,
 }
 
+/// What refers to an image, as far as that may be a bundle.
+#[derive(Default)]
+struct Listed {
+    manifests: Vec<Descriptor>,
+    /// What kept the list from being whole.
+    cut_short: Option<SourceError>,
+}
+
 /// A page of referrers.
 enum Page {
     /// What it lists, and the query of the next one.
@@ -62,11 +63,28 @@ enum Page {
 }
 
 impl Host<'_> {
+    /// Asks in both homes: whatever is wrong with one, the other may have what is enough.
     async fn ask(&self, judge: &mut Judge<'_>) -> Result<ControlFlow<()>, SourceError> {
-        if self.simple(judge).await?.is_break() {
-            return Ok(ControlFlow::Break(()));
+        // What is in one home may take no longer than one question: a host that gives its answers
+        // one byte at a time must not hold a run for hours.
+        let total = self.timing.total;
+        let late = || SourceError::Unreachable {
+            host: self.endpoint.host.clone(),
+            reason: format!("not all signatures in {} s", total.as_secs_f32()),
+        };
+        let simple = match tokio::time::timeout(total, self.simple(judge)).await {
+            Ok(Ok(ControlFlow::Break(()))) => return Ok(ControlFlow::Break(())),
+            Ok(Err(SourceError::Stopped(stopped))) => return Err(stopped.into()),
+            Ok(Err(error)) if is_down(&error) => return Err(error),
+            asked => asked.unwrap_or_else(|_| Err(late())),
+        };
+        let bundles = tokio::time::timeout(total, self.bundles(judge)).await;
+        match (bundles.unwrap_or_else(|_| Err(late())), simple) {
+            (Ok(ControlFlow::Break(())), _) => Ok(ControlFlow::Break(())),
+            (Err(SourceError::Stopped(stopped)), _) => Err(stopped.into()),
+            (_, Err(error)) => Err(error),
+            (bundles, Ok(_)) => bundles,
         }
-        self.bundles(judge).await
     }
 
     async fn simple(&self, judge: &mut Judge<'_>) -> Result<ControlFlow<()>, SourceError> {
@@ -75,13 +93,29 @@ impl Host<'_> {
         };
         let layers = match payloads(&manifest) {
             Ok(layers) => layers,
-            Err(error) => return Ok(judge(unreadable(error.into())?)),
+            Err(error) => return Ok(done(judge(unreadable(error.into())?))),
         };
-        for (nth, layer) in layers.into_iter().enumerate() {
-            self.check_number(nth)?;
-            let signature = match self.blob("signed payload", &layer, PAYLOAD_LIMIT).await {
-                Ok(payload) => Signature::Simple { payload, annotations: layer.annotations },
-                Err(error) => unreadable(error)?,
+        // Many signatures may be over one payload.
+        let mut fetched: BTreeMap<(Digest, u64), Signature> = BTreeMap::new();
+        for layer in layers {
+            let name = (layer.digest, layer.size);
+            let signature = match (no_signature(&layer), fetched.get(&name)) {
+                (Some(none), _) => none,
+                (None, Some(found)) => found.clone(),
+                (None, None) if fetched.len() >= LIMIT => return Err(self.too_many()),
+                (None, None) => {
+                    let found = match self.blob("signed payload", &layer, PAYLOAD_LIMIT).await {
+                        Ok(payload) => Signature::Simple { payload, annotations: BTreeMap::new() },
+                        Err(error) => unreadable(error)?,
+                    };
+                    fetched.entry(name).or_insert(found).clone()
+                }
+            };
+            let signature = match signature {
+                Signature::Simple { payload, .. } => {
+                    Signature::Simple { payload, annotations: layer.annotations }
+                }
+                other => other,
             };
             if judge(signature).is_break() {
                 return Ok(ControlFlow::Break(()));
@@ -91,26 +125,34 @@ impl Host<'_> {
     }
 
     async fn bundles(&self, judge: &mut Judge<'_>) -> Result<ControlFlow<()>, SourceError> {
-        let mut nth = 0;
-        for entry in self.referrers().await? {
-            let found = match self.bundles_in(&entry).await {
+        let Listed { mut manifests, cut_short } = self.referrers().await?;
+        manifests.sort_by_key(says_something_else);
+        let (mut looked, mut seen) = (Looked::default(), BTreeSet::new());
+        for entry in &manifests {
+            if !looked.may_fetch() {
+                return Err(self.too_many());
+            }
+            let found = match self.bundles_in(entry, &mut seen).await {
                 Ok(found) => found,
                 Err(error) => vec![unreadable(error)?],
             };
             for signature in found {
-                self.check_number(nth)?;
-                nth += 1;
-                if judge(signature).is_break() {
-                    return Ok(ControlFlow::Break(()));
+                match judge(signature) {
+                    ControlFlow::Break(()) => return Ok(ControlFlow::Break(())),
+                    ControlFlow::Continue(worth) if looked.may_go_on(worth) => {}
+                    ControlFlow::Continue(_) => return Err(self.too_many()),
                 }
             }
         }
-        Ok(ControlFlow::Continue(()))
+        cut_short.map_or(Ok(ControlFlow::Continue(())), Err)
     }
 
-    async fn bundles_in(&self, entry: &Descriptor) -> Result<Vec<Signature>, SourceError> {
-        let (object, limit) = ("manifest of a bundle", BUNDLE_MANIFEST_LIMIT);
-        entry.check_size(object, limit)?;
+    /// The bundles of one manifest, but for those that were `seen` in another.
+    async fn bundles_in(
+        &self,
+        entry: &Descriptor,
+        seen: &mut BTreeSet<(Digest, u64)>,
+    ) -> Result<Vec<Signature>, SourceError> {
         let manifest = self
             .registry
             .hosts
@@ -118,9 +160,14 @@ impl Host<'_> {
                 self.registry.manifest_at(self.endpoint, &entry.digest).await
             })
             .await?;
+        if manifest.len() as u64 > BUNDLE_MANIFEST_LIMIT {
+            let what = "the manifest of a bundle is larger than it was said to be".to_owned();
+            return Ok(vec![Signature::Unreadable { what }]);
+        }
         let (layers, annotations) = bundles(&manifest, self.subject)?;
         let mut found = Vec::new();
-        for layer in layers.iter().take(LIMIT) {
+        let fresh = layers.iter().filter(|layer| seen.insert((layer.digest, layer.size)));
+        for layer in fresh.take(BUNDLES) {
             found.push(match self.blob("bundle", layer, BUNDLE_LIMIT).await {
                 Ok(bundle) => Signature::Bundle { bundle, annotations: annotations.clone() },
                 Err(error) => unreadable(error)?,
@@ -130,34 +177,43 @@ impl Host<'_> {
     }
 
     /// What may hold a bundle: from the referrers API, or else from the tag in its place.
-    async fn referrers(&self) -> Result<Vec<Descriptor>, SourceError> {
-        let (mut found, mut seen) = (Vec::new(), BTreeSet::new());
-        let mut take = |index: Index| {
-            let fresh = |entry: &Descriptor| may_hold_bundle(entry) && seen.insert(entry.digest);
-            found.extend(index.manifests.into_iter().filter(fresh));
-            self.check_number(found.len().saturating_sub(1))
-        };
+    async fn referrers(&self) -> Result<Listed, SourceError> {
+        let (mut listed, mut seen) = (Listed::default(), BTreeSet::new());
         let mut query = None;
         for nth in 0..PAGES {
             let hosts = &self.registry.hosts;
             let ask = async || self.page(query.as_deref(), nth == 0).await;
-            match hosts.question(self.endpoint, self.timing, ask).await? {
-                Page::Listed(index, next) => {
-                    take(index)?;
-                    if next.is_none() {
-                        return Ok(found);
-                    }
-                    query = next;
+            let page = match hosts.question(self.endpoint, self.timing, ask).await {
+                Ok(Page::Unsupported) => {
+                    let tagged = self.tagged(&referrers_tag(self.subject)).await?;
+                    let index = tagged.map(|bytes| Index::parse(&bytes)).transpose();
+                    index.map(|index| index.map(|index| (index, None))).map_err(SourceError::from)
                 }
-                Page::Unsupported => {
-                    if let Some(bytes) = self.tagged(&referrers_tag(self.subject)).await? {
-                        take(Index::parse(&bytes)?)?;
-                    }
-                    return Ok(found);
+                Ok(Page::Listed(index, next)) => Ok(Some((index, next))),
+                Err(SourceError::Stopped(stopped)) => return Err(stopped.into()),
+                Err(error) => Err(error),
+            };
+            let next = match page {
+                Ok(Some((index, next))) => {
+                    let fresh =
+                        |entry: &Descriptor| may_hold_bundle(entry) && seen.insert(entry.digest);
+                    listed.manifests.extend(index.manifests.into_iter().filter(fresh));
+                    next
                 }
+                Ok(None) => None,
+                Err(error) => {
+                    listed.cut_short = Some(error);
+                    return Ok(listed);
+                }
+            };
+            // There is no use in more than what may be looked at.
+            if next.is_none() || listed.manifests.len() > MANIFESTS {
+                return Ok(listed);
             }
+            query = next;
         }
-        Err(self.too_many())
+        listed.cut_short = Some(self.too_many());
+        Ok(listed)
     }
 
     async fn page(&self, query: Option<&str>, first: bool) -> Result<Page, Failure> {
@@ -221,19 +277,19 @@ impl Host<'_> {
         self.registry.blob_at(self.endpoint, self.timing, object, blob).await
     }
 
-    /// Refuses the signature with this number, counted from 0.
-    fn check_number(&self, nth: usize) -> Result<(), SourceError> {
-        if nth < LIMIT { Ok(()) } else { Err(self.too_many()) }
-    }
-
     fn too_many(&self) -> SourceError {
         SourceError::TooManySignatures { place: self.registry.repository(), subject: *self.subject }
     }
 }
 
+/// Whether a judge has enough.
+fn done<C>(judged: ControlFlow<(), C>) -> ControlFlow<()> {
+    judged.map_continue(drop)
+}
+
 /// The query of the link to the next page (RFC 8288). Nothing else of the link is followed:
 /// host and path are known.
-fn next_query(header: &str) -> Option<String> {
+pub fn next_query(header: &str) -> Option<String> {
     header.split(',').find_map(|link| {
         let (target, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;
         let is_next = parameters.split(';').any(|parameter| {
