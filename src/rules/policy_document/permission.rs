@@ -13,8 +13,8 @@ use flipside_image::version;
 
 impl Journey<'_> {
     /// What the publisher has against installing the image that has these digests; `None` where
-    /// the document permits it. `is_waypoint`: another image or a graph leads to it, and not the
-    /// document itself.
+    /// the document permits it. `is_waypoint`: another image leads to it, and not the document
+    /// itself.
     pub fn objection(&self, digests: &[Digest], is_waypoint: bool) -> Option<Ruling> {
         let Some(goal) = self.goal_release() else { return Some(self.goal_is_not_listed()) };
         let leaving = dead_end::judge(&self.running.version, self.here_as_dead_end());
