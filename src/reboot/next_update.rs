@@ -41,7 +41,12 @@ pub fn schedule(run: &Run) -> Result<(), RebootError> {
     let windows = Windows { windows: &settings.windows, host: &zone };
     // Where no window has to be met, the clock need not be right.
     let now = if settings.windows.is_empty() { Some(Timestamp::now()) } else { run.clock().now() };
-    let next = now.and_then(|now| next(settings, windows, Share::of(&run.root), now, failed_until));
+    let next = match now {
+        Some(now) => next(settings, windows, Share::of(&run.root), now, failed_until),
+        // By then the clock may have been set, and the run keeps to the windows itself.
+        None if settings.automatic != Automatic::Off => failed_until.map(Again::AfterFailure),
+        None => None,
+    };
     if next.is_none() && retry != NextRetry::Ended {
         return Ok(());
     }

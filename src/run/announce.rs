@@ -2,8 +2,8 @@
 
 //! What the system's journal is told of a run (P11): what is on offer, and each refusal, once.
 
-use super::Error;
-use super::retry::is_warning;
+use super::retry::is_made_again;
+use super::{Error, Run};
 use crate::report::Status;
 use crate::report::journal::{Entry, Kind};
 use crate::report::status::Available;
@@ -17,9 +17,9 @@ pub(super) fn available(offer: &Available) {
 }
 
 /// A run ended with `error`; `status` tells what it was about.
-pub(super) fn refused(error: &Error, status: &Status) {
+pub(super) fn refused(run: &Run, error: &Error, status: &Status) {
     let mut entry = Entry::new(Kind::of(error.severity()), sentence(error)).code(error.code());
-    if is_warning(error) {
+    if is_made_again(run, error) {
         entry = entry.made_again();
     }
     if let Some(Available { version, digest }) = &status.available {

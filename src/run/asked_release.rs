@@ -11,7 +11,6 @@ use std::io;
 use std::path::PathBuf;
 
 use super::{Error, Run, release, release_all};
-use flipside_core::Error as CoreError;
 use flipside_core::host::Root;
 use flipside_image::Digest;
 use flipside_image::code::Coded as _;
@@ -107,5 +106,5 @@ fn noted(root: &Root) -> Vec<AskedRelease> {
 }
 
 fn is_locked(error: &Error) -> bool {
-    matches!(error, Error::Core(CoreError::Locked { .. }))
+    error.code() == "locked"
 }

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::{Error, Run};
 use crate::config::Initiative;
 use flipside_core::host::Root;
-use flipside_core::refusal::{Refusal, Severity};
+use flipside_core::refusal::Refusal;
 use flipside_image::code::{Coded as _, Transient};
 use flipside_source::retry::jitter;
 
@@ -182,9 +182,9 @@ pub fn forget_ended_retries(root: &Root) {
     }
 }
 
-/// Whether a run that failed so is only to be told as a warning: another one follows.
-pub(super) fn is_warning(error: &Error) -> bool {
-    error.transient().is_some() && error.severity() == Severity::Error
+/// Whether the timer's run is made again because of such a failure.
+pub(super) fn is_made_again(run: &Run, error: &Error) -> bool {
+    error.transient().is_some() && matches!(next_retry(&run.root), NextRetry::At { .. })
 }
 
 fn path(root: &Root) -> PathBuf {

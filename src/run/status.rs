@@ -41,7 +41,7 @@ pub fn finish(run: &Run, error: Option<&Error>) {
         status.progress = None;
         match error {
             Some(error) => {
-                announce::refused(error, status);
+                announce::refused(run, error, status);
                 note_error(status, error);
             }
             None => {

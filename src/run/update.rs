@@ -46,8 +46,8 @@ pub fn update(run: &Run, initiative: Initiative) -> Result<Outcome, Error> {
 /// Ends a run: what it came to goes to the status, and whether it is to be made again is noted.
 pub fn finish_update(run: &Run, initiative: Initiative, error: Option<&Error>) {
     do_asked_releases(run);
-    finish(run, error);
     note_failure(run, initiative, error);
+    finish(run, error);
 }
 
 /// Whether a course that touches nothing ends the run. What became of a trial is noted first, unless

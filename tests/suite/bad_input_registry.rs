@@ -3,6 +3,7 @@
 //! Registries that are wrong, gone or hostile: what `flipside update` says, and that the host
 //! stays what it was.
 
+use std::process::Command;
 use std::sync::Arc;
 
 use flipside_image::Digest;
@@ -85,6 +86,18 @@ fn what_a_registry_does_wrong_has_a_code_and_changes_nothing() {
             });
         }
     });
+}
+
+#[test]
+fn what_is_tried_again_within_a_run_is_a_warning() {
+    let stage = Stage::new();
+    let (host, proxy) = stage.host();
+    proxy.fault("manifests", 1, status(520, &[]));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_flipside"));
+    let output = command.arg("--root").arg(host.0.path()).arg("update").output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains(&format!("trying again: {} answered 520", proxy.address())), "{said}");
 }
 
 #[test]

@@ -173,3 +173,17 @@ fn journalctl_takes_the_catalog_and_explains_every_kind() {
         assert!(text.contains("\nDefined-By: flipside\n"), "{}: {text}", kind.name());
     }
 }
+
+#[test]
+fn a_failure_after_which_the_run_is_made_again_is_a_warning() {
+    let host = ProgramHost::new();
+    let journald = Journald::of(&host.0.path());
+    host.follow("127.0.0.1:9/os:stable", "");
+    for (arguments, priority) in [(&["update"][..], "3"), (&["update", "--automatic"], "4")] {
+        assert_eq!(host.program(arguments).status.code(), Some(1));
+        let entries = journald.entries();
+        assert_eq!(entries.iter().map(kind).collect::<Vec<_>>(), ["error"]);
+        assert_eq!(field(&entries[0], "CODE"), "registry-unreachable");
+        assert_eq!(entries[0]["PRIORITY"], priority, "{arguments:?}");
+    }
+}

@@ -2,6 +2,8 @@
 
 //! Back to the other slot, if it is proven and whole, and the digest that is left is held.
 
+use flipside_image::code::Coded as _;
+
 use super::locked::open_locked;
 use super::promote::without_journal;
 use crate::error::Error;
@@ -38,7 +40,7 @@ pub fn rollback(
     let no_host = || Refusal::block("not-a-host", "this host has no slots to roll back to");
     let take = || Lock::take(&access.root);
     let (_lock, host) = match open_locked(access, take) {
-        Err(locked @ Error::Locked { .. }) => return Err(refuse_locked(access, locked)?),
+        Err(locked) if locked.code() == "locked" => return Err(refuse_locked(access, locked)?),
         opened => opened?.ok_or_else(no_host)?,
     };
     let situation = host.situation()?;
