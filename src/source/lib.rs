@@ -68,8 +68,8 @@ pub trait Source: BlobSource + fmt::Display {
     /// [`SourceError`]: the tag does not exist, or the source does not answer.
     fn resolve(&self) -> Result<Digest, SourceError>;
 
-    /// The same, and who says so. A registry speaks for itself; its mirrors are asked where it
-    /// cannot be reached, and only for who can do with less than its own word.
+    /// The same, and who says so. Where a registry cannot be reached, a mirror answers in its
+    /// place; the caller decides what that is worth.
     ///
     /// # Errors
     /// As of [`Self::resolve`]; [`SourceError::NotAtMirrors`].

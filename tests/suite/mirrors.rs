@@ -74,7 +74,8 @@ impl Stage {
                 Some("stable"),
             )
         };
-        places.iter().map(put).last().unwrap()
+        let digests: Vec<Digest> = places.iter().map(put).collect();
+        digests[0]
     }
 
     fn sign(&self, key: &PrivateKey, subject: &Digest, places: &[&Registry]) {

@@ -98,6 +98,10 @@ fn the_client_certificate_is_for_the_registry_and_its_mirrors_alone() {
         Proxy::start_tls(stage.registry.address(), asks)
     };
     let (registry, other) = (start(), start());
+    let calm = || {
+        registry.calm();
+        other.calm();
+    };
     let shown = |proxy: &Proxy| proxy.seen().iter().map(|s| s.identified).collect::<Vec<_>>();
 
     let away = format!("https://{}/v2/z/manifests/1", other.address());
@@ -106,19 +110,19 @@ fn the_client_certificate_is_for_the_registry_and_its_mirrors_alone() {
     assert_eq!((shown(&registry), shown(&other)), (vec![true], vec![false]), "a redirect");
 
     // Nor does it come back to whom it was shown before.
-    (registry.calm(), other.calm());
+    calm();
     registry.fault("manifests", 1, Fault::Redirect(away));
     let back = format!("https://{}/v2/z/manifests/1?back", registry.address());
     other.fault("manifests", 1, Fault::Redirect(back));
     stage.resolve(&registry).unwrap();
     assert_eq!(shown(&registry), [true, false], "a redirect to and fro");
 
-    (registry.calm(), other.calm());
+    calm();
     registry.fault("manifests", 1, Fault::Redirect("/v2/z/manifests/1?same".into()));
     stage.resolve(&registry).unwrap();
     assert_eq!(shown(&registry), [true, true], "a redirect on the registry itself");
 
-    (registry.calm(), other.calm());
+    calm();
     let realm = Some(format!("https://{}/token", other.address()));
     registry.want_tokens(Tokens { realm, issued: 1, ..Tokens::default() });
     other.want_tokens(Tokens::default());
@@ -127,12 +131,12 @@ fn the_client_certificate_is_for_the_registry_and_its_mirrors_alone() {
     assert_eq!(shown(&other), [false], "a token service");
     assert!(shown(&registry).iter().all(|shown| *shown), "{:?}", registry.seen());
 
-    (registry.calm(), other.calm());
+    calm();
     let graph = format!("https://{}", other.address());
     let _ = fetch_graph(&graph, &[], &stage.options);
     assert_eq!(shown(&other), [false], "an update graph");
 
-    (registry.calm(), other.calm());
+    calm();
     let options = Options { mirrors: vec![other.address().into()], ..stage.options.clone() };
     let location: Location = format!("{}/z:1", registry.address()).parse().unwrap();
     let source = open(&location, &options).unwrap();
