@@ -6,10 +6,11 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::media_types::{CONFIG_LIMIT, VERSION_ANNOTATION};
-use super::payload::{Payload, RawPayload};
+use super::media_types::{FORMAT_CONFIG_LIMIT, VERSION_ANNOTATION};
+use super::payload::{CheckedPayload, Payload, RawPayload};
 use super::product_info::ProductInfo;
 use super::{Architecture, Compression, ImageError, Manifest};
+use crate::bounded::{self, ENTRIES};
 use crate::printable;
 
 /// The most characters of a name or a version.
@@ -28,10 +29,18 @@ pub struct ImageConfig {
 }
 
 /// The config as it stands in JSON.
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 struct RawConfig {
-    format_version: String,
     product_info: ProductInfo,
+    #[serde(deserialize_with = "bounded::list::<ENTRIES, _, _>")]
+    payloads: Vec<CheckedPayload>,
+}
+
+/// The same, to be written.
+#[derive(Serialize)]
+struct WrittenConfig<'a> {
+    format_version: &'a str,
+    product_info: &'a ProductInfo,
     payloads: Vec<RawPayload>,
 }
 
@@ -50,8 +59,12 @@ impl ImageConfig {
     /// [`ImageError::ChunkSize`] and [`ImageError::Inconsistent`].
     pub fn parse(bytes: &[u8]) -> Result<Self, ImageError> {
         let size = bytes.len() as u64;
-        if size > CONFIG_LIMIT {
-            return Err(ImageError::TooLarge { object: "config", size, limit: CONFIG_LIMIT });
+        if size > FORMAT_CONFIG_LIMIT {
+            return Err(ImageError::TooLarge {
+                object: "config",
+                size,
+                limit: FORMAT_CONFIG_LIMIT,
+            });
         }
         let json = |source| ImageError::Json { object: "config", source };
         let only: OnlyVersion = serde_json::from_slice(bytes).map_err(json)?;
@@ -70,8 +83,8 @@ impl ImageConfig {
         }
         let mut names = BTreeSet::new();
         let mut payloads = Vec::with_capacity(raw.payloads.len());
-        for raw in raw.payloads {
-            let payload = Payload::check(raw)?;
+        for CheckedPayload(payload) in raw.payloads {
+            let payload = payload?;
             if !names.insert(payload.name.clone()) {
                 return Err(ImageError::Inconsistent {
                     what: format!("two payloads are called {}", payload.name),
@@ -87,9 +100,9 @@ impl ImageConfig {
     /// # Errors
     /// [`ImageError::Json`], which does not happen for values of this type.
     pub fn to_bytes(&self) -> Result<Vec<u8>, ImageError> {
-        let raw = RawConfig {
-            format_version: FORMAT_VERSION.to_owned(),
-            product_info: self.product_info.clone(),
+        let raw = WrittenConfig {
+            format_version: FORMAT_VERSION,
+            product_info: &self.product_info,
             payloads: self.payloads.iter().map(Payload::to_raw).collect(),
         };
         serde_json::to_vec(&raw).map_err(|source| ImageError::Json { object: "config", source })
@@ -230,7 +243,7 @@ mod tests {
 
     #[test]
     fn a_config_over_the_limit_is_refused_before_it_is_read() {
-        let long = vec![b' '; CONFIG_LIMIT as usize + 1];
+        let long = vec![b' '; FORMAT_CONFIG_LIMIT as usize + 1];
         assert_eq!(ImageConfig::parse(&long).unwrap_err().code(), "image-over-limit");
     }
 

@@ -4,23 +4,21 @@
 //! releases as nodes, permitted updates as edges. The server has worked barriers and rollouts
 //! into the edges already. Pure.
 
-use std::collections::BTreeMap;
-
-use serde::Deserialize;
-use serde_json::Value;
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
 
 use crate::Digest;
+use crate::bounded;
 use crate::printable;
 use crate::version;
 
 /// The most bytes of a graph; one of some hundred releases has 200 KiB.
 pub const GRAPH_LIMIT: u64 = 4 << 20;
 
-/// What the metadata that count are called.
-const SCHEME: &str = "org.fedoraproject.coreos.scheme";
-const AGE_INDEX: &str = "org.fedoraproject.coreos.releases.age_index";
-const DEAD_END: &str = "org.fedoraproject.coreos.updates.deadend";
-const DEAD_END_REASON: &str = "org.fedoraproject.coreos.updates.deadend_reason";
+/// The most releases of a graph. Fedora CoreOS's have some hundred.
+const NODES: usize = 10_000;
+/// The most updates of a graph.
+const EDGES: usize = 250_000;
 
 /// What runs on this host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,17 +49,31 @@ struct Node {
 
 #[derive(Deserialize)]
 struct RawGraph {
-    nodes: Vec<RawNode>,
-    #[serde(default)]
+    #[serde(deserialize_with = "bounded::list::<NODES, _, _>")]
+    nodes: Vec<Node>,
+    #[serde(default, deserialize_with = "bounded::list::<EDGES, _, _>")]
     edges: Vec<(u64, u64)>,
 }
 
 #[derive(Deserialize)]
-struct RawNode {
+struct RawNode<'a> {
     version: String,
     payload: String,
-    #[serde(default)]
-    metadata: BTreeMap<String, Value>,
+    #[serde(default, borrow)]
+    metadata: Metadata<'a>,
+}
+
+/// The metadata that count. What is no text says nothing.
+#[derive(Deserialize, Default)]
+struct Metadata<'a> {
+    #[serde(borrow, default, rename = "org.fedoraproject.coreos.scheme")]
+    scheme: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "org.fedoraproject.coreos.releases.age_index")]
+    age_index: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "org.fedoraproject.coreos.updates.deadend")]
+    dead_end: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "org.fedoraproject.coreos.updates.deadend_reason")]
+    dead_end_reason: Option<&'a RawValue>,
 }
 
 /// What a graph says to a host.
@@ -92,7 +104,7 @@ impl Graph {
             return Err(format!("it has over {GRAPH_LIMIT} bytes"));
         }
         let raw: RawGraph = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
-        let nodes: Vec<Node> = raw.nodes.into_iter().map(Node::from).collect();
+        let nodes = raw.nodes;
         let place = |number: u64| usize::try_from(number).ok().filter(|at| *at < nodes.len());
         let edges = raw.edges.into_iter().filter_map(|(from, to)| Some((place(from)?, place(to)?)));
         let edges = edges.collect();
@@ -133,10 +145,18 @@ impl Graph {
     }
 }
 
-impl From<RawNode> for Node {
-    fn from(raw: RawNode) -> Self {
-        let text = |key: &str| raw.metadata.get(key).and_then(Value::as_str);
-        let digest = match text(SCHEME) {
+impl<'de> Deserialize<'de> for Node {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        RawNode::deserialize(deserializer).map(Self::from)
+    }
+}
+
+impl From<RawNode<'_>> for Node {
+    fn from(raw: RawNode<'_>) -> Self {
+        let text = |value: Option<&RawValue>| {
+            value.and_then(|value| serde_json::from_str::<String>(value.get()).ok())
+        };
+        let digest = match text(raw.metadata.scheme).as_deref() {
             // A reference with a digest. The repository is the host's own matter: it may be a mirror's.
             Some("oci") => raw.payload.rsplit_once('@').and_then(|(_, digest)| digest.parse().ok()),
             Some("checksum") => {
@@ -145,11 +165,14 @@ impl From<RawNode> for Node {
             }
             _ => None,
         };
-        let reason = || printable::line(text(DEAD_END_REASON).unwrap_or("no reason is given"), 300);
+        let reason = || {
+            let given = text(raw.metadata.dead_end_reason);
+            printable::line(given.as_deref().unwrap_or("no reason is given"), 300)
+        };
         Self {
             digest,
-            age: text(AGE_INDEX).and_then(|age| age.parse().ok()),
-            dead_end: (text(DEAD_END) == Some("true")).then(reason),
+            age: text(raw.metadata.age_index).and_then(|age| age.parse().ok()),
+            dead_end: (text(raw.metadata.dead_end).as_deref() == Some("true")).then(reason),
             version: printable::line(&raw.version, 128),
         }
     }
@@ -159,7 +182,7 @@ impl From<RawNode> for Node {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     macro_rules! fixture {
         ($name:literal) => {

@@ -48,8 +48,8 @@ pub use frames::FrameTable;
 pub use index::Index;
 pub use manifest::{Manifest, ManifestOrIndex};
 pub use media_types::{
-    ARTIFACT_TYPE, CONFIG_LIMIT, CONFIG_TYPE, EMPTY_TYPE, INDEX_TYPE, MANIFEST_LIMIT,
-    MANIFEST_TYPE, VERSION_ANNOTATION,
+    ARTIFACT_TYPE, CONFIG_LIMIT, CONFIG_TYPE, EMPTY_TYPE, FORMAT_CONFIG_LIMIT, INDEX_TYPE,
+    MANIFEST_LIMIT, MANIFEST_TYPE, VERSION_ANNOTATION,
 };
 pub use payload::{PartitionIdentity, Payload};
 pub use payload_name::{BOOT_FILE_PAYLOAD, HOOK_LIMIT, HOOK_PAYLOAD, PayloadName, SYSTEM_PAYLOAD};

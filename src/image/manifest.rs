@@ -11,8 +11,9 @@ use super::ImageError;
 use super::descriptor::Descriptor;
 use super::index::Index;
 use super::media_types::{
-    ARTIFACT_TYPE, CONFIG_LIMIT, CONFIG_TYPE, INDEX_TYPE, MANIFEST_LIMIT, MANIFEST_TYPE,
+    ARTIFACT_TYPE, CONFIG_TYPE, FORMAT_CONFIG_LIMIT, INDEX_TYPE, MANIFEST_LIMIT, MANIFEST_TYPE,
 };
+use crate::bounded::{self, ANNOTATIONS, ENTRIES};
 
 /// The manifest of an OS image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,9 +25,14 @@ pub struct Manifest {
     /// The image config.
     pub config: Descriptor,
     /// One layer per payload, in the config's order.
+    #[serde(deserialize_with = "bounded::list::<ENTRIES, _, _>")]
     pub layers: Vec<Descriptor>,
     /// Free key-value pairs, some of which are policy.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(
+        default,
+        skip_serializing_if = "BTreeMap::is_empty",
+        deserialize_with = "bounded::map::<ANNOTATIONS, _, _>"
+    )]
     pub annotations: BTreeMap<String, String>,
 }
 
@@ -97,11 +103,11 @@ impl Manifest {
     fn parse_checked(bytes: &[u8]) -> Result<Self, ImageError> {
         let manifest: Self = serde_json::from_slice(bytes)
             .map_err(|source| ImageError::Json { object: "manifest", source })?;
-        if manifest.config.size > CONFIG_LIMIT {
+        if manifest.config.size > FORMAT_CONFIG_LIMIT {
             return Err(ImageError::TooLarge {
                 object: "config",
                 size: manifest.config.size,
-                limit: CONFIG_LIMIT,
+                limit: FORMAT_CONFIG_LIMIT,
             });
         }
         if let Some(layer) = manifest.layers.iter().find(|l| l.compression().is_none()) {
@@ -237,7 +243,7 @@ mod tests {
     #[test]
     fn sizes_over_the_limits_are_refused() {
         let mut large = manifest();
-        large.config.size = CONFIG_LIMIT + 1;
+        large.config.size = FORMAT_CONFIG_LIMIT + 1;
         assert_eq!(code_of(&large.to_bytes().unwrap()), "image-over-limit");
         let mut long = manifest().to_bytes().unwrap();
         long.resize(MANIFEST_LIMIT as usize + 1, b' ');

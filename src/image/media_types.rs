@@ -17,5 +17,7 @@ pub const CONFIG_TYPE: &str = "application/vnd.monogon.os.image.config.v1+json";
 pub const VERSION_ANNOTATION: &str = "org.opencontainers.image.version";
 /// The most bytes that a manifest or an index may have.
 pub const MANIFEST_LIMIT: u64 = 4 << 20;
-/// The most bytes that a config may have.
-pub const CONFIG_LIMIT: u64 = 50 << 20;
+/// The most bytes of a config that a host takes, and that an image is built with.
+pub const CONFIG_LIMIT: u64 = 16 << 20;
+/// The most bytes of a config that the format allows, for who only looks at an image or copies it.
+pub const FORMAT_CONFIG_LIMIT: u64 = 50 << 20;

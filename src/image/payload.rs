@@ -7,6 +7,8 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::{ChunkIndex, ChunkSize, Digest, FrameTable, ImageError, PayloadName};
+use crate::bounded;
+use crate::media_types::FORMAT_CONFIG_LIMIT;
 
 /// One payload: a named blob, its size, and the hash of each of its chunks.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,6 +42,9 @@ pub struct PartitionIdentity {
     pub flags: Option<u64>,
 }
 
+/// The most frames of a layer. Each belongs to a chunk, whose hash takes 46 bytes of the config.
+const FRAMES: usize = (FORMAT_CONFIG_LIMIT / 46) as usize;
+
 /// A payload as it stands in JSON.
 #[derive(Serialize, Deserialize)]
 pub(super) struct RawPayload {
@@ -47,10 +52,24 @@ pub(super) struct RawPayload {
     size: u64,
     hash_chunk_size: u64,
     chunk_hashes_sha256: Option<Vec<RawHash>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "bounded::optional_list::<FRAMES, _, _>"
+    )]
     frame_sizes: Option<Vec<u64>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     partition: Option<PartitionIdentity>,
+}
+
+/// A payload that was checked as soon as it was read: of one that is none, nothing is kept, so that
+/// many of them take no memory.
+pub(super) struct CheckedPayload(pub Result<Payload, ImageError>);
+
+impl<'de> Deserialize<'de> for CheckedPayload {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        RawPayload::deserialize(deserializer).map(|raw| Self(Payload::check(raw)))
+    }
 }
 
 /// A SHA-256 in base64 without padding.
@@ -89,7 +108,7 @@ impl Payload {
         (0..self.chunk_count()).map(ChunkIndex).zip(&self.chunks)
     }
 
-    pub(super) fn check(raw: RawPayload) -> Result<Self, ImageError> {
+    fn check(raw: RawPayload) -> Result<Self, ImageError> {
         let name: PayloadName = raw.name.parse()?;
         let chunk_size = ChunkSize::new(raw.hash_chunk_size)?;
         let chunks: Vec<Digest> =

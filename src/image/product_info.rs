@@ -5,6 +5,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::Architecture;
+use crate::bounded;
+
+/// The most parts of an OS.
+const COMPONENTS: usize = 10_000;
 
 /// What the OS is: names, version, origin.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,7 +31,11 @@ pub struct ProductInfo {
     #[serde(default)]
     pub build_tree_dirty: bool,
     /// The parts of which the OS is made.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "bounded::optional_list::<COMPONENTS, _, _>"
+    )]
     pub components: Option<Vec<Component>>,
 }
 

@@ -10,10 +10,10 @@ use flipside_core::cancel::Cancel;
 use flipside_core::progress::{Event, Phase, Progress};
 use flipside_image::constraints::Asks;
 use flipside_image::{
-    ARTIFACT_TYPE, BOOT_FILE_PAYLOAD, CONFIG_TYPE, ChunkSize, Compression, DEFAULT_CHUNK_SIZE,
-    Descriptor, FrameTable, Image, ImageConfig, MANIFEST_TYPE, Manifest, PartitionIdentity,
-    Payload, PayloadName, Platform, ProductInfo, SYSTEM_PAYLOAD, Unbootable, VERSION_ANNOTATION,
-    check_identities, pe,
+    ARTIFACT_TYPE, BOOT_FILE_PAYLOAD, CONFIG_LIMIT, CONFIG_TYPE, ChunkSize, Compression,
+    DEFAULT_CHUNK_SIZE, Descriptor, FrameTable, Image, ImageConfig, ImageError, MANIFEST_TYPE,
+    Manifest, PartitionIdentity, Payload, PayloadName, Platform, ProductInfo, SYSTEM_PAYLOAD,
+    Unbootable, VERSION_ANNOTATION, check_identities, pe,
 };
 
 use super::PublishError;
@@ -170,6 +170,7 @@ pub fn build(plan: &Plan, progress: &dyn Progress, stop: &Cancel) -> Result<Buil
         progress,
         stop,
     };
+    check_config_size(plan, &inputs)?;
     progress.event(Event::Phase(Phase::Writing));
     let mut payloads = Vec::with_capacity(inputs.len());
     let mut layers = Vec::with_capacity(inputs.len());
@@ -186,8 +187,9 @@ pub fn build(plan: &Plan, progress: &dyn Progress, stop: &Cancel) -> Result<Buil
         config.check_bootable()?;
     }
     let config = config.to_bytes()?;
-    let config_descriptor =
-        Descriptor::new(CONFIG_TYPE, layout.write_blob(&config)?, config.len() as u64);
+    let config_descriptor = Descriptor::of(CONFIG_TYPE, &config);
+    config_descriptor.check_size("config", CONFIG_LIMIT)?;
+    layout.write_blob(&config)?;
     let manifest =
         Manifest::new(config_descriptor, layers, plan.manifest_annotations()).to_bytes()?;
     let digest = layout.write_blob(&manifest)?;
@@ -197,6 +199,19 @@ pub fn build(plan: &Plan, progress: &dyn Progress, stop: &Cancel) -> Result<Buil
     layout.list(&entry, plan.tag.as_deref())?;
     progress.event(Event::Phase(Phase::Done));
     Ok(Built { image, manifest: entry })
+}
+
+/// Before anything is read and compressed: a host takes no larger config, and each chunk's hash has
+/// 46 bytes in it.
+fn check_config_size(plan: &Plan, inputs: &[Input]) -> Result<(), ImageError> {
+    let chunks = inputs.iter().map(|input| plan.chunk_size.count(input.size()));
+    let size = chunks.fold(0_u64, u64::saturating_add).saturating_mul(46);
+    match size {
+        size if size > CONFIG_LIMIT => {
+            Err(ImageError::TooLarge { object: "config", size, limit: CONFIG_LIMIT })
+        }
+        _ => Ok(()),
+    }
 }
 
 fn store(

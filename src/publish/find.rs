@@ -2,7 +2,7 @@
 
 //! The image behind a tag, for whoever only looks at it.
 
-use flipside_image::{Architecture, CONFIG_LIMIT, Image, Manifest, ManifestOrIndex};
+use flipside_image::{Architecture, FORMAT_CONFIG_LIMIT, Image, Manifest, ManifestOrIndex};
 use flipside_source::Source;
 
 use super::PublishError;
@@ -29,7 +29,7 @@ pub fn find_image(
             Manifest::parse(&source.manifest(&digest)?)?
         }
     };
-    let config = source.blob("config", &manifest.config, CONFIG_LIMIT)?;
+    let config = source.blob("config", &manifest.config, FORMAT_CONFIG_LIMIT)?;
     let image = Image::with_config(digest, manifest, &config)?;
     if let Some(architecture) = architecture {
         image.config.check_architecture(architecture)?;

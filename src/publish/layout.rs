@@ -7,15 +7,19 @@
 //! here is made durable against power loss: blobs are named by their hash, whoever takes
 //! one up again checks it.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, Permissions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use flipside_image::{Descriptor, Digest, INDEX_TYPE, MANIFEST_LIMIT};
+use flipside_image::bounded::{self, ENTRIES};
+use flipside_image::{Descriptor, Digest, INDEX_TYPE, MANIFEST_LIMIT, Platform};
 use flipside_source::TAG_ANNOTATION;
 use rustix::fs::FlockOperation;
-use serde_json::{Map, Value, json};
+use serde::Deserialize;
+use serde_json::json;
+use serde_json::value::{RawValue, to_raw_value};
 use tempfile::NamedTempFile;
 
 use super::PublishError;
@@ -112,25 +116,29 @@ impl LayoutWriter {
         if let Some(tag) = tag {
             entry.annotations.insert(TAG_ANNOTATION.to_owned(), tag.to_owned());
         }
-        let entry = serde_json::to_value(entry).map_err(|e| self.invalid(e.to_string()))?;
+        let written = |error: serde_json::Error| self.invalid(error.to_string());
         let mut index = self.read_index()?;
-        let entries = match index.entry("manifests").or_insert_with(|| json!([])) {
-            Value::Array(entries) => entries,
-            _ => return Err(self.invalid("its index lists nothing".to_owned())),
+        let listed = match index.get("manifests") {
+            Some(listed) => serde_json::from_str(listed.get()),
+            None => Ok(Entries::default()),
         };
+        let Entries(mut entries) =
+            listed.map_err(|_| self.invalid("its index lists nothing".to_owned()))?;
         entries.retain(|other| !is_replaced(other, &entry));
-        entries.push(entry);
-        let bytes = serde_json::to_vec_pretty(&index).map_err(|e| self.invalid(e.to_string()))?;
-        self.replace("index.json", &bytes)
+        entries.push(to_raw_value(&entry).map_err(written)?);
+        index.insert("manifests".to_owned(), to_raw_value(&entries).map_err(written)?);
+        self.replace("index.json", &serde_json::to_vec_pretty(&index).map_err(written)?)
     }
 
-    fn read_index(&self) -> Result<Map<String, Value>, PublishError> {
+    fn read_index(&self) -> Result<BTreeMap<String, Box<RawValue>>, PublishError> {
         let path = self.directory.join("index.json");
         let size = match fs::metadata(&path) {
             Ok(metadata) => metadata.len(),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let index = [("schemaVersion", json!(2)), ("mediaType", json!(INDEX_TYPE))];
-                return Ok(index.into_iter().map(|(k, v)| (k.to_owned(), v)).collect());
+                let version = to_raw_value(&2).map(|value| ("schemaVersion".to_owned(), value));
+                let kind = to_raw_value(INDEX_TYPE).map(|value| ("mediaType".to_owned(), value));
+                let index = [version, kind].into_iter().collect::<Result<_, _>>();
+                return index.map_err(|error| self.invalid(error.to_string()));
             }
             Err(source) => return Err(PublishError::File { operation: "read", path, source }),
         };
@@ -138,14 +146,20 @@ impl LayoutWriter {
             return Err(self.invalid(format!("its index has {size} bytes")));
         }
         let bytes = fs::read(&path).map_err(PublishError::file("read", &path))?;
-        serde_json::from_slice(&bytes)
-            .map_err(|error| self.invalid(format!("its index cannot be read: {error}")))
+        let index = serde_json::from_slice::<Members>(&bytes);
+        let index =
+            index.map_err(|error| self.invalid(format!("its index cannot be read: {error}")));
+        Ok(index?.0)
     }
 
     fn check_version(&self, bytes: &[u8]) -> Result<(), PublishError> {
-        let marker: Option<Value> = serde_json::from_slice(bytes).ok();
-        let version = marker.as_ref().and_then(|m| m.get("imageLayoutVersion")?.as_str());
-        match version {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Marker {
+            image_layout_version: String,
+        }
+        let marker = serde_json::from_slice::<Marker>(bytes).ok();
+        match marker.as_ref().map(|marker| marker.image_layout_version.as_str()) {
             Some(LAYOUT_VERSION) => Ok(()),
             Some(other) => Err(self.invalid(format!(
                 "it has version {:?}, flipside knows only {LAYOUT_VERSION:?}",
@@ -200,15 +214,39 @@ pub(super) fn temporary_in(directory: &Path) -> Result<NamedTempFile, PublishErr
         .map_err(PublishError::file("create a file in", directory))
 }
 
+/// The members of an index, as they are.
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Members(
+    #[serde(deserialize_with = "bounded::map::<ENTRIES, _, _>")] BTreeMap<String, Box<RawValue>>,
+);
+
+/// The entries of an index, as they are.
+#[derive(Deserialize, Default)]
+#[serde(transparent)]
+struct Entries(#[serde(deserialize_with = "bounded::list::<ENTRIES, _, _>")] Vec<Box<RawValue>>);
+
 /// Whether `entry` takes the place of `other` in an index.
-fn is_replaced(other: &Value, entry: &Value) -> bool {
-    let tag = |v: &Value| v.pointer(&format!("/annotations/{TAG_ANNOTATION}")).cloned();
-    if tag(entry).is_some() {
-        return tag(other) == tag(entry);
+fn is_replaced(other: &RawValue, entry: &Descriptor) -> bool {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Other {
+        #[serde(default)]
+        media_type: String,
+        #[serde(default)]
+        platform: Option<Platform>,
+        #[serde(default, deserialize_with = "bounded::map::<ENTRIES, _, _>")]
+        annotations: BTreeMap<String, String>,
     }
-    tag(other).is_none()
-        && other.get("mediaType") == entry.get("mediaType")
-        && other.get("platform") == entry.get("platform")
+    // What cannot be understood is somebody else's.
+    let Ok(other) = serde_json::from_str::<Other>(other.get()) else { return false };
+    let tag = entry.annotations.get(TAG_ANNOTATION);
+    if tag.is_some() {
+        return other.annotations.get(TAG_ANNOTATION) == tag;
+    }
+    !other.annotations.contains_key(TAG_ANNOTATION)
+        && other.media_type == entry.media_type
+        && other.platform == entry.platform
 }
 
 impl NewBlob<'_> {

@@ -11,7 +11,7 @@ use flipside_core::blob_source::FetchError;
 use flipside_core::cancel::{Cancel, Stopped};
 use flipside_core::progress::{Event, Phase, Progress};
 use flipside_image::{
-    Architecture, CONFIG_LIMIT, Descriptor, Digest, Hasher, INDEX_TYPE, Image, ImageError,
+    Architecture, Descriptor, Digest, FORMAT_CONFIG_LIMIT, Hasher, INDEX_TYPE, Image, ImageError,
     MANIFEST_TYPE, Manifest, ManifestOrIndex, Platform,
 };
 use flipside_source::Source;
@@ -114,7 +114,7 @@ fn platform(image: &Image) -> Option<Platform> {
 impl Pull<'_> {
     /// Config first (P3 holds for mirrors as well), then the layers.
     fn image(&mut self, digest: Digest, manifest: Manifest) -> Result<Image, PublishError> {
-        let config = self.source.blob("config", &manifest.config, CONFIG_LIMIT)?;
+        let config = self.source.blob("config", &manifest.config, FORMAT_CONFIG_LIMIT)?;
         let image = Image::with_config(digest, manifest, &config)?;
         self.layout.write_blob(&config)?;
         for layer in image.layers() {

@@ -73,6 +73,7 @@ pub(crate) async fn failed(answer: Answer) -> Failure {
 fn words(status: StatusCode, body: &[u8]) -> String {
     #[derive(serde::Deserialize)]
     struct Envelope {
+        #[serde(deserialize_with = "flipside_image::bounded::list::<100, _, _>")]
         errors: Vec<Entry>,
     }
     #[derive(serde::Deserialize)]

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use flipside_image::bounded::{self, ENTRIES};
 use serde::Deserialize;
 
 use super::{Options, SourceError, credential_helper};
@@ -92,9 +93,9 @@ fn places(options: &Options, environment: Environment<'_>) -> Vec<(PathBuf, bool
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase")]
 struct AuthFile {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "bounded::map::<ENTRIES, _, _>")]
     auths: BTreeMap<String, Entry>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "bounded::map::<ENTRIES, _, _>")]
     cred_helpers: BTreeMap<String, String>,
     #[serde(default)]
     creds_store: Option<String>,
@@ -123,12 +124,16 @@ fn read(path: &Path, required: bool) -> Result<Option<AuthFile>, SourceError> {
     if bytes.len() as u64 > FILE_LIMIT {
         return Err(unreadable(format!("it has more than {FILE_LIMIT} bytes")));
     }
+    parse(&bytes).map(Some).map_err(unreadable)
+}
+
+fn parse(bytes: &[u8]) -> Result<AuthFile, String> {
     if bytes.trim_ascii().is_empty() {
-        return Ok(Some(AuthFile::default()));
+        return Ok(AuthFile::default());
     }
     // serde's own words may quote a secret, so only the place is told.
-    serde_json::from_slice(&bytes).map(Some).map_err(|error| {
-        unreadable(format!("line {}, column {} is not as expected", error.line(), error.column()))
+    serde_json::from_slice(bytes).map_err(|error| {
+        format!("line {}, column {} is not as expected", error.line(), error.column())
     })
 }
 

@@ -51,6 +51,19 @@ fn every_blob_has_the_hash_that_its_name_says_and_nothing_else_is_left() {
 }
 
 #[test]
+fn an_image_whose_config_no_host_takes_is_not_built() {
+    // A hash has 46 bytes in the config, and a frame's size at least 3 more.
+    for (size, blobs) in [(400_000, 0), (360_000, 1)] {
+        let (files, layout) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let builder = ImageBuilder::new("1").without_payloads().chunk_size(1);
+        let plan = builder.payload("system", vec![0; size]).plan(files.path(), layout.path());
+        assert_eq!(code(&plan), "image-over-limit");
+        let written = fs::read_dir(layout.path().join("blobs/sha256")).unwrap().count();
+        assert_eq!(written, blobs, "{size}");
+    }
+}
+
+#[test]
 fn any_number_of_workers_writes_the_same_bytes() {
     let build = |workers, chunk_size| {
         let layout = tempfile::tempdir().unwrap();

@@ -51,6 +51,7 @@ mod install;
 mod install_faults;
 mod journal;
 mod local_sources;
+mod memory;
 mod mirrors;
 mod not_a_host;
 mod notify;

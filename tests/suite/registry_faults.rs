@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 use flipside_core::blob_source::FetchError;
 use flipside_image::code::Coded;
 use flipside_image::{Architecture, Descriptor, Digest, Image};
-use flipside_source::{Location, Options, Source, Timing, fetch_image, is_absent, open};
+use flipside_source::{
+    Location, Options, Source, Timing, Worth, fetch_image, is_absent, open,
+};
 
 use crate::support::proxy::{Fault, Proxy};
 use crate::support::registry::{Registry, fixture, options};
@@ -254,7 +256,7 @@ fn a_registry_that_fetches_on_demand_is_waited_for() {
     let source = stage.source();
     let digest = source.resolve().unwrap();
     source.manifest(&digest).unwrap();
-    source.signatures(&digest, &mut |_| std::ops::ControlFlow::Continue(())).unwrap();
+    source.signatures(&digest, &mut |_| std::ops::ControlFlow::Continue(Worth::Nothing)).unwrap();
     let seen = stage.proxy.seen();
     let asked = |path: &str| seen.iter().filter(|s| s.path.contains(path)).count();
     assert_eq!((asked(&format!("manifests/{digest}")), asked("referrers")), (1, 1), "{seen:?}");

@@ -94,6 +94,21 @@ fn enable(root: &Path, name: &str, text: &str) {
 }
 
 #[test]
+fn units_that_fetch_have_a_limit_of_memory() {
+    let fetches =
+        ["update", "check", "rollback"].map(|c| format!("ExecStart=/usr/bin/flipside {c}"));
+    let mut found = 0;
+    for unit in units() {
+        let text = fs::read_to_string(&unit).unwrap();
+        if text.lines().any(|line| fetches.iter().any(|start| line.starts_with(start))) {
+            found += 1;
+            assert!(text.contains("\nMemoryMax="), "{}", unit.display());
+        }
+    }
+    assert!(found >= 4, "{found}");
+}
+
+#[test]
 fn all_units_load_together_without_a_warning_or_a_cycle() {
     let Some((_, said)) = Host::new(|_, text| text).verified() else { return };
     assert_eq!(said, "");

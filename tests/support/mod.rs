@@ -19,6 +19,7 @@ pub mod keys;
 pub mod logind;
 pub mod loop_device;
 pub mod medium;
+pub mod memory;
 pub mod nvram;
 pub mod policy_host;
 pub mod program_host;

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{DocumentError, MEDIA_TYPE, SIZE_LIMIT, TAG_ANNOTATION, TAG_SUFFIX};
+use crate::bounded::{self, ANNOTATIONS, ENTRIES};
 use crate::{Descriptor, EMPTY_TYPE, MANIFEST_TYPE};
 
 /// The content of a config without content (OCI image spec v1.1, "Guidance for an Empty
@@ -27,8 +28,9 @@ pub struct DocumentManifest {
     artifact_type: String,
     /// Nothing.
     pub config: Descriptor,
+    #[serde(deserialize_with = "bounded::list::<ENTRIES, _, _>")]
     layers: Vec<Descriptor>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "bounded::map::<ANNOTATIONS, _, _>")]
     annotations: BTreeMap<String, String>,
 }
 

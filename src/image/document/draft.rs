@@ -2,23 +2,19 @@
 
 //! The policy document as it is written: of the right form, not yet checked for sense.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde::de::{Error as _, IgnoredAny};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
-use super::{DocumentError, FORMAT_VERSION, SIZE_LIMIT};
+use super::names::{Checked, OfDocument};
+use super::{DocumentError, FORMAT_VERSION, RELEASES_READ, SIZE_LIMIT};
 use crate::Digest;
+use crate::bounded;
 use crate::rollout::Rollout;
 use crate::units;
 
 /// A document of any sense.
-///
-/// A field that flipside does not know is refused, not passed over: every field takes
-/// something away from hosts, and one that was passed over would allow what its publisher
-/// forbade. Names that begin with `x-` are the publisher's own and mean nothing.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Draft {
     /// [`FORMAT_VERSION`].
@@ -28,9 +24,8 @@ pub struct Draft {
     /// From when on it says nothing.
     pub expires: Timestamp,
     /// The releases, in any order.
+    #[serde(deserialize_with = "bounded::list::<RELEASES_READ, _, _>")]
     pub releases: Vec<DraftRelease>,
-    #[serde(flatten, skip_serializing)]
-    own: Own,
 }
 
 /// A release of any sense.
@@ -52,8 +47,6 @@ pub struct DraftRelease {
     /// Nobody takes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub withdrawn: Option<Reason>,
-    #[serde(flatten, skip_serializing)]
-    own: Own,
 }
 
 /// Why, for people.
@@ -61,8 +54,6 @@ pub struct DraftRelease {
 pub struct Reason {
     /// One sentence.
     pub reason: String,
-    #[serde(flatten, skip_serializing)]
-    own: Own,
 }
 
 /// A rollout of any sense.
@@ -75,25 +66,6 @@ pub struct DraftRollout {
     pub start_percentage: f64,
     /// How long until all may, such as `48h`.
     pub duration: String,
-    #[serde(flatten, skip_serializing)]
-    own: Own,
-}
-
-/// What no field is for: nothing but the publisher's own names.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Own;
-
-impl<'de> Deserialize<'de> for Own {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let further: BTreeMap<String, IgnoredAny> = BTreeMap::deserialize(deserializer)?;
-        match further.keys().find(|name| !name.starts_with("x-")) {
-            Some(name) => {
-                let name: String = name.chars().take(60).collect();
-                Err(D::Error::custom(format!("unknown field {name:?}")))
-            }
-            None => Ok(Self),
-        }
-    }
 }
 
 #[derive(Deserialize)]
@@ -105,7 +77,7 @@ impl Draft {
     /// A document about no release yet.
     pub fn new(issued: Timestamp, expires: Timestamp) -> Self {
         let format_version = FORMAT_VERSION.to_owned();
-        Self { format_version, issued, expires, releases: Vec::new(), own: Own }
+        Self { format_version, issued, expires, releases: Vec::new() }
     }
 
     /// Reads what has the form of a document.
@@ -124,6 +96,7 @@ impl Draft {
             let found = format_version.chars().take(40).collect();
             return Err(DocumentError::Format { found });
         }
+        serde_json::from_slice::<Checked<OfDocument>>(bytes).map_err(DocumentError::Json)?;
         serde_json::from_slice(bytes).map_err(DocumentError::Json)
     }
 
@@ -148,7 +121,6 @@ impl DraftRelease {
             rollout: None,
             dead_end: None,
             withdrawn: None,
-            own: Own,
         }
     }
 }
@@ -156,14 +128,14 @@ impl DraftRelease {
 impl Reason {
     /// This one.
     pub fn new(reason: impl Into<String>) -> Self {
-        Self { reason: reason.into(), own: Own }
+        Self { reason: reason.into() }
     }
 }
 
 impl DraftRollout {
     /// A rollout; `duration` as people write it.
     pub fn new(start: Timestamp, start_percentage: f64, duration: impl Into<String>) -> Self {
-        Self { start, start_percentage, duration: duration.into(), own: Own }
+        Self { start, start_percentage, duration: duration.into() }
     }
 
     /// The duration; `None` where it is none.

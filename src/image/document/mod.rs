@@ -5,6 +5,7 @@
 //!
 //! - `artifact`: how it travels
 //! - `draft`: the document as it is written
+//! - `names`: which fields there may be
 //! - `lint`: what is wrong with a draft, all of it at once
 //! - this file: a document without errors, which is the only one that a host goes by
 
@@ -18,6 +19,7 @@ use crate::version;
 mod artifact;
 mod draft;
 mod lint;
+mod names;
 #[cfg(test)]
 mod tests;
 
@@ -33,6 +35,8 @@ pub const FORMAT_VERSION: &str = "1";
 pub const SIZE_LIMIT: u64 = 1 << 20;
 /// The most releases that a document may list.
 pub const RELEASES_LIMIT: usize = 1000;
+/// The most that are read, to say that there are too many.
+const RELEASES_READ: usize = 2 * RELEASES_LIMIT;
 /// The tag that holds the document about the tag before it.
 pub const TAG_SUFFIX: &str = ".policy";
 /// The manifest annotation that names the tag that a document is about, without the suffix. It

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use flipside_image::bounded::{ENTRIES, optional_list};
 use flipside_image::{Descriptor, Digest, INDEX_TYPE, MANIFEST_TYPE};
 use flipside_source::signatures::{
     BUNDLE_TYPE, EMPTY_TYPE, SIMPLE_TYPE, all, referrers_tag, signature_tag,
@@ -13,7 +14,9 @@ use flipside_source::signatures::{
 use flipside_source::{
     LayoutSource, Location, Options, Reference, Signature, Source, is_absent, open,
 };
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use serde_json::value::{RawValue, to_raw_value};
 
 use super::super::layout::LayoutWriter;
 use super::super::{PublishError, upload};
@@ -113,27 +116,29 @@ impl Home<'_> {
     ) -> Result<(), PublishError> {
         let tag = signature_tag(subject);
         let mut layers = match existing(source, &tag)? {
-            Some(manifest) => list_in(manifest, "layers")?,
+            Some(manifest) => listed(&manifest)?.layers.ok_or_else(|| no_list("layers"))?,
             None => Vec::new(),
         };
         for (payload, annotations) in signatures {
             let annotations = (*annotations).clone();
-            layers.push(json!(Descriptor { annotations, ..Descriptor::of(SIMPLE_TYPE, payload) }));
+            layers.push(raw(&Descriptor { annotations, ..Descriptor::of(SIMPLE_TYPE, payload) })?);
         }
         // cosign's config: layers are stored as they are, so that their hashes are the same.
-        let hashes: Vec<_> = layers.iter().filter_map(|layer| layer.get("digest")).collect();
-        let config = to_json(&json!({
+        let hashes: Vec<_> = layers.iter().filter_map(|layer| digest_of(layer)).collect();
+        let config = json!({
             "architecture": "",
             "os": "",
             "config": {},
             "rootfs": { "type": "layers", "diff_ids": hashes },
-        }));
-        let manifest = to_json(&json!({
-            "schemaVersion": 2,
-            "mediaType": MANIFEST_TYPE,
-            "config": Descriptor::of(CONFIG_TYPE, &config),
-            "layers": layers,
-        }));
+        });
+        let config = config.to_string().into_bytes();
+        let descriptor = Descriptor::of(CONFIG_TYPE, &config);
+        let manifest = Written {
+            config: Some(&descriptor),
+            layers: Some(&layers),
+            ..Written::new(MANIFEST_TYPE)
+        };
+        let manifest = manifest.to_bytes()?;
         let blobs = signatures.iter().map(|(payload, _)| *payload).chain([&config[..]]).collect();
         self.put(&Put { tag: Some(&tag), media_type: MANIFEST_TYPE, manifest, blobs })?;
         Ok(())
@@ -150,7 +155,7 @@ impl Home<'_> {
         let artifact_type = Some(BUNDLE_TYPE.to_owned());
         let config = Descriptor { artifact_type, ..Descriptor::of(EMPTY_TYPE, EMPTY) };
         let (kind, digest, size) = (&subject.media_type, &subject.digest, subject.size);
-        let manifest = to_json(&json!({
+        let manifest = json!({
             "schemaVersion": 2,
             "mediaType": MANIFEST_TYPE,
             "artifactType": BUNDLE_TYPE,
@@ -158,7 +163,8 @@ impl Home<'_> {
             "layers": [Descriptor::of(BUNDLE_TYPE, bundle)],
             "subject": { "mediaType": kind, "digest": digest, "size": size },
             "annotations": annotations,
-        }));
+        });
+        let manifest = manifest.to_string().into_bytes();
         let blobs = vec![EMPTY, bundle];
         let mut listed =
             self.put(&Put { tag: None, media_type: MANIFEST_TYPE, manifest, blobs })?;
@@ -172,12 +178,12 @@ impl Home<'_> {
         listed.annotations.clone_from(annotations);
         let tag = referrers_tag(digest);
         let mut entries = match existing(source, &tag)? {
-            Some(index) => list_in(index, "manifests")?,
+            Some(index) => self::listed(&index)?.manifests.ok_or_else(|| no_list("manifests"))?,
             None => Vec::new(),
         };
-        entries.push(json!(listed));
-        let manifest =
-            to_json(&json!({ "schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": entries }));
+        entries.push(raw(&listed)?);
+        let manifest = Written { manifests: Some(&entries), ..Written::new(INDEX_TYPE) };
+        let manifest = manifest.to_bytes()?;
         self.put(&Put { tag: Some(&tag), media_type: INDEX_TYPE, manifest, blobs: Vec::new() })?;
         Ok(())
     }
@@ -193,20 +199,59 @@ fn existing(source: &dyn Source, tag: &str) -> Result<Option<Vec<u8>>, PublishEr
     }
 }
 
-/// The list called `name` in what has signatures already. What is no such list is not replaced.
-fn list_in(bytes: Vec<u8>, name: &'static str) -> Result<Vec<Value>, PublishError> {
-    let found =
-        serde_json::from_slice::<Value>(&bytes).ok().and_then(|mut document| {
-            match document.get_mut(name).map(Value::take) {
-                Some(Value::Array(list)) => Some(list),
-                _ => None,
-            }
-        });
-    found.ok_or_else(|| PublishError::Sign {
-        what: format!("what stands where signatures are has no list of {name}"),
+/// What has signatures already. Its entries stay as they are, with whatever fields they have.
+#[derive(Deserialize)]
+struct Listed {
+    #[serde(default, deserialize_with = "optional_list::<ENTRIES, _, _>")]
+    layers: Option<Vec<Box<RawValue>>>,
+    #[serde(default, deserialize_with = "optional_list::<ENTRIES, _, _>")]
+    manifests: Option<Vec<Box<RawValue>>>,
+}
+
+/// The same with more signatures: a manifest or an index.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Written<'a> {
+    schema_version: u32,
+    media_type: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    config: Option<&'a Descriptor>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    layers: Option<&'a [Box<RawValue>]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    manifests: Option<&'a [Box<RawValue>]>,
+}
+
+impl Written<'_> {
+    fn new(media_type: &'static str) -> Self {
+        Self { schema_version: 2, media_type, config: None, layers: None, manifests: None }
+    }
+
+    fn to_bytes(&self) -> Result<Vec<u8>, PublishError> {
+        serde_json::to_vec(self).map_err(|error| PublishError::Sign { what: error.to_string() })
+    }
+}
+
+/// What is no such list is not replaced.
+fn listed(bytes: &[u8]) -> Result<Listed, PublishError> {
+    serde_json::from_slice(bytes).map_err(|error| PublishError::Sign {
+        what: format!("what stands where signatures are cannot be read: {error}"),
     })
 }
 
-fn to_json(value: &Value) -> Vec<u8> {
-    value.to_string().into_bytes()
+fn no_list(name: &str) -> PublishError {
+    let what = format!("what stands where signatures are has no list of {name}");
+    PublishError::Sign { what }
+}
+
+fn raw(descriptor: &Descriptor) -> Result<Box<RawValue>, PublishError> {
+    to_raw_value(descriptor).map_err(|error| PublishError::Sign { what: error.to_string() })
+}
+
+fn digest_of(entry: &RawValue) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Named {
+        digest: String,
+    }
+    serde_json::from_str::<Named>(entry.get()).ok().map(|named| named.digest)
 }
