@@ -153,6 +153,7 @@ impl<'de, const N: usize, V: Deserialize<'de>> Visitor<'de> for Map<N, V> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde::Deserialize;
 
     #[derive(Deserialize)]
     struct Document {

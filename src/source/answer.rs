@@ -70,7 +70,7 @@ pub(crate) async fn failed(answer: Answer) -> Failure {
 
 /// The status and the error codes that the registry names (OCI distribution
 /// spec, "Error Codes"). Its free text is left out: it may repeat what it was sent.
-fn words(status: StatusCode, body: &[u8]) -> String {
+pub(super) fn words(status: StatusCode, body: &[u8]) -> String {
     #[derive(serde::Deserialize)]
     struct Envelope {
         #[serde(deserialize_with = "flipside_image::bounded::list::<100, _, _>")]

@@ -137,6 +137,14 @@ fn parse(bytes: &[u8]) -> Result<AuthFile, String> {
     })
 }
 
+/// What a file of these bytes says of a repository, without asking any helper.
+#[cfg(feature = "testing")]
+pub(super) fn in_bytes(bytes: &[u8], host: &str, repository: &str) -> Option<Secret> {
+    let file = AuthFile { cred_helpers: BTreeMap::new(), creds_store: None, ..parse(bytes).ok()? };
+    let entry = longest(&file.auths, &candidates(host, repository))?;
+    File { path: Path::new("auth.json"), file: AuthFile::default() }.secret(entry).ok()?
+}
+
 struct File<'a> {
     path: &'a Path,
     file: AuthFile,

@@ -38,6 +38,8 @@ pub mod retry;
 mod secret;
 pub mod signatures;
 pub mod tar;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod tls;
 mod transfer;
 
@@ -56,7 +58,7 @@ pub use login::Shown;
 pub use options::{Options, Timing};
 pub use push_login::log_in_to_push;
 pub use registry::requested;
-pub use signatures::{Judge, Signature};
+pub use signatures::{Judge, Signature, Worth};
 
 /// One tag somewhere, and the blobs behind it. Displayed as people write it.
 ///

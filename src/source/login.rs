@@ -326,6 +326,12 @@ async fn token_of(
         })
 }
 
+/// The challenge in these headers, and the token in this body, as far as there are any.
+#[cfg(feature = "testing")]
+pub(super) fn read(headers: &HeaderMap, body: &[u8]) -> (bool, bool) {
+    (challenge(headers).is_some(), serde_json::from_slice::<Token>(body).is_ok())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -24,6 +24,8 @@ mod signatures;
 
 use hosts::Hosts;
 pub use hosts::requested;
+#[cfg(feature = "testing")]
+pub(super) use signatures::next_query;
 
 /// What is understood, and what else tags point to, so that the error can name it.
 const MANIFEST_TYPES: &str = "application/vnd.oci.image.manifest.v1+json, \
