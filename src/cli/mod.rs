@@ -8,7 +8,9 @@
 
 use std::process::ExitCode;
 
+use clap::error::{ContextKind, ContextValue};
 use clap::{FromArgMatches as _, Parser, Subcommand};
+use flipside_image::redact::redact_reference;
 use rustix::fs::Mode;
 
 mod failure;
@@ -150,6 +152,13 @@ fn run(command: Command, global: &Global) -> Result {
     }
 }
 
+/// An argument that is refused is repeated, but not the password in it.
+fn hide_secret(error: &mut clap::Error) {
+    let Some(ContextValue::String(value)) = error.get(ContextKind::InvalidValue) else { return };
+    let shown = redact_reference(value);
+    error.insert(ContextKind::InvalidValue, ContextValue::String(shown));
+}
+
 /// Runs the program: arguments in, exit code out.
 pub fn main() -> ExitCode {
     // What is made here decides about updates: nobody else may change it, whatever the caller's umask.
@@ -158,7 +167,8 @@ pub fn main() -> ExitCode {
     let parsed = help::command().try_get_matches().and_then(|m| Cli::from_arg_matches(&m));
     let cli = match parsed {
         Ok(cli) => cli,
-        Err(error) => {
+        Err(mut error) => {
+            hide_secret(&mut error);
             // `--help` and `--version` come here as well. Nobody left to read it is no error.
             let _ = error.print();
             let status = u8::try_from(error.exit_code()).unwrap_or(exit::USAGE);

@@ -81,7 +81,11 @@ impl Fragment {
                 (Found::Table, DeValue::Table(table)) => self.take(path, table, place, unknown)?,
                 (Found::Table, _) => return Err(invalid(name_place, "a table".to_owned())),
                 (Found::Key(_), value) if has_secret(&key, value) => {
-                    let reason = USER.to_owned();
+                    let reason = match key.as_str() {
+                        "track.graph" => "graph servers are asked without a user and a password",
+                        _ => USER,
+                    };
+                    let reason = reason.to_owned();
                     return Err(ConfigError::Malformed { place: value_place, key, reason });
                 }
                 (Found::Key(kind), value) => match kind.read(value) {

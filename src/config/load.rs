@@ -83,7 +83,11 @@ impl Config {
     /// [`ConfigError::Unreadable`], [`ConfigError::Untrusted`].
     pub fn files(root: &Root) -> Result<Vec<PathBuf>, ConfigError> {
         let mut found = files(root, &LEVELS)?;
-        found.extend(overlay::scan(root, &["var/lib"], "flipside/settings.d", is_drop_in)?);
+        // P8: a state directory that is none loses these, and keeps nothing else from its work.
+        let is_other = std::fs::metadata(root.path("var/lib/flipside")).is_ok_and(|m| !m.is_dir());
+        if !is_other {
+            found.extend(overlay::scan(root, &["var/lib"], "flipside/settings.d", is_drop_in)?);
+        }
         Ok(found)
     }
 

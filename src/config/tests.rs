@@ -210,7 +210,7 @@ fn mistakes_name_file_line_and_what_is_right() {
         ("[trial]\nattempts = -1", 2, "config-invalid", "from 1, not -1"),
         ("[trial]\nattempts = 4294967296", 2, "config-invalid", "from 1"),
         ("[track]\ngraph = 'updates.example.com'", 2, "config-invalid", "an address such as"),
-        ("[track]\ngraph = 'https://me:pw@u.example'", 2, "config-invalid", "an address such as"),
+        ("[track]\ngraph = 'https://me:pw@u.example'", 2, "config-invalid", "without a user"),
         ("[policy]\nwariness = 1.5", 2, "config-invalid", "a number from 0 to 1"),
         ("[policy]\nwariness = nan", 2, "config-invalid", "a number from 0 to 1"),
         ("[policy]\nwariness = '0.5'", 2, "config-invalid", "a number from 0 to 1"),

@@ -44,7 +44,7 @@ pub(super) fn full() -> Status {
         running: Running {
             slot: Some(Slot::A),
             evidence: vec!["the device behind / is system-a".into()],
-            problem: Some(Problem { code: "running-slot-unclear".into(), message: "m".into() }),
+            problem: Some(Problem { code: "running-slot-damaged".into(), message: "m".into() }),
         },
         slots: vec![
             slot(Slot::A, true, "2026.11.1", SlotState::Proven, 21 * 24, "0001"),

@@ -327,7 +327,7 @@ boots     slot B once, then slot A, slot B, UiApp";
         let shown = text(&full());
         for line in [
             "images    cannot be held to anything: m [signature-key-unusable]",
-            "running   unknown: m [running-slot-unclear]",
+            "running   damaged: m [running-slot-damaged]",
             "deferred  hook 50-maintenance: until 18:00 [hook-deferred] (60 min ago)",
             "error     the tag does not exist [not-found] (26 h ago)",
             "now       writing",
@@ -339,6 +339,10 @@ boots     slot B once, then slot A, slot B, UiApp";
         for label in ["available ", "failed ", "held "] {
             assert!(shown.lines().any(|line| line.starts_with(label)), "{label}");
         }
+        let mut unknown = full();
+        unknown.running.slot = None;
+        let line = "running   unknown: m [running-slot-damaged]";
+        assert!(text(&unknown).lines().any(|shown| shown == line));
     }
 
     #[test]

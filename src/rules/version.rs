@@ -176,7 +176,8 @@ mod tests {
     fn no_setting_lifts_a_floor_that_is_fixed() {
         for (new, allowed) in [("0.9", false), ("1~rc1", false), ("1", true), ("1.1", true)] {
             let running = Some("1");
-            let floor = Floor { running, allow_downgrade: true, is_fixed: true, ..Floor::default() };
+            let floor =
+                Floor { running, allow_downgrade: true, is_fixed: true, ..Floor::default() };
             let (_, decision) = decide(new, &floor);
             assert_eq!(decision.is_allow(), allowed, "{new}");
         }

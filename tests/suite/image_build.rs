@@ -55,7 +55,7 @@ fn an_image_whose_config_no_host_takes_is_not_built() {
     // A hash has 46 bytes in the config, and a frame's size at least 3 more.
     for (size, blobs) in [(400_000, 0), (360_000, 1)] {
         let (files, layout) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let builder = ImageBuilder::new("1").without_payloads().chunk_size(1);
+        let builder = ImageBuilder::new("1").without_payloads().chunk_size(1).unbootable();
         let plan = builder.payload("system", vec![0; size]).plan(files.path(), layout.path());
         assert_eq!(code(&plan), "image-over-limit");
         let written = fs::read_dir(layout.path().join("blobs/sha256")).unwrap().count();

@@ -9,9 +9,7 @@ use std::time::{Duration, Instant};
 use flipside_core::blob_source::FetchError;
 use flipside_image::code::Coded;
 use flipside_image::{Architecture, Descriptor, Digest, Image};
-use flipside_source::{
-    Location, Options, Source, Timing, Worth, fetch_image, is_absent, open,
-};
+use flipside_source::{Location, Options, Source, Timing, Worth, fetch_image, is_absent, open};
 
 use crate::support::proxy::{Fault, Proxy};
 use crate::support::registry::{Registry, fixture, options};

@@ -27,6 +27,11 @@ pub fn open_to_read(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).custom_flags(NO_FOLLOW.bits().cast_signed()).open(path)
 }
 
+/// Whether [`open_to_read`] found a symbolic link.
+pub fn is_link(error: &io::Error) -> bool {
+    Errno::from_io_error(error) == Some(Errno::LOOP)
+}
+
 /// The bytes of such a file, at most `limit`.
 ///
 /// # Errors

@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt as _;
 
 use super::{Esp, EspError};
 use crate::host::Slot;
-use crate::host::durable::open_to_read;
+use crate::host::durable::{is_link, open_to_read};
 use flipside_image::pe;
 
 /// Whether the firmware would start a boot file.
@@ -34,6 +34,7 @@ impl Esp {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Ok(BootFileState::Absent);
             }
+            Err(error) if is_link(&error) => return Ok(BootFileState::Unbootable),
             Err(error) => return Err(self.read_error(&name, error)),
         };
         if !file.metadata().map_err(|error| self.read_error(&name, error))?.is_file() {

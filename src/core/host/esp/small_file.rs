@@ -6,7 +6,7 @@ use std::io::{self, Read as _};
 use std::path::Path;
 
 use super::{Esp, EspError};
-use crate::host::durable::open_to_read;
+use crate::host::durable::{is_link, open_to_read};
 use crate::host::{Record, Slot};
 use flipside_image::Digest;
 
@@ -174,6 +174,9 @@ impl Esp {
         let open = match open_to_read(&self.path(file)) {
             Ok(open) => open,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Stored::Absent),
+            Err(error) if is_link(&error) => {
+                return Ok(Stored::Unreadable("it is a link".to_owned()));
+            }
             Err(error) => return Err(self.read_error(file, error)),
         };
         let metadata = open.metadata().map_err(|error| self.read_error(file, error))?;
