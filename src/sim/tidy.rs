@@ -123,13 +123,7 @@ pub(super) fn at_power_on(
         put_stale_entry_first(variables, machine);
     }
     if has(Quirk::CutDescriptions) {
-        for number in variables.entries() {
-            let Some(mut entry) = variables.entry(number) else { continue };
-            if let Some((first, _)) = entry.description.split_once(' ') {
-                entry.description = first.to_owned();
-                variables.set_entry(number, &entry);
-            }
-        }
+        cut_descriptions(variables);
     }
     remove_entries(variables, machine, quirks);
     if has(Quirk::MissingBootOrder) {
@@ -149,6 +143,17 @@ pub(super) fn at_power_on(
         let rest = variables.entries().into_iter().filter(|number| *number != own);
         let order: Vec<_> = std::iter::once(own).chain(rest).collect();
         variables.set_order(&order);
+    }
+}
+
+/// Descriptions end at their first space.
+fn cut_descriptions(variables: &mut Variables) {
+    for number in variables.entries() {
+        let Some(mut entry) = variables.entry(number) else { continue };
+        if let Some((first, _)) = entry.description.split_once(' ') {
+            entry.description = first.to_owned();
+            variables.set_entry(number, &entry);
+        }
     }
 }
 

@@ -223,17 +223,7 @@ async fn fetch(
     service: Option<String>,
     found: Option<&Credentials>,
 ) -> Result<String, Failure> {
-    let invalid = |answer: &str| SourceError::Registry {
-        host: place.host.to_owned(),
-        answer: answer.to_owned(),
-    };
-    let mut url = Url::parse(realm)
-        .ok()
-        .filter(Url::has_host)
-        .ok_or_else(|| invalid("401 with a token service that is no URL"))?;
-    let _ = url.set_username("");
-    let _ = url.set_password(None);
-    leave_out_scopes(&mut url);
+    let url = token_service(place, realm)?;
     http.check_scheme(Some(place.url), &url)?;
     if let Some(found) = found
         && !may_have_credentials(place.host, place.url, &url, &http.options.token_realms)
@@ -285,6 +275,18 @@ async fn fetch(
         }
         failure
     })
+}
+
+/// The address of a token service, without what only this host may decide.
+fn token_service(place: &Place<'_>, realm: &str) -> Result<Url, SourceError> {
+    let mut url = Url::parse(realm).ok().filter(Url::has_host).ok_or_else(|| {
+        let answer = "401 with a token service that is no URL".to_owned();
+        SourceError::Registry { host: place.host.to_owned(), answer }
+    })?;
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    leave_out_scopes(&mut url);
+    Ok(url)
 }
 
 /// Takes the scopes from the query of a realm.

@@ -87,7 +87,7 @@ fn setting(text: &str, key: &str) -> Option<String> {
         value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(value)
     });
     let is_known = |value: &&str| !value.starts_with('@') || value.eq_ignore_ascii_case("@saved");
-    values.filter(|value| !value.is_empty()).filter(is_known).last().map(str::to_owned)
+    values.filter(|value| !value.is_empty()).rfind(is_known).map(str::to_owned)
 }
 
 /// What an entry is called since systemd 258: without its count.
