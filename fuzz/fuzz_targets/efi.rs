@@ -5,7 +5,8 @@
 
 #![no_main]
 
-use flipside_core::host::efi::{BootNumber, BootOrder, device_path, load_option::LoadOption};
+use flipside_core::host::efi::{BootNumber, BootOrder};
+use flipside_image::efi::{device_path, load_option::LoadOption};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {

@@ -6,11 +6,12 @@
 use std::path::PathBuf;
 
 use flipside_image::Architecture;
+use flipside_image::efi::device_path::PartitionNode;
 
 use crate::host::Root;
 use crate::host::boot::UefiBoot;
 use crate::host::durable::Durable;
-use crate::host::efi::{EfiError, PartitionNode, Variables};
+use crate::host::efi::{EfiError, Variables};
 use crate::host::esp::Esp;
 
 /// The ESP that is mounted at `directory`.

@@ -9,6 +9,7 @@
 
 mod architecture;
 pub mod bounded;
+mod bytes;
 mod chunk;
 pub mod code;
 mod config;
@@ -16,8 +17,11 @@ pub mod constraints;
 mod descriptor;
 mod digest;
 pub mod document;
+pub mod efi;
 mod error;
+pub mod fat;
 mod frames;
+pub mod gpt;
 pub mod graph;
 mod index;
 mod manifest;

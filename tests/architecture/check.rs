@@ -87,18 +87,25 @@ fn forbidden_path(
     reference: &Reference,
 ) -> Option<String> {
     let file = &graph.files[from];
-    let (path, row) = reference.targets.iter().find_map(|target| {
-        let Target::Outside(parts) = target else { return None };
+    let (what, row) = reference.targets.iter().find_map(|target| {
+        let parts = match target {
+            Target::Outside(parts) => parts,
+            Target::File(index) => {
+                let to = &graph.files[*index];
+                let row = forbids(rows, file.place(), |never| names(never, to.place()))?;
+                return Some((format!("{} from {}", reference.text, to.path), row));
+            }
+        };
         let path = parts.join("::");
         let is_harmless = HARMLESS.iter().any(|harmless| is_inside(&path, harmless));
         let row = forbids(rows, file.place(), |never| {
             is_inside(&path, never) && !is_harmless || reference.is_glob && is_inside(never, &path)
         })?;
-        Some((path, row))
+        let glob = if reference.is_glob { "::*" } else { "" };
+        Some((format!("{path}{glob}"), row))
     })?;
-    let glob = if reference.is_glob { "::*" } else { "" };
     Some(format!(
-        "{}:{} uses {path}{glob}, which the row `{}` forbids.",
+        "{}:{} uses {what}, which the row `{}` forbids.",
         file.path, reference.line, row.place
     ))
 }
@@ -119,14 +126,19 @@ pub fn folders_and_rows(root: &Path, rows: &[Row]) -> Vec<String> {
             found.push(format!("src/{folder} has no row in tests/architecture/rules.rs."));
         }
     }
+    let is_file = |place: &str| root.join("src").join(format!("{place}.rs")).is_file();
     for row in rows {
         let place = row.place;
-        let is_there = folders.iter().any(|folder| folder == place)
-            || root.join("src").join(format!("{place}.rs")).is_file();
+        let is_there = folders.iter().any(|folder| folder == place) || is_file(place);
         if place != LEAF && !is_there {
             found.push(format!(
                 "tests/architecture/rules.rs has a row `{place}`, but src has no such folder."
             ));
+        }
+        for never in row.never.iter().filter(|never| never.contains('/')) {
+            if !is_file(never) && !root.join("src").join(never).is_dir() {
+                found.push(format!("The row `{place}` names `{never}`, which src does not have."));
+            }
         }
         for may in row.may {
             if *may != ALL && !rows.iter().any(|row| row.place == *may) {

@@ -50,7 +50,14 @@ const TEST_FILE: &str =
     "use flipside_publish::Image; use crate::cli::main; pub fn t() { dbg!(1); }";
 
 const FILES: &[(&str, &str)] = &[
-    ("src/image/lib.rs", "pub mod manifest; mod text; pub use manifest::Manifest;"),
+    (
+        "src/image/lib.rs",
+        "pub mod efi; pub mod fat; pub mod gpt; pub mod manifest; mod text; pub use manifest::Manifest;",
+    ),
+    ("src/image/efi/mod.rs", "pub mod text; pub struct LoadOption;"),
+    ("src/image/efi/text.rs", "pub fn decode() {}"),
+    ("src/image/fat.rs", "pub struct BootSector;"),
+    ("src/image/gpt/mod.rs", "pub struct Header;"),
     ("src/image/manifest.rs", "use super::text; pub struct Manifest; use std::fmt;"),
     (
         "src/core/lib.rs",

@@ -25,6 +25,20 @@ const BREAKS: &[(&str, &str, &str)] = &[
     ("source/lib.rs", "use flipside_publish::{Image};", "the row `source`"),
     ("run/mod.rs", "use flipside_publish as builder;", "the row `run`"),
     ("run/mod.rs", "extern crate a; fn f(_: &dyn flipside_sim::Boot) {}", "the row `run`"),
+    // A part of one that may be used.
+    (
+        "sim/lib.rs",
+        "use flipside_image::efi::LoadOption;",
+        "uses flipside_image::efi::LoadOption from src/image/efi/mod.rs, which the row `sim` forbids.",
+    ),
+    (
+        "sim/lib.rs",
+        "fn f() { flipside_image::efi::text::decode() }",
+        "src/image/efi/text.rs, which",
+    ),
+    ("sim/lib.rs", "fn f() { efi::text::decode() }", "from src/image/efi/text.rs, which the row"),
+    ("sim/lib.rs", "use flipside_image::fat as f;", "from src/image/fat.rs, which the row `sim`"),
+    ("sim/lib.rs", "use flipside_image::gpt::*;", "uses flipside_image::gpt::* from src/image/gpt"),
     // A folder.
     (
         "config/mod.rs",
@@ -126,9 +140,11 @@ fn a_folder_without_a_row_and_a_row_without_a_folder_are_red() {
     tree.put("src/core/extra/mod.rs", "");
     tree.put("src/extra/mod.rs", "");
     std::fs::remove_dir_all(tree.root.join("src/health")).unwrap();
+    std::fs::remove_file(tree.root.join("src/image/fat.rs")).unwrap();
     let expected = [
         "src/extra has no row in tests/architecture/rules.rs.",
         "src/core/extra has no row in tests/architecture/rules.rs.",
+        "The row `sim` names `image/fat`, which src does not have.",
         "tests/architecture/rules.rs has a row `health`, but src has no such folder.",
     ];
     assert_eq!(check::folders_and_rows(&tree.root, ROWS), expected);

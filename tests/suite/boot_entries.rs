@@ -30,7 +30,8 @@ struct Case {
 /// A is running, B is the target.
 fn hostile_cases() -> Vec<Case> {
     let stale_a = {
-        let moved = flipside_core::host::efi::PartitionNode { start_lba: 34, number: 3, ..ESP };
+        let moved =
+            flipside_image::efi::device_path::PartitionNode { start_lba: 34, number: 3, ..ESP };
         entry(1, "Acme OS A", &path(moved, Some("\\EFI\\flipside\\boot-a.efi")), &[])
     };
     let inactive_a = {

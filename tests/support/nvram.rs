@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use flipside_core::host::Root;
 use flipside_core::host::boot::UefiBoot;
 use flipside_core::host::durable::Durable;
-use flipside_core::host::efi::PartitionNode;
 use flipside_image::Architecture;
+use flipside_image::efi::device_path::PartitionNode;
 
 const GLOBAL: &str = "8be4df61-93ca-11d2-aa0d-00e098032b8c";
 const LOADER: &str = "4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";

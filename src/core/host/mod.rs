@@ -4,7 +4,6 @@
 //! anything.
 
 pub mod boot;
-mod bytes;
 pub mod cmdline;
 pub mod device;
 pub mod disk;

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use uuid::Uuid;
 
 use super::device::DeviceNumber;
-use super::gpt::Entry;
+use flipside_image::gpt::Entry;
 
 /// A partition of a [`super::Disk`], as its table describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,15 +7,15 @@
 //! the order changes in one write.
 
 use super::{Backend, BootEntry, BootError, EntryKind, EntryName, Next, Nvram, Standing};
-use crate::host::efi::device_path::{self, PartitionNode};
 use crate::host::efi::entries::Entries;
-use crate::host::efi::load_option::{LoadOption, description};
 use crate::host::efi::{
     BootNumber, BootOrder, EfiError, GLOBAL_VARIABLE, Keeper, Variables, boot_file_path, var_file,
 };
 use crate::host::esp::Esp;
 use crate::slot::Slot;
 use flipside_image::Architecture;
+use flipside_image::efi::device_path::{self, PartitionNode};
+use flipside_image::efi::load_option::{LoadOption, description};
 
 /// What a variable costs besides its data and name: the header of EDK2's authenticated
 /// variable store (`AUTHENTICATED_VARIABLE_HEADER`).

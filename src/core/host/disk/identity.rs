@@ -11,9 +11,10 @@ use rustix::fs::FlockOperation;
 
 use super::Disk;
 use crate::host::error::HostError;
-use crate::host::gpt::{self, Entry};
+use crate::host::gpt;
 use crate::host::partition::Partition;
 use flipside_image::PartitionIdentity;
+use flipside_image::gpt::Entry;
 
 /// udev and systemd-repart hold the lock for moments.
 const LOCK_PATIENCE: Duration = Duration::from_secs(30);

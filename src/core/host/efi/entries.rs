@@ -6,12 +6,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::boot_order::{BootNumber, BootOrder};
-use super::device_path::{self, FilePath, PartitionNode, Target};
-use super::load_option::LoadOption;
 use super::variables::{GLOBAL_VARIABLE, Variables};
-use super::{EfiError, boot_file_path, text};
+use super::{EfiError, boot_file_path};
 use crate::host::Slot;
 use flipside_image::Architecture;
+use flipside_image::efi::device_path::{self, FilePath, PartitionNode, Target};
+use flipside_image::efi::load_option::LoadOption;
+use flipside_image::efi::text;
 use serde::Serialize;
 
 /// What a boot entry is to flipside.

@@ -9,13 +9,14 @@ use std::path::Path;
 
 use uuid::Uuid;
 
+use super::EfiError;
 use super::boot_order::BootNumber;
-use super::device_path::{self, FilePath, Target};
 use super::entries::slot_of;
-use super::load_option::LoadOption;
 use super::variables::{GLOBAL_VARIABLE, LOADER_VARIABLE, Variables};
-use super::{EfiError, text};
 use crate::host::Slot;
+use flipside_image::efi::device_path::{self, FilePath, Target};
+use flipside_image::efi::load_option::LoadOption;
+use flipside_image::efi::text;
 
 /// A fact for people, and the slot that it names; many name none.
 pub type Fact = (String, Option<Slot>);

@@ -7,18 +7,14 @@
 //! is read back, and what already stands there is not written again.
 
 mod boot_order;
-pub mod device_path;
 pub(super) mod entries;
 mod error;
 pub mod evidence;
-pub mod load_option;
-mod text;
 mod trial;
 pub(super) mod var_file;
 mod variables;
 
 pub use boot_order::{BootNumber, BootOrder};
-pub use device_path::PartitionNode;
 pub use entries::EntryKind;
 pub use error::EfiError;
 pub use evidence::{esp_hint, evidence};

@@ -7,13 +7,13 @@ use uuid::Uuid;
 
 use super::EfiError;
 use super::boot_order::BootNumber;
-use super::device_path::{self, FilePath, PartitionNode, Target};
 use super::entries::{Entries, EntryKind, slot_of};
 use super::evidence::{esp_hint, loader_text};
-use super::load_option::LoadOption;
 use super::variables::{GLOBAL_VARIABLE, Variables};
 use crate::host::Slot;
 use flipside_image::Architecture;
+use flipside_image::efi::device_path::{self, FilePath, PartitionNode, Target};
+use flipside_image::efi::load_option::LoadOption;
 
 /// What the variables say of this boot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

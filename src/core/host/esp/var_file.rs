@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::boot_file::FIRST_SECTOR;
 use super::{Esp, EspError, RESERVE, Stored};
-use crate::host::efi::var_file::{MAX_SIZE, has_header};
+use flipside_image::efi::var_file::{MAX_SIZE, has_header};
 
 impl Esp {
     /// Says that flipside writes the file whose name it holds. By it a file without its first sector

@@ -1,29 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
 //! Whether the ESP's file system may be trusted: its FAT, read from its
-//! partition and never written (Microsoft's FAT specification, August 2005,
-//! and `fs/fat` of Linux).
-
-mod boot_sector;
+//! partition and never written.
 
 use std::io;
 use std::thread;
 use std::time::Duration;
 
-use super::bytes::{u16_at, u32_at};
 use super::medium::Medium;
-use boot_sector::BootSector;
-
-/// The three kinds of FAT.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// 12 bits per cluster.
-    Fat12,
-    /// 16.
-    Fat16,
-    /// 32, of which 28 count.
-    Fat32,
-}
+use flipside_image::fat::{BootSector, BootSectorError, Kind, Marks};
 
 /// How the file system is used while it is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,12 +35,9 @@ pub enum FatError {
     /// The disk's own error.
     #[error("it cannot be read: {0}")]
     Unreadable(#[from] io::Error),
-    /// A boot sector that is none.
-    #[error("its boot sector is not that of a FAT file system ({0})")]
-    BootSector(&'static str),
-    /// A boot sector whose numbers do not fit together or into the partition.
-    #[error("its boot sector is damaged ({0})")]
-    Geometry(&'static str),
+    /// What is wrong with its boot sector.
+    #[error(transparent)]
+    BootSector(#[from] BootSectorError),
     /// FAT32's second boot sector does not say what the first says.
     #[error("the backup of its boot sector differs")]
     BackupDiffers,
@@ -87,7 +69,7 @@ pub fn check(partition: &dyn Medium, used: Use) -> Result<Found, FatError> {
     if sector.iter().all(|byte| *byte == 0) {
         return match used {
             Use::Offline => Ok(Found::Unformatted),
-            Use::Mounted => Err(FatError::BootSector("it is empty")),
+            Use::Mounted => Err(BootSectorError::NotFat("it is empty").into()),
         };
     }
     let boot = BootSector::parse(&sector, partition.capacity())?;
@@ -126,39 +108,10 @@ pub fn check_patiently(partition: &dyn Medium, used: Use) -> Result<Found, FatEr
     check(partition, used)
 }
 
-/// What the second entry of the FAT says (specification, "FAT[1]"; Windows and EDK2 keep
-/// it, Linux does not).
-#[derive(Default)]
-struct Marks {
-    is_dirty: bool,
-    had_errors: bool,
-}
-
 fn check_start(partition: &dyn Medium, boot: &BootSector) -> Result<Marks, FatError> {
     let mut start = [0; 8];
     partition.read_at(boot.active_fat(), &mut start)?;
-    let (first, marks) = match boot.kind {
-        Kind::Fat12 => (u16_at(&start, 0).map(|e| u32::from(e) | !0xfff), Marks::default()),
-        Kind::Fat16 => {
-            let second = u16_at(&start, 2).unwrap_or(0);
-            let marks = Marks { is_dirty: second & 0x8000 == 0, had_errors: second & 0x4000 == 0 };
-            (u16_at(&start, 0).map(|e| u32::from(e) | !0xffff), marks)
-        }
-        Kind::Fat32 => {
-            let second = u32_at(&start, 4).unwrap_or(0);
-            let marks = Marks {
-                is_dirty: second & 0x0800_0000 == 0,
-                had_errors: second & 0x0400_0000 == 0,
-            };
-            (u32_at(&start, 0).map(|e| e | 0xf000_0000), marks)
-        }
-    };
-    // FAT[0]: the media byte, all other bits set.
-    if first == Some(0xffff_ff00 | u32::from(boot.media)) {
-        Ok(marks)
-    } else {
-        Err(FatError::TableStart)
-    }
+    boot.marks(&start).ok_or(FatError::TableStart)
 }
 
 fn check_copies(partition: &dyn Medium, boot: &BootSector) -> Result<(), FatError> {

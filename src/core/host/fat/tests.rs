@@ -130,7 +130,10 @@ fn damage_is_found_mounted_or_not() {
             }
         }
         let short = Bytes(bytes.0[..bytes.0.len() / 2].to_vec());
-        assert!(matches!(check(&short, Use::Mounted), Err(FatError::Geometry("size"))));
+        assert!(matches!(
+            check(&short, Use::Mounted),
+            Err(FatError::BootSector(BootSectorError::Geometry("size")))
+        ));
         if kind == Kind::Fat32 {
             let mut damaged = Bytes(bytes.0.clone());
             damaged.0[6 * 512 + 13] = 8;

@@ -2,9 +2,25 @@
 
 //! The two copies of a table, and whether they can be relied on together.
 
-use super::entry::Entry;
-use super::header::Header;
 use super::{Agreement, Defect, ReadAt, Repair, Table, TableError};
+use flipside_image::gpt::{Entry, Header, HeaderError};
+
+/// Reads the header that stands in sector `lba` of a disk of `size` bytes.
+pub(super) fn read_header<R: ReadAt + ?Sized>(
+    disk: &R,
+    lba: u64,
+    size: u64,
+    sector_size: u32,
+) -> Result<Header, Defect> {
+    let end = size / u64::from(sector_size.max(1));
+    let offset = match lba.checked_mul(u64::from(sector_size)) {
+        Some(offset) if lba < end => offset,
+        _ => return Err(Defect::Beyond),
+    };
+    let mut sector = vec![0; sector_size as usize];
+    disk.read_exact_at(&mut sector, offset).map_err(Defect::Unreadable)?;
+    Ok(Header::parse(sector, lba, end)?)
+}
 
 /// A header that is sound in itself, and the entries it points to.
 #[derive(Debug, Clone)]
@@ -20,13 +36,13 @@ impl Copy {
         size: u64,
         sector_size: u32,
     ) -> Result<Self, Defect> {
-        let header = Header::read(disk, lba, size, sector_size)?;
+        let header = read_header(disk, lba, size, sector_size)?;
         let length = usize::try_from(header.array_bytes())
-            .map_err(|_| Defect::Field("number of entries"))?;
+            .map_err(|_| HeaderError::Field("number of entries"))?;
         let offset = header
             .entries_lba
             .checked_mul(u64::from(sector_size))
-            .ok_or(Defect::Field("place of entries"))?;
+            .ok_or(HeaderError::Field("place of entries"))?;
         let mut array = vec![0; length];
         disk.read_exact_at(&mut array, offset).map_err(Defect::Unreadable)?;
         Ok(Self { header, array })
@@ -97,7 +113,10 @@ impl Copies {
         let backup = Copy::read(disk, backup_lba, size, sector_size);
         let (primary, backup) = match (primary, backup) {
             (Ok(primary), Ok(backup)) => (primary, backup),
-            (Err(Defect::NoSignature), Err(Defect::NoSignature)) => {
+            (
+                Err(Defect::Header(HeaderError::NoSignature)),
+                Err(Defect::Header(HeaderError::NoSignature)),
+            ) => {
                 return Err(TableError::Missing);
             }
             // A copy without the right entries is no better than none.

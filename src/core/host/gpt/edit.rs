@@ -13,9 +13,10 @@ use std::io;
 use std::num::NonZeroU64;
 
 use super::copies::{Copies, Copy};
-use super::{Agreement, Entry, Table, TableError};
+use super::{Agreement, Table, TableError};
 use crate::host::durable::{Durable, DurableFile};
 use flipside_image::PartitionIdentity;
+use flipside_image::gpt::Entry;
 
 /// What a header and the usual entries fit into on every disk.
 const LARGEST_COPY: u64 = 64 * 1024;

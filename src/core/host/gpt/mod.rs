@@ -9,8 +9,6 @@
 
 mod copies;
 mod edit;
-mod entry;
-mod header;
 mod repair;
 
 use std::fs::File;
@@ -20,10 +18,10 @@ use uuid::Uuid;
 
 pub use edit::EditError;
 pub(crate) use edit::set_identity;
-pub use entry::Entry;
 pub use repair::Repair;
 
-use copies::Copies;
+use copies::{Copies, read_header};
+use flipside_image::gpt::{Entry, HeaderError};
 
 /// Type of an EFI system partition (UEFI 2.10, table 5.7).
 pub const ESP_TYPE: Uuid = Uuid::from_u128(0xc12a7328_f81f_11d2_ba4b_00a0c93ec93b);
@@ -59,21 +57,15 @@ impl ReadAt for [u8] {
 /// What is wrong with one of the two copies of a table.
 #[derive(Debug, thiserror::Error)]
 pub enum Defect {
-    /// No table stands there at all.
-    #[error("it has no signature")]
-    NoSignature,
+    /// What is wrong with its header.
+    #[error(transparent)]
+    Header(#[from] HeaderError),
     /// Its place is beyond the end of the disk.
     #[error("it lies beyond the end of the disk")]
     Beyond,
     /// The disk gave an error.
     #[error("it cannot be read: {0}")]
     Unreadable(#[source] io::Error),
-    /// The header's own checksum.
-    #[error("its header does not match its checksum")]
-    HeaderChecksum,
-    /// A field of the header has a value that makes no sense.
-    #[error("its header's {0} is impossible")]
-    Field(&'static str),
     /// The checksum of the entries.
     #[error("its entries do not match their checksum")]
     EntriesChecksum,
@@ -173,13 +165,15 @@ pub fn glance<R: ReadAt + ?Sized>(
 /// The sector size for which a header stands where it belongs: a sound primary
 /// one decides, then any signature.
 fn detect_sector_size<R: ReadAt + ?Sized>(disk: &R, size: u64) -> Option<u32> {
-    let sound = |sector_size: &u32| header::Header::read(disk, 1, size, *sector_size).is_ok();
+    let sound = |sector_size: &u32| read_header(disk, 1, size, *sector_size).is_ok();
     let signed = |sector_size: &u32| {
         let last = (size / u64::from(*sector_size)).checked_sub(1);
         [Some(1), last].into_iter().flatten().any(|lba| {
             !matches!(
-                header::Header::read(disk, lba, size, *sector_size),
-                Err(Defect::NoSignature | Defect::Beyond | Defect::Unreadable(_))
+                read_header(disk, lba, size, *sector_size),
+                Err(Defect::Header(HeaderError::NoSignature)
+                    | Defect::Beyond
+                    | Defect::Unreadable(_))
             )
         })
     };

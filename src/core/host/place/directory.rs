@@ -66,7 +66,7 @@ pub(super) fn find(
         return ambiguous(format!("{} has another one", path.display()));
     }
     for other in images.iter().filter(|image| **image != path) {
-        let has_it = |entry: &crate::host::gpt::Entry| entry.uuid == esp.uuid;
+        let has_it = |entry: &flipside_image::gpt::Entry| entry.uuid == esp.uuid;
         if !uuids_on(other, None, has_it).is_empty() {
             return ambiguous(format!("{} has a partition with that GUID too", other.display()));
         }

@@ -14,13 +14,14 @@ use uuid::Uuid;
 use super::Root;
 use super::disk::{Disk, open_for_reading};
 use super::durable::Durable;
-use super::efi::PartitionNode;
 use super::error::HostError;
 use super::fat;
 use super::gpt::{self, ESP_TYPE};
 use super::mounts::Mount;
 use super::partition::Partition;
 use crate::settings::HostConfig;
+use flipside_image::efi::device_path::PartitionNode;
+use flipside_image::gpt::Entry;
 
 /// What a host's boot files and slots are on.
 #[derive(Debug)]
@@ -171,17 +172,13 @@ impl Place {
 
 /// The GUIDs of the partitions on the disk at `path` that satisfy `wanted`, as far as
 /// one can tell: a foreign disk may hold anything.
-fn uuids_on(
-    path: &Path,
-    sector_size: Option<u32>,
-    wanted: impl Fn(&gpt::Entry) -> bool,
-) -> Vec<Uuid> {
+fn uuids_on(path: &Path, sector_size: Option<u32>, wanted: impl Fn(&Entry) -> bool) -> Vec<Uuid> {
     let Ok((file, _, size)) = open_for_reading(path) else { return Vec::new() };
     let entries = gpt::glance(&file, size, sector_size).unwrap_or_default();
     entries.into_iter().filter(wanted).map(|entry| entry.uuid).collect()
 }
 
-fn is_esp(entry: &gpt::Entry) -> bool {
+fn is_esp(entry: &Entry) -> bool {
     entry.type_uuid == ESP_TYPE
 }
 

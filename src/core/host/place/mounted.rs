@@ -111,7 +111,7 @@ fn refuse_twins(root: &Root, disk: &Disk, esp: &Partition) -> Result<(), HostErr
         return Err(twin_of(disk.path()));
     }
     for (path, sector_size) in other_disks(root, disk) {
-        let has_it = |entry: &crate::host::gpt::Entry| entry.uuid == esp.uuid;
+        let has_it = |entry: &flipside_image::gpt::Entry| entry.uuid == esp.uuid;
         if !uuids_on(&path, sector_size, has_it).is_empty() {
             return Err(twin_of(&path));
         }

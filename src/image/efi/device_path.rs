@@ -6,6 +6,7 @@
 use uuid::Uuid;
 
 use super::text;
+use crate::bytes::{guid_at, u32_at, u64_at};
 
 const HARDWARE: u8 = 1;
 const ACPI: u8 = 2;
@@ -132,10 +133,6 @@ fn instances(mut bytes: &[u8]) -> Option<Vec<Vec<Node<'_>>>> {
     }
 }
 
-fn field<const N: usize>(body: &[u8], at: usize) -> Option<[u8; N]> {
-    body.get(at..)?.first_chunk().copied()
-}
-
 fn partition(node: &Node<'_>) -> Option<PartitionNode> {
     let body = node.body;
     let is_gpt = body.get(36) == Some(&FORMAT_GPT) && body.get(37) == Some(&SIGNATURE_GUID);
@@ -143,10 +140,10 @@ fn partition(node: &Node<'_>) -> Option<PartitionNode> {
         return None;
     }
     Some(PartitionNode {
-        number: u32::from_le_bytes(field(body, 0)?),
-        start_lba: u64::from_le_bytes(field(body, 4)?),
-        size_lba: u64::from_le_bytes(field(body, 12)?),
-        uuid: Uuid::from_bytes_le(field(body, 20)?),
+        number: u32_at(body, 0)?,
+        start_lba: u64_at(body, 4)?,
+        size_lba: u64_at(body, 12)?,
+        uuid: guid_at(body, 20)?,
     })
 }
 

@@ -9,28 +9,28 @@ fn array_at<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
 }
 
 /// The 16-bit number at `at`, if that lies within `bytes`.
-pub(super) fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
+pub(crate) fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
     array_at(bytes, at).map(u16::from_le_bytes)
 }
 
 /// The 32-bit number at `at`, if that lies within `bytes`.
-pub(super) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+pub(crate) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     array_at(bytes, at).map(u32::from_le_bytes)
 }
 
 /// The 64-bit number at `at`, if that lies within `bytes`.
-pub(super) fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
+pub(crate) fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
     array_at(bytes, at).map(u64::from_le_bytes)
 }
 
 /// The GUID at `at`, in the mixed byte order of EFI (UEFI 2.10, appendix A).
-pub(super) fn guid_at(bytes: &[u8], at: usize) -> Option<Uuid> {
+pub(crate) fn guid_at(bytes: &[u8], at: usize) -> Option<Uuid> {
     array_at(bytes, at).map(Uuid::from_bytes_le)
 }
 
 /// Puts `value` at `at`; whether it fitted.
 #[must_use]
-pub(super) fn put(bytes: &mut [u8], at: usize, value: &[u8]) -> bool {
+pub(crate) fn put(bytes: &mut [u8], at: usize, value: &[u8]) -> bool {
     let place = at.checked_add(value.len()).and_then(|end| bytes.get_mut(at..end));
     match place {
         Some(place) => {

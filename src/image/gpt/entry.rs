@@ -4,8 +4,8 @@
 
 use uuid::Uuid;
 
-use crate::host::bytes::{guid_at, put, u16_at, u64_at};
-use flipside_image::PartitionIdentity;
+use crate::PartitionIdentity;
+use crate::bytes::{guid_at, put, u16_at, u64_at};
 
 const TYPE_AT: usize = 0;
 const UUID_AT: usize = 16;
@@ -35,8 +35,8 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// `None` for an unused entry (nil type).
-    pub(super) fn parse(number: u32, bytes: &[u8]) -> Option<Self> {
+    /// Reads entry `number`; `None` for an unused one (nil type).
+    pub fn parse(number: u32, bytes: &[u8]) -> Option<Self> {
         let type_uuid = guid_at(bytes, TYPE_AT)?;
         if type_uuid.is_nil() {
             return None;
@@ -76,11 +76,42 @@ impl Entry {
             && self.label == other.label
     }
 
-    /// Puts type, UUID and flags into the entry's bytes.
+    /// Puts type, UUID and flags into the entry's bytes; whether they fitted.
     #[must_use]
-    pub(super) fn put_identity(&self, bytes: &mut [u8]) -> bool {
+    pub fn put_identity(&self, bytes: &mut [u8]) -> bool {
         put(bytes, TYPE_AT, &self.type_uuid.to_bytes_le())
             && put(bytes, UUID_AT, &self.uuid.to_bytes_le())
             && put(bytes, FLAGS_AT, &self.flags.to_le_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn an_identity_that_was_put_is_read_and_the_rest_stays(
+            bytes in prop::collection::vec(any::<u8>(), 128), type_uuid in 1_u128.., uuid: u128,
+            flags: u64,
+        ) {
+            let (type_uuid, uuid) = (Uuid::from_u128(type_uuid), Uuid::from_u128(uuid));
+            prop_assume!(Entry::parse(1, &bytes).is_some());
+            let before = Entry::parse(1, &bytes).unwrap();
+            let after = Entry { type_uuid, uuid, flags, ..before.clone() };
+            let mut written = bytes.clone();
+            prop_assert!(after.put_identity(&mut written));
+            prop_assert_eq!(Entry::parse(1, &written), Some(after));
+            prop_assert!(before.put_identity(&mut written));
+            prop_assert_eq!(written, bytes);
+        }
+
+        #[test]
+        fn any_bytes_are_read(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let label = Entry::parse(1, &bytes).map(|entry| entry.label).unwrap_or_default();
+            prop_assert!(!label.contains(char::is_control));
+        }
     }
 }

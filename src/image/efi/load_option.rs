@@ -91,13 +91,13 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::host::efi::device_path::{self, PartitionNode, Target};
+    use crate::efi::device_path::{self, PartitionNode, Target};
 
     /// The data of a variable that OVMF wrote.
     macro_rules! ovmf {
         ($number:literal) => {
             &include_bytes!(concat!(
-                "../../../../tests/fixtures/efivars-ovmf/Boot",
+                "../../../tests/fixtures/efivars-ovmf/Boot",
                 $number,
                 "-8be4df61-93ca-11d2-aa0d-00e098032b8c"
             ))[4..]

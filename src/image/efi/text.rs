@@ -13,14 +13,14 @@ fn units(bytes: &[u8]) -> impl Iterator<Item = u16> + '_ {
 }
 
 /// Reads text; what is no character (a surrogate alone) becomes U+FFFD.
-pub(super) fn decode(bytes: &[u8]) -> String {
+pub fn decode(bytes: &[u8]) -> String {
     char::decode_utf16(units(bytes))
         .map(|unit| unit.unwrap_or(char::REPLACEMENT_CHARACTER))
         .collect()
 }
 
 /// Reads texts that end with a NUL each, printable and in lower case.
-pub(super) fn list(bytes: &[u8]) -> Vec<String> {
+pub fn list(bytes: &[u8]) -> Vec<String> {
     let mut rest = bytes;
     let mut texts = Vec::new();
     while !rest.is_empty() {
@@ -34,18 +34,18 @@ pub(super) fn list(bytes: &[u8]) -> Vec<String> {
 
 /// Reads text that ends with a NUL: the text and how many bytes it took, NUL included. `None`
 /// where there is no NUL.
-pub(super) fn decode_terminated(bytes: &[u8]) -> Option<(String, usize)> {
+pub fn decode_terminated(bytes: &[u8]) -> Option<(String, usize)> {
     let length = units(bytes).count().checked_mul(2)?.checked_add(2)?;
     (length <= bytes.len()).then(|| (decode(bytes), length))
 }
 
 /// Writes text with its NUL.
-pub(super) fn encode(text: &str) -> Vec<u8> {
+pub fn encode(text: &str) -> Vec<u8> {
     text.encode_utf16().chain([0]).flat_map(u16::to_le_bytes).collect()
 }
 
 /// The text without what could steer a terminal, and not endlessly long.
-pub(super) fn printable(text: &str) -> String {
+pub fn printable(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(1024).collect()
 }
 

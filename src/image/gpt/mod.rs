@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The parts of a GUID partition table (UEFI 2.10, section 5.3), as bytes: its header and its
+//! entries, each read and checked by itself.
+
+mod entry;
+mod header;
+
+pub use entry::Entry;
+pub use header::{Header, HeaderError};
