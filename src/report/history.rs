@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::ReportError;
-use flipside_core::host::durable::open_to_read;
+use flipside_core::host::open::open_to_read;
 use flipside_core::host::{Files, Root, Slot};
 use flipside_image::Digest;
 

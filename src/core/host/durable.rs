@@ -7,7 +7,7 @@
 //! configs that are kept, and a boot file before it is written. What stands in `/run` does not.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,35 +15,7 @@ use std::sync::Arc;
 use rustix::fs::{FallocateFlags, IFlags, OFlags};
 use rustix::io::Errno;
 
-/// A link in the place of one of these files would have another one read, or written over. A FIFO
-/// must not make a run wait.
-const NO_FOLLOW: OFlags = OFlags::NOFOLLOW.union(OFlags::NONBLOCK);
-
-/// Opens a file of flipside's own for reading: on the ESP or in the state directory.
-///
-/// # Errors
-/// The file system's; `ELOOP` for a symbolic link.
-pub fn open_to_read(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).custom_flags(NO_FOLLOW.bits().cast_signed()).open(path)
-}
-
-/// Whether [`open_to_read`] found a symbolic link.
-pub fn is_link(error: &io::Error) -> bool {
-    Errno::from_io_error(error) == Some(Errno::LOOP)
-}
-
-/// The bytes of such a file, at most `limit`.
-///
-/// # Errors
-/// As [`open_to_read`]; `FileTooLarge`.
-pub fn read_at_most(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    open_to_read(path)?.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > limit {
-        return Err(io::ErrorKind::FileTooLarge.into());
-    }
-    Ok(bytes)
-}
+use super::open::NO_FOLLOW;
 
 /// One step towards durability, as a [`StepObserver`] sees it before it is done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -416,6 +388,7 @@ fn sync_whole(file: &File) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::open::open_to_read;
     use std::sync::Mutex;
 
     #[derive(Default)]

@@ -18,6 +18,7 @@ pub mod kexec;
 mod marker;
 pub mod medium;
 pub mod mounts;
+pub mod open;
 pub mod os_release;
 pub mod partition;
 pub mod place;

@@ -14,7 +14,8 @@ use flipside_image::unknown_fields::Extensible;
 use flipside_image::{CONFIG_LIMIT, Digest};
 
 use crate::host::Root;
-use crate::host::durable::{Durable, read_at_most};
+use crate::host::durable::Durable;
+use crate::host::open::read_at_most;
 use crate::slot::Slot;
 
 /// The state directory. It must not lie inside a slot.

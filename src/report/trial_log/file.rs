@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::{COUNT, LIMIT, Trial};
 use crate::report::ReportError;
-use flipside_core::host::durable::open_to_read;
+use flipside_core::host::open::open_to_read;
 use flipside_core::host::{Files, Root, Slot};
 use flipside_image::Digest;
 use flipside_image::printable;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use flipside_core::host::Files;
 use flipside_core::host::Root;
-use flipside_core::host::durable::read_at_most;
+use flipside_core::host::open::read_at_most;
 use flipside_core::state::journal::STATE_DIRECTORY;
 use flipside_image::Digest;
 use flipside_image::document::{Document, DocumentManifest};

@@ -14,8 +14,9 @@ use rustix::fs::{Advice, fadvise};
 use super::program::BootFileState;
 use super::{Esp, EspError, RESERVE};
 use crate::host::Slot;
-use crate::host::durable::{Durable, DurableFile, open_to_read};
+use crate::host::durable::{Durable, DurableFile};
 use crate::host::medium::Medium;
+use crate::host::open::open_to_read;
 use flipside_image::pe;
 
 /// How much of a boot file is withheld: without its first bytes it is no program, and 512

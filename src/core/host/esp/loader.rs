@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::boot_file::{FIRST_SECTOR, drop_cached, make_unbootable};
 use super::{Esp, EspError, RESERVE};
-use crate::host::durable::open_to_read;
+use crate::host::open::open_to_read;
 
 /// systemd-boot has 100 to 300 KiB; of what is longer the rest is not looked at.
 const MAX_SIZE: u64 = 4 << 20;

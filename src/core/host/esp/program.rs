@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt as _;
 
 use super::{Esp, EspError};
 use crate::host::Slot;
-use crate::host::durable::{is_link, open_to_read};
+use crate::host::open::{is_link, open_to_read};
 use flipside_image::pe;
 
 /// Whether the firmware would start a boot file.

@@ -6,7 +6,7 @@ use std::io::{self, Read as _};
 use std::path::Path;
 
 use super::{Esp, EspError};
-use crate::host::durable::{is_link, open_to_read};
+use crate::host::open::{is_link, open_to_read};
 use crate::host::{Record, Slot};
 use flipside_image::Digest;
 
