@@ -141,7 +141,8 @@ fn junk_under_the_sig_tag_does_not_hide_the_good_one() {
     let host = host(&key);
     let others: Vec<_> = (0..MANY).map(|_| signed(&new_key(), &payload)).collect();
     let huge = vec![b' '; 65 << 10];
-    let junk: [(&str, Vec<(&[u8], &str)>); 4] = [
+    type Case<'a> = (&'a str, Vec<(&'a [u8], &'a str)>);
+    let junk: [Case<'_>; 4] = [
         ("others' signatures", others.iter().map(|s| (&payload[..], s.as_str())).collect()),
         ("no signatures", vec![(&payload, ""); MANY]),
         ("too large", vec![(&huge, &signature); MANY]),
