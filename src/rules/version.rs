@@ -7,8 +7,10 @@ use super::evaluation::Evaluation;
 use super::policy_document::withdrawn;
 use super::rule::shown;
 use super::{Offer, Rule, Verdict};
+use flipside_core::refusal::Refusal;
 use flipside_core::state::course::Course;
 use flipside_core::state::situation::Situation;
+use flipside_image::code::Transient;
 use flipside_image::version;
 
 /// Asks it about an image with the version `new`.
@@ -61,7 +63,12 @@ pub(super) fn ask_of_what_runs(evaluation: &mut Evaluation<'_>, course: &Course)
         "{repository} cannot be reached, and its mirror {mirror}, which may be late, names \
          {running}, which runs already{kept}"
     );
-    evaluation.put(Rule::Version, &saw, Verdict::defer("registry-unreachable", why));
+    evaluation.put(Rule::Version, &saw, unreachable(why));
+}
+
+/// Time may mend it.
+fn unreachable(why: String) -> Verdict {
+    Verdict::No(Refusal::defer("registry-unreachable", why).passing(Transient::default()))
 }
 
 /// The version that a mirror has to be above: what runs or, where that is higher, what is armed.
@@ -121,7 +128,7 @@ fn decide(new: &str, floor: &Floor<'_>) -> (String, Verdict) {
             shown(new),
             shown(newest)
         );
-        return (saw, Verdict::defer("registry-unreachable", why));
+        return (saw, unreachable(why));
     }
     let is_downgrade = floor.running.is_some_and(|running| version::is_below(new, running));
     if is_downgrade && (floor.is_fixed || !floor.allow_downgrade) {
@@ -139,7 +146,7 @@ fn decide(new: &str, floor: &Floor<'_>) -> (String, Verdict) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use flipside_core::refusal::{Refusal, Severity};
+    use flipside_core::refusal::Severity;
 
     #[test]
     fn the_floor_is_the_higher_of_what_runs_and_the_minimum() {
@@ -205,8 +212,11 @@ mod tests {
                 ..Floor::default()
             };
             let (_, decision) = decide(new, &floor);
-            let code = decision.refusal().map(|refusal| refusal.code);
-            assert_eq!(code, expected, "{new} {floor:?}");
+            let refusal = decision.refusal();
+            assert_eq!(refusal.map(|refusal| refusal.code), expected, "{new} {floor:?}");
+            // The timer comes back for it the same day.
+            let is_transient = refusal.is_some_and(|refusal| refusal.transient.is_some());
+            assert_eq!(is_transient, expected == Some("registry-unreachable"));
         }
     }
 }

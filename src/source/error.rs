@@ -355,6 +355,7 @@ impl Coded for SourceError {
             | Self::Unreachable { .. }
             | Self::Truncated { .. }
             | Self::TimeLimit { .. } => None,
+            Self::NotAtMirrors(error) => return error.transient(),
             Self::RateLimited { seconds, .. } => seconds.map(Duration::from_secs),
             Self::Unavailable { wait, .. } | Self::GraphUnreachable { wait, .. } => *wait,
             _ => return None,
