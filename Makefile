@@ -2,6 +2,7 @@
 #
 #   make demo           a whole update, a failed one and a fall-back, on a host in a directory
 #   make test           every test that needs no virtual machine
+#   make test-crash     every state of the crash test, of which `make test` takes a part
 #   make test-vm        on real firmware with a real systemd, in QEMU; as root
 #   make test-vm-small  a few of these
 #   make package        .deb and .rpm, in debian and generate-rpm of cargo's target directory
@@ -12,7 +13,7 @@
 CARGO ?= cargo
 TARGET = $${CARGO_TARGET_DIR:-target}
 
-.PHONY: all demo test test-vm test-vm-small package install bench lint needs-test needs-vm needs-demo needs-bench needs-package clean
+.PHONY: all demo test test-crash test-vm test-vm-small package install bench lint needs-test needs-vm needs-demo needs-bench needs-package clean
 
 all:
 	$(CARGO) build --release
@@ -26,6 +27,9 @@ demo: needs-demo
 
 test: needs-test
 	$(CARGO) test --workspace
+
+test-crash: needs-test
+	$(CARGO) test --test crash -- --all
 
 # Guests have flipside from its package.
 test-vm: needs-vm needs-package
