@@ -73,8 +73,9 @@ impl UefiBoot {
     }
 
     /// P4: what was changed is kept before the next step, also where an earlier run was cut off
-    /// before it was. Where nobody keeps it, an update was refused, and promote puts right what
-    /// lasts until the next reset.
+    /// before it was. A step writes the file once, after its last change: the file has all of them
+    /// or none, and a power cut in any writing of it costs every variable. Where nobody keeps it,
+    /// an update was refused, and promote puts right what lasts until the next reset.
     fn keep(&self) -> Result<(), BootError> {
         match self.variable_file() {
             Ok(None) => Ok(()),
@@ -87,11 +88,6 @@ impl UefiBoot {
             }
             Err(error) => Err(error),
         }
-    }
-
-    fn write(&self, name: &str, data: &[u8]) -> Result<(), BootError> {
-        self.variables.write(name, GLOBAL_VARIABLE, data)?;
-        self.keep()
     }
 
     fn read(&self) -> Result<Entries, EfiError> {
@@ -107,33 +103,32 @@ impl UefiBoot {
 
     /// Makes an entry of `slot` right: the best one there is as it stands, rewritten in its
     /// place, or a new one.
-    fn ensure_entry(&self, slot: Slot, entries: &Entries) -> Result<Chosen, BootError> {
+    fn ensure_entry(&self, slot: Slot, entries: &Entries) -> Result<Chosen, EfiError> {
         let mut superfluous = entries.of_slot(slot);
         let number =
             if superfluous.is_empty() { entries.free_number()? } else { superfluous.remove(0) };
         if !entries.is_right(number) {
             let data = self.load_option(slot).to_data();
-            self.write(&number.variable(), &data)?;
+            self.variables.write(&number.variable(), GLOBAL_VARIABLE, &data)?;
         }
         // Evidence of the running slot and what the next boot was reserved for are kept.
         superfluous.retain(|n| Some(*n) != entries.current && Some(*n) != entries.next);
         Ok(Chosen { number, superfluous })
     }
 
-    fn write_order(&self, before: &BootOrder, after: &BootOrder) -> Result<(), BootError> {
+    fn write_order(&self, before: &BootOrder, after: &BootOrder) -> Result<(), EfiError> {
         // Duplicates alone are no reason to write.
         if before == after {
-            return self.keep();
+            return Ok(());
         }
-        self.write("BootOrder", &after.to_data())
+        self.variables.write("BootOrder", GLOBAL_VARIABLE, &after.to_data())
     }
 
     /// Removes entries that the order does not list any more. Firmware would remove them in its
     /// time, and confuse us by which one (FIELD: efibootmgr#19); failing to is no failure.
     fn remove_entries(&self, numbers: &[BootNumber]) {
         for number in numbers {
-            let removed = self.variables.remove(&number.variable(), GLOBAL_VARIABLE);
-            if let Err(error) = removed.map_err(BootError::from).and_then(|()| self.keep()) {
+            if let Err(error) = self.variables.remove(&number.variable(), GLOBAL_VARIABLE) {
                 tracing::warn!("a superfluous boot entry stays: {error}");
             }
         }
@@ -231,7 +226,7 @@ impl Backend for UefiBoot {
         let order = replaced(&entries.order, number, &superfluous).with_before(number, &followers);
         self.write_order(&entries.order, &order)?;
         self.remove_entries(&superfluous);
-        Ok(())
+        self.keep()
     }
 
     fn add(&self, target: Slot, standing: Standing) -> Result<(), BootError> {
@@ -254,7 +249,7 @@ impl Backend for UefiBoot {
         }
         self.write_order(&entries.order, &order)?;
         self.remove_entries(&superfluous);
-        Ok(())
+        self.keep()
     }
 
     fn arm(&self, target: Slot) -> Result<(), BootError> {
@@ -267,17 +262,18 @@ impl Backend for UefiBoot {
             // FIELD: rauc, fwupd: firmware deletes what BootOrder does not list.
             .find(|number| entries.is_right(*number) && entries.order.contains(*number))
             .ok_or(EfiError::EntryMissing { slot: target })?;
-        self.write("BootNext", &number.to_data())
+        self.variables.write("BootNext", GLOBAL_VARIABLE, &number.to_data())?;
+        self.keep()
     }
 
     fn disarm(&self, target: Slot) -> Result<(), BootError> {
         match self.next()? {
             Next::Slot(slot) if slot == target => {
                 self.variables.remove("BootNext", GLOBAL_VARIABLE)?;
-                self.keep()
             }
-            _ => self.keep(),
+            _ => {}
         }
+        self.keep()
     }
 
     fn prefer(&self, slot: Slot, standing: Standing) -> Result<(), BootError> {
@@ -298,7 +294,7 @@ impl Backend for UefiBoot {
             entries.order.clone().with_preferred(front.number, back, &group).without(&superfluous);
         self.write_order(&entries.order, &order)?;
         self.remove_entries(&superfluous);
-        Ok(())
+        self.keep()
     }
 
     fn boots_without_loader(&self, running: Slot) -> Result<bool, BootError> {
