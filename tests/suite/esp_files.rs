@@ -172,7 +172,11 @@ fn p7_failed_digests_are_replaced_without_a_moment_without_them() {
     let f = fixture();
     assert_eq!(f.esp.read_failed().unwrap(), Stored::Absent);
     f.esp.write_failed(b"[1]").unwrap();
-    f.steps.take();
+    assert_eq!(
+        f.steps.take(),
+        ["create failed.json", "write failed.json 0+3", "sync failed.json", "sync flipside/"],
+        "the first document replaces nothing"
+    );
     f.esp.write_failed(b"[1,2]").unwrap();
     assert_eq!(
         f.steps.take(),

@@ -4,7 +4,7 @@
 //!
 //! The new contents go to `failed.new`, durably, then into `failed.json`, durably, then
 //! `failed.new` is removed. At any time one of the two is whole. JSON shows which: a cut or zeroed
-//! document is none.
+//! document is none. The first document replaces nothing, and goes into `failed.json` at once.
 
 use std::path::PathBuf;
 
@@ -60,10 +60,11 @@ impl Esp {
         is_whole(contents)
             .map_err(|why| self.write_error(&Self::failed(), std::io::Error::other(why)))?;
         let beside = self.read_small(&Self::failed_new())?;
-        if beside.is_absent()
-            && self.read_small(&Self::failed())?.as_present() == Some(&contents.to_vec())
-        {
-            // Flash wears: what stands there is made durable, not written again.
+        let now = self.read_small(&Self::failed())?;
+        let is_there = now.as_present().is_some_and(|now| now == contents);
+        if beside.is_absent() && (now.is_absent() || is_there) {
+            // Flash wears: what stands there is made durable, not written again, and where there is
+            // nothing to lose, one file is written, not two.
             return self.write_small(&Self::failed(), contents);
         }
         // An earlier replacement that was cut off may have left its document in the new file only.
