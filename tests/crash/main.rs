@@ -20,6 +20,8 @@ mod recover;
 mod rules;
 mod scenario;
 mod traced;
+mod unarmed;
+mod variable_file;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};

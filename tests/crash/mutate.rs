@@ -4,16 +4,18 @@
 //! the wrong order, have to be found out.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use flipside_sim::Backend;
 
 use crate::model::{Coin, Every, Model};
 use crate::recorder::Op;
-use crate::rules;
 use crate::scenario::{Action, Scenario};
+use crate::{rules, variable_file};
 
 /// Each sync of each log that makes something durable is left out once. What P4 does not
-/// find, since a later sync of the same step covers it, a cut between the two has to.
+/// find, since a later sync of the same step covers it, a cut between the two has to. Files that
+/// are not written at all have to be missed as well.
 pub fn syncs(scenarios: &[Scenario]) -> Result<String, String> {
     let directory = crate::scratch();
     let place = directory.path().join("host");
@@ -37,21 +39,49 @@ pub fn syncs(scenarios: &[Scenario]) -> Result<String, String> {
             }
         }
     }
+    let omitted = files(scenarios, &place)?;
     if undetected.is_empty() {
-        return Ok(format!("{tried} syncs removed, {idle} that had nothing to do passed over"));
+        return Ok(format!(
+            "{tried} syncs removed, {idle} that had nothing to do passed over; {omitted} files \
+             left out"
+        ));
     }
     let list: Vec<_> = undetected.into_iter().collect();
     Err(format!("of {tried} syncs these are not missed:\n{}", list.join("\n")))
 }
 
+/// A whole file is left out: what an update disarmed is written nowhere, or the file in which the
+/// firmware has its variables kept is not written in one of the phases.
+fn files(scenarios: &[Scenario], place: &Path) -> Result<usize, String> {
+    let mut tried = 0;
+    for scenario in scenarios {
+        let unarmed = scenario.unarms.then_some("efi/EFI/flipside/failed.json");
+        for name in unarmed.into_iter().chain([variable_file::FILE]) {
+            let writes_in = |(at, op): (usize, &Op)| {
+                (op.file() == Some(Path::new(name))).then(|| phase_at(&scenario.log, at))
+            };
+            let phases: BTreeSet<_> =
+                scenario.log.iter().enumerate().filter_map(writes_in).collect();
+            for phase in phases {
+                let kept =
+                    scenario.log.iter().enumerate().filter(|op| writes_in(*op) != Some(phase));
+                let log: Vec<_> = kept.map(|(_, op)| op.clone()).collect();
+                let model = Model::new(scenario.base.clone(), &log);
+                let is_wrong =
+                    |ops| wrong(scenario, &log, &model.cut(ops, &mut Every(true)), ops, place);
+                tried += 1;
+                if rules::steps_are_durable(&log, &model).is_ok() && !(0..=log.len()).any(is_wrong)
+                {
+                    return Err(format!("{}: in {phase}: {name} is not missed", scenario.name));
+                }
+            }
+        }
+    }
+    Ok(tried)
+}
+
 /// Whether a cut soon after the missing sync leaves a state that breaks a rule.
-fn boots_wrong(
-    scenario: &Scenario,
-    log: &[Op],
-    model: &Model,
-    from: usize,
-    place: &std::path::Path,
-) -> bool {
+fn boots_wrong(scenario: &Scenario, log: &[Op], model: &Model, from: usize, place: &Path) -> bool {
     (from..log.len().min(from + 8)).any(|ops| {
         (1..=60_u64).any(|seed| {
             let tree = model.cut(ops, &mut Coin(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1));
@@ -121,7 +151,7 @@ fn wrong(
     log: &[Op],
     tree: &crate::model::Tree,
     ops: usize,
-    place: &std::path::Path,
+    place: &Path,
 ) -> bool {
     // The rules look into the log for what has begun.
     let begun = |name| log.iter().take(ops).any(|op| *op == Op::Phase(name));

@@ -32,6 +32,18 @@ impl Op {
     pub fn is_sync(&self) -> bool {
         matches!(self, Op::Sync(_) | Op::SyncDirectory(_))
     }
+
+    /// The file that this is about, where it is about one.
+    pub fn file(&self) -> Option<&Path> {
+        match self {
+            Op::Create(path)
+            | Op::SetLength(path, _)
+            | Op::Write(path, ..)
+            | Op::Sync(path)
+            | Op::Unlink(path) => Some(path),
+            _ => None,
+        }
+    }
 }
 
 pub struct Recorder {

@@ -84,6 +84,9 @@ pub fn recover(
         power.quirks.retain(|quirk| *quirk != Quirk::OtherLoaderFirst);
     }
     let quirks = power.quirks.clone();
+    // A host that was cut twice may have lost an armed trial with NVRAM before. The second loss is
+    // `trial.attempts`, and what `nvram-not-kept` is for.
+    let loses_nvram_again = power.wipe_nvram && rules::has_forgotten_trial(tree);
     let forgets_trial = power.wipe_nvram && scenario.has_uncounted_trial;
     let first = boot(place, false, power);
     let version = first.split(' ').nth(1).unwrap_or_default();
@@ -98,6 +101,7 @@ pub fn recover(
             Ok(outcome) => said = format!("{outcome:?}"),
             // A rollback, or one of the faults, may end in a refusal: the host stays whole.
             Err(error) if error.code() == "digest-held" => return Ok(()),
+            Err(error) if loses_nvram_again && error.code() == "nvram-not-kept" => return Ok(()),
             Err(error) if error.code() == "digest-failed" => {
                 said = error.to_string();
                 break;

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 
 use flipside_sim::{Backend, Power};
 
-use crate::loader_rules;
 use crate::model::Tree;
 use crate::recorder::Op;
 use crate::scenario::{Action, Scenario};
+use crate::{loader_rules, unarmed, variable_file};
 
 /// Where systemd-boot has its entries.
 pub const ENTRIES: &str = "efi/loader/entries";
@@ -45,7 +45,7 @@ pub fn check_with(
     state_file(tree)?;
     loader_entries(tree)?;
     failed_document(scenario, tree)?;
-    variable_file(scenario, tree)?;
+    variable_file::check(scenario, tree)?;
     let target = if scenario.running == 'a' { 'b' } else { 'a' };
     match scenario.backend {
         Backend::Uefi => boot_variables(scenario, tree, disarms, lists, target)?,
@@ -98,6 +98,9 @@ pub fn check_with(
         if let Err(why) = verdict.booted {
             return Err(format!("P2: the target boots and is not whole: {why}"));
         }
+    }
+    if scenario.unarms {
+        unarmed::check(scenario, tree, scratch)?;
     }
     Ok(())
 }
@@ -165,26 +168,9 @@ fn failed(tree: &Tree) -> Option<serde_json::Value> {
     })
 }
 
-/// The file of the firmware's variables is the old one, or what the firmware gave after one of the
-/// changes, or it has no first sector and holds none: never a mixture.
-fn variable_file(scenario: &Scenario, tree: &Tree) -> Result<(), String> {
-    let name = "efi/ubootefi.var";
-    let Some(now) = tree.file(name) else {
-        return match scenario.base.file(name) {
-            None => Ok(()),
-            Some(_) => Err("the file of the firmware's variables is gone".into()),
-        };
-    };
-    let given = PathBuf::from(flipside_sim::var_to_file_path());
-    let is_given = |op: &Op| matches!(op, Op::SetVariable(path, bytes) if *path == given && bytes[4..] == *now);
-    let is_whole = scenario.base.file(name) == Some(now)
-        || scenario.base.file(&given).is_some_and(|bytes| bytes[4..] == *now)
-        || scenario.log.iter().any(is_given);
-    let holds_nothing = now.iter().take(512).all(|byte| *byte == 0);
-    match is_whole || holds_nothing {
-        true => Ok(()),
-        false => Err("P4: the file of the firmware's variables is a mixture".into()),
-    }
+/// Whether NVRAM was lost once already before an armed trial could start.
+pub fn has_forgotten_trial(tree: &Tree) -> bool {
+    failed(tree).is_some_and(|failed| failed["forgotten"]["count"] == 1)
 }
 
 /// The journal is the old one or the new one, never torn.
@@ -284,6 +270,7 @@ pub fn steps_are_durable(log: &[Op], model: &crate::model::Model) -> Result<(), 
         if let Some(op) = model.pending(end).map(|at| &log[at]).find(|op| !may_be_lost(op)) {
             return Err(format!("P4: not durable when the next step begins: {}", shown(op)));
         }
+        variable_file::is_durable(log, model, end)?;
     }
     Ok(())
 }

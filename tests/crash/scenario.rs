@@ -71,6 +71,8 @@ pub struct Scenario {
     pub goal: &'static str,
     /// Whether a trial is still to be counted: it is not where NVRAM is lost before that.
     pub has_uncounted_trial: bool,
+    /// Whether what is armed is disarmed, and stays installed.
+    pub unarms: bool,
 }
 
 fn version(version: &str) -> ImageBuilder {
@@ -369,6 +371,7 @@ fn record(
     let has_uncounted_trial =
         name.ends_with("the last trial not counted yet") || name.ends_with("the last fall-back");
     let (log, end) = record_run(&host.path(), action);
+    let unarms = name.ends_with("unarm");
     let running_region = region_of(&base, running);
     Scenario {
         name,
@@ -385,6 +388,7 @@ fn record(
         may_boot,
         goal,
         has_uncounted_trial,
+        unarms,
     }
 }
 
