@@ -35,7 +35,8 @@ pub fn check(root: &Root, path: &Path) -> Result<(), Untrusted> {
     let target = real(path)?;
     check_one(&target, false)?;
     let stands_in = real(path.parent().unwrap_or(path))?;
-    check_one(&stands_in, stands_in == top)?;
+    // Others may add a file to a sticky directory, but not replace a directory in it.
+    check_one(&stands_in, stands_in == top || target.is_dir())?;
     check_above(&stands_in, &top)?;
     if target.parent() != Some(&stands_in) {
         check_above(&target, &top)?;
@@ -119,6 +120,18 @@ mod tests {
                 assert!(text.contains(path) && text.contains("chmod go-w"), "{text}");
             }
         }
+    }
+
+    #[test]
+    fn a_directory_is_safe_in_a_sticky_one_and_a_file_is_not() {
+        let (_directory, root) = host();
+        set_mode(&root.path("/etc/flipside"), 0o1777);
+        assert_eq!(check(&root, &root.path("/etc/flipside/keys")), Ok(()));
+        fs::write(root.path("/etc/flipside/flipside.toml"), "").unwrap();
+        set_mode(&root.path("/etc/flipside/flipside.toml"), 0o644);
+        assert!(check(&root, &root.path("/etc/flipside/flipside.toml")).is_err());
+        set_mode(&root.path("/etc/flipside"), 0o777);
+        assert!(check(&root, &root.path("/etc/flipside/keys")).is_err());
     }
 
     #[test]
