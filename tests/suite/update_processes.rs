@@ -79,17 +79,28 @@ impl Stage {
         command
     }
 
-    /// Starts an update and waits until `enough` bytes of payloads are written.
-    fn start_until(&self, enough: u64) -> (Child, BufReader<ChildStdout>) {
+    /// Starts an update and waits until it comes to the system.
+    fn start(&self) -> (Child, BufReader<ChildStdout>) {
         let mut child = self.command().spawn().unwrap();
         let mut events = BufReader::new(child.stdout.take().unwrap());
-        wait_until(&mut events, enough);
+        wait_for(&mut events, |event| event["type"] == "payload");
         (child, events)
     }
 
-    /// Ends an update with `signal` once `enough` is written; what it said on stderr.
-    fn interrupt(&self, enough: u64, signal: Signal) -> (Option<i32>, String) {
-        let (mut child, mut events) = self.start_until(enough);
+    /// Starts an update and waits until it fetches the system, of which most is still to come.
+    fn start_fetching(&self) -> (Child, BufReader<ChildStdout>) {
+        let mut child = self.command().spawn().unwrap();
+        let mut events = BufReader::new(child.stdout.take().unwrap());
+        wait_for(&mut events, |event| {
+            event["phase"] == "writing" && event["fetched"].as_u64().is_some_and(|n| n >= 50_000)
+        });
+        (child, events)
+    }
+
+    /// Ends an update with `signal` at its start, or once it fetches; what it said on stderr.
+    fn interrupt(&self, is_fetching: bool, signal: Signal) -> (Option<i32>, String) {
+        let (mut child, mut events) =
+            if is_fetching { self.start_fetching() } else { self.start() };
         kill_process(Pid::from_child(&child), signal).unwrap();
         let mut rest = Vec::new();
         events.read_to_end(&mut rest).unwrap();
@@ -142,15 +153,12 @@ impl Stage {
     }
 }
 
-fn wait_until(events: &mut BufReader<ChildStdout>, enough: u64) {
+fn wait_for(events: &mut BufReader<ChildStdout>, is_it: impl Fn(&serde_json::Value) -> bool) {
     let mut line = String::new();
     loop {
         line.clear();
         assert_ne!(events.read_line(&mut line).unwrap(), 0, "the run ended before");
-        let event: serde_json::Value = serde_json::from_str(&line).unwrap();
-        let has_begun = event["type"] == "payload";
-        let written = event["written"].as_u64();
-        if (enough == 0 && has_begun) || (enough > 0 && written.is_some_and(|n| n >= enough)) {
+        if is_it(&serde_json::from_str(&line).unwrap()) {
             return;
         }
     }
@@ -160,24 +168,19 @@ fn text(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// What an interrupted run need not fetch again of `written` bytes: all but a few chunks that
-/// were under way.
-const SLACK: u64 = 128 << 10;
-
 #[test]
 fn sigterm_stops_cleanly_says_what_is_left_and_the_next_run_goes_on() {
-    for (n, enough) in [0, 150_000, 500_000].into_iter().enumerate() {
+    for (n, is_fetching) in [false, true].into_iter().enumerate() {
         let name = format!("sigterm-{n}");
         let stage = Stage::new(&name);
-        let (status, said) = stage.interrupt(enough, Signal::TERM);
+        let (status, said) = stage.interrupt(is_fetching, Signal::TERM);
         assert_eq!(status, Some(75), "{said}");
         let last = said.trim_end().lines().last().unwrap();
         assert!(last.ends_with("[stopped]") && last.contains("bytes of payload"), "{said}");
         stage.boots_nothing_of_slot_b();
         assert_eq!(stage.host.status().state, flipside::report::status::State::Writing);
         assert_eq!(stage.host.boot(), "A 1 promoted");
-        let kept = enough * stage.total() / 820_000;
-        stage.completes(&name, stage.total() - kept.saturating_sub(SLACK));
+        stage.completes(&name, stage.total());
     }
 }
 
@@ -187,7 +190,7 @@ fn a_run_of_the_timer_that_is_stopped_ends_with_a_status_of_its_own() {
     let stage = Stage::new("sigterm-automatic");
     let mut child = stage.command().arg("--automatic").spawn().unwrap();
     let mut events = BufReader::new(child.stdout.take().unwrap());
-    wait_until(&mut events, 50_000);
+    wait_for(&mut events, |event| event["type"] == "payload");
     kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
     events.read_to_end(&mut Vec::new()).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(75));
@@ -199,21 +202,21 @@ fn a_run_of_the_timer_that_is_stopped_ends_with_a_status_of_its_own() {
 
 #[test]
 fn sigkill_leaves_what_the_next_run_goes_on_with() {
-    for (n, enough) in [0, 500_000].into_iter().enumerate() {
+    for (n, is_fetching) in [false, true].into_iter().enumerate() {
         let name = format!("sigkill-{n}");
         let stage = Stage::new(&name);
-        let (status, _) = stage.interrupt(enough, Signal::KILL);
+        let (status, _) = stage.interrupt(is_fetching, Signal::KILL);
         assert_eq!(status, None);
         stage.boots_nothing_of_slot_b();
-        let kept = enough * stage.total() / 820_000;
-        stage.completes(&name, stage.total() - kept.saturating_sub(SLACK));
+        stage.completes(&name, stage.total());
     }
 }
 
 #[test]
 fn of_two_updates_at_once_the_second_defers() {
     let stage = Stage::new("two-at-once");
-    let (mut first, mut events) = stage.start_until(50_000);
+    stage.follow("two-at-once:stable", "30KiB");
+    let (mut first, mut events) = stage.start_fetching();
     let second = stage.command().output().unwrap();
     assert_eq!(second.status.code(), Some(75), "{}", text(&second));
     assert!(text(&second).contains("[locked]"), "{}", text(&second));
@@ -243,7 +246,7 @@ fn of_two_updates_at_once_the_second_defers() {
 #[test]
 fn a_rollback_to_a_slot_that_was_half_written_says_so() {
     let stage = Stage::new("half-written");
-    stage.interrupt(50_000, Signal::TERM);
+    stage.interrupt(true, Signal::TERM);
     let mut command = Command::new(env!("CARGO_BIN_EXE_flipside"));
     let output = command.arg("--root").arg(stage.host.path()).arg("rollback").output().unwrap();
     assert_eq!(output.status.code(), Some(1));
@@ -263,7 +266,7 @@ fn a_release_that_is_asked_for_during_an_update_is_done_at_its_end() {
         of.iter().map(|failed| failed.digest).collect()
     };
     assert_eq!(digests(&stage.host.status().failed), [failed, kept]);
-    let (mut first, mut events) = stage.start_until(50_000);
+    let (mut first, mut events) = stage.start_fetching();
     let asked = flipside(&["release", &failed.to_string()]);
     assert!(asked.status.success(), "{}", text(&asked));
     let said = String::from_utf8_lossy(&asked.stdout).into_owned();
@@ -276,7 +279,7 @@ fn a_release_that_is_asked_for_during_an_update_is_done_at_its_end() {
     let name = "release-meanwhile";
     stage.host.boot();
     stage.publish(name, "5");
-    let (mut first, mut events) = stage.start_until(50_000);
+    let (mut first, mut events) = stage.start_fetching();
     let all: serde_json::Value =
         serde_json::from_slice(&flipside(&["release", "--all", "--json"]).stdout).unwrap();
     assert_eq!(all, serde_json::json!({"noted": true}));
