@@ -42,7 +42,7 @@ impl MachineId {
             return !matches!(text.trim_end(), "" | "uninitialized");
         };
         let Some(mounts) = Mounts::read(root).ok().flatten() else { return true };
-        let is_volatile = |file| is_volatile(root, &mounts, file);
+        let is_volatile = |file| mounts.is_in_memory(root, Path::new(file));
         let kept = text_of(root, KEPT).and_then(|text| Self::parse(&text));
         (kept == Some(id) && !is_volatile(KEPT)) || !is_volatile(FILE)
     }
@@ -62,7 +62,7 @@ impl MachineId {
         let Some(id) = Self::read(root) else { return Ok(false) };
         let mounts = Mounts::read(root)?.unwrap_or_default();
         let is_own = |mount: &Mount| {
-            is_of_memory(mount) || !(mount.is_read_only || mount.is_file_system_read_only)
+            mount.is_in_memory() || !(mount.is_read_only || mount.is_file_system_read_only)
         };
         if !mounts.holding(&real_path(root, Path::new(FILE))).is_none_or(is_own) {
             return Ok(false);
@@ -111,21 +111,6 @@ fn text_of(root: &Root, file: &str) -> Option<String> {
     let file = std::fs::File::open(root.path(file)).ok()?;
     file.take(LIMIT).read_to_string(&mut text).ok()?;
     Some(text)
-}
-
-/// Whether `file` is gone after a reboot: it is in memory, or in the upper directory of an overlay
-/// that is.
-fn is_volatile(root: &Root, mounts: &Mounts, file: &str) -> bool {
-    let Some(mount) = mounts.holding(&real_path(root, Path::new(file))) else { return false };
-    let is_upper_in_memory = |upper: &std::path::PathBuf| {
-        mounts.holding(&real_path(root, upper)).is_some_and(is_of_memory)
-    };
-    is_of_memory(mount)
-        || (mount.kind == "overlay" && mount.paths_of("upperdir").iter().any(is_upper_in_memory))
-}
-
-fn is_of_memory(mount: &Mount) -> bool {
-    matches!(mount.kind.as_str(), "tmpfs" | "ramfs")
 }
 
 #[cfg(test)]

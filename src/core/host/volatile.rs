@@ -2,7 +2,7 @@
 
 //! Whether what is written somewhere outlives the boot.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::Root;
 use super::mounts::{Mount, Mounts, real_path};
@@ -15,7 +15,7 @@ const DEPTH: usize = 8;
 /// told.
 pub fn is_volatile(root: &Root, path: &Path) -> bool {
     if let Ok(Some(mounts)) = Mounts::read(root) {
-        return lies_in_memory(&mounts, &real_path(root, path));
+        return mounts.is_in_memory(root, path);
     }
     // A host in a directory has no list of its own. What is mounted inside of it counts, and not
     // what the directory itself lies on.
@@ -26,23 +26,33 @@ pub fn is_volatile(root: &Root, path: &Path) -> bool {
     };
     let path = top.join(real_path(root, path).strip_prefix("/").unwrap_or(path));
     let is_inside = |mount: &Mount| mount.point != top && mount.point.starts_with(&top);
-    mounts.holding(&path).is_some_and(is_inside) && lies_in_memory(&mounts, &path)
+    mounts.holding(&path).is_some_and(is_inside) && mounts.is_in_memory(&Root::live(), &path)
 }
 
-fn lies_in_memory(mounts: &Mounts, path: &Path) -> bool {
-    let mut path: PathBuf = path.to_owned();
-    for _ in 0..DEPTH {
-        let Some(mount) = mounts.holding(&path) else { return false };
-        match mount.kind.as_str() {
-            "tmpfs" | "ramfs" => return true,
-            "overlay" => match mount.paths_of("upperdir").into_iter().next() {
-                Some(upper) => path = upper,
+impl Mounts {
+    /// The same of a host whose mounts these are.
+    pub fn is_in_memory(&self, root: &Root, path: &Path) -> bool {
+        let mut path = real_path(root, path);
+        for _ in 0..DEPTH {
+            let Some(mount) = self.holding(&path) else { return false };
+            if mount.is_in_memory() {
+                return true;
+            }
+            let upper = mount.paths_of("upperdir").into_iter().next();
+            match upper.filter(|_| mount.kind == "overlay") {
+                Some(upper) => path = real_path(root, &upper),
                 None => return false,
-            },
-            _ => return false,
+            }
         }
+        false
     }
-    false
+}
+
+impl Mount {
+    /// Whether the file system itself has its files in memory.
+    pub fn is_in_memory(&self) -> bool {
+        matches!(self.kind.as_str(), "tmpfs" | "ramfs")
+    }
 }
 
 #[cfg(test)]
@@ -51,6 +61,8 @@ mod tests {
 
     #[test]
     fn memory_is_found_below_overlays() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = Root::new(directory.path());
         for (mounts, path, expected) in [
             ("20 1 8:1 / / rw - ext4 /dev/sda1 rw\n", "/var/lib/flipside", false),
             ("20 1 0:20 / / rw - tmpfs tmpfs rw\n", "/var/lib/flipside", true),
@@ -84,7 +96,7 @@ mod tests {
             ("", "/var/lib/flipside", false),
         ] {
             let mounts = Mounts::parse(mounts.as_bytes());
-            assert_eq!(lies_in_memory(&mounts, Path::new(path)), expected, "{mounts:?}");
+            assert_eq!(mounts.is_in_memory(&root, Path::new(path)), expected, "{mounts:?}");
         }
     }
 
