@@ -28,8 +28,6 @@ pub(super) enum UnknownKeys {
     Refused,
     /// It is told, and passed over.
     PassedOver,
-    /// It was told already, and is passed over.
-    ToldBefore,
 }
 
 /// The settings of one file.
@@ -37,6 +35,12 @@ pub(super) enum UnknownKeys {
 pub(super) struct Fragment(pub Vec<Setting>);
 
 impl Fragment {
+    /// The settings whose keys `wanted` takes, and all others.
+    pub(super) fn split(self, wanted: impl Fn(&str) -> bool) -> (Self, Self) {
+        let (kept, others) = self.0.into_iter().partition(|setting| wanted(&setting.key));
+        (Self(kept), Self(others))
+    }
+
     /// Reads the contents of `file`.
     pub(super) fn parse(
         file: &Path,
@@ -104,7 +108,6 @@ impl Fragment {
                     let error = ConfigError::UnknownKey { place: name_place, key, nearest };
                     match unknown {
                         UnknownKeys::Refused => return Err(error),
-                        UnknownKeys::ToldBefore => {}
                         UnknownKeys::PassedOver => tracing::warn!(
                             "{error}; it is passed over, as a key that only a later flipside knows"
                         ),

@@ -2,6 +2,7 @@
 
 //! The files of a host: which are read, in which order, and what each may set.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::OpenOptions;
 use std::io::{self, Read as _};
@@ -117,9 +118,9 @@ fn is_drop_in(name: &OsStr) -> bool {
 fn merge(root: &Root, unknown: UnknownKeys) -> Result<Merged, ConfigError> {
     let (run, state) = (root.path("/run"), root.path(STATE_DIRECTORY));
     let mut merged = Merged::default();
-    let merged_files = Config::files(root)?;
-    for file in &merged_files {
-        let fragment = fragment(root, file, unknown)?;
+    let mut kept_from_run = BTreeMap::new();
+    for file in Config::files(root)? {
+        let fragment = fragment(root, &file, unknown)?;
         let in_run = file.starts_with(&run);
         let in_state = file.starts_with(&state);
         for setting in &fragment.0 {
@@ -135,15 +136,16 @@ fn merge(root: &Root, unknown: UnknownKeys) -> Result<Merged, ConfigError> {
             };
             return Err(ConfigError::Contradiction { place, what });
         }
-        merged.overlay(fragment);
+        let (kept, others) = fragment.split(is_kept_from_run);
+        merged.overlay(others);
+        kept_from_run.insert(file, kept);
     }
     // A file in /run that hides another one may not take back what that one says, either.
     for file in files(root, &WITHOUT_RUN)? {
-        let is_told = merged_files.contains(&file);
-        let unknown = if is_told { UnknownKeys::ToldBefore } else { unknown };
-        let mut fragment = fragment(root, &file, unknown)?;
-        fragment.0.retain(|setting| is_kept_from_run(&setting.key));
-        merged.overlay(fragment);
+        merged.overlay(match kept_from_run.remove(&file) {
+            Some(kept) => kept,
+            None => fragment(root, &file, unknown)?.split(is_kept_from_run).0,
+        });
     }
     Ok(merged)
 }
