@@ -29,6 +29,8 @@ pub(super) struct InForce {
     pub document: Document,
     /// When it was asked for.
     pub now: Timestamp,
+    /// Whether the registry gave it, or somebody whom this host trusts signed it.
+    pub is_vouched: bool,
 }
 
 /// The questions, as far as they were asked.
@@ -42,8 +44,6 @@ pub(super) struct Evaluation<'a> {
     pub goal: Option<String>,
     /// The policy document, where there is one to go by.
     pub document: Option<InForce>,
-    /// Whether the registry gave the document, or somebody whom this host trusts signed it.
-    pub is_document_vouched: bool,
     /// The mirror that named a tag in the place of the registry, which could not be reached.
     pub mirror: Option<String>,
     /// What boots next was withdrawn.
@@ -60,7 +60,6 @@ impl<'a> Evaluation<'a> {
             signed: None,
             goal: None,
             document: None,
-            is_document_vouched: false,
             mirror: offer.named.mirror.clone(),
             is_revoked: false,
         }
@@ -68,7 +67,7 @@ impl<'a> Evaluation<'a> {
 
     /// The mirror, where there is no more than its word for what a tag names.
     pub fn mirror_alone(&self) -> Option<&str> {
-        let is_vouched = self.document.is_some() && self.is_document_vouched;
+        let is_vouched = self.document.as_ref().is_some_and(|in_force| in_force.is_vouched);
         self.mirror.as_deref().filter(|_| !is_vouched)
     }
 

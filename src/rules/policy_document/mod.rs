@@ -54,14 +54,13 @@ pub(super) fn ask(evaluation: &mut Evaluation<'_>) -> Result<Digest, Error> {
     let saw = format!("{}{}", graph.collect::<String>(), consulted.saw);
     evaluation.put(Rule::PolicyDocument, &saw, consulted.decision.clone());
     let (Some(document), Some(now)) = (consulted.document, now) else { return Ok(*goal) };
-    evaluation.is_document_vouched = consulted.is_vouched;
+    let is_vouched = consulted.is_vouched;
     // A mirror cannot take away what is armed by a document of its own.
-    evaluation.is_revoked =
-        consulted.is_vouched && withdrawn::is_target_revoked(&document, situation);
+    evaluation.is_revoked = is_vouched && withdrawn::is_target_revoked(&document, situation);
     let running = running(situation);
     // It stays, and is not known by a digest: no way leads there.
     if !named.is_to_be_reached() && running.digests.is_empty() {
-        evaluation.document = Some(InForce { document, now });
+        evaluation.document = Some(InForce { document, now, is_vouched });
         return Ok(*goal);
     }
     let place = rollout::place(means);
@@ -76,7 +75,7 @@ pub(super) fn ask(evaluation: &mut Evaluation<'_>) -> Result<Digest, Error> {
     }
     let step = route.step.map(|step| step.digest);
     evaluation.goal = document.release(goal).map(|goal| goal.version.clone());
-    evaluation.document = Some(InForce { document, now });
+    evaluation.document = Some(InForce { document, now, is_vouched });
     Ok(step.unwrap_or(*goal))
 }
 
@@ -118,7 +117,8 @@ pub fn still_stands(
     };
     consulted.remember(means.files);
     let (Some(document), Some(now)) = (consulted.document, now) else { return Ok(()) };
-    let (digests, in_force) = (waypoint.digests(situation), InForce { document, now });
+    let in_force = InForce { document, now, is_vouched: consulted.is_vouched };
+    let digests = waypoint.digests(situation);
     let objection = objection(offer, &in_force, &digests, waypoint.is_on_the_way());
     match objection.and_then(|ruling| ruling.decision.refusal().cloned()) {
         Some(refusal) => Err(refusal.into()),
@@ -128,7 +128,7 @@ pub fn still_stands(
 
 fn objection(
     offer: &Offer<'_>,
-    InForce { document, now }: &InForce,
+    InForce { document, now, .. }: &InForce,
     digests: &[Digest],
     is_waypoint: bool,
 ) -> Option<Ruling> {
