@@ -63,11 +63,12 @@ pub(super) fn look(run: &Run) -> Result<Looked, Error> {
     let means = means(run, architecture, &options, &files);
     let named = find_target_release(&means, source.as_ref(), &facts)?;
     // Before anybody is asked about it. Where nothing would be installed, nothing is looked for.
-    let would = named.course(&anticipate(run, facts.clone()), &named.digest);
+    let mut situation = anticipate(run, facts.clone());
+    let would = named.course(&situation, &named.digest);
     if matches!(would, Course::Install | Course::Arm) {
         host.look_for_obstacles(&mut facts, &run.stop)?;
+        situation.obstacles = facts.obstacles.clone();
     }
-    let situation = anticipate(run, facts.clone());
     Ok(Looked::At(Box::new(Look {
         facts,
         situation,
