@@ -5,7 +5,7 @@
 use std::fs::{OpenOptions, Permissions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::fs::OFlags;
@@ -62,27 +62,7 @@ impl StatusFile {
     fn replace(&self, status: &Status) -> io::Result<()> {
         let mut bytes = serde_json::to_vec_pretty(status)?;
         bytes.push(b'\n');
-        if let Some(directory) = self.path.parent() {
-            std::fs::create_dir_all(directory)?;
-        }
-        // Two processes may write at a time: `status` for a person, and a run.
-        let new = self.path.with_extension(format!("json.{}", std::process::id()));
-        let written = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o644)
-            .open(&new)
-            .and_then(|mut file| {
-                // Whatever the umask says.
-                file.set_permissions(Permissions::from_mode(0o644))?;
-                file.write_all(&bytes)
-            })
-            .and_then(|()| std::fs::rename(&new, &self.path));
-        if written.is_err() {
-            let _ = std::fs::remove_file(&new);
-        }
-        written
+        replace_in_run(&self.path, &bytes)
     }
 
     /// The document; `None` where none was written since the boot.
@@ -133,6 +113,35 @@ impl StatusFile {
         file.take(LIMIT).read_to_end(&mut bytes)?;
         Ok(bytes)
     }
+}
+
+/// Puts a JSON document that everybody may read at `path`, below `/run`. Who reads it meanwhile has
+/// the old one or the new one, whole.
+///
+/// # Errors
+/// The file system's; nothing is left of the new one.
+pub(crate) fn replace_in_run(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    if let Some(directory) = path.parent() {
+        std::fs::create_dir_all(directory)?;
+    }
+    // Two processes may write at a time: `status` for a person, and a run.
+    let new = path.with_extension(format!("json.{}", std::process::id()));
+    let written = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o644)
+        .open(&new)
+        .and_then(|mut file| {
+            // Whatever the umask says.
+            file.set_permissions(Permissions::from_mode(0o644))?;
+            file.write_all(bytes)
+        })
+        .and_then(|()| std::fs::rename(&new, path));
+    if written.is_err() {
+        let _ = std::fs::remove_file(&new);
+    }
+    written
 }
 
 #[cfg(test)]

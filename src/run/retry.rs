@@ -9,7 +9,7 @@
 //! one that is made again. A person's run asks at any time.
 
 use std::fs;
-use std::io::{self, Read as _};
+use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -18,7 +18,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{Error, Run};
 use crate::config::Initiative;
+use crate::report::file::replace_in_run;
 use flipside_core::host::Root;
+use flipside_core::host::open::read_at_most;
 use flipside_core::refusal::Refusal;
 use flipside_image::code::{Coded as _, Transient};
 use flipside_source::retry::jitter;
@@ -193,24 +195,11 @@ fn path(root: &Root) -> PathBuf {
 
 /// `None` also where what stands there is damaged: the daily timer comes anyway.
 fn read(root: &Root) -> Option<Failures> {
-    let mut bytes = Vec::new();
-    let file = fs::File::open(path(root)).ok()?;
-    file.take(LIMIT).read_to_end(&mut bytes).ok()?;
-    serde_json::from_slice(&bytes).ok()
+    serde_json::from_slice(&read_at_most(&path(root), LIMIT).ok()?).ok()
 }
 
 fn write(root: &Root, failures: &Failures) -> io::Result<()> {
-    let path = path(root);
-    if let Some(directory) = path.parent() {
-        fs::create_dir_all(directory)?;
-    }
-    let new = path.with_extension(format!("json.{}", std::process::id()));
-    let written =
-        fs::write(&new, serde_json::to_vec(failures)?).and_then(|()| fs::rename(&new, &path));
-    if written.is_err() {
-        let _ = fs::remove_file(&new);
-    }
-    written
+    replace_in_run(&path(root), &serde_json::to_vec(failures)?)
 }
 
 #[cfg(test)]
