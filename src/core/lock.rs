@@ -12,11 +12,12 @@ use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _, Open
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use rustix::fs::{FlockOperation, OFlags, flock};
+use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
 use crate::cancel::Cancel;
 use crate::error::Error;
+use crate::host::open::NO_FOLLOW;
 use crate::host::{Root, trust};
 
 mod holder;
@@ -103,10 +104,10 @@ fn unusable(path: &Path, what: impl Into<String>) -> Error {
 
 fn open(path: &Path) -> Result<File, Error> {
     // A FIFO in the place of the file must not make a run wait for a reader.
-    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false).mode(0o600);
-    let file = options.custom_flags(flags.bits().cast_signed()).open(path).map_err(failed(path))?;
+    let file =
+        options.custom_flags(NO_FOLLOW.bits().cast_signed()).open(path).map_err(failed(path))?;
     match file.metadata().map_err(failed(path))?.is_file() {
         true => Ok(file),
         false => Err(unusable(path, "it is not a regular file; remove it")),

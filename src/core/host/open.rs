@@ -13,7 +13,7 @@ use rustix::io::Errno;
 
 /// A link in the place of one of these files would have another one read, or written over. A FIFO
 /// must not make a run wait.
-pub(super) const NO_FOLLOW: OFlags = OFlags::NOFOLLOW.union(OFlags::NONBLOCK);
+pub(crate) const NO_FOLLOW: OFlags = OFlags::NOFOLLOW.union(OFlags::NONBLOCK);
 
 /// Opens a file of flipside's own for reading: on the ESP or in the state directory.
 ///
