@@ -112,7 +112,8 @@ fn files(root: &Root, levels: &[&str]) -> Result<Vec<PathBuf>, ConfigError> {
 
 fn is_drop_in(name: &OsStr) -> bool {
     let name = name.as_encoded_bytes();
-    name.ends_with(b".toml") && !name.starts_with(b".")
+    // `x.TOML` is meant to be read, too.
+    name.to_ascii_lowercase().ends_with(b".toml") && !name.starts_with(b".")
 }
 
 fn merge(root: &Root, unknown: UnknownKeys) -> Result<Merged, ConfigError> {

@@ -18,6 +18,9 @@ use flipside_core::host::{Root, trust};
 /// Where files are looked for, the winner first.
 pub const LEVELS: [&str; 3] = ["etc", "run", "usr/lib"];
 
+/// Those whose files may protect the host.
+const PROTECTING: [&str; 2] = ["etc", "usr/lib"];
+
 /// What cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Unusable {
@@ -143,7 +146,8 @@ pub fn is_null(path: &Path) -> Result<bool, Unusable> {
 ///
 /// # Errors
 /// A link on the way that leads nowhere, or a file where a directory belongs: what stood behind it
-/// may have been a key.
+/// may have been a key. So may what stood in a directory out of which others can take it; files
+/// in `/run` and `/var` decide nothing that protects the host.
 fn is_absent(root: &Root, path: &Path) -> Result<bool, Unusable> {
     let mut way: Vec<&Path> =
         path.ancestors().take_while(|above| *above != root.directory()).collect();
@@ -151,7 +155,12 @@ fn is_absent(root: &Root, path: &Path) -> Result<bool, Unusable> {
     for here in way {
         let unreadable = |source| Unusable::Unreadable { path: here.to_owned(), source };
         match std::fs::symlink_metadata(here) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let decides =
+                    |above: &&Path| PROTECTING.iter().any(|p| above.starts_with(root.path(p)));
+                here.parent().filter(decides).map_or(Ok(()), |above| trust::check(root, above))?;
+                return Ok(true);
+            }
             Err(error) => return Err(unreadable(error)),
             Ok(_) if here == path => {}
             Ok(_) if std::fs::metadata(here).map_err(unreadable)?.is_dir() => {}
@@ -236,6 +245,18 @@ mod tests {
         }
         let (_directory, root) = host(&[("usr/lib/x.d/10", "vendor"), ("etc", "-> usr")]);
         assert_eq!(names(&root), ["/usr/lib/x.d/10"]);
+    }
+
+    #[test]
+    fn what_is_missing_where_others_could_take_it_away_is_an_error() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let (_directory, root) = host(&[("usr/lib/y/x.d/10", "vendor"), ("etc/y/z", "")]);
+        for (mode, is_used) in [(0o775, false), (0o757, false), (0o755, true)] {
+            let permissions = std::fs::Permissions::from_mode(mode);
+            std::fs::set_permissions(root.path("/etc/y"), permissions).unwrap();
+            assert_eq!(scan(&root, &LEVELS, "y/x.d", |_| true).is_ok(), is_used, "{mode:o}");
+            assert_eq!(first(&root, &LEVELS, "y/x.d/10").is_ok(), is_used, "{mode:o}");
+        }
     }
 
     #[test]

@@ -158,6 +158,55 @@ fn a_key_that_belongs_to_another_user_stops_updates() {
     assert!(sentence.contains("belongs to user 65534"), "{sentence}");
 }
 
+/// A link to a link: who can replace the one in the middle brings a key of his own.
+#[test]
+fn a_key_that_is_reached_through_a_directory_of_others_stops_updates() {
+    let host = ProgramHost::new();
+    put(&host, "opt/x.pub", &new_key().public().to_pem(), 0o644);
+    for directory in ["srv", "etc/flipside/keys"] {
+        fs::create_dir_all(host.file(directory)).unwrap();
+    }
+    symlink("../opt/x.pub", host.file("srv/x.pub")).unwrap();
+    symlink("../../../srv/x.pub", host.file("etc/flipside/keys/x.pub")).unwrap();
+    host.refuses(1, "signature-missing");
+    set_mode(&host, "srv", 0o777);
+    let sentence = refusal(&host.program(["update"]), 1, "signature-key-unusable");
+    assert!(sentence.contains("/srv can be changed by others"), "{sentence}");
+}
+
+/// Who can write a directory can take away what stood in it.
+#[test]
+fn nothing_is_missing_where_others_could_have_taken_it_away() {
+    for (directory, code) in [
+        ("etc/flipside", "file-untrusted"),
+        ("usr/lib/flipside", "file-untrusted"),
+        ("etc/flipside/hooks", "hook-failed"),
+        ("usr/lib/flipside/hooks", "hook-failed"),
+    ] {
+        let host = ProgramHost::new();
+        // Nothing of flipside's is left in /etc.
+        fs::create_dir_all(host.file("usr/lib/flipside")).unwrap();
+        let settings = host.file("usr/lib/flipside/flipside.toml");
+        fs::rename(host.file("etc/flipside/flipside.toml"), settings).unwrap();
+        fs::create_dir_all(host.file(directory)).unwrap();
+        set_mode(&host, directory, 0o777);
+        let before = host.snapshot();
+        let sentence = refusal(&host.program(["update"]), 1, code);
+        assert!(sentence.contains(directory) && sentence.contains("chmod go-w"), "{sentence}");
+        host.assert_unchanged_since(&before, directory);
+        set_mode(&host, directory, 0o755);
+        host.updates();
+    }
+}
+
+#[test]
+fn settings_in_a_file_of_another_case_count() {
+    let host = ProgramHost::new();
+    let name = "etc/flipside/flipside.toml.d/10-sign.TOML";
+    host.write(name, "policy.signature.mode = \"require\"\n");
+    host.refuses(1, "signature-keys-missing");
+}
+
 #[test]
 fn a_hook_that_cannot_be_asked_blocks() {
     let cases: [(&str, &str, u32, &str); 6] = [

@@ -2,7 +2,7 @@
 
 //! Who may change a file that decides something: settings, keys, programs that are run.
 
-use std::fs;
+use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -26,7 +26,8 @@ pub struct Untrusted {
 
 /// Refuses `path`, a file or a directory of the host below `root`, where another user than root
 /// and the caller could change it: by its owner or mode, or by those of a directory on the way to
-/// it. What is above `root` is not looked at. Of symbolic links, both ends are.
+/// it. Where links lead to it, each of them is on the way, and so is what leads to that. What is above
+/// `root` is not looked at.
 ///
 /// # Errors
 /// [`Untrusted`], also where `path` cannot be looked at.
@@ -37,11 +38,7 @@ pub fn check(root: &Root, path: &Path) -> Result<(), Untrusted> {
     let stands_in = real(path.parent().unwrap_or(path))?;
     // Others may add a file to a sticky directory, but not replace a directory in it.
     check_one(&stands_in, stands_in == top || target.is_dir())?;
-    check_above(&stands_in, &top)?;
-    if target.parent() != Some(&stands_in) {
-        check_above(&target, &top)?;
-    }
-    Ok(())
+    check_way(path, &top)
 }
 
 fn real(path: &Path) -> Result<PathBuf, Untrusted> {
@@ -52,23 +49,55 @@ fn unseen(path: &Path, error: &io::Error) -> Untrusted {
     Untrusted { path: path.to_owned(), what: format!("cannot be looked at: {error}") }
 }
 
-fn check_above(path: &Path, top: &Path) -> Result<(), Untrusted> {
-    let above = path.ancestors().skip(1).take_while(|directory| *directory != top);
-    let mut above = above.take_while(|_| path != top);
-    above.try_for_each(|directory| check_one(directory, true))
+/// Follows `path` name by name, as the kernel does, and refuses a directory in which others could put
+/// something else in the place of what comes next.
+fn check_way(path: &Path, top: &Path) -> Result<(), Untrusted> {
+    let names = |path: &Path| -> Vec<PathBuf> {
+        path.components().rev().map(|name| PathBuf::from(name.as_os_str())).collect()
+    };
+    let mut left = names(&std::path::absolute(path).map_err(|error| unseen(path, &error))?);
+    let mut here = PathBuf::new();
+    while let Some(name) = left.pop() {
+        if name == Path::new("..") {
+            here.pop();
+            continue;
+        }
+        let next = here.join(name);
+        let found = fs::symlink_metadata(&next).map_err(|error| unseen(&next, &error))?;
+        let is_below = !top.starts_with(&here);
+        if is_below {
+            check_one(&here, true)?;
+        }
+        if !found.is_symlink() {
+            here = next;
+            continue;
+        }
+        // In a sticky directory it can be replaced by its owner.
+        if is_below {
+            check_owner(&next, &found)?;
+        }
+        left.extend(names(&fs::read_link(&next).map_err(|error| unseen(&next, &error))?));
+    }
+    Ok(())
 }
 
 fn check_one(path: &Path, may_be_sticky: bool) -> Result<(), Untrusted> {
     let found = fs::metadata(path).map_err(|error| unseen(path, &error))?;
+    check_owner(path, &found)?;
     let is_sticky = found.is_dir() && found.mode() & STICKY != 0 && may_be_sticky;
-    let what = if !is_own(found.uid()) {
-        format!("belongs to user {}, who could change it (`chown root`)", found.uid())
-    } else if found.mode() & OTHERS_WRITE != 0 && !is_sticky {
-        let mode = found.mode() & 0o7777;
-        format!("can be changed by others: its mode is {mode:04o} (`chmod go-w`)")
-    } else {
+    if found.mode() & OTHERS_WRITE == 0 || is_sticky {
         return Ok(());
-    };
+    }
+    let mode = found.mode() & 0o7777;
+    let what = format!("can be changed by others: its mode is {mode:04o} (`chmod go-w`)");
+    Err(Untrusted { path: path.to_owned(), what })
+}
+
+fn check_owner(path: &Path, found: &Metadata) -> Result<(), Untrusted> {
+    if is_own(found.uid()) {
+        return Ok(());
+    }
+    let what = format!("belongs to user {}, who could change it (`chown root`)", found.uid());
     Err(Untrusted { path: path.to_owned(), what })
 }
 
@@ -146,6 +175,39 @@ mod tests {
         for (mode, is_trusted) in [(0o755, true), (0o777, false), (0o1777, true)] {
             set_mode(&root.path("/srv"), mode);
             assert_eq!(check(&root, &link).is_ok(), is_trusted, "{mode:o}");
+        }
+    }
+
+    #[test]
+    fn each_link_on_the_way_counts() {
+        let (_directory, root) = host();
+        for directory in ["/srv", "/opt/f/keys"] {
+            fs::create_dir_all(root.path(directory)).unwrap();
+        }
+        for path in ["/opt/x.pub", "/opt/f/keys/x.pub"] {
+            fs::write(root.path(path), "").unwrap();
+            set_mode(&root.path(path), 0o644);
+        }
+        // From link to link, by a directory that is one, and up again.
+        symlink("/gone", root.path("/srv/elsewhere")).unwrap();
+        symlink("../opt/x.pub", root.path("/srv/hop")).unwrap();
+        symlink("../opt/f", root.path("/srv/f")).unwrap();
+        symlink("../../../srv/hop", root.path("/etc/flipside/keys/y.pub")).unwrap();
+        symlink("../../../srv/f/keys/x.pub", root.path("/etc/flipside/keys/z.pub")).unwrap();
+        symlink("../../../srv/../opt/x.pub", root.path("/etc/flipside/keys/up.pub")).unwrap();
+        for name in ["y.pub", "z.pub", "up.pub"] {
+            let link = root.path("/etc/flipside/keys").join(name);
+            for (mode, is_trusted) in [(0o755, true), (0o777, name == "up.pub"), (0o1777, true)] {
+                set_mode(&root.path("/srv"), mode);
+                assert_eq!(check(&root, &link).is_ok(), is_trusted, "{name} {mode:o}");
+            }
+        }
+        // Who owns a link can replace it, also in a sticky directory.
+        let hop = root.path("/srv/hop");
+        if std::os::unix::fs::lchown(&hop, Some(12345), None).is_ok() {
+            let text =
+                check(&root, &root.path("/etc/flipside/keys/y.pub")).unwrap_err().to_string();
+            assert!(text.contains("/srv/hop belongs to user 12345"), "{text}");
         }
     }
 
