@@ -7,6 +7,7 @@ use jiff::tz::TimeZone;
 
 use flipside_image::moment::Moment;
 use flipside_image::printable;
+use flipside_image::redact::redact;
 
 /// The most characters of a reason that are shown.
 const SHOWN: usize = 200;
@@ -29,7 +30,8 @@ impl Hold {
     /// For people: `automatic updates are held until 2026-12-01: a trade fair`.
     pub fn text(&self, host: &TimeZone) -> String {
         let until = self.until.as_ref().map(|until| format!(" until {}", until.text(host)));
-        let reason = self.reason.as_ref().map(|why| format!(": {}", printable::line(why, SHOWN)));
+        let why = self.reason.as_deref().map(redact);
+        let reason = why.map(|why| format!(": {}", printable::line(&why, SHOWN)));
         format!(
             "automatic updates are held{}{}",
             until.unwrap_or_default(),
@@ -44,10 +46,13 @@ mod tests {
 
     #[test]
     fn until_when_and_why_are_said() {
-        let reason = Some("a fair\n\x1b[31m".to_owned());
+        let reason = Some("a fair\n\x1b[31m https://u:secret@r.example".to_owned());
         let hold = Hold { until: Some("2026-12-01".parse().unwrap()), reason };
         let text = hold.text(&TimeZone::UTC);
-        assert_eq!(text, "automatic updates are held until 2026-12-01: a fair [31m");
+        assert_eq!(
+            text,
+            "automatic updates are held until 2026-12-01: a fair [31m https://***@r.example"
+        );
         assert_eq!(Hold::default().text(&TimeZone::UTC), "automatic updates are held");
     }
 }

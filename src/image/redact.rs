@@ -13,6 +13,9 @@ const PATHS: [&str; 2] = ["oci:", "oci-archive:"];
 const SECRET_PARAMETERS: [&str; 10] =
     ["sig", "token", "key", "secret", "pass", "pwd", "cred", "auth", "jwt", "code"];
 
+/// How names of what lets others in end, where a program prints them with their values.
+const SECRET_NAMES: [&str; 6] = ["password", "passwd", "passphrase", "secret", "token", "apikey"];
+
 /// The fewest characters of a word behind `Basic` or `Bearer` that is taken for a secret.
 const TOKEN: usize = 12;
 
@@ -38,7 +41,7 @@ pub fn redact_reference(text: &str) -> String {
 pub fn redact(text: &str) -> String {
     let mut redacted = String::with_capacity(text.len());
     let mut rest = text;
-    let mut follows_scheme = false;
+    let mut expected = Expected::Anything;
     while !rest.is_empty() {
         let start = rest.find(|c| !is_between(c)).unwrap_or(rest.len());
         let (between, behind) = rest.split_at(start);
@@ -48,14 +51,47 @@ pub fn redact(text: &str) -> String {
         let is_token = word.len() >= TOKEN && !word.trim_end_matches('=').contains('=');
         // A JSON object in base64: a signed token (RFC 7519).
         let is_jwt = word.starts_with("eyJ") && word.len() >= 2 * TOKEN;
-        match (follows_scheme && is_token) || is_jwt {
-            true => redacted.push_str(REDACTED),
-            false => redacted.push_str(&redact_word(word)),
+        match expected {
+            Expected::Value if !word.is_empty() => redacted.push_str(REDACTED),
+            Expected::Token(_) if is_token => redacted.push_str(REDACTED),
+            _ if is_jwt => redacted.push_str(REDACTED),
+            _ => redacted.push_str(&redact_word(word)),
         }
-        follows_scheme = ["basic", "bearer"].iter().any(|name| word.eq_ignore_ascii_case(name));
+        let is_quoted = between.ends_with('"') && behind.starts_with('"');
+        expected = expected.after(word, is_quoted);
         rest = behind;
     }
     redacted
+}
+
+/// What the next word may be.
+#[derive(Debug, Clone, Copy)]
+enum Expected {
+    Anything,
+    /// A token, or so many words on.
+    Token(u8),
+    /// The colon behind a name in JSON.
+    Colon,
+    /// What has to stay secret.
+    Value,
+}
+
+impl Expected {
+    /// What follows `word`, which was expected to be this.
+    fn after(self, word: &str, is_quoted: bool) -> Self {
+        let is = |name: &str| word.eq_ignore_ascii_case(name);
+        let header = word.strip_suffix(':').filter(|name| name.contains(['-', '_']));
+        match self {
+            Self::Colon if word == ":" => Self::Value,
+            _ if is_quoted && is_secret_name(word) => Self::Colon,
+            _ if header.is_some_and(is_secret_name) => Self::Value,
+            // The scheme may be any word (RFC 9110, section 11.6.2).
+            _ if is("authorization:") => Self::Token(1),
+            _ if is("basic") || is("bearer") => Self::Token(0),
+            Self::Token(1..) => Self::Token(0),
+            _ => Self::Anything,
+        }
+    }
 }
 
 /// What no reference, URL or token has in it.
@@ -79,7 +115,30 @@ fn redact_word(word: &str) -> String {
         word.truncate(at);
         word.push_str(REDACTED);
     }
+    if let Some(at) = secret_value(&word) {
+        word.truncate(at);
+        word.push_str(REDACTED);
+    }
     word
+}
+
+/// Where the value begins of `password=...` and the like.
+fn secret_value(word: &str) -> Option<usize> {
+    word.match_indices('=').map(|(at, _)| at).find_map(|at| {
+        let before = word.get(..at)?;
+        let name = before.rsplit(|c| !is_in_name(c)).next()?;
+        (is_secret_name(name) && at + 1 < word.len()).then_some(at + 1)
+    })
+}
+
+/// Whether `name`, and nothing but a name, is one of what lets others in.
+fn is_secret_name(name: &str) -> bool {
+    let plain = name.to_ascii_lowercase().replace(['-', '_'], "");
+    name.chars().all(is_in_name) && SECRET_NAMES.iter().any(|secret| plain.ends_with(secret))
+}
+
+fn is_in_name(c: char) -> bool {
+    c.is_ascii_alphanumeric() || c == '-' || c == '_'
 }
 
 fn has_secret_parameter(query: &str) -> bool {
@@ -147,6 +206,11 @@ mod tests {
             ("https://a.example/cb#id_token=x", "https://a.example/cb#***"),
             ("Authorization: Basic dXNlcjpzZWNyZXQ=", "Authorization: Basic ***"),
             ("bearer abcdefghijklmnop denied", "bearer *** denied"),
+            ("Authorization: token ghp_abcdefghijk", "Authorization: token ***"),
+            ("X-Auth-Token: abc PRIVATE-TOKEN: d", "X-Auth-Token: *** PRIVATE-TOKEN: ***"),
+            ("login --password=hunter2 failed", "login --password=*** failed"),
+            ("DB_PASSWORD=a;b, x=1&api_key=ab", "DB_PASSWORD=*** x=1&api_key=***"),
+            ("{\"user\":\"u\",\"password\": \"p\"}", "{\"user\":\"u\",\"password\": \"***\"}"),
             ("token eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln is over", "token *** is over"),
         ] {
             assert_eq!(redact(text), expected);
@@ -165,6 +229,11 @@ mod tests {
             "https://u.example/v1/graph?group=edge",
             "Basic realm=\"x\", Bearer realm=",
             "the bearer of this",
+            "cannot read the secret: no such file",
+            "cannot read /etc/acme/api_token: no such file",
+            "the \"token\" is missing: nobody gave one",
+            "password= and key=value",
+            "the authorization: none",
             "",
         ] {
             assert_eq!(redact(text), text);

@@ -25,6 +25,7 @@ use flipside_core::host::esp::BootFileState;
 use flipside_core::host::{Root, Slot};
 use flipside_image::code::{Coded as _, sentence};
 use flipside_image::constraints::EndOfLife;
+use flipside_image::redact::redact;
 use flipside_image::{Architecture, Digest};
 
 /// The status now: the facts are read, what only a run knows is taken from the last one.
@@ -120,7 +121,7 @@ fn refresh(run: &Run, status: &mut Status) {
     let hold = run.config.update.hold.as_ref().filter(|hold| hold.holds(status.time, &zone));
     status.hold = hold.map(|hold| HoldStatus {
         until: hold.until.as_ref().map(|until| until.time(&zone)),
-        reason: hold.reason.clone(),
+        reason: hold.reason.as_deref().map(redact),
     });
     status.signatures = signatures(run);
     status.host.name = host_name(&run.root);

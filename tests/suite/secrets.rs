@@ -102,6 +102,10 @@ fn what_a_hook_says_is_shown_without_passwords_and_signatures() {
         format!("https://cdn.example/blob?X-Amz-Date=1&X-Amz-Signature={SECRET}"),
         format!("https://user:{SECRET}@fleet.example/may"),
         format!("Authorization: Bearer {SECRET}{SECRET}"),
+        format!("Authorization: token {SECRET}{SECRET}"),
+        format!("X-Auth-Token: {SECRET}"),
+        format!("login --password={SECRET}"),
+        format!("{{\"user\": \"u\", \"password\": \"{SECRET}\"}}"),
     ] {
         let host = ProgramHost::new();
         put_hook(&host, &format!("echo 'cannot get \"{said}\"' >&2; echo '{said}'; exit 75"));
@@ -109,4 +113,17 @@ fn what_a_hook_says_is_shown_without_passwords_and_signatures() {
         assert!(sentence.contains("***") && !sentence.contains(SECRET), "{sentence}");
         assert_kept(&host, &said);
     }
+}
+
+#[test]
+fn the_reason_of_a_hold_is_shown_without_passwords() {
+    let host = ProgramHost::new();
+    let reason = format!("see https://user:{SECRET}@wiki.example/fair");
+    host.set(&format!("[update]\nhold = true\nhold_reason = {reason:?}\n"));
+    let output = host.program(["update", "--automatic"]);
+    assert!(output.status.success(), "{output:?}");
+    let said = host.program(["status"]);
+    let said = String::from_utf8(said.stdout).unwrap();
+    assert!(said.contains("see https://***@wiki.example/fair"), "{said}");
+    assert_kept(&host, &reason);
 }
