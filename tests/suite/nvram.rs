@@ -178,6 +178,28 @@ fn a_promoted_slot_comes_before_an_entry_of_several_instances_that_booted_the_ho
     }
 }
 
+/// As `efibootmgr --file-dev-path` makes them: firmware looks for the file on every file system.
+#[test]
+fn a_promoted_slot_comes_before_an_entry_of_a_boot_file_alone() {
+    let host = TestHost::running(&version(1));
+    let efivars = host.file("sys/firmware/efi/efivars");
+    let write = |name: &str, data: &[u8]| {
+        let file = efivars.join(format!("{name}-8be4df61-93ca-11d2-aa0d-00e098032b8c"));
+        std::fs::write(file, [&[7, 0, 0, 0][..], data].concat()).unwrap();
+    };
+    let anywhere = nvram::path(nvram::OTHER_ESP, Some("\\EFI\\flipside\\boot-a.efi"));
+    let (_, file) = anywhere.split_at(42);
+    write("Boot0077", &nvram::entry(1, "x", file, &[]));
+    let order = [&[0x77][..], &nvram::order(&efivars)].concat();
+    write("BootOrder", &order.iter().flat_map(|n| n.to_le_bytes()).collect::<Vec<_>>());
+    host.publish(&version(2));
+    assert_eq!(host.arm(), "B 2");
+    let place = |number: u16| nvram::order(&efivars).iter().position(|n| *n == number).unwrap();
+    assert!(place(order[1]) < place(0x77), "{:?}", nvram::order(&efivars));
+    assert_eq!(host.boot(), "B 2 promoted");
+    assert!(nvram::order(&efivars)[0] != 0x77, "{:?}", nvram::order(&efivars));
+}
+
 #[test]
 fn a_next_boot_that_is_somebody_elses_is_respected() {
     let host = TestHost::running(&version(1));

@@ -49,6 +49,9 @@ pub enum Target {
         /// The file on it; `None` leaves it to the firmware: the removable-media path.
         file: Option<FilePath>,
     },
+    /// A file on whichever file system has it: the short form of a path that firmware completes by
+    /// itself (section 3.1.2).
+    File(FilePath),
     /// A local device as a whole: firmware makes such entries for disks, and boots the
     /// removable-media path of an ESP that it finds there.
     Device,
@@ -61,7 +64,7 @@ impl Target {
     fn is_same_file(&self, other: &Self) -> bool {
         let place = |target: &Self| match target {
             Self::Partition { partition, file } => Some((partition.uuid, file.clone())),
-            Self::Device | Self::Other => None,
+            Self::File(_) | Self::Device | Self::Other => None,
         };
         place(self).is_some_and(|one| Some(one) == place(other))
     }
@@ -173,11 +176,11 @@ fn partition_target(nodes: &[Node<'_>]) -> Option<Target> {
     let mut file: Option<String> = None;
     for node in nodes {
         match (node.kind, node.subkind, &found) {
-            (HARDWARE | ACPI, _, None) => {}
-            (MESSAGING, subkind, None) if !NETWORK.contains(&subkind) => {}
-            (MEDIA, HARD_DRIVE, None) => found = Some(partition(node)?),
+            (HARDWARE | ACPI, _, None) if file.is_none() => {}
+            (MESSAGING, subkind, None) if file.is_none() && !NETWORK.contains(&subkind) => {}
+            (MEDIA, HARD_DRIVE, None) if file.is_none() => found = Some(partition(node)?),
             // Section 10.3.5.4: a path may be split over several nodes.
-            (MEDIA, FILE_PATH, Some(_)) => {
+            (MEDIA, FILE_PATH, _) if found.is_some() || nodes.first().is_some_and(is_file) => {
                 let path = file.get_or_insert_default();
                 path.push('\\');
                 path.push_str(&text::decode(node.body));
@@ -186,11 +189,16 @@ fn partition_target(nodes: &[Node<'_>]) -> Option<Target> {
         }
     }
     let file = file.map(|path| FilePath(path.replacen("\\\\", "\\", 1)));
-    match found {
-        Some(partition) => Some(Target::Partition { partition, file }),
-        None if nodes.is_empty() => None,
-        None => Some(Target::Device),
+    match (found, file) {
+        (Some(partition), file) => Some(Target::Partition { partition, file }),
+        (None, Some(file)) => Some(Target::File(file)),
+        (None, None) if nodes.is_empty() => None,
+        (None, None) => Some(Target::Device),
     }
+}
+
+fn is_file(node: &Node<'_>) -> bool {
+    (node.kind, node.subkind) == (MEDIA, FILE_PATH)
 }
 
 /// The path HD(partition)/File(file), in the short form that firmware completes by itself
@@ -277,6 +285,19 @@ mod tests {
             (path(&[&hd, &END_NODE]), None),
         ] {
             let expected = Target::Partition { partition: esp(), file: expected };
+            assert_eq!(target(&bytes), expected, "{bytes:?}");
+        }
+        let boot_a = FilePath::new("\\EFI\\flipside\\boot-a.efi");
+        for (bytes, expected) in [
+            (
+                path(&[&file("\\EFI\\flipside\\boot-a.efi"), &END_NODE]),
+                Target::File(boot_a.clone()),
+            ),
+            (path(&[&file("EFI/flipside"), &file("boot-a.efi"), &END_NODE]), Target::File(boot_a)),
+            (path(&[&pci, &file("boot-a.efi"), &END_NODE]), Target::Other),
+            (path(&[&file("boot-a.efi"), &pci, &END_NODE]), Target::Other),
+            (path(&[&file("boot-a.efi"), &hd, &END_NODE]), Target::Other),
+        ] {
             assert_eq!(target(&bytes), expected, "{bytes:?}");
         }
     }

@@ -22,7 +22,7 @@ pub enum EntryKind {
     /// A slot's boot file.
     Slot(Slot),
     /// The removable-media loader of this host's ESP, or one of several places, of which one is that
-    /// loader or a slot's boot file.
+    /// loader or a slot's boot file, or such a boot file on whichever partition has it.
     Removable,
     /// Something of others.
     Foreign,
@@ -84,7 +84,12 @@ impl Entry {
 }
 
 fn kind(target: &Target, esp: &PartitionNode, architecture: Architecture) -> EntryKind {
-    let Target::Partition { partition, file } = target else { return EntryKind::Foreign };
+    let (partition, file) = match target {
+        Target::Partition { partition, file } => (partition, file),
+        // It says no partition, but nobody else has files of these names.
+        Target::File(file) if slot_of(file).is_some() => return EntryKind::Removable,
+        _ => return EntryKind::Foreign,
+    };
     if partition.uuid != esp.uuid {
         return EntryKind::Foreign;
     }
