@@ -238,6 +238,11 @@ mod tests {
         ] {
             assert_eq!(redact(text), text);
         }
+    }
+
+    #[test]
+    fn a_reference_with_a_user_is_known_and_loses_it() {
+        let digest = format!("r.example:5000/acme/edge:stable@sha256:{}", "12ab".repeat(16));
         for (text, expected) in [
             ("user:secret@r.example/a:b", "***@r.example/a:b"),
             ("ghp_token@r.example/a:b", "***@r.example/a:b"),
