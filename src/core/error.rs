@@ -108,7 +108,7 @@ impl Coded for Error {
             Self::LockFile { .. } | Self::LockPlace { .. } => "lock-unusable",
             Self::Locked { .. } => "locked",
             Self::Journal(error) => error.code(),
-            Self::Step(_) => "step-failed",
+            Self::Step(_) => "io-failed",
             Self::Host(error) => error.code(),
             Self::NoBootManager { code, .. } => code,
             Self::Efi(error) => error.code(),

@@ -156,7 +156,7 @@ impl Coded for PublishError {
             Self::Fetch(error) => error.code(),
             Self::Extract(error) => error.code(),
             Self::Stopped(_) => "stopped",
-            Self::File { .. } => "publish-file-failed",
+            Self::File { .. } => "io-failed",
             Self::PayloadUnreadable { .. } => "payload-unreadable",
             Self::PayloadChanged { .. } => "payload-changed",
             Self::PayloadUnknown { .. } => "payload-unknown",

@@ -57,7 +57,7 @@ impl Coded for KexecError {
     fn code(&self) -> &'static str {
         match self {
             Self::NoKernel { .. } => "kexec-no-kernel",
-            Self::Read { .. } => "kexec-unreadable",
+            Self::Read { .. } => "io-failed",
             Self::Refused { .. } => "kexec-refused",
         }
     }

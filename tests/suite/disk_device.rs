@@ -183,5 +183,5 @@ fn an_uncompressed_payload_is_shared_where_the_file_system_can() {
     assert!(disk::build(&Plan { force: true, ..plan.clone() }, &disk).is_ok());
     let verified = Plan { force: true, verify: true, ..plan };
     let error = disk::build(&verified, &disk).unwrap_err();
-    assert_eq!(error.code(), "read-back-differs", "{error}");
+    assert_eq!(error.code(), "read-back-mismatch", "{error}");
 }

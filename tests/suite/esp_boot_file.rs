@@ -214,7 +214,7 @@ fn a_file_that_reads_back_differently_is_made_unbootable_again() {
     *path.lock().unwrap() = f.path("boot-b.efi");
     let file = f.esp.create_boot_file(Slot::B, 2000).unwrap();
     file.write_at(0, &program(2000)).unwrap();
-    assert_eq!(file.complete().unwrap_err().code(), "esp-read-back");
+    assert_eq!(file.complete().unwrap_err().code(), "read-back-mismatch");
     assert_eq!(f.esp.boot_file(Slot::B).unwrap(), BootFileState::Unbootable);
 }
 

@@ -204,7 +204,7 @@ fn plans_that_make_no_image_are_refused_before_anything_is_written() {
     refused(&|p| drop(p.annotations.insert(version.clone(), "2".into())), "image-plan-invalid");
     refused(&|p| p.payloads[0].file = "/dev/null".into(), "payload-unreadable");
     refused(&|p| p.payloads[0].file = files.path().to_owned(), "payload-unreadable");
-    refused(&|p| p.payloads[0].file = files.path().join("absent"), "publish-file-failed");
+    refused(&|p| p.payloads[0].file = files.path().join("absent"), "io-failed");
     rustix::fs::mknodat(
         rustix::fs::CWD,
         files.path().join("fifo"),

@@ -200,10 +200,10 @@ fn a_payload_that_does_not_fit_is_refused_before_anything() {
 type Fault = (&'static str, fn(&mut Memory, &mut BlobSource<'_>));
 
 const FAULTS: [Fault; 9] = [
-    ("target-write-failed", |medium, _| medium.failing_write = Some(0)),
-    ("target-write-failed", |medium, _| medium.failing_write = Some(2)),
-    ("target-write-failed", |medium, _| medium.failing_sync = true),
-    ("target-read-failed", |medium, _| medium.unreadable = Some(1_234_567)),
+    ("disk-failed", |medium, _| medium.failing_write = Some(0)),
+    ("disk-failed", |medium, _| medium.failing_write = Some(2)),
+    ("disk-failed", |medium, _| medium.failing_sync = true),
+    ("disk-failed", |medium, _| medium.unreadable = Some(1_234_567)),
     ("read-back-mismatch", |medium, _| medium.flipped = Some(1_234_567)),
     ("read-back-mismatch", |medium, _| medium.flipped = Some(0)),
     ("not-an-os-image", |_, source| source.failing_at = Some(0)),
@@ -244,7 +244,7 @@ fn the_first_fault_ends_the_others_soon() {
         medium.failing_write = Some(0);
         medium.write_time = Duration::from_millis(1);
         let error = in_time(|| install(&BlobSource::new(&stored.blob), &stored, medium));
-        assert_eq!(error.unwrap_err().code(), "target-write-failed");
+        assert_eq!(error.unwrap_err().code(), "disk-failed");
         let written = medium.written.load(Ordering::SeqCst);
         assert!(written < 8 << 20, "{kind:?}: {written}");
 

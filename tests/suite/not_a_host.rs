@@ -175,7 +175,8 @@ fn where_slots_are_in_sight_a_missing_esp_is_an_error() {
 
 #[test]
 fn where_the_settings_say_where_things_are_their_absence_is_an_error() {
-    for (setting, code) in [("esp = \"/efi\"", "esp-not-mounted"), ("disk = \"/x.img\"", "host-io")]
+    for (setting, code) in
+        [("esp = \"/efi\"", "esp-not-mounted"), ("disk = \"/x.img\"", "io-failed")]
     {
         let host = changed(|host| {
             forget(host);

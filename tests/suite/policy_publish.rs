@@ -154,7 +154,7 @@ fn lint_tells_errors_and_warnings() {
 
     write("soon", expires, "");
     refuses(&["lint", path], 1, "[policy-document-invalid]");
-    refuses(&["lint", "/nowhere/policy.json"], 1, "[publish-file-failed]");
+    refuses(&["lint", "/nowhere/policy.json"], 1, "[io-failed]");
 }
 
 #[test]

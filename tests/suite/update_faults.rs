@@ -88,12 +88,12 @@ fn nvram_that_is_read_only_at_any_write_ends_the_run_and_a_later_one_completes()
 
 #[test]
 fn a_full_file_system_at_any_write_ends_the_run_and_a_later_one_completes() {
-    every_step(is_file, Errno::NOSPC, &["esp-full", "state-full", "target-write-failed"]);
+    every_step(is_file, Errno::NOSPC, &["esp-full", "state-full", "disk-failed"]);
 }
 
 #[test]
 fn a_medium_that_fails_at_any_write_ends_the_run_and_a_later_one_completes() {
-    every_step(is_file, Errno::IO, &["esp-damaged", "state-unwritable", "target-write-failed"]);
+    every_step(is_file, Errno::IO, &["esp-damaged", "state-unwritable", "disk-failed"]);
 }
 
 #[test]

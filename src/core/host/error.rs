@@ -228,7 +228,7 @@ impl HostError {
 impl Coded for HostError {
     fn code(&self) -> &'static str {
         match self {
-            Self::Io { .. } => "host-io",
+            Self::Io { .. } => "io-failed",
             Self::Table { source, .. } => table_code(source),
             Self::TableNotReread { .. } => "gpt-stale",
             Self::DiskMissing { .. } => "disk-missing",
@@ -242,7 +242,8 @@ impl Coded for HostError {
                 EditError::Changed(_) => "gpt-stale",
                 EditError::Nil(_) => "partition-identity-invalid",
                 EditError::Duplicate { .. } => "partition-uuid-duplicate",
-                EditError::Io { .. } | EditError::ReadBack => "gpt-write-failed",
+                EditError::Io { .. } => "disk-failed",
+                EditError::ReadBack => "read-back-mismatch",
             },
             Self::DiskLocked { .. } => "disk-locked",
             Self::EspNotMounted { .. } => "esp-not-mounted",

@@ -196,8 +196,8 @@ impl Coded for DiskBuildError {
             Self::DeviceInUse { .. } => "device-in-use",
             Self::DeviceNotEmpty { .. } => "device-not-empty",
             Self::SectorSizeMismatch { .. } => "sector-size-mismatch",
-            Self::Output { .. } => "output-failed",
-            Self::ReadBackDiffers { .. } => "read-back-differs",
+            Self::Output { .. } => "io-failed",
+            Self::ReadBackDiffers { .. } => "read-back-mismatch",
         }
     }
 }

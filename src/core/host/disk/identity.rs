@@ -32,8 +32,8 @@ impl Disk {
     ///
     /// # Errors
     /// `partition-uuid-duplicate`, `partition-identity-invalid`, `gpt-damaged`, `gpt-stale`
-    /// and `disk-locked` before anything is written; `gpt-write-failed`, after which one
-    /// copy of the table is whole.
+    /// and `disk-locked` before anything is written; `disk-failed` and `read-back-mismatch`, after
+    /// which one copy of the table is whole.
     pub fn set_identity(
         &self,
         partition: &Partition,

@@ -91,10 +91,9 @@ impl Coded for EspError {
             Self::ReadOnly { .. } => "esp-read-only",
             Self::Full { .. } => "esp-full",
             Self::Damaged { .. } => "esp-damaged",
-            Self::Read { .. } => "esp-read-failed",
-            Self::Write { .. } => "esp-write-failed",
+            Self::Read { .. } | Self::Write { .. } => "io-failed",
             Self::NotBootable { .. } => "boot-file-invalid",
-            Self::ReadBack { .. } => "esp-read-back",
+            Self::ReadBack { .. } => "read-back-mismatch",
         }
     }
 }
@@ -212,7 +211,7 @@ mod tests {
             (Errno::ROFS, "esp-read-only"),
             (Errno::IO, "esp-damaged"),
             (Errno::UCLEAN, "esp-damaged"),
-            (Errno::PERM, "esp-write-failed"),
+            (Errno::PERM, "io-failed"),
         ] {
             assert_eq!(esp.write_error(Path::new("x"), errno.into()).code(), code);
         }
