@@ -18,7 +18,7 @@ use flipside_core::cancel::Cancel;
 pub(super) fn stop_on_signals() -> Result<Cancel, Failure> {
     let stop = Cancel::new();
     watch(&stop).map_err(|error| {
-        Failure::error("signals-unavailable", format!("cannot watch for SIGTERM: {error}"))
+        Failure::error("resources-exhausted", format!("cannot watch for SIGTERM: {error}"))
     })?;
     Ok(stop)
 }

@@ -33,7 +33,7 @@ const HOME: &str = "\x1b[H\x1b[J";
 pub fn run(global: &Global, first: impl FnOnce() -> Result<Status, Failure>) -> super::Result {
     let mut watch = Watch::of(&global.root)?;
     let ended = on_signals().map_err(|error| {
-        Failure::error("signals-unavailable", format!("cannot watch for SIGINT: {error}"))
+        Failure::error("resources-exhausted", format!("cannot watch for SIGINT: {error}"))
     })?;
     let file = StatusFile::of(&global.root);
     let mut shown = match file.read() {

@@ -115,7 +115,7 @@ impl Coded for InstallError {
             Self::Fetch { source, .. } => source.code(),
             Self::Write { .. } | Self::Sync { .. } | Self::Read { .. } => "disk-failed",
             Self::ReadBackMismatch { .. } => "read-back-mismatch",
-            Self::Thread { .. } => "thread-failed",
+            Self::Thread { .. } => "resources-exhausted",
             Self::Stopped { .. } => "stopped",
         }
     }

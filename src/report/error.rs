@@ -67,7 +67,7 @@ impl Coded for ReportError {
         match self {
             Self::Read { .. } => "report-unreadable",
             Self::Write { .. } => "report-unwritable",
-            Self::Watch { .. } => "report-unwatchable",
+            Self::Watch { .. } => "resources-exhausted",
             Self::NoTrialLog { .. } => "trial-log-absent",
             Self::NotAStatus { .. } | Self::StatusVersion { .. } => "status-malformed",
         }

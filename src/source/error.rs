@@ -344,7 +344,7 @@ impl Coded for SourceError {
             Self::TimeLimit { .. } => "fetch-time-limit",
             Self::CredentialsUnreadable { .. } => "credentials-unreadable",
             Self::HelperFailed { .. } => "credential-helper-failed",
-            Self::Runtime(_) => "threads-unavailable",
+            Self::Runtime(_) => "resources-exhausted",
             Self::Local(error) => error.code(),
         }
     }

@@ -32,7 +32,8 @@ pub enum ServiceError {
 impl Coded for ServiceError {
     fn code(&self) -> &'static str {
         match self {
-            Self::Unreachable(_) | Self::Closed | Self::Runtime(_) => "dbus-unavailable",
+            Self::Unreachable(_) | Self::Closed => "dbus-unavailable",
+            Self::Runtime(_) => "resources-exhausted",
             Self::NameTaken => "dbus-name-taken",
             Self::NameRefused(_) => "dbus-name-refused",
             Self::Watch(error) => error.code(),
