@@ -116,7 +116,7 @@ fn run_build(build: Build, global: &Global) -> super::Result {
             "{} is not on this machine: `flipside image pull` it to a layout first",
             build.image
         );
-        return Err(Failure::error("not-a-layout", message));
+        return Err(Failure::error("reference-invalid", message));
     };
     let stop = stop_on_signals()?;
     let plan = Plan {

@@ -110,7 +110,7 @@ impl InstallError {
 impl Coded for InstallError {
     fn code(&self) -> &'static str {
         match self {
-            Self::PayloadTooLarge { .. } => "payload-too-large",
+            Self::PayloadTooLarge { .. } => "slot-too-small",
             Self::Image(error) => error.code(),
             Self::Fetch { source, .. } => source.code(),
             Self::Write { .. } | Self::Sync { .. } | Self::Read { .. } => "disk-failed",

@@ -157,14 +157,13 @@ impl Coded for PublishError {
             Self::Extract(error) => error.code(),
             Self::Stopped(_) => "stopped",
             Self::File { .. } => "io-failed",
-            Self::PayloadUnreadable { .. } => "payload-unreadable",
+            Self::PayloadUnreadable { .. }
+            | Self::PayloadUnknown { .. }
+            | Self::PlanInvalid { .. } => "argument-invalid",
             Self::PayloadChanged { .. } => "payload-changed",
-            Self::PayloadUnknown { .. } => "payload-unknown",
-            Self::PlanInvalid { .. } => "image-plan-invalid",
             Self::Unbootable(error) => error.code(),
             Self::BootFile { .. } => "boot-file-invalid",
-            Self::OsRelease { .. } => "os-release-invalid",
-            Self::ProductInfo { .. } => "product-info-invalid",
+            Self::OsRelease { .. } | Self::ProductInfo { .. } => "product-info-invalid",
             Self::OutputExists { .. } => "output-exists",
             Self::Policy(error) => error.code(),
             Self::PolicyInvalid { .. } => "policy-change-invalid",

@@ -52,7 +52,7 @@ impl Medium for Output<'_> {
 /// it is whole: after an error there is none, or the one that was there before.
 ///
 /// # Errors
-/// [`PublishError`]: `payload-unknown`, `output-exists` where `output` is no regular file,
+/// [`PublishError`]: `argument-invalid`, `output-exists` where `output` is no regular file,
 /// and the codes of an install, such as `chunk-damaged`.
 pub fn extract(
     source: &dyn Source,

@@ -69,9 +69,9 @@ impl Coded for SimError {
             Self::Io { .. } => "sim-io",
             Self::NotEmpty { .. } => "sim-not-empty",
             Self::NoMachine { .. } => "sim-no-machine",
-            Self::Location { .. } => "sim-image-location",
+            Self::Location { .. } => "reference-invalid",
             Self::Image { source, .. } => source.code(),
-            Self::Payload { .. } => "sim-image-damaged",
+            Self::Payload { .. } => "chunk-damaged",
         }
     }
 }

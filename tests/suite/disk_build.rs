@@ -223,9 +223,9 @@ fn what_cannot_be_built_is_refused_and_leaves_nothing() {
         ("loader-missing", Plan { loader: Some("/nonexistent".into()), ..good() }),
         ("loader-invalid", Plan { loader: Some(fixture("payloads.sha256")), ..good() }),
         ("payload-missing", with(vec![mapping("verity", "v-a", "v-b")])),
-        ("label-invalid", with(vec![mapping("exact", "system-a", "x")])),
-        ("label-invalid", with(vec![mapping("exact", "x", "x")])),
-        ("label-invalid", with(vec![mapping("exact", "data", "x")])),
+        ("argument-invalid", with(vec![mapping("exact", "system-a", "x")])),
+        ("argument-invalid", with(vec![mapping("exact", "x", "x")])),
+        ("argument-invalid", with(vec![mapping("exact", "data", "x")])),
         ("tag-not-found", Plan { tag: Some("stable".into()), ..good() }),
         ("layout-invalid", Plan { image: directory.path().to_owned(), ..good() }),
         (

@@ -89,30 +89,27 @@ fn a_device_that_somebody_may_miss_is_left_alone() {
         assert_eq!(error.code(), code, "{error}");
         assert_eq!(Digest::of(&read(device.path(), 0, DEVICE)), before, "{code}");
     };
-    refused(
-        &Plan { sector_size: Some(SectorSize::Bytes4096), ..good.clone() },
-        "sector-size-mismatch",
-    );
+    refused(&Plan { sector_size: Some(SectorSize::Bytes4096), ..good.clone() }, "argument-invalid");
     refused(&Plan { slot_size: Some(30 * MIB), ..good.clone() }, "disk-too-small");
     // Nothing may be touched before all of the image was looked at.
     refused(&Plan { esp_size: Some(0), ..good.clone() }, "esp-too-small");
 
     let name = device.path().to_str().unwrap();
     output("mkfs.ext4", &["-q", name]).unwrap();
-    refused(&good, "device-not-empty");
+    refused(&good, "output-exists");
     let mount_point = directory.path().join("mounted");
     std::fs::create_dir(&mount_point).unwrap();
     output("mount", &["-t", "ext4", name, mount_point.to_str().unwrap()]).unwrap();
     let in_use = disk::build(&Plan { force: true, ..good.clone() }, device.path());
     output("umount", &[mount_point.to_str().unwrap()]).unwrap();
-    assert_eq!(in_use.unwrap_err().code(), "device-in-use");
+    assert_eq!(in_use.unwrap_err().code(), "target-in-use");
 
     // A backup table alone is a partition table, wherever its sectors put it.
     for at in [DEVICE - 512, DEVICE - 4096] {
         let file = std::fs::OpenOptions::new().write(true).open(device.path()).unwrap();
         file.write_all_at(&vec![0; DEVICE as usize], 0).unwrap();
         file.write_all_at(b"EFI PART", at).unwrap();
-        refused(&good, "device-not-empty");
+        refused(&good, "output-exists");
     }
 }
 

@@ -165,5 +165,5 @@ fn image_build_takes_it_along_within_the_limit() {
     assert!(String::from_utf8_lossy(&output.stdout).contains("pre-upgrade"), "{output:?}");
     let output = build("large", "other");
     assert_eq!(output.status.code(), Some(1), "{output:?}");
-    assert!(String::from_utf8_lossy(&output.stderr).contains("[image-plan-invalid]"));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("[argument-invalid]"));
 }

@@ -192,18 +192,18 @@ fn plans_that_make_no_image_are_refused_before_anything_is_written() {
         assert_eq!(code(&plan), expected);
         assert!(!output.exists());
     };
-    refused(&|p| p.payloads.clear(), "image-plan-invalid");
-    refused(&|p| p.payloads.push(p.payloads[0].clone()), "image-plan-invalid");
-    refused(&|p| p.product_info.version.clear(), "image-plan-invalid");
-    refused(&|p| p.product_info.name = "a\nb".into(), "image-plan-invalid");
-    refused(&|p| p.product_info.variant = "riscv64".into(), "image-plan-invalid");
-    refused(&|p| p.storage = build::Storage::Zstd(23), "image-plan-invalid");
-    refused(&|p| p.storage = build::Storage::Zstd(0), "image-plan-invalid");
-    refused(&|p| p.tag = Some("a:b".into()), "image-plan-invalid");
+    refused(&|p| p.payloads.clear(), "argument-invalid");
+    refused(&|p| p.payloads.push(p.payloads[0].clone()), "argument-invalid");
+    refused(&|p| p.product_info.version.clear(), "argument-invalid");
+    refused(&|p| p.product_info.name = "a\nb".into(), "argument-invalid");
+    refused(&|p| p.product_info.variant = "riscv64".into(), "argument-invalid");
+    refused(&|p| p.storage = build::Storage::Zstd(23), "argument-invalid");
+    refused(&|p| p.storage = build::Storage::Zstd(0), "argument-invalid");
+    refused(&|p| p.tag = Some("a:b".into()), "argument-invalid");
     let version = "org.opencontainers.image.version".to_owned();
-    refused(&|p| drop(p.annotations.insert(version.clone(), "2".into())), "image-plan-invalid");
-    refused(&|p| p.payloads[0].file = "/dev/null".into(), "payload-unreadable");
-    refused(&|p| p.payloads[0].file = files.path().to_owned(), "payload-unreadable");
+    refused(&|p| drop(p.annotations.insert(version.clone(), "2".into())), "argument-invalid");
+    refused(&|p| p.payloads[0].file = "/dev/null".into(), "argument-invalid");
+    refused(&|p| p.payloads[0].file = files.path().to_owned(), "argument-invalid");
     refused(&|p| p.payloads[0].file = files.path().join("absent"), "io-failed");
     rustix::fs::mknodat(
         rustix::fs::CWD,
@@ -213,7 +213,7 @@ fn plans_that_make_no_image_are_refused_before_anything_is_written() {
         0,
     )
     .unwrap();
-    refused(&|p| p.payloads[0].file = files.path().join("fifo"), "payload-unreadable");
+    refused(&|p| p.payloads[0].file = files.path().join("fifo"), "argument-invalid");
     let stop = Cancel::new();
     stop.request();
     assert_eq!(build::build(&good, &Silent, &stop).unwrap_err().code(), "stopped");

@@ -136,7 +136,7 @@ fn an_output_that_is_no_regular_file_is_left_alone() {
         assert_eq!(error.code(), "output-exists");
     }
     let error = extract_from(&image.layout, "sytem", &directory.path().join("x")).unwrap_err();
-    assert_eq!(error.code(), "payload-unknown");
+    assert_eq!(error.code(), "argument-invalid");
     assert!(error.to_string().contains("kernel.efi, system"), "{error}");
 }
 

@@ -188,7 +188,7 @@ fn a_payload_that_does_not_fit_is_refused_before_anything() {
     let medium = Memory::new(vec![0; 99_999], &stored.truth);
     let source = BlobSource::new(&stored.blob);
     let error = install(&source, &stored, &medium).unwrap_err();
-    assert_eq!(error.code(), "payload-too-large");
+    assert_eq!(error.code(), "slot-too-small");
     let message = "payload system has 100000 bytes, more than the 99999 of partition system-b";
     assert_eq!(error.to_string(), message);
     assert_eq!(source.asked_bytes(), 0);

@@ -349,5 +349,5 @@ fn what_is_no_machine_is_refused() {
     assert_eq!(error.code, "sim-not-empty");
     let images = vec!["registry.example/acme:stable".into()];
     let error = new(&temporary.path().join("new"), NewOptions { images, ..NewOptions::default() });
-    assert_eq!(error.unwrap_err().code, "sim-image-location");
+    assert_eq!(error.unwrap_err().code, "reference-invalid");
 }

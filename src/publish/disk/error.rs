@@ -185,17 +185,16 @@ impl Coded for DiskBuildError {
             Self::PayloadMissing { .. } => "payload-missing",
             Self::LoaderMissing { .. } => "loader-missing",
             Self::LoaderInvalid { .. } => "loader-invalid",
-            Self::SizeInvalid { .. } => "size-invalid",
-            Self::LabelInvalid { .. } => "label-invalid",
-            Self::GuidTwice { .. } => "guid-twice",
+            Self::SizeInvalid { .. }
+            | Self::LabelInvalid { .. }
+            | Self::OutputInvalid { .. }
+            | Self::SectorSizeMismatch { .. } => "argument-invalid",
+            Self::GuidTwice { .. } => "partition-uuid-duplicate",
             Self::EspTooSmall { .. } => "esp-too-small",
             Self::SlotTooSmall { .. } => "slot-too-small",
             Self::DiskTooSmall { .. } => "disk-too-small",
-            Self::OutputExists { .. } => "output-exists",
-            Self::OutputInvalid { .. } => "output-invalid",
-            Self::DeviceInUse { .. } => "device-in-use",
-            Self::DeviceNotEmpty { .. } => "device-not-empty",
-            Self::SectorSizeMismatch { .. } => "sector-size-mismatch",
+            Self::OutputExists { .. } | Self::DeviceNotEmpty { .. } => "output-exists",
+            Self::DeviceInUse { .. } => "target-in-use",
             Self::Output { .. } => "io-failed",
             Self::ReadBackDiffers { .. } => "read-back-mismatch",
         }
