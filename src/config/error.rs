@@ -101,14 +101,14 @@ pub enum ConfigError {
 impl Coded for ConfigError {
     fn code(&self) -> &'static str {
         match self {
-            Self::Unreadable { .. } => "config-unreadable",
+            Self::Unreadable { .. } => "file-unreadable",
             Self::Untrusted(_) => "file-untrusted",
             Self::Unwritable { .. } => "config-unwritable",
-            Self::Syntax { .. } => "config-syntax",
             Self::UnknownKey { .. } => "config-unknown-key",
-            Self::Invalid { .. } | Self::Malformed { .. } | Self::Contradiction { .. } => {
-                "config-invalid"
-            }
+            Self::Syntax { .. }
+            | Self::Invalid { .. }
+            | Self::Malformed { .. }
+            | Self::Contradiction { .. } => "config-invalid",
         }
     }
 }

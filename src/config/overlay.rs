@@ -51,7 +51,7 @@ impl Unusable {
 impl flipside_image::code::Coded for Unusable {
     fn code(&self) -> &'static str {
         match self {
-            Self::Unreadable { .. } => "directory-unreadable",
+            Self::Unreadable { .. } => "file-unreadable",
             Self::Untrusted(_) => "file-untrusted",
         }
     }

@@ -270,8 +270,8 @@ fn mistakes_name_file_line_and_what_is_right() {
         ),
         ("[host.payloads]\nv = { a = 'v' }", 2, "config-invalid", "host.payloads.v.b is not"),
         ("[host.payloads]\nv = 'v'", 2, "config-invalid", "a table"),
-        ("[track]\nimage = \"x", 2, "config-syntax", ""),
-        ("[track]\nca = []\nca = []", 3, "config-syntax", "duplicate"),
+        ("[track]\nimage = \"x", 2, "config-invalid", ""),
+        ("[track]\nca = []\nca = []", 3, "config-invalid", "duplicate"),
     ] {
         let error = parse(text).unwrap_err();
         assert_eq!(error.code(), code, "{text}\n{error}");
@@ -286,7 +286,7 @@ fn mistakes_name_file_line_and_what_is_right() {
 fn what_is_no_text_is_named() {
     let error = Config::parse(Path::new("/f"), b"[track]\nimage = \"\xff\"").unwrap_err();
     assert_eq!(error.to_string(), "/f, line 2: the file is not UTF-8");
-    assert_eq!(error.code(), "config-syntax");
+    assert_eq!(error.code(), "config-invalid");
 }
 
 fn toml_like() -> impl Strategy<Value = String> {

@@ -107,13 +107,14 @@ impl Coded for ImageError {
         match self {
             Self::DigestMismatch { .. } => "digest-mismatch",
             Self::MalformedDigest(_) => "digest-malformed",
-            Self::Json { .. } | Self::Unprintable { .. } => "image-malformed",
+            Self::Json { .. } | Self::Unprintable { .. } | Self::Inconsistent { .. } => {
+                "image-malformed"
+            }
             Self::TooLarge { .. } => "image-over-limit",
             Self::NotAnOsImage { .. } => "not-an-os-image",
             Self::FormatVersion { .. } => "format-version-unknown",
             Self::PayloadName { .. } => "payload-name-invalid",
             Self::ChunkSize(_) => "chunk-size-invalid",
-            Self::Inconsistent { .. } => "image-inconsistent",
             Self::WrongArchitecture { .. } => "wrong-architecture",
             Self::NoSingleManifest { .. } => "architecture-missing",
             Self::BadChunk { .. } => "chunk-damaged",

@@ -61,7 +61,7 @@ impl Coded for RebootError {
         match self {
             Self::NoLogind { .. } => "logind-unavailable",
             Self::Inhibited { .. } => "reboot-inhibited",
-            Self::Refused { .. } => "reboot-refused",
+            Self::Refused { .. } => "reboot-failed",
             Self::Update(error) => error.code(),
         }
     }

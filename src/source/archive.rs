@@ -41,7 +41,7 @@ impl ArchiveSource {
     /// The image with this tag or digest (`sha256:...`), or the only one that is listed.
     ///
     /// # Errors
-    /// `source-unreadable` and `archive-invalid`. Whether the tag exists shows
+    /// `source-unreadable` and `layout-invalid`. Whether the tag exists shows
     /// [`super::Source::resolve`].
     pub fn open(path: &Path, tag: Option<&str>) -> Result<Self, SourceError> {
         let failed = |source| LocalError::File { path: path.to_owned(), source };

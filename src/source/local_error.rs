@@ -79,12 +79,11 @@ impl Coded for LocalError {
     fn code(&self) -> &'static str {
         match self {
             Self::File { .. } => "source-unreadable",
-            Self::LayoutInvalid { .. } => "layout-invalid",
-            Self::ArchiveInvalid { .. } => "archive-invalid",
+            Self::LayoutInvalid { .. } | Self::ArchiveInvalid { .. } => "layout-invalid",
             Self::TagNotFound { .. } => "tag-not-found",
             Self::TagAmbiguous { .. } => "tag-ambiguous",
             Self::BlobNotFound { .. } => "blob-not-found",
-            Self::BlobWrongSize { .. } => "blob-wrong-size",
+            Self::BlobWrongSize { .. } => "digest-mismatch",
         }
     }
 }

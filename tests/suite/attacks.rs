@@ -569,7 +569,7 @@ fn a_layer_that_the_config_does_not_know_is_refused_also_without_keys() {
     let layer = signed.repository().blob("application/octet-stream", b"a door");
     more["layers"].as_array_mut().unwrap().push(layer);
     signed.repository().manifest(Some("stable"), &more);
-    signed.host.refuses(1, "image-inconsistent");
+    signed.host.refuses(1, "image-malformed");
     signed.host.boots_as_before();
 }
 

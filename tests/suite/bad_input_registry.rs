@@ -106,7 +106,7 @@ fn a_redirect_loop_ends() {
     let (host, proxy) = stage.host();
     let itself = format!("http://{}/v2/acme/bad-input/manifests/2", proxy.address());
     proxy.fault("manifests", ALWAYS, Fault::Redirect(itself));
-    let sentence = host.refuses(1, "redirect-loop");
+    let sentence = host.refuses(1, "redirect-invalid");
     assert!(sentence.starts_with(proxy.address()), "{sentence}");
     host.boots_as_before();
 }

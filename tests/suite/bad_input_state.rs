@@ -105,7 +105,7 @@ fn a_mistake_in_the_settings_is_named() {
             "config-unknown-key",
             "track.imgae; the nearest valid key is track.image",
         ),
-        ("[track\n", "config-syntax", "50-test.toml, line 1"),
+        ("[track\n", "config-invalid", "50-test.toml, line 1"),
         ("[update]\nautomatic = \"yes\"\n", "config-invalid", "update.automatic"),
         (
             "[host.slots]\na = \"system-a\"\nb = \"system-a\"\n",

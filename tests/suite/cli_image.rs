@@ -87,7 +87,7 @@ fn errors_have_their_code_and_leave_nothing_behind() {
         (format!("{build} --product-info os-release"), 1, "[product-info-invalid]"),
         ("image inspect oci:absent".to_owned(), 1, "No such file or directory"),
         ("image inspect oci:.".to_owned(), 1, "[layout-invalid]"),
-        ("image inspect oci-archive:system.img".to_owned(), 1, "[archive-invalid]"),
+        ("image inspect oci-archive:system.img".to_owned(), 1, "[layout-invalid]"),
         ("image push . 127.0.0.1:9/a/b:c".to_owned(), 1, "[layout-invalid]"),
     ] {
         let (code, stderr) = bad(here, &line);

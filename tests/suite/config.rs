@@ -80,7 +80,7 @@ fn what_cannot_be_read_is_an_error() {
         let (_directory, root) = host(&files);
         let error = Config::load(&root).unwrap_err();
         assert!(matches!(error, ConfigError::Unreadable { .. }), "{error}");
-        assert_eq!(error.code(), "config-unreadable");
+        assert_eq!(error.code(), "file-unreadable");
     }
 }
 
@@ -90,7 +90,7 @@ fn a_fifo_in_the_place_of_a_file_does_not_hang() {
     let fifo = directory.path().join("etc/flipside/flipside.toml.d/1.toml");
     let made = Command::new("mkfifo").arg(&fifo).status().unwrap();
     assert!(made.success());
-    assert_eq!(Config::load(&root).unwrap_err().code(), "config-unreadable");
+    assert_eq!(Config::load(&root).unwrap_err().code(), "file-unreadable");
 }
 
 #[test]
@@ -148,5 +148,5 @@ fn the_labels_of_every_payload_are_printed_for_an_initrd() {
         assert!(!is_done && said.contains("[label-unsuitable]"), "{label}: {said}");
     }
     let (is_done, _, said) = labels("nonsense", &[]);
-    assert!(!is_done && said.contains("[config-syntax]"), "{said}");
+    assert!(!is_done && said.contains("[config-invalid]"), "{said}");
 }

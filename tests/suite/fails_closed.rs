@@ -109,14 +109,14 @@ fn whatever_is_no_key_among_the_keys_stops_updates() {
             |h, pem| h.write("etc/flipside/keys/more/x.pub", pem),
             "signature-key-unusable",
         ),
-        ("a file named keys", |h, pem| h.write("etc/flipside/keys", pem), "directory-unreadable"),
+        ("a file named keys", |h, pem| h.write("etc/flipside/keys", pem), "file-unreadable"),
         (
             "a link that leads nowhere",
             |h, _| {
                 fs::create_dir_all(h.file("etc/flipside")).unwrap();
                 symlink("../gone", h.file("etc/flipside/keys")).unwrap();
             },
-            "directory-unreadable",
+            "file-unreadable",
         ),
         (
             "for the group to write",

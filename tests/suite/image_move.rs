@@ -122,7 +122,7 @@ fn layers_that_are_cut_or_lie_about_their_length_leave_no_file() {
     for bad in [&good[..good.len() - 1], &[&good[..], b"x"].concat(), b""] {
         fs::write(&file, bad).unwrap();
         let error = extract_from(layout.path(), "system", &directory.path().join("s")).unwrap_err();
-        assert_eq!(error.code(), "blob-wrong-size");
+        assert_eq!(error.code(), "digest-mismatch");
         assert_eq!(names(&directory), [""; 0]);
     }
 }
@@ -169,7 +169,7 @@ fn a_pull_that_broke_off_fetches_only_what_is_missing_or_damaged() {
     // The source loses its second layer half way.
     let good = fs::read(image.layer_file("system")).unwrap();
     fs::write(image.layer_file("system"), &good[1..]).unwrap();
-    assert_eq!(pull_from(&image, &to).unwrap_err().code(), "blob-wrong-size");
+    assert_eq!(pull_from(&image, &to).unwrap_err().code(), "digest-mismatch");
     assert!(!to.join("index.json").exists());
     fs::write(image.layer_file("system"), &good).unwrap();
     let pulled = pull_from(&image, &to).unwrap();

@@ -141,7 +141,7 @@ fn ranges_are_given_exactly() {
             assert_eq!(bytes, stored[range.start as usize..range.end as usize]);
         }
         let beyond = source.stream(&blob, 0..blob.size + 1, &mut |_| panic!());
-        assert_eq!(code(beyond), "blob-wrong-size");
+        assert_eq!(code(beyond), "digest-mismatch");
         let stopped = source.stream(&blob, 0..9, &mut |_| Err(flipside_core::cancel::Stopped));
         assert_eq!(code(stopped), "stopped");
     }
@@ -236,7 +236,7 @@ fn damaged_blobs_are_never_taken() {
     }
     let longer = [&fs::read(image.layer_file("system")).unwrap()[..], b"x"].concat();
     fs::write(image.layer_file("system"), longer).unwrap();
-    assert_eq!(code(read(&source)), "blob-wrong-size");
+    assert_eq!(code(read(&source)), "digest-mismatch");
     let mut large = config;
     large.size = 51 << 20;
     assert_eq!(code(source.blob("config", &large, 50 << 20)), "image-over-limit");
@@ -351,7 +351,7 @@ fn hostile_archives_are_refused() {
     ];
     for (name, tar) in cases {
         let path = tar.write(&directory);
-        assert_eq!(code(ArchiveSource::open(&path, None)), "archive-invalid", "{name}");
+        assert_eq!(code(ArchiveSource::open(&path, None)), "layout-invalid", "{name}");
     }
 }
 
@@ -392,7 +392,7 @@ fn what_is_no_archive_is_named() {
     ] {
         fs::write(&path, bytes).unwrap();
         let error = ArchiveSource::open(&path, None).err().unwrap();
-        assert_eq!(error.code(), "archive-invalid");
+        assert_eq!(error.code(), "layout-invalid");
         assert!(error.to_string().contains(part), "{error}");
     }
     assert_eq!(code(ArchiveSource::open(directory.path(), None)), "source-unreadable");

@@ -70,7 +70,7 @@ fn any_range_of_a_blob_is_the_same_bytes() {
     }
     for range in [size..size + 1, 0..size + 1] {
         let error = source.stream(blob, range, &mut |_| Ok(())).unwrap_err();
-        assert_eq!(error.code(), "image-inconsistent");
+        assert_eq!(error.code(), "image-malformed");
     }
 }
 
@@ -100,7 +100,7 @@ fn what_is_not_there_is_named() {
     }
     let source = registry.source("z:1");
     let other = Digest::of(b"something else");
-    assert_eq!(source.manifest(&other).unwrap_err().code(), "manifest-not-found");
+    assert_eq!(source.manifest(&other).unwrap_err().code(), "blob-not-found");
     let digest = source.resolve().unwrap();
     let image = fetch_image(&*source, &digest, Architecture::X86_64).unwrap();
     let mut blob = image.manifest.config.clone();

@@ -293,13 +293,13 @@ fn storage_whose_signed_url_has_expired_is_asked_for_again() {
 fn redirects_come_to_an_end() {
     let stage = Stage::new();
     stage.proxy.fault("manifests", 100, Fault::Redirect("/v2/a/manifests/1".into()));
-    assert_eq!(stage.source().resolve().unwrap_err().code(), "redirect-loop");
+    assert_eq!(stage.source().resolve().unwrap_err().code(), "redirect-invalid");
     assert_eq!(stage.proxy.seen().len(), 1);
     let stage = Stage::new();
     for n in 0..20 {
         stage.proxy.fault("manifests", 1, Fault::Redirect(format!("/v2/a/manifests/1?{n}")));
     }
-    assert_eq!(stage.source().resolve().unwrap_err().code(), "redirect-loop");
+    assert_eq!(stage.source().resolve().unwrap_err().code(), "redirect-invalid");
     assert_eq!(stage.proxy.seen().len(), 11);
 }
 

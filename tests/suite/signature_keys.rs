@@ -92,7 +92,7 @@ fn a_key_that_cannot_be_used_is_no_reason_to_do_without() {
     install(root.path(), "etc/good.pub", &pem);
     symlink("gone", root.path().join("etc/flipside/keys/bad.pub")).unwrap();
     let error = opened_in(root.path(), SignatureMode::Auto).unwrap_err();
-    assert!(error.starts_with("directory-unreadable"), "{error}");
+    assert!(error.starts_with("file-unreadable"), "{error}");
 }
 
 /// A key whose point is none of the curve's.

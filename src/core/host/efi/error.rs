@@ -137,14 +137,13 @@ impl Coded for EfiError {
         match self {
             Self::Missing { .. } => "efi-variables-missing",
             Self::ReadOnly { .. } => "efi-variables-read-only",
-            Self::Full { .. } | Self::NoRoom { .. } => "nvram-full",
+            Self::Full { .. } | Self::NoRoom { .. } | Self::NumbersExhausted => "nvram-full",
             Self::WriteLost { .. } => "nvram-write-lost",
             Self::NotKept { .. } => "nvram-not-kept",
             Self::Read { .. } => "nvram-read-failed",
             Self::Write { .. } => "nvram-write-failed",
             Self::BootNextTaken { .. } => "bootnext-taken",
             Self::EntryMissing { .. } => "boot-entry-missing",
-            Self::NumbersExhausted => "boot-numbers-exhausted",
         }
     }
 }
