@@ -4,6 +4,7 @@
 
 use super::{Architecture, ChunkIndex, ChunkSizeError, Digest, MalformedDigest};
 use crate::code::Coded;
+use crate::codes;
 
 /// Why something is not an OS image that this program may use.
 #[derive(Debug, thiserror::Error)]
@@ -105,19 +106,19 @@ pub enum ImageError {
 impl Coded for ImageError {
     fn code(&self) -> &'static str {
         match self {
-            Self::DigestMismatch { .. } => "digest-mismatch",
-            Self::MalformedDigest(_) => "digest-malformed",
+            Self::DigestMismatch { .. } => codes::DIGEST_MISMATCH.name(),
+            Self::MalformedDigest(_) => codes::DIGEST_MALFORMED.name(),
             Self::Json { .. } | Self::Unprintable { .. } | Self::Inconsistent { .. } => {
-                "image-malformed"
+                codes::IMAGE_MALFORMED.name()
             }
-            Self::TooLarge { .. } => "image-over-limit",
-            Self::NotAnOsImage { .. } => "not-an-os-image",
-            Self::FormatVersion { .. } => "format-version-unknown",
-            Self::PayloadName { .. } => "payload-name-invalid",
-            Self::ChunkSize(_) => "chunk-size-invalid",
-            Self::WrongArchitecture { .. } => "wrong-architecture",
-            Self::NoSingleManifest { .. } => "architecture-missing",
-            Self::BadChunk { .. } => "chunk-damaged",
+            Self::TooLarge { .. } => codes::IMAGE_OVER_LIMIT.name(),
+            Self::NotAnOsImage { .. } => codes::NOT_AN_OS_IMAGE.name(),
+            Self::FormatVersion { .. } => codes::FORMAT_VERSION_UNKNOWN.name(),
+            Self::PayloadName { .. } => codes::PAYLOAD_NAME_INVALID.name(),
+            Self::ChunkSize(_) => codes::CHUNK_SIZE_INVALID.name(),
+            Self::WrongArchitecture { .. } => codes::WRONG_ARCHITECTURE.name(),
+            Self::NoSingleManifest { .. } => codes::ARCHITECTURE_MISSING.name(),
+            Self::BadChunk { .. } => codes::CHUNK_DAMAGED.name(),
         }
     }
 }

@@ -12,6 +12,7 @@ pub mod bounded;
 mod bytes;
 mod chunk;
 pub mod code;
+pub mod codes;
 mod config;
 pub mod constraints;
 mod descriptor;

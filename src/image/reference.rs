@@ -8,6 +8,7 @@ use std::str::FromStr;
 
 use crate::Digest;
 use crate::code::Coded;
+use crate::codes;
 use crate::redact::{has_user, redact_reference};
 
 /// Why a reference with a user is refused: references are shown to everybody.
@@ -36,7 +37,7 @@ impl ReferenceError {
 
 impl Coded for ReferenceError {
     fn code(&self) -> &'static str {
-        "reference-invalid"
+        codes::REFERENCE_INVALID.name()
     }
 }
 

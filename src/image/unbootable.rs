@@ -10,6 +10,7 @@ use super::{
     BOOT_FILE_PAYLOAD, ChunkIndex, Digest, ImageConfig, PartitionIdentity, Payload, SYSTEM_PAYLOAD,
 };
 use crate::code::Coded;
+use crate::codes;
 
 /// Types of partitions that firmware, boot loaders or other systems take for their own (UEFI 2.10,
 /// table 5.7; the Discoverable Partitions Specification; GNU GRUB, "BIOS installation").
@@ -60,9 +61,9 @@ pub enum Unbootable {
 impl Coded for Unbootable {
     fn code(&self) -> &'static str {
         match self {
-            Self::Empty(_) | Self::OnlyZeroes(_) => "payload-empty",
-            Self::Nil { .. } | Self::ForeignType { .. } => "partition-identity-invalid",
-            Self::Twins { .. } => "partition-uuid-duplicate",
+            Self::Empty(_) | Self::OnlyZeroes(_) => codes::PAYLOAD_EMPTY.name(),
+            Self::Nil { .. } | Self::ForeignType { .. } => codes::PARTITION_IDENTITY_INVALID.name(),
+            Self::Twins { .. } => codes::PARTITION_UUID_DUPLICATE.name(),
         }
     }
 }

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use flipside::report::KnownCode;
+use flipside_image::code::Severity;
 
 /// Calls whose first argument is a code, and the severity that they give it.
 const CONSTRUCTORS: [(&str, &str); 7] = [
@@ -73,6 +74,14 @@ fn codes_of_sources() -> Codes {
     let mut files = Vec::new();
     sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut files);
     let mut codes = Codes::new();
+    for code in [flipside_image::codes::TABLE].concat() {
+        let severities = code.severities().iter().map(|severity| match severity {
+            Severity::Block => "block",
+            Severity::Defer => "defer",
+            Severity::Error => "error",
+        });
+        codes.entry(code.name().to_owned()).or_default().extend(severities);
+    }
     for text in &files {
         for body in code_functions(text) {
             for code in literals(body) {

@@ -13,6 +13,7 @@ use jiff::Timestamp;
 
 use crate::Digest;
 use crate::code::Coded;
+use crate::codes;
 use crate::rollout::Rollout;
 use crate::version;
 
@@ -114,7 +115,7 @@ fn and_more(further: usize) -> String {
 
 impl Coded for DocumentError {
     fn code(&self) -> &'static str {
-        "policy-document-invalid"
+        codes::POLICY_DOCUMENT_INVALID.name()
     }
 }
 
