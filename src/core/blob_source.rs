@@ -7,6 +7,7 @@ use std::fmt;
 use std::ops::Range;
 
 use crate::cancel::Stopped;
+use crate::codes;
 use flipside_image::Descriptor;
 use flipside_image::code::{Coded, Transient};
 
@@ -79,7 +80,7 @@ impl Error for FetchError {
 impl Coded for FetchError {
     fn code(&self) -> &'static str {
         match self {
-            Self::Stopped(_) => "stopped",
+            Self::Stopped(_) => codes::STOPPED.name(),
             Self::Failed(error) => error.code(),
         }
     }

@@ -9,6 +9,7 @@ use flipside_image::ImageError;
 use flipside_image::code::{Coded, Transient};
 
 use crate::cancel::Stopped;
+use crate::codes;
 use crate::host::HostError;
 use crate::host::boot::BootError;
 use crate::host::efi::EfiError;
@@ -105,10 +106,10 @@ impl Coded for Error {
     fn code(&self) -> &'static str {
         match self {
             Self::Refused(refusal) => refusal.code,
-            Self::LockFile { .. } | Self::LockPlace { .. } => "lock-unusable",
-            Self::Locked { .. } => "locked",
+            Self::LockFile { .. } | Self::LockPlace { .. } => codes::LOCK_UNUSABLE.name(),
+            Self::Locked { .. } => codes::LOCKED.name(),
             Self::Journal(error) => error.code(),
-            Self::Step(_) => "io-failed",
+            Self::Step(_) => codes::IO_FAILED.name(),
             Self::Host(error) => error.code(),
             Self::NoBootManager { code, .. } => code,
             Self::Efi(error) => error.code(),
@@ -117,7 +118,7 @@ impl Coded for Error {
             Self::Kexec(error) => error.code(),
             Self::Image(error) => error.code(),
             Self::Install(error) => error.code(),
-            Self::Stopped(_) => "stopped",
+            Self::Stopped(_) => codes::STOPPED.name(),
         }
     }
 

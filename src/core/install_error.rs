@@ -5,6 +5,7 @@
 use std::io;
 
 use crate::blob_source::FetchError;
+use crate::codes;
 use flipside_image::code::{Coded, Transient};
 use flipside_image::{ChunkIndex, ImageError, PayloadName};
 
@@ -110,13 +111,13 @@ impl InstallError {
 impl Coded for InstallError {
     fn code(&self) -> &'static str {
         match self {
-            Self::PayloadTooLarge { .. } => "slot-too-small",
+            Self::PayloadTooLarge { .. } => codes::SLOT_TOO_SMALL.name(),
             Self::Image(error) => error.code(),
             Self::Fetch { source, .. } => source.code(),
-            Self::Write { .. } | Self::Sync { .. } | Self::Read { .. } => "disk-failed",
-            Self::ReadBackMismatch { .. } => "read-back-mismatch",
-            Self::Thread { .. } => "resources-exhausted",
-            Self::Stopped { .. } => "stopped",
+            Self::Write { .. } | Self::Sync { .. } | Self::Read { .. } => codes::DISK_FAILED.name(),
+            Self::ReadBackMismatch { .. } => codes::READ_BACK_MISMATCH.name(),
+            Self::Thread { .. } => codes::RESOURCES_EXHAUSTED.name(),
+            Self::Stopped { .. } => codes::STOPPED.name(),
         }
     }
 

@@ -16,6 +16,7 @@
 
 pub mod blob_source;
 pub mod cancel;
+pub mod codes;
 mod error;
 pub mod host;
 pub mod install;

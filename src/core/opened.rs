@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::cancel::Cancel;
+use crate::codes;
 use crate::error::Error;
 use crate::host::boot::{Backend, BootEntry, Next, Nvram, SystemdBoot, UefiBoot};
 use crate::host::cmdline::CommandLine;
@@ -76,7 +77,10 @@ pub struct Host {
 /// `architecture-unknown`.
 pub fn architecture() -> Result<Architecture, Refusal> {
     Architecture::of_this_build().ok_or_else(|| {
-        Refusal::block("architecture-unknown", "flipside knows UEFI on x86_64 and aarch64 only")
+        Refusal::block(
+            codes::ARCHITECTURE_UNKNOWN.name(),
+            "flipside knows UEFI on x86_64 and aarch64 only",
+        )
     })
 }
 

@@ -2,21 +2,9 @@
 
 //! The one type that says no, for people and programs (P11), and the answer that may be a no.
 
+pub use flipside_image::code::Severity;
 use flipside_image::code::Transient;
-use serde::{Deserialize, Serialize};
-
-/// How a run ends that did not do what it was asked to: what to tell the
-/// person and which exit status to give.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Severity {
-    /// Try again next time by itself: exit status 75.
-    Defer,
-    /// Refused until something changes: exit status 1.
-    Block,
-    /// Something failed: exit status 1.
-    Error,
-}
+use serde::Serialize;
 
 /// Why something is not done.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

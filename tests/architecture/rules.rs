@@ -24,6 +24,7 @@ pub const LEAF: &str = "core's own files";
 pub const LEAVES: &[&str] = &[
     "core/blob_source",
     "core/cancel",
+    "core/codes",
     "core/install_error",
     "core/progress",
     "core/refusal",

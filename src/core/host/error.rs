@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::fat::FatError;
 use super::gpt::{EditError, TableError};
+use crate::codes;
 use flipside_image::code::Coded;
 
 /// Why something of this host is not used. Nothing was changed, except where an
@@ -228,40 +229,40 @@ impl HostError {
 impl Coded for HostError {
     fn code(&self) -> &'static str {
         match self {
-            Self::Io { .. } => "io-failed",
+            Self::Io { .. } => codes::IO_FAILED.name(),
             Self::Table { source, .. } => table_code(source),
-            Self::TableNotReread { .. } => "gpt-stale",
-            Self::DiskMissing { .. } => "disk-missing",
-            Self::SlotMissing { .. } => "slot-missing",
-            Self::LabelAmbiguous { .. } => "label-ambiguous",
-            Self::SlotsIdentical { .. } => "slots-identical",
-            Self::TargetInUse { .. } => "target-in-use",
-            Self::TargetIsRunning { .. } => "target-is-running",
+            Self::TableNotReread { .. } => codes::GPT_STALE.name(),
+            Self::DiskMissing { .. } => codes::DISK_MISSING.name(),
+            Self::SlotMissing { .. } => codes::SLOT_MISSING.name(),
+            Self::LabelAmbiguous { .. } => codes::LABEL_AMBIGUOUS.name(),
+            Self::SlotsIdentical { .. } => codes::SLOTS_IDENTICAL.name(),
+            Self::TargetInUse { .. } => codes::TARGET_IN_USE.name(),
+            Self::TargetIsRunning { .. } => codes::TARGET_IS_RUNNING.name(),
             Self::Identity { source, .. } => match source {
                 EditError::Table(table) => table_code(table),
-                EditError::Changed(_) => "gpt-stale",
-                EditError::Nil(_) => "partition-identity-invalid",
-                EditError::Duplicate { .. } => "partition-uuid-duplicate",
-                EditError::Io { .. } => "disk-failed",
-                EditError::ReadBack => "read-back-mismatch",
+                EditError::Changed(_) => codes::GPT_STALE.name(),
+                EditError::Nil(_) => codes::PARTITION_IDENTITY_INVALID.name(),
+                EditError::Duplicate { .. } => codes::PARTITION_UUID_DUPLICATE.name(),
+                EditError::Io { .. } => codes::DISK_FAILED.name(),
+                EditError::ReadBack => codes::READ_BACK_MISMATCH.name(),
             },
-            Self::DiskLocked { .. } => "disk-locked",
-            Self::EspNotMounted { .. } => "esp-not-mounted",
-            Self::EspAmbiguous { .. } => "esp-ambiguous",
-            Self::EspMismatch { .. } => "esp-mismatch",
-            Self::EspNotOnDisk { .. } => "esp-not-on-disk",
-            Self::EspDamaged { .. } | Self::EspFailed { .. } => "esp-damaged",
-            Self::EspReadOnly { .. } => "esp-read-only",
-            Self::RunningSlotUnclear { .. } => "running-slot-unclear",
-            Self::RunningSlotUnknown { .. } => "running-slot-unknown",
-            Self::StateInsideSlot { .. } => "state-inside-slot",
+            Self::DiskLocked { .. } => codes::DISK_LOCKED.name(),
+            Self::EspNotMounted { .. } => codes::ESP_NOT_MOUNTED.name(),
+            Self::EspAmbiguous { .. } => codes::ESP_AMBIGUOUS.name(),
+            Self::EspMismatch { .. } => codes::ESP_MISMATCH.name(),
+            Self::EspNotOnDisk { .. } => codes::ESP_NOT_ON_DISK.name(),
+            Self::EspDamaged { .. } | Self::EspFailed { .. } => codes::ESP_DAMAGED.name(),
+            Self::EspReadOnly { .. } => codes::ESP_READ_ONLY.name(),
+            Self::RunningSlotUnclear { .. } => codes::RUNNING_SLOT_UNCLEAR.name(),
+            Self::RunningSlotUnknown { .. } => codes::RUNNING_SLOT_UNKNOWN.name(),
+            Self::StateInsideSlot { .. } => codes::STATE_INSIDE_SLOT.name(),
         }
     }
 }
 
 fn table_code(error: &TableError) -> &'static str {
     match error {
-        TableError::Missing => "gpt-missing",
-        TableError::Damaged { .. } | TableError::BothDamaged { .. } => "gpt-damaged",
+        TableError::Missing => codes::GPT_MISSING.name(),
+        TableError::Damaged { .. } | TableError::BothDamaged { .. } => codes::GPT_DAMAGED.name(),
     }
 }

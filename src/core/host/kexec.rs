@@ -6,6 +6,7 @@
 use std::io;
 
 use super::{Marker, Root};
+use crate::codes;
 use flipside_image::code::Coded;
 
 /// Says that flipside loaded a kernel in this boot.
@@ -22,7 +23,7 @@ pub struct KernelLoaded(io::Error);
 
 impl Coded for KernelLoaded {
     fn code(&self) -> &'static str {
-        "kexec-loaded"
+        codes::KEXEC_LOADED.name()
     }
 }
 

@@ -2,6 +2,7 @@
 
 //! Steps 3, 7 and 8 of P4 for what an earlier run installed, and step 3 for every other.
 
+use crate::codes;
 use crate::error::Error;
 use crate::lock::Lock;
 use crate::opened::Host;
@@ -74,7 +75,7 @@ pub(super) fn refuse_unproven_running_slot(situation: &Situation) -> Result<(), 
         return Ok(());
     }
     let why = format!("slot {} runs, and has not proved itself yet", situation.running);
-    Err(Refusal::defer("trial-running", why).into())
+    Err(Refusal::defer(codes::TRIAL_RUNNING.name(), why).into())
 }
 
 /// Step 3, P5: the running slot comes before the target, in the firmware and in the loader.

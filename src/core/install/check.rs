@@ -10,6 +10,7 @@ use super::boot_file;
 use super::job::Job;
 use super::obstacles::refuse_damaged_running_slot;
 use super::transaction::Checked;
+use crate::codes;
 use crate::error::Error;
 use crate::host::Partition;
 use crate::opened::Host;
@@ -36,7 +37,7 @@ pub fn check<'a>(job: &'a Job<'a>) -> Result<Checked<'a>, Error> {
         let partition = host.disk().by_label(label)?;
         if layer.payload.size > partition.size {
             return Err(Refusal::block(
-                "slot-too-small",
+                codes::SLOT_TOO_SMALL.name(),
                 format!(
                     "payload {name} has {} bytes, partition {label} only {}",
                     layer.payload.size, partition.size
@@ -47,7 +48,7 @@ pub fn check<'a>(job: &'a Job<'a>) -> Result<Checked<'a>, Error> {
         // What the partition holds now would stay, and be taken for the image's.
         if layer.payload.size == 0 {
             return Err(Refusal::block(
-                "payload-empty",
+                codes::PAYLOAD_EMPTY.name(),
                 format!("the payload {name} is empty, and partition {label} is to hold it"),
             )
             .into());
@@ -87,7 +88,7 @@ fn refuse_duplicate(
         (None, None) => return Ok(()),
     };
     Err(Refusal::block(
-        "partition-uuid-duplicate",
+        codes::PARTITION_UUID_DUPLICATE.name(),
         format!("the image gives partition {} the UUID that {has_it} has", partition.label),
     )
     .into())
@@ -95,6 +96,7 @@ fn refuse_duplicate(
 
 fn payload<'a>(image: &'a Image, name: &str) -> Result<Layer<'a>, Error> {
     image.layer(name).ok_or_else(|| {
-        Refusal::block("payload-missing", format!("the image has no payload {name}")).into()
+        Refusal::block(codes::PAYLOAD_MISSING.name(), format!("the image has no payload {name}"))
+            .into()
     })
 }

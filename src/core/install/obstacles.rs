@@ -5,6 +5,7 @@
 
 use super::slot;
 use crate::cancel::Cancel;
+use crate::codes;
 use crate::error::Error;
 use crate::opened::Host;
 use crate::refusal::{Refusal, Severity};
@@ -60,7 +61,7 @@ fn damaged_running_slot(
         return Ok(None);
     };
     Ok(Some(Refusal::block(
-        "running-slot-damaged",
+        codes::RUNNING_SLOT_DAMAGED.name(),
         format!("slot {running} runs, and may not boot again: its boot file {what}"),
     )))
 }

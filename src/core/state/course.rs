@@ -6,6 +6,7 @@ use flipside_image::Digest;
 
 use super::journal::State;
 use super::situation::{Aftermath, Situation, SlotFacts};
+use crate::codes;
 use crate::host::boot::{Next, Nvram};
 use crate::refusal::Refusal;
 
@@ -41,7 +42,7 @@ pub fn decide(situation: &Situation, tag: &Digest) -> Course {
     // P6: one trial at a time.
     if waits_for_trial(situation, tag) {
         return Course::Refuse(Refusal::defer(
-            "trial-running",
+            codes::TRIAL_RUNNING.name(),
             format!(
                 "slot {} runs {} and has not proved itself yet",
                 situation.running,
@@ -51,7 +52,7 @@ pub fn decide(situation: &Situation, tag: &Digest) -> Course {
     }
     if is_persons_rollback(situation) {
         return Course::Refuse(Refusal::defer(
-            "rollback-pending",
+            codes::ROLLBACK_PENDING.name(),
             format!("a rollback to slot {} waits for the next reboot", situation.target()),
         ));
     }
@@ -59,7 +60,7 @@ pub fn decide(situation: &Situation, tag: &Digest) -> Course {
     if holds_tag && situation.is_armed() {
         if situation.is_boot_next_ignored() {
             return Course::Refuse(Refusal::defer(
-                "bootnext-ignored",
+                codes::BOOTNEXT_IGNORED.name(),
                 format!(
                     "slot {} was to boot once before this boot, and the machine did not boot it",
                     situation.target()
@@ -70,7 +71,7 @@ pub fn decide(situation: &Situation, tag: &Digest) -> Course {
     }
     if let Next::Foreign { number, description } = &situation.next {
         return Course::Refuse(Refusal::defer(
-            "bootnext-taken",
+            codes::BOOTNEXT_TAKEN.name(),
             format!("BootNext names {number} ({description}), which is not flipside's"),
         ));
     }
@@ -88,7 +89,7 @@ fn refuse_host(situation: &Situation, is_installed: bool) -> Option<Refusal> {
     let forgotten = forgotten.filter(|f| f.refused && situation.nvram != Nvram::Unused);
     if let Some(forgotten) = forgotten {
         return Some(Refusal::block(
-            "nvram-not-kept",
+            codes::NVRAM_NOT_KEPT.name(),
             format!(
                 "the firmware forgot its boot entries {} times before a trial could start, last of {} ({}); \
                  set boot.backend = \"systemd-boot\", which needs none, or `flipside release {}` to try \
@@ -155,7 +156,7 @@ pub fn refuse_digest(situation: &Situation, tag: &Digest) -> Option<Refusal> {
     let digest = in_target.unwrap_or(*tag);
     if let Some(trial) = situation.failed.trial(&digest).filter(|t| t.failed) {
         return Some(Refusal::block(
-            "digest-failed",
+            codes::DIGEST_FAILED.name(),
             format!(
                 "{} ({}) failed on this host: {}; `flipside release {digest}` lets it be tried again",
                 trial.version,
@@ -166,7 +167,7 @@ pub fn refuse_digest(situation: &Situation, tag: &Digest) -> Option<Refusal> {
     }
     if situation.failed.held == Some(digest) {
         return Some(Refusal::block(
-            "digest-held",
+            codes::DIGEST_HELD.name(),
             format!(
                 "{} was left by a rollback and is held until the tag moves; `flipside release {digest}` lifts that",
                 digest.short()

@@ -13,6 +13,7 @@ use flipside_image::code::Coded;
 use flipside_image::unknown_fields::Extensible;
 use flipside_image::{CONFIG_LIMIT, Digest};
 
+use crate::codes;
 use crate::host::Root;
 use crate::host::durable::Durable;
 use crate::host::open::read_at_most;
@@ -76,8 +77,8 @@ pub struct JournalError {
 impl Coded for JournalError {
     fn code(&self) -> &'static str {
         match self.source.kind() {
-            io::ErrorKind::StorageFull => "state-full",
-            _ => "state-unwritable",
+            io::ErrorKind::StorageFull => codes::STATE_FULL.name(),
+            _ => codes::STATE_UNWRITABLE.name(),
         }
     }
 }

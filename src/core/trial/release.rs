@@ -5,6 +5,7 @@
 use flipside_image::Digest;
 
 use super::locked::open_locked;
+use crate::codes;
 use crate::error::Error;
 use crate::lock::Lock;
 use crate::opened::Access;
@@ -29,7 +30,8 @@ pub fn release_all(access: &Access) -> Result<Vec<Digest>, Error> {
 }
 
 fn change<T>(access: &Access, change: impl FnOnce(&mut FailedDigests) -> T) -> Result<T, Error> {
-    let no_host = || Refusal::block("not-a-host", "no slots are recognised on this host");
+    let no_host =
+        || Refusal::block(codes::NOT_A_HOST.name(), "no slots are recognised on this host");
     let take = || Lock::take(&access.root);
     let (_lock, host) = open_locked(access, take)?.ok_or_else(no_host)?;
     let before = host.situation()?.failed;

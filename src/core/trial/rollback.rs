@@ -6,6 +6,7 @@ use flipside_image::code::Coded as _;
 
 use super::locked::open_locked;
 use super::promote::without_journal;
+use crate::codes;
 use crate::error::Error;
 use crate::host::boot::Next;
 use crate::install::{FetchConfig, SlotContents, contents, secure};
@@ -37,10 +38,13 @@ pub fn rollback(
     unverified: bool,
     fetch: &FetchConfig<'_>,
 ) -> Result<Rollback, Error> {
-    let no_host = || Refusal::block("not-a-host", "this host has no slots to roll back to");
+    let no_host =
+        || Refusal::block(codes::NOT_A_HOST.name(), "this host has no slots to roll back to");
     let take = || Lock::take(&access.root);
     let (_lock, host) = match open_locked(access, take) {
-        Err(locked) if locked.code() == "locked" => return Err(refuse_locked(access, locked)?),
+        Err(locked) if locked.code() == codes::LOCKED.name() => {
+            return Err(refuse_locked(access, locked)?);
+        }
         opened => opened?.ok_or_else(no_host)?,
     };
     let situation = host.situation()?;
@@ -51,14 +55,14 @@ pub fn rollback(
     let slot = situation.target_slot();
     if !slot.is_proven() || !slot.is_installed() {
         return Err(Refusal::block(
-            "slot-not-proven",
+            codes::SLOT_NOT_PROVEN.name(),
             format!("slot {target} holds nothing that has booted to success"),
         )
         .into());
     }
     if let Next::Foreign { number, description } = &situation.next {
         return Err(Refusal::defer(
-            "bootnext-taken",
+            codes::BOOTNEXT_TAKEN.name(),
             format!("BootNext names {number} ({description}), which is not flipside's"),
         )
         .into());
@@ -117,7 +121,7 @@ fn overwritten(situation: &Situation) -> Refusal {
          version in it has booted to success",
         situation.target()
     );
-    Refusal::block("rollback-overwritten", why)
+    Refusal::block(codes::ROLLBACK_OVERWRITTEN.name(), why)
 }
 
 /// Refuses a target that does not hold what its record says, or that nobody can verify.
@@ -136,14 +140,16 @@ fn refuse_damaged(
             return Ok(());
         }
         SlotContents::Unverifiable(why) => Refusal::block(
-            "slot-unverifiable",
+            codes::SLOT_UNVERIFIABLE.name(),
             format!("slot {target} cannot be verified: {why}; --unverified accepts that"),
         ),
         SlotContents::Damaged(payloads) => Refusal::block(
-            "slot-damaged",
+            codes::SLOT_DAMAGED.name(),
             format!("slot {target} is damaged: {}", payloads.join(", ")),
         ),
-        SlotContents::Empty => Refusal::block("slot-not-proven", format!("slot {target} is empty")),
+        SlotContents::Empty => {
+            Refusal::block(codes::SLOT_NOT_PROVEN.name(), format!("slot {target} is empty"))
+        }
     };
     Err(refusal.into())
 }

@@ -6,6 +6,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::BootNumber;
+use crate::codes;
 use crate::host::Slot;
 use crate::refusal::Severity;
 use flipside_image::code::Coded;
@@ -135,15 +136,17 @@ impl EfiError {
 impl Coded for EfiError {
     fn code(&self) -> &'static str {
         match self {
-            Self::Missing { .. } => "efi-variables-missing",
-            Self::ReadOnly { .. } => "efi-variables-read-only",
-            Self::Full { .. } | Self::NoRoom { .. } | Self::NumbersExhausted => "nvram-full",
-            Self::WriteLost { .. } => "nvram-write-lost",
-            Self::NotKept { .. } => "nvram-not-kept",
-            Self::Read { .. } => "nvram-read-failed",
-            Self::Write { .. } => "nvram-write-failed",
-            Self::BootNextTaken { .. } => "bootnext-taken",
-            Self::EntryMissing { .. } => "boot-entry-missing",
+            Self::Missing { .. } => codes::EFI_VARIABLES_MISSING.name(),
+            Self::ReadOnly { .. } => codes::EFI_VARIABLES_READ_ONLY.name(),
+            Self::Full { .. } | Self::NoRoom { .. } | Self::NumbersExhausted => {
+                codes::NVRAM_FULL.name()
+            }
+            Self::WriteLost { .. } => codes::NVRAM_WRITE_LOST.name(),
+            Self::NotKept { .. } => codes::NVRAM_NOT_KEPT.name(),
+            Self::Read { .. } => codes::NVRAM_READ_FAILED.name(),
+            Self::Write { .. } => codes::NVRAM_WRITE_FAILED.name(),
+            Self::BootNextTaken { .. } => codes::BOOTNEXT_TAKEN.name(),
+            Self::EntryMissing { .. } => codes::BOOT_ENTRY_MISSING.name(),
         }
     }
 }

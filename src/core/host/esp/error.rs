@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use rustix::io::Errno;
 
 use super::Esp;
+use crate::codes;
 use flipside_image::code::Coded;
 
 /// Why a file on the ESP could not be read or changed. Files are named relative to it.
@@ -87,13 +88,13 @@ pub enum EspError {
 impl Coded for EspError {
     fn code(&self) -> &'static str {
         match self {
-            Self::NotMounted { .. } => "esp-not-mounted",
-            Self::ReadOnly { .. } => "esp-read-only",
-            Self::Full { .. } => "esp-full",
-            Self::Damaged { .. } => "esp-damaged",
-            Self::Read { .. } | Self::Write { .. } => "io-failed",
-            Self::NotBootable { .. } => "boot-file-invalid",
-            Self::ReadBack { .. } => "read-back-mismatch",
+            Self::NotMounted { .. } => codes::ESP_NOT_MOUNTED.name(),
+            Self::ReadOnly { .. } => codes::ESP_READ_ONLY.name(),
+            Self::Full { .. } => codes::ESP_FULL.name(),
+            Self::Damaged { .. } => codes::ESP_DAMAGED.name(),
+            Self::Read { .. } | Self::Write { .. } => codes::IO_FAILED.name(),
+            Self::NotBootable { .. } => codes::BOOT_FILE_INVALID.name(),
+            Self::ReadBack { .. } => codes::READ_BACK_MISMATCH.name(),
         }
     }
 }

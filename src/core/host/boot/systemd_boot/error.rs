@@ -4,6 +4,7 @@
 
 use std::path::PathBuf;
 
+use crate::codes;
 use crate::host::Slot;
 use crate::refusal::Severity;
 use flipside_image::code::Coded;
@@ -59,10 +60,10 @@ impl LoaderError {
 impl Coded for LoaderError {
     fn code(&self) -> &'static str {
         match self {
-            Self::Missing { .. } => "loader-not-systemd-boot",
-            Self::TooOld { .. } => "loader-too-old",
-            Self::DefaultSet { .. } => "loader-default-set",
-            Self::EntryMissing { .. } => "boot-entry-missing",
+            Self::Missing { .. } => codes::LOADER_NOT_SYSTEMD_BOOT.name(),
+            Self::TooOld { .. } => codes::LOADER_TOO_OLD.name(),
+            Self::DefaultSet { .. } => codes::LOADER_DEFAULT_SET.name(),
+            Self::EntryMissing { .. } => codes::BOOT_ENTRY_MISSING.name(),
         }
     }
 }
