@@ -14,6 +14,7 @@ use flipside_image::code::{Coded, Transient};
 use flipside_image::{Digest, ImageError};
 
 use super::{LocalError, ReferenceError};
+use crate::codes;
 
 /// Why a source did not give what it was asked for.
 #[derive(Debug, thiserror::Error)]
@@ -313,36 +314,40 @@ impl Coded for SourceError {
     fn code(&self) -> &'static str {
         match self {
             Self::Image(error) => error.code(),
-            Self::Stopped(_) => "stopped",
+            Self::Stopped(_) => codes::STOPPED.name(),
             Self::ReferenceInvalid(error) => error.code(),
-            Self::TagNotFound { .. } => "tag-not-found",
+            Self::TagNotFound { .. } => codes::TAG_NOT_FOUND.name(),
             Self::NotAtMirrors(error) => error.code(),
-            Self::ManifestNotFound { .. } | Self::BlobNotFound { .. } => "blob-not-found",
-            Self::TooManySignatures { .. } => "signatures-over-limit",
-            Self::UnknownHost { .. } => "registry-unknown-host",
-            Self::Unreachable { .. } => "registry-unreachable",
-            Self::CertificateExpired { .. } => "tls-certificate-expired",
-            Self::CertificateNotYetValid { .. } => "tls-certificate-not-yet-valid",
-            Self::CertificateUntrusted { .. } => "tls-untrusted",
-            Self::CertificateName { .. } => "tls-wrong-name",
-            Self::Tls { .. } => "tls-failed",
-            Self::NoAuthorities { .. } => "tls-no-authorities",
-            Self::TlsFile { .. } => "tls-file-unusable",
-            Self::Unauthorized { .. } => "registry-unauthorized",
-            Self::TokenRealmRefused { .. } => "token-realm-refused",
-            Self::Forbidden { .. } => "registry-forbidden",
-            Self::RateLimited { .. } => "registry-rate-limited",
-            Self::Registry { .. } | Self::Unavailable { .. } => "registry-error",
-            Self::RedirectLoop { .. } | Self::RedirectInvalid { .. } => "redirect-invalid",
-            Self::PlainHttpRefused { .. } => "plain-http-refused",
-            Self::GraphUnreachable { .. } => "graph-unreachable",
-            Self::GraphRefused { .. } => "graph-refused",
-            Self::GraphMalformed { .. } => "graph-malformed",
-            Self::Truncated { .. } => "transfer-truncated",
-            Self::TimeLimit { .. } => "fetch-time-limit",
-            Self::CredentialsUnreadable { .. } => "credentials-unreadable",
-            Self::HelperFailed { .. } => "credential-helper-failed",
-            Self::Runtime(_) => "resources-exhausted",
+            Self::ManifestNotFound { .. } | Self::BlobNotFound { .. } => {
+                codes::BLOB_NOT_FOUND.name()
+            }
+            Self::TooManySignatures { .. } => codes::SIGNATURES_OVER_LIMIT.name(),
+            Self::UnknownHost { .. } => codes::REGISTRY_UNKNOWN_HOST.name(),
+            Self::Unreachable { .. } => codes::REGISTRY_UNREACHABLE.name(),
+            Self::CertificateExpired { .. } => codes::TLS_CERTIFICATE_EXPIRED.name(),
+            Self::CertificateNotYetValid { .. } => codes::TLS_CERTIFICATE_NOT_YET_VALID.name(),
+            Self::CertificateUntrusted { .. } => codes::TLS_UNTRUSTED.name(),
+            Self::CertificateName { .. } => codes::TLS_WRONG_NAME.name(),
+            Self::Tls { .. } => codes::TLS_FAILED.name(),
+            Self::NoAuthorities { .. } => codes::TLS_NO_AUTHORITIES.name(),
+            Self::TlsFile { .. } => codes::TLS_FILE_UNUSABLE.name(),
+            Self::Unauthorized { .. } => codes::REGISTRY_UNAUTHORIZED.name(),
+            Self::TokenRealmRefused { .. } => codes::TOKEN_REALM_REFUSED.name(),
+            Self::Forbidden { .. } => codes::REGISTRY_FORBIDDEN.name(),
+            Self::RateLimited { .. } => codes::REGISTRY_RATE_LIMITED.name(),
+            Self::Registry { .. } | Self::Unavailable { .. } => codes::REGISTRY_ERROR.name(),
+            Self::RedirectLoop { .. } | Self::RedirectInvalid { .. } => {
+                codes::REDIRECT_INVALID.name()
+            }
+            Self::PlainHttpRefused { .. } => codes::PLAIN_HTTP_REFUSED.name(),
+            Self::GraphUnreachable { .. } => codes::GRAPH_UNREACHABLE.name(),
+            Self::GraphRefused { .. } => codes::GRAPH_REFUSED.name(),
+            Self::GraphMalformed { .. } => codes::GRAPH_MALFORMED.name(),
+            Self::Truncated { .. } => codes::TRANSFER_TRUNCATED.name(),
+            Self::TimeLimit { .. } => codes::FETCH_TIME_LIMIT.name(),
+            Self::CredentialsUnreadable { .. } => codes::CREDENTIALS_UNREADABLE.name(),
+            Self::HelperFailed { .. } => codes::CREDENTIAL_HELPER_FAILED.name(),
+            Self::Runtime(_) => codes::RESOURCES_EXHAUSTED.name(),
             Self::Local(error) => error.code(),
         }
     }

@@ -15,6 +15,7 @@ mod answer;
 mod archive;
 mod body;
 mod choice;
+pub mod codes;
 mod content_range;
 mod credential_helper;
 pub mod credentials;

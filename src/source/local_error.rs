@@ -5,6 +5,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::codes;
 use flipside_image::Digest;
 use flipside_image::code::Coded;
 
@@ -78,12 +79,14 @@ pub enum LocalError {
 impl Coded for LocalError {
     fn code(&self) -> &'static str {
         match self {
-            Self::File { .. } => "source-unreadable",
-            Self::LayoutInvalid { .. } | Self::ArchiveInvalid { .. } => "layout-invalid",
-            Self::TagNotFound { .. } => "tag-not-found",
-            Self::TagAmbiguous { .. } => "tag-ambiguous",
-            Self::BlobNotFound { .. } => "blob-not-found",
-            Self::BlobWrongSize { .. } => "digest-mismatch",
+            Self::File { .. } => codes::SOURCE_UNREADABLE.name(),
+            Self::LayoutInvalid { .. } | Self::ArchiveInvalid { .. } => {
+                codes::LAYOUT_INVALID.name()
+            }
+            Self::TagNotFound { .. } => codes::TAG_NOT_FOUND.name(),
+            Self::TagAmbiguous { .. } => codes::TAG_AMBIGUOUS.name(),
+            Self::BlobNotFound { .. } => codes::BLOB_NOT_FOUND.name(),
+            Self::BlobWrongSize { .. } => codes::DIGEST_MISMATCH.name(),
         }
     }
 }
