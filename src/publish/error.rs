@@ -5,6 +5,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::codes;
 use flipside_core::blob_source::FetchError;
 use flipside_core::cancel::Stopped;
 use flipside_core::install::InstallError;
@@ -155,21 +156,21 @@ impl Coded for PublishError {
             Self::Source(error) => error.code(),
             Self::Fetch(error) => error.code(),
             Self::Extract(error) => error.code(),
-            Self::Stopped(_) => "stopped",
-            Self::File { .. } => "io-failed",
+            Self::Stopped(_) => codes::STOPPED.name(),
+            Self::File { .. } => codes::IO_FAILED.name(),
             Self::PayloadUnreadable { .. }
             | Self::PayloadUnknown { .. }
-            | Self::PlanInvalid { .. } => "argument-invalid",
-            Self::PayloadChanged { .. } => "payload-changed",
+            | Self::PlanInvalid { .. } => codes::ARGUMENT_INVALID.name(),
+            Self::PayloadChanged { .. } => codes::PAYLOAD_CHANGED.name(),
             Self::Unbootable(error) => error.code(),
-            Self::BootFile { .. } => "boot-file-invalid",
-            Self::OsRelease { .. } | Self::ProductInfo { .. } => "product-info-invalid",
-            Self::OutputExists { .. } => "output-exists",
+            Self::BootFile { .. } => codes::BOOT_FILE_INVALID.name(),
+            Self::OsRelease { .. } | Self::ProductInfo { .. } => codes::PRODUCT_INFO_INVALID.name(),
+            Self::OutputExists { .. } => codes::OUTPUT_EXISTS.name(),
             Self::Policy(error) => error.code(),
-            Self::PolicyInvalid { .. } => "policy-change-invalid",
-            Self::SigningKey { .. } => "signing-key-unusable",
-            Self::Sign { .. } => "signing-failed",
-            Self::LayoutInvalid { .. } => "layout-invalid",
+            Self::PolicyInvalid { .. } => codes::POLICY_CHANGE_INVALID.name(),
+            Self::SigningKey { .. } => codes::SIGNING_KEY_UNUSABLE.name(),
+            Self::Sign { .. } => codes::SIGNING_FAILED.name(),
+            Self::LayoutInvalid { .. } => codes::LAYOUT_INVALID.name(),
         }
     }
 }

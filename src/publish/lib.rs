@@ -6,6 +6,7 @@
 #![cfg_attr(test, allow(clippy::too_many_lines))]
 
 pub mod build;
+pub mod codes;
 pub mod disk;
 mod error;
 mod extract;

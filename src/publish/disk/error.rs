@@ -12,6 +12,7 @@ use flipside_source::SourceError;
 
 use super::size::Size;
 use crate::PublishError;
+use crate::codes;
 
 /// Why a disk could not be built. An output file does not exist then; a block device has
 /// no partition table.
@@ -181,22 +182,22 @@ impl Coded for DiskBuildError {
             Self::Source(error) => error.code(),
             Self::Find(error) => error.code(),
             Self::Install(error) => error.code(),
-            Self::ArchitectureUnknown { .. } => "architecture-unknown",
-            Self::PayloadMissing { .. } => "payload-missing",
-            Self::LoaderMissing { .. } => "loader-missing",
-            Self::LoaderInvalid { .. } => "loader-invalid",
+            Self::ArchitectureUnknown { .. } => codes::ARCHITECTURE_UNKNOWN.name(),
+            Self::PayloadMissing { .. } => codes::PAYLOAD_MISSING.name(),
+            Self::LoaderMissing { .. } => codes::LOADER_MISSING.name(),
+            Self::LoaderInvalid { .. } => codes::LOADER_INVALID.name(),
             Self::SizeInvalid { .. }
             | Self::LabelInvalid { .. }
             | Self::OutputInvalid { .. }
-            | Self::SectorSizeMismatch { .. } => "argument-invalid",
-            Self::GuidTwice { .. } => "partition-uuid-duplicate",
-            Self::EspTooSmall { .. } => "esp-too-small",
-            Self::SlotTooSmall { .. } => "slot-too-small",
-            Self::DiskTooSmall { .. } => "disk-too-small",
-            Self::OutputExists { .. } | Self::DeviceNotEmpty { .. } => "output-exists",
-            Self::DeviceInUse { .. } => "target-in-use",
-            Self::Output { .. } => "io-failed",
-            Self::ReadBackDiffers { .. } => "read-back-mismatch",
+            | Self::SectorSizeMismatch { .. } => codes::ARGUMENT_INVALID.name(),
+            Self::GuidTwice { .. } => codes::PARTITION_UUID_DUPLICATE.name(),
+            Self::EspTooSmall { .. } => codes::ESP_TOO_SMALL.name(),
+            Self::SlotTooSmall { .. } => codes::SLOT_TOO_SMALL.name(),
+            Self::DiskTooSmall { .. } => codes::DISK_TOO_SMALL.name(),
+            Self::OutputExists { .. } | Self::DeviceNotEmpty { .. } => codes::OUTPUT_EXISTS.name(),
+            Self::DeviceInUse { .. } => codes::TARGET_IN_USE.name(),
+            Self::Output { .. } => codes::IO_FAILED.name(),
+            Self::ReadBackDiffers { .. } => codes::READ_BACK_MISMATCH.name(),
         }
     }
 }
