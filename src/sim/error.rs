@@ -5,6 +5,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::codes;
 use flipside_image::ImageError;
 use flipside_image::code::Coded;
 
@@ -66,12 +67,12 @@ pub enum SimError {
 impl Coded for SimError {
     fn code(&self) -> &'static str {
         match self {
-            Self::Io { .. } => "sim-io",
-            Self::NotEmpty { .. } => "sim-not-empty",
-            Self::NoMachine { .. } => "sim-no-machine",
-            Self::Location { .. } => "reference-invalid",
+            Self::Io { .. } => codes::SIM_IO.name(),
+            Self::NotEmpty { .. } => codes::SIM_NOT_EMPTY.name(),
+            Self::NoMachine { .. } => codes::SIM_NO_MACHINE.name(),
+            Self::Location { .. } => codes::REFERENCE_INVALID.name(),
             Self::Image { source, .. } => source.code(),
-            Self::Payload { .. } => "chunk-damaged",
+            Self::Payload { .. } => codes::CHUNK_DAMAGED.name(),
         }
     }
 }

@@ -16,6 +16,7 @@
 #![cfg_attr(test, allow(clippy::too_many_lines))]
 
 mod boot;
+pub mod codes;
 mod error;
 mod esp;
 mod firmware;

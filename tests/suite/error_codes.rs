@@ -79,6 +79,7 @@ fn codes_of_sources() -> Codes {
         flipside_core::codes::TABLE,
         flipside_source::codes::TABLE,
         flipside_publish::codes::TABLE,
+        flipside_sim::codes::TABLE,
     ]
     .concat()
     {
