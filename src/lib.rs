@@ -14,6 +14,7 @@
 #![cfg_attr(test, allow(clippy::too_many_lines))]
 
 pub mod cli;
+pub mod codes;
 pub mod config;
 pub mod health;
 pub mod hooks;

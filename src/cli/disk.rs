@@ -9,6 +9,7 @@ use clap::Subcommand;
 
 use super::signals::stop_on_signals;
 use super::{Failure, Global, print, print_json, progress};
+use crate::codes;
 use flipside_core::settings::SlotLabels;
 use flipside_image::Architecture;
 use flipside_publish::disk::{self, Built, Mapping, Plan, SectorSize, Size, parse_size};
@@ -116,7 +117,7 @@ fn run_build(build: Build, global: &Global) -> super::Result {
             "{} is not on this machine: `flipside image pull` it to a layout first",
             build.image
         );
-        return Err(Failure::error("reference-invalid", message));
+        return Err(Failure::error(codes::REFERENCE_INVALID.name(), message));
     };
     let stop = stop_on_signals()?;
     let plan = Plan {

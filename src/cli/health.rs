@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use serde_json::json;
 
 use super::{Failure, Global, print, print_json, session};
+use crate::codes;
 use crate::health::{Answer, Importance};
 use crate::report::journal::{Entry, Kind};
 use crate::run::{self, FailedRun, Run};
@@ -52,14 +53,17 @@ pub fn run(_: Args, global: &Global) -> super::Result {
     }
     match (reason, went_back) {
         (None, _) => Ok(ExitCode::SUCCESS),
-        (Some(reason), None) => Err(Failure::error("health-failed", reason)),
+        (Some(reason), None) => Err(Failure::error(codes::HEALTH_FAILED.name(), reason)),
         (Some(reason), Some(FailedRun { slot, version, back_to, .. })) => {
             let more = format!("{version} in slot {slot} has failed its trial");
             power::ask_for_reboot(&run.root, Request::Orderly).map_err(|error| {
-                Failure::error("reboot-failed", format!("{reason}; cannot reboot: {error}"))
+                Failure::error(
+                    codes::REBOOT_FAILED.name(),
+                    format!("{reason}; cannot reboot: {error}"),
+                )
             })?;
             let sentence = format!("{reason}: {more}, slot {back_to} boots next");
-            Err(Failure::error("health-failed", sentence))
+            Err(Failure::error(codes::HEALTH_FAILED.name(), sentence))
         }
     }
 }
@@ -72,7 +76,7 @@ fn fail(run: &Run, reason: &str) -> super::Result<Option<FailedRun>> {
     if let Some(FailedRun { slot, digest, version, .. }) = &failed {
         let message = format!("{reason}: the trial of {version} in slot {slot} has failed");
         let entry = Entry::new(Kind::HealthCheckFailed, message).slot(*slot);
-        entry.version(version).digest(*digest).code("health-failed").send();
+        entry.version(version).digest(*digest).code(codes::HEALTH_FAILED.name()).send();
     }
     Ok(failed)
 }

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use serde_json::{Map, Value, json};
 
 use super::{Failure, Global, print, print_json};
+use crate::codes;
 use crate::config::Config;
 use flipside_core::host::disk::payloads;
 use flipside_core::settings::SlotLabels;
@@ -47,7 +48,7 @@ fn check(label: &str) -> Result<(), Failure> {
     match is_shown {
         true => Ok(()),
         false => Err(Failure::error(
-            "label-unsuitable",
+            codes::LABEL_UNSUITABLE.name(),
             format!(
                 "an initrd cannot find the partition {label:?}: its label is not printable ASCII"
             ),

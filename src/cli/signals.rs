@@ -8,6 +8,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag::{register, register_conditional_shutdown};
 
 use super::Failure;
+use crate::codes;
 use flipside_core::cancel::Cancel;
 
 /// A wish that SIGTERM and SIGINT raise. A second signal of the same kind ends the process at
@@ -18,7 +19,10 @@ use flipside_core::cancel::Cancel;
 pub(super) fn stop_on_signals() -> Result<Cancel, Failure> {
     let stop = Cancel::new();
     watch(&stop).map_err(|error| {
-        Failure::error("resources-exhausted", format!("cannot watch for SIGTERM: {error}"))
+        Failure::error(
+            codes::RESOURCES_EXHAUSTED.name(),
+            format!("cannot watch for SIGTERM: {error}"),
+        )
     })?;
     Ok(stop)
 }

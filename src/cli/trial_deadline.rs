@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::signals::stop_on_signals;
 use super::{Failure, Global, exit, print, print_json, progress};
+use crate::codes;
 use crate::run::deadline::{Deadline, Ended};
 
 /// Reboot a trial that is not promoted in time (started by systemd).
@@ -39,7 +40,9 @@ pub fn run(_: Args, global: &Global) -> super::Result {
         Ended::Stays(trial) => done(global, "stays", Some(trial)),
         Ended::Late(trial) => {
             done(global, "rebooting", Some(trial))?;
-            let failed = |error| Failure::error("reboot-failed", format!("cannot reboot: {error}"));
+            let failed = |error| {
+                Failure::error(codes::REBOOT_FAILED.name(), format!("cannot reboot: {error}"))
+            };
             deadline.reboot().map_err(failed)?;
             Ok(ExitCode::from(exit::DONE))
         }

@@ -11,6 +11,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use super::{Failure, Global, error_document, print};
+use crate::codes;
 use crate::report::{ReportError, Status, StatusFile, Watch, status_text};
 
 /// How often what is drawn is drawn again: it says how long ago things were.
@@ -33,7 +34,10 @@ const HOME: &str = "\x1b[H\x1b[J";
 pub fn run(global: &Global, first: impl FnOnce() -> Result<Status, Failure>) -> super::Result {
     let mut watch = Watch::of(&global.root)?;
     let ended = on_signals().map_err(|error| {
-        Failure::error("resources-exhausted", format!("cannot watch for SIGINT: {error}"))
+        Failure::error(
+            codes::RESOURCES_EXHAUSTED.name(),
+            format!("cannot watch for SIGINT: {error}"),
+        )
     })?;
     let file = StatusFile::of(&global.root);
     let mut shown = match file.read() {
@@ -126,7 +130,9 @@ impl<'a> View<'a> {
                 Ok(status) => serde_json::to_string(status),
                 Err(error) => serde_json::to_string(&error_document(&failure(error))),
             };
-            return print(line.map_err(|error| Failure::error("internal", error.to_string()))?);
+            return print(
+                line.map_err(|error| Failure::error(codes::INTERNAL.name(), error.to_string()))?,
+            );
         }
         let text = self.text(status);
         match self.is_screen {
@@ -157,9 +163,10 @@ fn failure(error: &ReportError) -> Failure {
 fn write(text: &str) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::error("output-failed", format!("cannot write to stdout: {error}")))
-        }
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::error(
+            codes::OUTPUT_FAILED.name(),
+            format!("cannot write to stdout: {error}"),
+        )),
         _ => Ok(()),
     }
 }

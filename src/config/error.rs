@@ -6,6 +6,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+use crate::codes;
 use flipside_core::host::trust::Untrusted;
 use flipside_image::code::Coded;
 
@@ -101,14 +102,14 @@ pub enum ConfigError {
 impl Coded for ConfigError {
     fn code(&self) -> &'static str {
         match self {
-            Self::Unreadable { .. } => "file-unreadable",
-            Self::Untrusted(_) => "file-untrusted",
-            Self::Unwritable { .. } => "config-unwritable",
-            Self::UnknownKey { .. } => "config-unknown-key",
+            Self::Unreadable { .. } => codes::FILE_UNREADABLE.name(),
+            Self::Untrusted(_) => codes::FILE_UNTRUSTED.name(),
+            Self::Unwritable { .. } => codes::CONFIG_UNWRITABLE.name(),
+            Self::UnknownKey { .. } => codes::CONFIG_UNKNOWN_KEY.name(),
             Self::Syntax { .. }
             | Self::Invalid { .. }
             | Self::Malformed { .. }
-            | Self::Contradiction { .. } => "config-invalid",
+            | Self::Contradiction { .. } => codes::CONFIG_INVALID.name(),
         }
     }
 }

@@ -7,6 +7,7 @@
 //! `liboverdrop` does the same, but skips symbolic links to files and
 //! directories that it cannot read without a word.
 
+use crate::codes;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -51,8 +52,8 @@ impl Unusable {
 impl flipside_image::code::Coded for Unusable {
     fn code(&self) -> &'static str {
         match self {
-            Self::Unreadable { .. } => "file-unreadable",
-            Self::Untrusted(_) => "file-untrusted",
+            Self::Unreadable { .. } => codes::FILE_UNREADABLE.name(),
+            Self::Untrusted(_) => codes::FILE_UNTRUSTED.name(),
         }
     }
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use crate::codes;
 use crate::config::overlay::Unusable;
 use crate::hooks::{self, Hook};
 use flipside_core::cancel::{Cancel, Stopped};
@@ -199,7 +200,7 @@ impl flipside_image::code::Coded for HealthError {
     fn code(&self) -> &'static str {
         match self {
             Self::Unusable(error) => error.code(),
-            Self::Stopped(_) => "stopped",
+            Self::Stopped(_) => codes::STOPPED.name(),
         }
     }
 }

@@ -14,6 +14,7 @@ use super::podman::{Container, Podman};
 use super::program::{Limits, Program, Sandbox};
 use super::runner::Runner;
 use super::{Answer, Kind, Planned};
+use crate::codes;
 use crate::config;
 use crate::config::overlay::Unusable;
 use flipside_core::cancel::Cancel;
@@ -33,7 +34,7 @@ pub fn ask(root: &Root, hooks: &config::Hooks, context: &Context, stop: &Cancel)
 pub fn nested() -> Option<Answer> {
     std::env::var_os("FLIPSIDE_HOOK")?;
     let reason = "hooks are not asked by what a hook started".to_owned();
-    Some(unasked(None, Verdict::defer("hook-nested", reason)))
+    Some(unasked(None, Verdict::defer(codes::HOOK_NESTED.name(), reason)))
 }
 
 /// An answer of nobody, in place of the host's hooks.
@@ -52,7 +53,7 @@ fn unasked(path: Option<PathBuf>, decision: Verdict) -> Answer {
 /// The answer of a hook that cannot be asked: it may have been there to block this update.
 fn faulty(hook: &Hook, why: &str) -> Answer {
     let reason = format!("hook {} cannot be asked: {why}", hook.name);
-    let decision = Verdict::block("hook-failed", reason);
+    let decision = Verdict::block(codes::HOOK_FAILED.name(), reason);
     Answer { hook: hook.name.clone(), ..unasked(Some(hook.path.clone()), decision) }
 }
 
@@ -112,7 +113,7 @@ impl<'a> Asking<'a> {
         let found = match discover(self.root) {
             Ok(found) => found,
             Err(error) => {
-                let decision = Verdict::block("hook-failed", sentence(&error));
+                let decision = Verdict::block(codes::HOOK_FAILED.name(), sentence(&error));
                 return vec![unasked(Some(error.path().to_owned()), decision)];
             }
         };

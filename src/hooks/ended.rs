@@ -6,6 +6,7 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use super::DEFER_STATUS;
+use crate::codes;
 use crate::config::{self, OnTimeout};
 use flipside_core::refusal::Verdict;
 
@@ -61,15 +62,16 @@ impl Ended {
         match self {
             Self::Itself(status) => match (status.code(), status.signal()) {
                 (Some(0), _) => Verdict::Allow,
-                (Some(DEFER_STATUS), _) => {
-                    Verdict::defer("hook-deferred", because("defers the update".to_owned()))
-                }
+                (Some(DEFER_STATUS), _) => Verdict::defer(
+                    codes::HOOK_DEFERRED.name(),
+                    because("defers the update".to_owned()),
+                ),
                 (Some(code), _) => Verdict::block(
-                    "hook-blocked",
+                    codes::HOOK_BLOCKED.name(),
                     because(format!("blocks the update with exit status {code}")),
                 ),
                 (None, signal) => Verdict::block(
-                    "hook-failed",
+                    codes::HOOK_FAILED.name(),
                     format!("{subject} was ended by signal {}", signal.unwrap_or(0)),
                 ),
             },
@@ -77,20 +79,20 @@ impl Ended {
                 let limit = jiff::SignedDuration::try_from(settings.timeout).unwrap_or_default();
                 let reason = format!("{subject} did not answer within {limit:#}");
                 match settings.on_timeout {
-                    OnTimeout::Defer => Verdict::defer("hook-timeout", reason),
-                    OnTimeout::Block => Verdict::block("hook-timeout", reason),
+                    OnTimeout::Defer => Verdict::defer(codes::HOOK_TIMEOUT.name(), reason),
+                    OnTimeout::Block => Verdict::block(codes::HOOK_TIMEOUT.name(), reason),
                 }
             }
             Self::OutOfMemory => Verdict::block(
-                "hook-failed",
+                codes::HOOK_FAILED.name(),
                 format!("{subject} was ended: it used up policy.hooks.memory"),
             ),
             Self::Stopped => Verdict::defer(
-                "stopped",
+                codes::STOPPED.name(),
                 format!("{subject} was not heard: the run was asked to stop"),
             ),
             Self::NotRun(why) => {
-                Verdict::block("hook-failed", format!("{subject} cannot be run: {why}"))
+                Verdict::block(codes::HOOK_FAILED.name(), format!("{subject} cannot be run: {why}"))
             }
         }
     }

@@ -2,6 +2,7 @@
 
 //! Why a reboot did not come about.
 
+use crate::codes;
 use crate::run::Error as RunError;
 use flipside_core::refusal::Severity;
 use flipside_image::code::Coded;
@@ -59,9 +60,9 @@ impl crate::system::bus::CallError {
 impl Coded for RebootError {
     fn code(&self) -> &'static str {
         match self {
-            Self::NoLogind { .. } => "logind-unavailable",
-            Self::Inhibited { .. } => "reboot-inhibited",
-            Self::Refused { .. } => "reboot-failed",
+            Self::NoLogind { .. } => codes::LOGIND_UNAVAILABLE.name(),
+            Self::Inhibited { .. } => codes::REBOOT_INHIBITED.name(),
+            Self::Refused { .. } => codes::REBOOT_FAILED.name(),
             Self::Update(error) => error.code(),
         }
     }

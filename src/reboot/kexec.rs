@@ -12,6 +12,7 @@ use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 
 use rustix::fs::{MemfdFlags, Mode, OFlags};
 
+use crate::codes;
 use flipside_core::host::medium::Medium;
 use flipside_core::host::{Root, Slot, kexec};
 use flipside_image::code::Coded;
@@ -56,9 +57,9 @@ pub enum KexecError {
 impl Coded for KexecError {
     fn code(&self) -> &'static str {
         match self {
-            Self::NoKernel { .. } => "kexec-no-kernel",
-            Self::Read { .. } => "io-failed",
-            Self::Refused { .. } => "kexec-refused",
+            Self::NoKernel { .. } => codes::KEXEC_NO_KERNEL.name(),
+            Self::Read { .. } => codes::IO_FAILED.name(),
+            Self::Refused { .. } => codes::KEXEC_REFUSED.name(),
         }
     }
 }

@@ -5,6 +5,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::codes;
 use flipside_image::code::Coded;
 
 /// Why what flipside says cannot be read or written.
@@ -65,11 +66,11 @@ pub enum ReportError {
 impl Coded for ReportError {
     fn code(&self) -> &'static str {
         match self {
-            Self::Read { .. } => "report-unreadable",
-            Self::Write { .. } => "report-unwritable",
-            Self::Watch { .. } => "resources-exhausted",
-            Self::NoTrialLog { .. } => "trial-log-absent",
-            Self::NotAStatus { .. } | Self::StatusVersion { .. } => "status-malformed",
+            Self::Read { .. } => codes::REPORT_UNREADABLE.name(),
+            Self::Write { .. } => codes::REPORT_UNWRITABLE.name(),
+            Self::Watch { .. } => codes::RESOURCES_EXHAUSTED.name(),
+            Self::NoTrialLog { .. } => codes::TRIAL_LOG_ABSENT.name(),
+            Self::NotAStatus { .. } | Self::StatusVersion { .. } => codes::STATUS_MALFORMED.name(),
         }
     }
 }

@@ -3,6 +3,8 @@
 //! The codes that are told in words of their own. The status document and the journal have codes
 //! as text: here it is read, once. Only how something is told may rest on it, no decision.
 
+use crate::codes;
+
 /// What a code says to who tells it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KnownCode {
@@ -28,18 +30,18 @@ pub enum KnownCode {
 impl KnownCode {
     /// All but [`Self::Other`], by their codes.
     pub const ALL: [(&str, Self); 12] = [
-        ("dead-end", Self::DeadEnd),
-        ("digest-failed", Self::DigestFailed),
-        ("digest-held", Self::DigestHeld),
-        ("esp-damaged", Self::EspDamaged),
-        ("policy-document-expired", Self::MayBeAttack),
-        ("policy-document-foreign", Self::MayBeAttack),
-        ("policy-document-invalid", Self::MayBeAttack),
-        ("policy-document-missing", Self::MayBeAttack),
-        ("policy-document-replayed", Self::MayBeAttack),
-        ("policy-document-unsigned", Self::MayBeAttack),
-        ("reboot-inhibited", Self::RebootInhibited),
-        ("updates-held", Self::UpdatesHeld),
+        (codes::DEAD_END.name(), Self::DeadEnd),
+        (codes::DIGEST_FAILED.name(), Self::DigestFailed),
+        (codes::DIGEST_HELD.name(), Self::DigestHeld),
+        (codes::ESP_DAMAGED.name(), Self::EspDamaged),
+        (codes::POLICY_DOCUMENT_EXPIRED.name(), Self::MayBeAttack),
+        (codes::POLICY_DOCUMENT_FOREIGN.name(), Self::MayBeAttack),
+        (codes::POLICY_DOCUMENT_INVALID.name(), Self::MayBeAttack),
+        (codes::POLICY_DOCUMENT_MISSING.name(), Self::MayBeAttack),
+        (codes::POLICY_DOCUMENT_REPLAYED.name(), Self::MayBeAttack),
+        (codes::POLICY_DOCUMENT_UNSIGNED.name(), Self::MayBeAttack),
+        (codes::REBOOT_INHIBITED.name(), Self::RebootInhibited),
+        (codes::UPDATES_HELD.name(), Self::UpdatesHeld),
     ];
 
     /// What `code` says.

@@ -5,6 +5,7 @@
 use super::evaluation::Evaluation;
 use super::rule::shown;
 use super::{Rule, Verdict};
+use crate::codes;
 
 /// Asks it about an image for the hosts `wanted`.
 pub(super) fn ask(evaluation: &mut Evaluation<'_>, wanted: &[String]) {
@@ -26,7 +27,7 @@ fn decide(wanted: &[String], host: &[String]) -> (String, Verdict) {
         names => format!("this host is {}", shown(&names.join(", "))),
     };
     let why = format!("{image_is_for}, and {host_is}");
-    (image_is_for, Verdict::block("not-compatible", why))
+    (image_is_for, Verdict::block(codes::NOT_COMPATIBLE.name(), why))
 }
 
 #[cfg(test)]

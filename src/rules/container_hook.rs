@@ -5,6 +5,7 @@
 
 use super::evaluation::Evaluation;
 use super::{Error, Offer, Rule, Verdict, signature};
+use crate::codes;
 use crate::hooks::{Answer, Asking, Container};
 use flipside_image::reference::is_loopback;
 use flipside_source::{
@@ -82,7 +83,7 @@ fn is_tracked_registry(offer: &Offer<'_>, hook: &source::Reference) -> bool {
 fn unavailable(image: &str, error: &SourceError) -> Verdict {
     let reason = format!("the container hook {image} cannot be found: {error}");
     match is_absent(error) || matches!(error, SourceError::ManifestNotFound { .. }) {
-        true => Verdict::block("container-hook-missing", reason),
-        false => Verdict::defer("container-hook-unavailable", reason),
+        true => Verdict::block(codes::CONTAINER_HOOK_MISSING.name(), reason),
+        false => Verdict::defer(codes::CONTAINER_HOOK_UNAVAILABLE.name(), reason),
     }
 }

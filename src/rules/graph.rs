@@ -7,6 +7,7 @@ use super::policy_document::rollout::place;
 use super::running::running;
 use super::target_release::{Aim, TargetRelease};
 use super::{Error, Means, Rule, Ruling, Verdict};
+use crate::codes;
 use flipside_core::state::situation::Situation;
 use flipside_image::graph::Next;
 use flipside_image::rollout::{Place, Wariness};
@@ -46,13 +47,17 @@ pub fn find(
         }
         Next::Unknown => {
             let saw = format!("{version} is not in the update graph");
-            let decision = Verdict::defer("graph-node-unknown", saw.clone());
+            let decision = Verdict::defer(codes::GRAPH_NODE_UNKNOWN.name(), saw.clone());
             (Aim::Wait, here, Ruling::new(Rule::PolicyDocument, saw, decision))
         }
         Next::DeadEnd(reason) => {
             let saw = format!("{version} is a dead end of the update graph");
             let why = format!("{version} is a dead end: {reason}");
-            (Aim::Wait, here, Ruling::new(Rule::DeadEnd, saw, Verdict::block("dead-end", why)))
+            (
+                Aim::Wait,
+                here,
+                Ruling::new(Rule::DeadEnd, saw, Verdict::block(codes::DEAD_END.name(), why)),
+            )
         }
     };
     // A host that flipside did not install has no digest to stay with.

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::Verdict;
+use crate::codes;
 use crate::config::{Hold, Initiative};
 
 /// What the rule saw and says. `now` is `None` where the clock is not synchronised.
@@ -28,11 +29,11 @@ pub fn decide(
             (format!("{text} (what a person asks for does not wait)"), Verdict::Allow)
         }
         (Some(false), Initiative::Automatic) => {
-            ("a hold".to_owned(), Verdict::defer("updates-held", text))
+            ("a hold".to_owned(), Verdict::defer(codes::UPDATES_HELD.name(), text))
         }
         (None, Initiative::Automatic) => {
             let why = "the clock is not synchronised: whether the hold is over cannot be told";
-            (text, Verdict::defer("clock-unset", why))
+            (text, Verdict::defer(codes::CLOCK_UNSET.name(), why))
         }
     }
 }

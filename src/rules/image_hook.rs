@@ -8,6 +8,7 @@ use std::io;
 use super::evaluation::Evaluation;
 use super::waypoint::Waypoint;
 use super::{Error, Rule, Verdict};
+use crate::codes;
 use crate::hooks::{Answer, Asking, Blank, Executable};
 use flipside_core::cancel::Cancel;
 use flipside_core::install::{self, InstallError};
@@ -37,14 +38,22 @@ pub(super) fn ask(
     let saw = format!("{HOOK_PAYLOAD}, {size} bytes");
     if size > HOOK_LIMIT {
         let reason = format!("the image's hook has {size} bytes, more than {HOOK_LIMIT}");
-        evaluation.put(Rule::ImageHook, &saw, Verdict::block("image-hook-too-large", reason));
+        evaluation.put(
+            Rule::ImageHook,
+            &saw,
+            Verdict::block(codes::IMAGE_HOOK_TOO_LARGE.name(), reason),
+        );
         return Ok(None);
     }
     let answer = match fetch(source, &layer, means.stop)? {
         Ok(program) => asking.image(HOOK_PAYLOAD, &program),
         Err(error) => {
             let reason = format!("the image's hook cannot be run from memory: {error}");
-            evaluation.put(Rule::ImageHook, &saw, Verdict::block("hook-failed", reason));
+            evaluation.put(
+                Rule::ImageHook,
+                &saw,
+                Verdict::block(codes::HOOK_FAILED.name(), reason),
+            );
             return Ok(None);
         }
     };

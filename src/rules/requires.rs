@@ -5,6 +5,7 @@
 use super::evaluation::Evaluation;
 use super::rule::shown;
 use super::{Rule, Verdict};
+use crate::codes;
 use flipside_image::constraints::Requires;
 use flipside_image::printable;
 use flipside_image::version;
@@ -31,13 +32,21 @@ pub(super) fn ask(
 pub(super) fn leads_back(evaluation: &mut Evaluation<'_>, via: &str, trail: &[String]) {
     let via = printable::line(via, 80);
     let why = format!("the way through {via} leads back to what runs or was passed already");
-    evaluation.put(Rule::Requires, &trail.join("; "), Verdict::block("via-circular", why));
+    evaluation.put(
+        Rule::Requires,
+        &trail.join("; "),
+        Verdict::block(codes::VIA_CIRCULAR.name(), why),
+    );
 }
 
 /// Refuses a way of more than `most` images.
 pub(super) fn leads_too_far(evaluation: &mut Evaluation<'_>, most: usize, trail: &[String]) {
     let why = format!("the tag leads through more than {most} other images");
-    evaluation.put(Rule::Requires, &trail.join("; "), Verdict::block("via-too-long", why));
+    evaluation.put(
+        Rule::Requires,
+        &trail.join("; "),
+        Verdict::block(codes::VIA_TOO_LONG.name(), why),
+    );
 }
 
 /// How to get to an image.
@@ -80,7 +89,7 @@ fn decide(new: &str, requires: Option<&Requires>, running: &str) -> (String, Ver
                 shown(lowest),
                 shown(running)
             );
-            (saw, Verdict::block("requires-newer", why))
+            (saw, Verdict::block(codes::REQUIRES_NEWER.name(), why))
         }
     }
 }

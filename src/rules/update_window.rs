@@ -5,6 +5,7 @@
 use jiff::Timestamp;
 
 use super::Verdict;
+use crate::codes;
 use crate::config::Initiative;
 use crate::config::window::Windows;
 
@@ -22,14 +23,14 @@ pub fn decide(
     }
     let Some(now) = now else {
         let why = "the clock is not synchronised: whether an update window is open cannot be told";
-        return ("update.windows".to_owned(), Verdict::defer("clock-unset", why));
+        return ("update.windows".to_owned(), Verdict::defer(codes::CLOCK_UNSET.name(), why));
     };
     if windows.open_until(now).is_some() {
         return ("a window is open".to_owned(), Verdict::Allow);
     }
     let next = windows.next(now).map(|opening| format!("; the next is {}", opening.text()));
     let why = format!("no update window is open{}", next.unwrap_or_default());
-    ("update.windows".to_owned(), Verdict::defer("update-window-closed", why))
+    ("update.windows".to_owned(), Verdict::defer(codes::UPDATE_WINDOW_CLOSED.name(), why))
 }
 
 #[cfg(test)]

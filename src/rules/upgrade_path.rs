@@ -9,6 +9,7 @@ use super::waypoint::Waypoint;
 use super::{
     Error, Offer, Rule, Verdict, compatible, end_of_life, host, requires, signature, version,
 };
+use crate::codes;
 use flipside_core::state::course::{Course, decide};
 use flipside_image::constraints::{AskError, Asks, COMPATIBLE, END_OF_LIFE};
 use flipside_source::{self as source, Tagged};
@@ -129,7 +130,7 @@ fn judge(
 }
 
 fn misunderstood(evaluation: &mut Evaluation<'_>, error: &AskError) {
-    let decision = Verdict::block("annotation-invalid", error.to_string());
+    let decision = Verdict::block(codes::ANNOTATION_INVALID.name(), error.to_string());
     evaluation.put(rule_about(error.annotation), error.annotation, decision);
 }
 

@@ -7,6 +7,7 @@ use super::evaluation::Evaluation;
 use super::policy_document::withdrawn;
 use super::rule::shown;
 use super::{Offer, Rule, Verdict};
+use crate::codes;
 use flipside_core::refusal::Refusal;
 use flipside_core::state::course::Course;
 use flipside_core::state::situation::Situation;
@@ -68,7 +69,9 @@ pub(super) fn ask_of_what_runs(evaluation: &mut Evaluation<'_>, course: &Course)
 
 /// Time may mend it.
 fn unreachable(why: String) -> Verdict {
-    Verdict::No(Refusal::defer("registry-unreachable", why).passing(Transient::default()))
+    Verdict::No(
+        Refusal::defer(codes::REGISTRY_UNREACHABLE.name(), why).passing(Transient::default()),
+    )
 }
 
 /// The version that a mirror has to be above: what runs or, where that is higher, what is armed.
@@ -118,7 +121,7 @@ fn decide(new: &str, floor: &Floor<'_>) -> (String, Verdict) {
     );
     if let Some(minimum) = floor.minimum.filter(|minimum| version::is_below(new, minimum)) {
         let why = format!("{} is below policy.min_version, {}", shown(new), shown(minimum));
-        return (saw, Verdict::block("version-too-old", why));
+        return (saw, Verdict::block(codes::VERSION_TOO_OLD.name(), why));
     }
     if let Some(Mirror { repository, host, newest }) = &floor.mirror
         && !version::is_below(newest, new)
@@ -138,7 +141,7 @@ fn decide(new: &str, floor: &Floor<'_>) -> (String, Verdict) {
             false => "update.allow_downgrade is false",
         };
         let why = format!("{} would be a downgrade from {running}, and {because}", shown(new));
-        return (saw, Verdict::block("version-too-old", why));
+        return (saw, Verdict::block(codes::VERSION_TOO_OLD.name(), why));
     }
     (saw, Verdict::Allow)
 }

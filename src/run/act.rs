@@ -12,6 +12,7 @@ use flipside_image::{CONFIG_LIMIT, Digest, Image};
 
 use super::outcome::{Outcome, without_lock};
 use super::{Error, Run};
+use crate::codes;
 use crate::config;
 use crate::rules::{Approval, Offer, nobody_holds, settings_now, still_stands, time_allows};
 use crate::system::{Clock, Inhibitor, zone_of};
@@ -172,5 +173,8 @@ fn say_hold(run: &Run, settings: &config::Update) {
 }
 
 fn changed() -> Refusal {
-    Refusal::defer("situation-changed", "this host or the tag changed while the hooks were asked")
+    Refusal::defer(
+        codes::SITUATION_CHANGED.name(),
+        "this host or the tag changed while the hooks were asked",
+    )
 }

@@ -11,6 +11,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::{Error, Run, release, release_all};
+use crate::codes;
 use flipside_core::host::Root;
 use flipside_image::Digest;
 use flipside_image::code::Coded as _;
@@ -106,5 +107,5 @@ fn noted(root: &Root) -> Vec<AskedRelease> {
 }
 
 fn is_locked(error: &Error) -> bool {
-    error.code() == "locked"
+    error.code() == codes::LOCKED.name()
 }

@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use flipside_core::Access;
 
+use crate::codes;
 use crate::config::Config;
 use crate::report::progress::Tee;
 use crate::report::{Follow, Notify, StatusFile};
@@ -106,7 +107,10 @@ impl Run {
     /// `nothing-tracked` where it names none; otherwise the source's own.
     pub fn source(&self) -> Result<Box<dyn Source>, Error> {
         let image = self.config.track.image.as_deref().ok_or_else(|| {
-            Refusal::block("nothing-tracked", "track.image is not set: there is nothing to follow")
+            Refusal::block(
+                codes::NOTHING_TRACKED.name(),
+                "track.image is not set: there is nothing to follow",
+            )
         })?;
         let location = image.parse()?;
         Ok(source::open(&location, &self.source_options())?)

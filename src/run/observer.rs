@@ -8,6 +8,7 @@ use flipside_core::state::transition::Held;
 use flipside_core::state::{Observer, Transition};
 use jiff::Timestamp;
 
+use crate::codes;
 use crate::report::history::{self, Happening, HistoryFile};
 use crate::report::journal::{Entry, Kind};
 use crate::report::trial_log::{self, Arming, Trial};
@@ -101,7 +102,7 @@ fn superseded(held: &Held<'_>) {
 fn withdrawn(held: &Held<'_>) {
     let Held { slot, version, .. } = held;
     let message = format!("{version} in slot {slot} was withdrawn and does not boot any more");
-    entry(Kind::Superseded, held, message).code("release-withdrawn").send();
+    entry(Kind::Superseded, held, message).code(codes::RELEASE_WITHDRAWN.name()).send();
 }
 
 fn promoted(held: &Held<'_>) {
@@ -148,7 +149,7 @@ fn digest_failed(trial: &Held<'_>) {
         trial.version,
         digest.short()
     );
-    entry(Kind::DigestFailed, trial, message).code("digest-failed").send();
+    entry(Kind::DigestFailed, trial, message).code(codes::DIGEST_FAILED.name()).send();
 }
 
 fn failed_entry(trial: &Held<'_>, reason: &str, boot_id: String) -> history::Entry {

@@ -102,8 +102,8 @@ const FILES: &[(&str, &str)] = &[
     ("src/main.rs", "fn main() { flipside::cli::main() }"),
     (
         "src/lib.rs",
-        "pub mod cli; pub mod config; pub mod rules; pub mod hooks; pub mod health; pub mod run; \
-      pub mod reboot; pub mod report; pub mod system;",
+        "pub mod cli; pub mod codes; pub mod config; pub mod rules; pub mod hooks; pub mod health; \
+      pub mod run; pub mod reboot; pub mod report; pub mod system;",
     ),
     (
         "src/cli/mod.rs",
@@ -113,6 +113,7 @@ const FILES: &[(&str, &str)] = &[
         "src/config/mod.rs",
         "use flipside_core::settings::Settings; use flipside_source::Source; pub struct Config;",
     ),
+    ("src/codes.rs", "pub use flipside_core::settings::Settings;"),
     ("src/rules/mod.rs", "mod hold; mod window; pub struct Verdict;"),
     ("src/rules/hold.rs", "use super::Verdict; use crate::hooks::Hook; pub struct Hold;"),
     ("src/rules/window.rs", "use super::hold::Hold; pub struct Window;"),

@@ -83,24 +83,36 @@ pub const ROWS: &[Row] = &[
     Row { place: "main", may: &[ALL], never: &[] },
     Row { place: "lib", may: &[ALL], never: &[] },
     Row { place: "cli", may: &[ALL], never: &[] },
-    Row { place: "config", may: &["image", "core", "source"], never: &[] },
+    Row { place: "codes", may: &["image", "core", "source", "publish", "sim"], never: &[] },
+    Row { place: "config", may: &["image", "core", "source", "codes"], never: &[] },
     Row { place: "system", may: &["image", "core"], never: &[] },
-    Row { place: "report", may: &["image", "core", "system"], never: &[] },
-    Row { place: "hooks", may: &["image", "core", "source", "config", "system"], never: &[] },
-    Row { place: "health", may: &["image", "core", "config", "system", "hooks"], never: &[] },
+    Row { place: "report", may: &["image", "core", "system", "codes"], never: &[] },
+    Row {
+        place: "hooks",
+        may: &["image", "core", "source", "config", "system", "codes"],
+        never: &[],
+    },
+    Row {
+        place: "health",
+        may: &["image", "core", "config", "system", "hooks", "codes"],
+        never: &[],
+    },
     Row {
         place: "rules",
-        may: &["image", "core", "source", "config", "system", "hooks"],
+        may: &["image", "core", "source", "config", "system", "hooks", "codes"],
         never: &["std::process::Command", "zbus"],
     },
     Row {
         place: "reboot",
-        may: &["image", "core", "config", "system", "report", "run"],
+        may: &["image", "core", "config", "system", "report", "run", "codes"],
         never: &[],
     },
     Row {
         place: "run",
-        may: &["image", "core", "source", "config", "system", "report", "hooks", "health", "rules"],
+        may: &[
+            "image", "core", "source", "config", "system", "report", "hooks", "health", "rules",
+            "codes",
+        ],
         never: &[],
     },
 ];

@@ -43,7 +43,7 @@ const BREAKS: &[(&str, &str, &str)] = &[
     (
         "config/mod.rs",
         "use crate::report::Status;",
-        "the row `config` allows only image, core, source.",
+        "the row `config` allows only image, core, source, codes.",
     ),
     ("config/mod.rs", "pub use crate::{rules::{self, hold::Hold}};", "src/rules/hold.rs"),
     ("config/mod.rs", "use crate::{\n    run,\n};", "src/config/mod.rs:3 uses crate::run"),
@@ -130,7 +130,7 @@ fn a_sentence_names_the_file_the_line_the_import_and_the_row() {
         "\n\nuse crate::report::Status;\nfn f(_: Status) { Status::new() }\n",
     );
     let expected = "src/config/units.rs:3 uses crate::report::Status from src/report/mod.rs, but \
-                    the row `config` allows only image, core, source.";
+                    the row `config` allows only image, core, source, codes.";
     assert_eq!(tree.violations(), [expected]);
 }
 

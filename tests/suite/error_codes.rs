@@ -74,15 +74,7 @@ fn codes_of_sources() -> Codes {
     let mut files = Vec::new();
     sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut files);
     let mut codes = Codes::new();
-    for code in [
-        flipside_image::codes::TABLE,
-        flipside_core::codes::TABLE,
-        flipside_source::codes::TABLE,
-        flipside_publish::codes::TABLE,
-        flipside_sim::codes::TABLE,
-    ]
-    .concat()
-    {
+    for code in flipside::codes::tables() {
         let severities = code.severities().iter().map(|severity| match severity {
             Severity::Block => "block",
             Severity::Defer => "defer",

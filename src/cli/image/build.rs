@@ -11,6 +11,7 @@ use std::process::ExitCode;
 use super::super::signals::stop_on_signals;
 use super::super::{Failure, Global, print, print_json, progress};
 use super::connection::parse_architecture;
+use crate::codes;
 use flipside_image::{
     Architecture, ChunkSize, HOOK_LIMIT, HOOK_PAYLOAD, ImageError, PartitionIdentity, PayloadName,
 };
@@ -165,7 +166,7 @@ impl Args {
 }
 
 fn usage(message: impl Into<String>) -> Failure {
-    Failure::error("argument-invalid", message)
+    Failure::error(codes::ARGUMENT_INVALID.name(), message)
 }
 
 /// <https://reproducible-builds.org/specs/source-date-epoch/>: "If the value is malformed,

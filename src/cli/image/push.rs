@@ -10,6 +10,7 @@ use serde_json::json;
 use super::super::signals::stop_on_signals;
 use super::super::{Failure, Global, print, print_json};
 use super::connection::Connection;
+use crate::codes;
 use flipside_publish::push::push;
 use flipside_source::{Location, Reference};
 
@@ -51,6 +52,9 @@ fn layout(text: &str) -> Result<(PathBuf, Option<String>), Failure> {
     let location = if text.starts_with("oci:") { text.to_owned() } else { format!("oci:{text}") };
     match location.parse()? {
         Location::Layout { directory, tag } => Ok((directory, tag)),
-        _ => Err(Failure::error("reference-invalid", format!("{text:?} is no OCI layout"))),
+        _ => Err(Failure::error(
+            codes::REFERENCE_INVALID.name(),
+            format!("{text:?} is no OCI layout"),
+        )),
     }
 }

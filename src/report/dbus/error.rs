@@ -3,6 +3,7 @@
 //! Why the service cannot run.
 
 use super::NAME;
+use crate::codes;
 use crate::report::ReportError;
 use flipside_image::code::Coded;
 
@@ -32,10 +33,10 @@ pub enum ServiceError {
 impl Coded for ServiceError {
     fn code(&self) -> &'static str {
         match self {
-            Self::Unreachable(_) | Self::Closed => "dbus-unavailable",
-            Self::Runtime(_) => "resources-exhausted",
-            Self::NameTaken => "dbus-name-taken",
-            Self::NameRefused(_) => "dbus-name-refused",
+            Self::Unreachable(_) | Self::Closed => codes::DBUS_UNAVAILABLE.name(),
+            Self::Runtime(_) => codes::RESOURCES_EXHAUSTED.name(),
+            Self::NameTaken => codes::DBUS_NAME_TAKEN.name(),
+            Self::NameRefused(_) => codes::DBUS_NAME_REFUSED.name(),
             Self::Watch(error) => error.code(),
         }
     }

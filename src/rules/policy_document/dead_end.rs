@@ -3,6 +3,7 @@
 //! [`Rule::DeadEnd`]: what runs may be left automatically.
 
 use super::{because, shown};
+use crate::codes;
 use crate::rules::{Rule, Ruling, Verdict};
 use flipside_image::document::Release;
 
@@ -17,6 +18,6 @@ pub(super) fn judge(running: &str, here: Option<&Release>) -> Ruling {
         return Ruling::new(Rule::DeadEnd, format!("{running} is none"), Verdict::Allow);
     };
     let reason = format!("{running} is a dead end: {}", because(reason));
-    let decision = Verdict::block("dead-end", reason);
+    let decision = Verdict::block(codes::DEAD_END.name(), reason);
     Ruling::new(Rule::DeadEnd, format!("{running} is a dead end"), decision)
 }

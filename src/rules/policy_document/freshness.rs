@@ -5,6 +5,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::codes;
 use crate::rules::Verdict;
 use flipside_core::refusal::Refusal;
 use flipside_image::document::Document;
@@ -48,7 +49,7 @@ pub fn judge(document: &Document, last: Option<Timestamp>, now: Option<Timestamp
     let Document { issued, expires, .. } = document;
     if let Some(last) = last.filter(|last| issued < last) {
         return Freshness::Unusable(Refusal::defer(
-            "policy-document-replayed",
+            codes::POLICY_DOCUMENT_REPLAYED.name(),
             format!(
                 "the policy document was issued {}, and this host has seen one issued {}",
                 day(*issued),
@@ -58,19 +59,19 @@ pub fn judge(document: &Document, last: Option<Timestamp>, now: Option<Timestamp
     }
     let Some(now) = now else {
         return Freshness::Unusable(Refusal::defer(
-            "clock-unset",
+            codes::CLOCK_UNSET.name(),
             "the clock of this host is not synchronised, and a policy document has its time",
         ));
     };
     if issued.duration_since(now) > SLACK {
         return Freshness::Unusable(Refusal::defer(
-            "policy-document-not-yet-valid",
+            codes::POLICY_DOCUMENT_NOT_YET_VALID.name(),
             format!("the policy document is issued {}, which is to come", day(*issued)),
         ));
     }
     if now >= *expires {
         return Freshness::Expired(Refusal::defer(
-            "policy-document-expired",
+            codes::POLICY_DOCUMENT_EXPIRED.name(),
             format!("the policy document has expired {}", day(*expires)),
         ));
     }

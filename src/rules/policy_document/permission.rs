@@ -6,6 +6,7 @@
 
 use super::route::Journey;
 use super::{because, dead_end, rollout, shown};
+use crate::codes;
 use crate::rules::{Rule, Ruling, Verdict};
 use flipside_image::Digest;
 use flipside_image::document::Release;
@@ -45,7 +46,10 @@ impl Journey<'_> {
         let version = shown(&release.version);
         if let Some(reason) = &release.withdrawn {
             let why = format!("{version} is withdrawn: {}", because(reason));
-            return Some(refused(Rule::Withdrawn, Verdict::block("release-withdrawn", why)));
+            return Some(refused(
+                Rule::Withdrawn,
+                Verdict::block(codes::RELEASE_WITHDRAWN.name(), why),
+            ));
         }
         let is_reached = rollout::is_reached(self.place, self.now, release);
         (!is_reached).then(|| rollout::judge(self.place, self.now, release, None))
@@ -61,11 +65,11 @@ impl Journey<'_> {
         let order = version::compare(&release.version, here);
         if order.is_lt() {
             let why = format!("{version} would be a downgrade from {}", shown(here));
-            return refused(Rule::Version, Verdict::block("version-too-old", why));
+            return refused(Rule::Version, Verdict::block(codes::VERSION_TOO_OLD.name(), why));
         }
         if order.is_eq() {
             let why = format!("the way through {version} leads back to the version that runs");
-            return refused(Rule::Requires, Verdict::block("via-circular", why));
+            return refused(Rule::Requires, Verdict::block(codes::VIA_CIRCULAR.name(), why));
         }
         let barrier = way.last().filter(|last| last.barrier.is_some());
         let why = match barrier.and_then(|last| Some((last, last.barrier.as_ref()?))) {
@@ -75,21 +79,21 @@ impl Journey<'_> {
             }
             _ => format!("{version} is not between what runs and {target}"),
         };
-        refused(Rule::Requires, Verdict::block("release-out-of-range", why))
+        refused(Rule::Requires, Verdict::block(codes::RELEASE_OUT_OF_RANGE.name(), why))
     }
 }
 
 fn leads_nowhere(release: &Release) -> Ruling {
     let reason = release.dead_end.as_deref().unwrap_or_default();
     let why = format!("{} is a dead end: {}", shown(&release.version), because(reason));
-    refused(Rule::DeadEnd, Verdict::block("dead-end", why))
+    refused(Rule::DeadEnd, Verdict::block(codes::DEAD_END.name(), why))
 }
 
 fn not_listed(digests: &[Digest], goal: &Release) -> Ruling {
     let digest = digests.last().map(Digest::short).unwrap_or_default();
     let target = shown(&goal.version);
     let why = format!("the policy document does not list {digest}, which comes before {target}");
-    refused(Rule::PolicyDocument, Verdict::defer("release-not-listed", why))
+    refused(Rule::PolicyDocument, Verdict::defer(codes::RELEASE_NOT_LISTED.name(), why))
 }
 
 fn refused(rule: Rule, decision: Verdict) -> Ruling {

@@ -5,6 +5,7 @@
 use jiff::Timestamp;
 
 use super::shown;
+use crate::codes;
 use crate::rules::{Means, Rule, Ruling, Verdict};
 use crate::system::MachineId;
 use flipside_image::document::Release;
@@ -72,13 +73,13 @@ pub(super) fn judge(
                         "the rollout of {version} reaches this host last, {turn}: its machine ID \
                          does not last, /etc/machine-id is another one at each boot"
                     );
-                    Verdict::defer("machine-id-unstable", reason)
+                    Verdict::defer(codes::MACHINE_ID_UNSTABLE.name(), reason)
                 }
                 _ => {
                     let reason = format!(
                         "the rollout of {version} has not reached this host; it does {turn}"
                     );
-                    Verdict::defer("rollout-not-reached", reason)
+                    Verdict::defer(codes::ROLLOUT_NOT_REACHED.name(), reason)
                 }
             }
         }

@@ -7,6 +7,7 @@
 use jiff::Timestamp;
 
 use super::{barrier, dead_end, rollout, shown, withdrawn};
+use crate::codes;
 use crate::rules::{Rule, Ruling, Verdict};
 use flipside_image::Digest;
 use flipside_image::document::{Document, Release};
@@ -127,7 +128,7 @@ impl<'a> Journey<'a> {
         let goal = self.goal.short();
         let saw = format!("the tag names {goal}, which is not listed");
         let reason = format!("the policy document does not list {goal}, which the tag names");
-        let refusal = Verdict::defer("release-not-listed", reason);
+        let refusal = Verdict::defer(codes::RELEASE_NOT_LISTED.name(), reason);
         Ruling::new(Rule::PolicyDocument, saw, refusal)
     }
 

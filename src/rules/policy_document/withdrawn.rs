@@ -4,6 +4,7 @@
 //! document is at hand.
 
 use super::{because, shown};
+use crate::codes;
 use crate::rules::evaluation::Evaluation;
 use crate::rules::running::{digests, running};
 use crate::rules::{Rule, Ruling, Verdict};
@@ -25,7 +26,7 @@ pub(super) fn judge(way: &[&Release], good: &[&Release]) -> Ruling {
     let saw = format!("{version} is withdrawn");
     let decision = match good {
         [] => Verdict::block(
-            "release-withdrawn",
+            codes::RELEASE_WITHDRAWN.name(),
             format!("{version} is withdrawn: {}", because(reason)),
         ),
         _ => Verdict::Allow,

@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 
 use super::DIRECTORY;
+use crate::codes;
 use crate::config::overlay::Unusable;
 use flipside_image::code::Coded;
 use flipside_source::ReferenceError;
@@ -44,9 +45,9 @@ pub enum KeyError {
 impl Coded for KeyError {
     fn code(&self) -> &'static str {
         match self {
-            Self::None => "signature-keys-missing",
+            Self::None => codes::SIGNATURE_KEYS_MISSING.name(),
             Self::Directory(error) => error.code(),
-            Self::Unusable { .. } => "signature-key-unusable",
+            Self::Unusable { .. } => codes::SIGNATURE_KEY_UNUSABLE.name(),
             Self::Identity { source } => source.code(),
         }
     }
