@@ -12,7 +12,17 @@ pub(crate) use flipside_image::codes::shared::{POLICY_DOCUMENT_INVALID, REFERENC
 pub(crate) use flipside_publish::codes::shared::ARGUMENT_INVALID;
 pub(crate) use flipside_source::codes::shared::{REGISTRY_RATE_LIMITED, REGISTRY_UNREACHABLE};
 
+// Of this crate: rustc reports no unused constant that another crate's macro declares.
+macro_rules! constant {
+    ($(#[$doc:meta])+ $name:ident = $code:expr) => {
+        $(#[$doc])+
+        pub(crate) const $name: Code = $code;
+    };
+}
+
 flipside_image::codes! {
+    constant;
+
     Running {
         /// A settings file is not TOML, a setting has a value of the wrong type or outside its
         /// limits, or two settings contradict each other. Or a reference contains a password, or

@@ -6,7 +6,17 @@ pub(crate) use flipside_image::codes::shared::{
     PARTITION_IDENTITY_INVALID, PARTITION_UUID_DUPLICATE, PAYLOAD_EMPTY,
 };
 
+// Of this crate: rustc reports no unused constant that another crate's macro declares.
+macro_rules! constant {
+    ($(#[$doc:meta])+ $name:ident = $code:expr) => {
+        $(#[$doc])+
+        pub(crate) const $name: flipside_image::code::Code = $code;
+    };
+}
+
 flipside_image::codes! {
+    constant;
+
     Running {
         /// `/run/flipside/lock` cannot be created, is not a regular file, or is in a directory that
         /// other users can write to.

@@ -51,7 +51,7 @@ impl Code {
         self.0.area
     }
 
-    /// With which severities it is told.
+    /// With which severities it is told. Empty where only the journal has it.
     pub fn severities(self) -> &'static [Severity] {
         self.0.severities
     }
@@ -145,7 +145,14 @@ mod tests {
     use super::Severity;
 
     mod codes {
+        macro_rules! constant {
+            ($(#[$doc:meta])+ $name:ident = $code:expr) => {
+                $(#[$doc])+
+                pub(crate) const $name: crate::code::Code = $code;
+            };
+        }
         crate::codes! {
+            constant;
             Esp {
                 /// One line
                 /// and `another`.
@@ -157,7 +164,7 @@ mod tests {
                 /// No room.
                 ///
                 /// Make room.
-                NVRAM_FULL: Error = "nvram-full";
+                NVRAM_FULL = "nvram-full";
             }
         }
     }
@@ -167,6 +174,7 @@ mod tests {
         let (full, nvram) = (codes::ESP_FULL, codes::NVRAM_FULL);
         assert_eq!((full.name(), nvram.name()), ("esp-full", "nvram-full"));
         assert_eq!(full.severities(), [Severity::Block, Severity::Error]);
+        assert_eq!(nvram.severities(), []);
         assert_eq!(
             (full.cause(), full.remedy()),
             ("One line and `another`.".into(), "Do this. Or that.".into())

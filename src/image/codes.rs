@@ -2,7 +2,17 @@
 
 //! The codes of what can be wrong with an image.
 
+// Of this crate: rustc reports no unused constant that another crate's macro declares.
+macro_rules! constant {
+    ($(#[$doc:meta])+ $name:ident = $code:expr) => {
+        $(#[$doc])+
+        pub(crate) const $name: crate::code::Code = $code;
+    };
+}
+
 crate::codes! {
+    constant;
+
     Source {
         /// `track.image` or an argument does not name an image, names one of a kind that the
         /// command does not take, or contains a user or a password.

@@ -9,7 +9,17 @@ pub(crate) use flipside_core::codes::shared::{
 pub(crate) use flipside_image::codes::shared::PARTITION_UUID_DUPLICATE;
 pub(crate) use flipside_source::codes::shared::LAYOUT_INVALID;
 
+// Of this crate: rustc reports no unused constant that another crate's macro declares.
+macro_rules! constant {
+    ($(#[$doc:meta])+ $name:ident = $code:expr) => {
+        $(#[$doc])+
+        pub(crate) const $name: flipside_image::code::Code = $code;
+    };
+}
+
 flipside_image::codes! {
+    constant;
+
     Publish {
         /// An option or an argument cannot be used, such as a size, a label, a sector size, an
         /// output, or the name or file of a payload. Or the options together describe no image that

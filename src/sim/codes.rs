@@ -4,7 +4,17 @@
 
 pub(crate) use flipside_image::codes::shared::{CHUNK_DAMAGED, REFERENCE_INVALID};
 
+// Of this crate: rustc reports no unused constant that another crate's macro declares.
+macro_rules! constant {
+    ($(#[$doc:meta])+ $name:ident = $code:expr) => {
+        $(#[$doc])+
+        pub(crate) const $name: flipside_image::code::Code = $code;
+    };
+}
+
 flipside_image::codes! {
+    constant;
+
     Sim {
         /// A file of the machine cannot be read or written.
         ///

@@ -5,7 +5,17 @@
 pub(crate) use flipside_core::codes::shared::{RESOURCES_EXHAUSTED, STOPPED};
 pub(crate) use flipside_image::codes::shared::DIGEST_MISMATCH;
 
+// Of this crate: rustc reports no unused constant that another crate's macro declares.
+macro_rules! constant {
+    ($(#[$doc:meta])+ $name:ident = $code:expr) => {
+        $(#[$doc])+
+        pub(crate) const $name: flipside_image::code::Code = $code;
+    };
+}
+
 flipside_image::codes! {
+    constant;
+
     Source {
         /// A manifest, config or payload that a tag, an index or an image lists does not exist.
         ///

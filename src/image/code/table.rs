@@ -73,7 +73,7 @@ pub struct Row {
     pub(crate) area: Area,
     /// The code as text.
     pub(crate) name: &'static str,
-    /// How the commands that it ends may end.
+    /// How a command that it ends may end. Empty where it ends none, and only the journal has it.
     pub(crate) severities: &'static [Severity],
     /// The cause and the remedy, with an empty line between them.
     pub(crate) text: &'static str,
@@ -123,11 +123,19 @@ const fn has_empty_line(mut text: &[u8]) -> bool {
 /// with those that other crates raise too.
 ///
 /// A row has its cause, an empty line, its remedy, the constant's name, the severities, and the
-/// code. `pub` puts it into `shared`:
+/// code. It has no severities where only the journal has the code. `pub` puts it into `shared`.
+/// The first word names a macro of the calling crate that declares a constant:
 ///
 /// ```
 /// mod codes {
+///     macro_rules! constant {
+///         ($(#[$doc:meta])+ $name:ident = $code:expr) => {
+///             $(#[$doc])+
+///             pub const $name: flipside_image::code::Code = $code;
+///         };
+///     }
 ///     flipside_image::codes! {
+///         constant;
 ///         Esp {
 ///             /// The ESP has no room for a file.
 ///             ///
@@ -142,9 +150,16 @@ const fn has_empty_line(mut text: &[u8]) -> bool {
 ///
 /// The constant and the code have to agree:
 ///
-/// ```compile_fail
+/// ```compile_fail,E0080
 /// mod codes {
+///     macro_rules! constant {
+///         ($(#[$doc:meta])+ $name:ident = $code:expr) => {
+///             $(#[$doc])+
+///             pub const $name: flipside_image::code::Code = $code;
+///         };
+///     }
 ///     flipside_image::codes! {
+///         constant;
 ///         Esp {
 ///             /// The ESP has no room for a file.
 ///             ///
@@ -156,12 +171,34 @@ const fn has_empty_line(mut text: &[u8]) -> bool {
 /// assert_eq!(codes::ESP_FULL.name(), "esp-ful");
 /// ```
 ///
-/// rustc warns about a row that its own crate does not use, since `TABLE` and `shared` are not made
-/// of the constants.
+/// rustc finds a row that its own crate does not use, since neither `TABLE` nor `shared` is made of
+/// the constants:
+///
+/// ```compile_fail
+/// #![deny(dead_code)]
+/// mod codes {
+///     macro_rules! constant {
+///         ($(#[$doc:meta])+ $name:ident = $code:expr) => {
+///             $(#[$doc])+
+///             pub const $name: flipside_image::code::Code = $code;
+///         };
+///     }
+///     flipside_image::codes! {
+///         constant;
+///         Esp {
+///             /// The ESP has no room for a file.
+///             ///
+///             /// Remove files that are not needed any more.
+///             pub ESP_FULL: Block | Error = "esp-full";
+///         }
+///     }
+/// }
+/// assert_eq!(codes::TABLE, [codes::shared::ESP_FULL]);
+/// ```
 #[macro_export]
 macro_rules! codes {
-    ($($area:ident {
-        $($(#[doc = $line:literal])+ $vis:vis $name:ident: $($severity:ident)|+ = $code:literal;)+
+    ($constant:ident; $($area:ident {
+        $($(#[doc = $line:literal])+ $vis:vis $name:ident $(: $($severity:ident)|+)? = $code:literal;)+
     })+) => {
         mod rows {
             use $crate::code::Severity;
@@ -171,14 +208,13 @@ macro_rules! codes {
                 Area::$area,
                 stringify!($name),
                 $code,
-                &[$(Severity::$severity),+],
+                &[$($(Severity::$severity),+)?],
                 concat!($($line, "\n"),+),
             );)+)+
         }
 
         $($(
-            $(#[doc = $line])+
-            pub(crate) const $name: $crate::code::Code = $crate::code::Code::of(&rows::$name);
+            $constant! { $(#[doc = $line])+ $name = $crate::code::Code::of(&rows::$name) }
         )+)+
 
         /// The codes that other crates raise too.
