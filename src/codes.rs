@@ -5,7 +5,7 @@
 use flipside_image::code::Code;
 
 pub(crate) use flipside_core::codes::shared::{
-    DIGEST_FAILED, DIGEST_HELD, ESP_DAMAGED, IO_FAILED, LOCKED, RESOURCES_EXHAUSTED, STOPPED,
+    DIGEST_FAILED, DIGEST_ROLLED_BACK, ESP_DAMAGED, IO_FAILED, LOCKED, RESOURCES_EXHAUSTED, STOPPED,
 };
 pub(crate) use flipside_image::codes::shared::{POLICY_DOCUMENT_INVALID, REFERENCE_INVALID};
 #[cfg(feature = "publish")]

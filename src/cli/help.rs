@@ -12,7 +12,7 @@ const GROUPS: [(&str, &[&str]); 5] = [
         "Follow the tag",
         &["check", "update", "reboot", "status", "history", "hold", "unhold", "switch"],
     ),
-    ("Look after the slots", &["promote", "rollback", "release", "verify"]),
+    ("Look after the slots", &["promote", "rollback", "retry", "verify"]),
     ("Ask before an update", &["hooks"]),
     ("Run by the system", &["health", "trial-deadline", "dbus-service"]),
     ("Build and try", &["image", "policy", "disk", "labels", "sim"]),

@@ -38,7 +38,7 @@ mod labels;
 mod policy;
 mod promote;
 mod reboot;
-mod release;
+mod retry;
 mod rollback;
 mod session;
 mod signals;
@@ -93,7 +93,7 @@ enum Command {
     Promote(promote::Args),
     Rollback(rollback::Args),
     Reboot(reboot::Args),
-    Release(release::Args),
+    Retry(retry::Args),
     Hold(hold::Hold),
     Unhold(hold::Unhold),
     Switch(switch::Args),
@@ -133,7 +133,7 @@ fn run(command: Command, global: &Global) -> Result {
         Command::Verify(args) => verify::run(args, global),
         Command::Health(args) => health::run(args, global),
         Command::TrialDeadline(args) => trial_deadline::run(args, global),
-        Command::Release(args) => release::run(args, global),
+        Command::Retry(args) => retry::run(args, global),
         Command::Hold(args) => hold::hold(args, global),
         Command::Unhold(args) => hold::unhold(args, global),
         Command::Switch(args) => switch::run(args, global),

@@ -13,7 +13,7 @@ use crate::run;
 /// Boot the other slot at the next reboot, and hold the version that is left.
 ///
 /// Refused unless the other slot has its proof and is whole. What is left is not installed again
-/// by itself until `flipside release`.
+/// by itself until `flipside retry`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Go back even where the other slot has no hashes to be verified with.

@@ -27,7 +27,7 @@ flipside_image::codes! {
         ///
         /// Do nothing. `flipside status` shows what it does.
         pub LOCKED: Defer = "locked";
-        /// `rollback` or `release` was run on a machine that is not a flipside host.
+        /// `rollback` or `retry` was run on a machine that is not a flipside host.
         ///
         /// Check the partition labels and `host.slots`.
         NOT_A_HOST: Block = "not-a-host";
@@ -65,12 +65,12 @@ flipside_image::codes! {
         BOOTNEXT_TAKEN: Defer = "bootnext-taken";
         /// This image failed its trials on this host.
         ///
-        /// Publish a better image. To have this one tried again, run `flipside release DIGEST`.
+        /// Publish a better image. To have this one tried again, run `flipside retry DIGEST`.
         pub DIGEST_FAILED: Block = "digest-failed";
         /// A rollback left this image.
         ///
-        /// Publish another image. To allow this one again, run `flipside release DIGEST`.
-        pub DIGEST_HELD: Block = "digest-held";
+        /// Publish another image. To allow this one again, run `flipside retry DIGEST`.
+        pub DIGEST_ROLLED_BACK: Block = "digest-rolled-back";
         /// An update is overwriting the slot that a rollback would return to.
         ///
         /// There is nothing to return to until the new version has booted successfully.
@@ -269,7 +269,7 @@ flipside_image::codes! {
         ///
         /// Set `boot.backend = "systemd-boot"`, which needs no variables, or repair the file
         /// ([boot.md](boot.md#variables-in-a-file-u-boot)). If trials were lost for another reason,
-        /// `flipside release DIGEST` allows one more try.
+        /// `flipside retry DIGEST` allows one more try.
         NVRAM_NOT_KEPT: Block = "nvram-not-kept";
         /// A firmware variable cannot be read.
         ///

@@ -90,7 +90,7 @@ pub(super) fn full() -> Status {
             reason: "two trials were not promoted".into(),
             attempts: 2,
         }],
-        held: Some(Digest::of(b"held")),
+        left_by_rollback: Some(Digest::of(b"left")),
         end_of_life: Some(EndOfLife {
             time: before(-12 * 24),
             day: "2026-12-01".into(),

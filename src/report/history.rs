@@ -74,7 +74,7 @@ pub enum Happening {
     /// A person went back to the other slot.
     RolledBack,
     /// A person lifted a hold, or cleared a failed digest.
-    Released,
+    RetryAllowed,
     /// A system that flipside did not install was recorded as proven.
     Adopted,
     /// Boot entries were put right.
@@ -99,7 +99,7 @@ impl fmt::Display for Happening {
             Self::FellBack => "fell-back",
             Self::Failed => "failed",
             Self::RolledBack => "rolled-back",
-            Self::Released => "released",
+            Self::RetryAllowed => "retry-allowed",
             Self::Adopted => "adopted",
             Self::Repaired => "repaired",
             Self::Error => "error",

@@ -13,7 +13,7 @@ pub enum KnownCode {
     /// The release on offer failed on this host.
     DigestFailed,
     /// A person left the release on offer by a rollback.
-    DigestHeld,
+    DigestRolledBack,
     /// The ESP does not get well by itself.
     EspDamaged,
     /// Somebody holds off reboots.
@@ -32,7 +32,7 @@ impl KnownCode {
     pub const ALL: [(&str, Self); 12] = [
         (codes::DEAD_END.name(), Self::DeadEnd),
         (codes::DIGEST_FAILED.name(), Self::DigestFailed),
-        (codes::DIGEST_HELD.name(), Self::DigestHeld),
+        (codes::DIGEST_ROLLED_BACK.name(), Self::DigestRolledBack),
         (codes::ESP_DAMAGED.name(), Self::EspDamaged),
         (codes::POLICY_DOCUMENT_EXPIRED.name(), Self::MayBeAttack),
         (codes::POLICY_DOCUMENT_FOREIGN.name(), Self::MayBeAttack),

@@ -69,7 +69,7 @@ fn failed(status: &Status) -> Option<String> {
     let version = version.map_or_else(|| digest.short(), |version| shown(version));
     Some(format!(
         "{version} failed on this host and is not tried again by itself; \
-         `flipside history --log` shows what it left, `flipside release {digest}` lets it be \
+         `flipside history --log` shows what it left, `flipside retry {digest}` lets it be \
          tried once more."
     ))
 }
@@ -94,7 +94,7 @@ fn blocked(status: &Status, now: Timestamp) -> Option<String> {
     let Blocked { severity, code, message, since } = status.blocked.as_ref()?;
     let is_due = match KnownCode::of(code) {
         // Said in other words, or a person's wish.
-        KnownCode::DigestFailed | KnownCode::DigestHeld | KnownCode::DeadEnd => false,
+        KnownCode::DigestFailed | KnownCode::DigestRolledBack | KnownCode::DeadEnd => false,
         // At once: nothing outlives a reboot by which to tell how long it has lasted.
         KnownCode::MayBeAttack => true,
         _ => *severity == Severity::Block && lasts(*since, BLOCKED_FOR, now),
@@ -220,7 +220,7 @@ mod tests {
         assert_eq!(said(|_| {}), "");
         assert_eq!(said(|s| s.blocked = refused("hook-deferred", Severity::Defer, 999)), "");
         assert_eq!(said(|s| s.blocked = refused("hook-blocked", Severity::Block, 23)), "");
-        assert_eq!(said(|s| s.blocked = refused("digest-held", Severity::Block, 99)), "");
+        assert_eq!(said(|s| s.blocked = refused("digest-rolled-back", Severity::Block, 99)), "");
         assert_eq!(said(|s| s.last_error = error("not-found", 71)), "");
         // It ran once and failed since, and another image took its place.
         assert_eq!(said(|s| s.failed = full().failed), "");
@@ -231,7 +231,7 @@ mod tests {
         let text = said(|s| s.slots[1].state = SlotState::Failed);
         assert!(text.starts_with("flipside: 2026.11.2 failed on this host"), "{text}");
         assert!(text.contains("`flipside history --log`"), "{text}");
-        assert!(text.contains("`flipside release sha256:"), "{text}");
+        assert!(text.contains("`flipside retry sha256:"), "{text}");
         let text = said(|s| s.blocked = refused("hook-blocked", Severity::Block, 25));
         let expected = "flipside: an update is refused: no way [hook-blocked]; `flipside status`";
         assert!(text.starts_with(expected), "{text}");

@@ -59,7 +59,7 @@ pub struct Status {
     /// Digests that are not tried again by themselves (P7).
     pub failed: Vec<Failed>,
     /// The digest that a rollback left: not installed again until the tag moves.
-    pub held: Option<Digest>,
+    pub left_by_rollback: Option<Digest>,
     /// That automatic updates are paused, and until when.
     #[serde(default)]
     pub hold: Option<HoldStatus>,
@@ -147,7 +147,7 @@ impl Status {
             next_check: None,
             last_error: None,
             failed: Vec::new(),
-            held: None,
+            left_by_rollback: None,
             hold: None,
             end_of_life: None,
             boot_order: Vec::new(),

@@ -205,9 +205,9 @@ impl Page<'_> {
             let text = format!("{version}{}: {}", failed.digest.short(), failed.reason);
             self.said("failed", Tone::Bad, &text);
         }
-        if let Some(held) = &status.held {
-            let text = format!("{}: not installed again until the tag moves", held.short());
-            self.said("held", Tone::Waiting, &text);
+        if let Some(left) = &status.left_by_rollback {
+            let text = format!("{}: not installed again until the tag moves", left.short());
+            self.said("left", Tone::Waiting, &text);
         }
     }
 
@@ -261,7 +261,7 @@ mod tests {
             blocked: None,
             last_error: None,
             failed: Vec::new(),
-            held: None,
+            left_by_rollback: None,
             hold: None,
             signatures: SignatureStatus {
                 keys: vec!["release".into(), "vendor".into()],
@@ -336,7 +336,7 @@ boots     slot B once, then slot A, slot B, UiApp";
         ] {
             assert!(shown.lines().any(|shown| shown == line), "{line}\n{shown}");
         }
-        for label in ["available ", "failed ", "held "] {
+        for label in ["available ", "failed ", "left "] {
             assert!(shown.lines().any(|line| line.starts_with(label)), "{label}");
         }
         let mut unknown = full();

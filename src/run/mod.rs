@@ -5,7 +5,7 @@
 //! - `update`: the run itself: `look`, `judge`, then `act` under the lock; `outcome`: what came of it
 //! - `check`, `offered_hooks`: runs that end after the judgement
 //! - `upkeep`: promote, rollback, release, verify and what is armed, all of which core does
-//! - `asked_release`: releases that were asked for while another run held the lock
+//! - `asked_retry`: retries that were asked for while another run held the lock
 //! - `health`, `deadline`: a trial is judged, and ended
 //! - `status`, `announce`, `observer`, `notify`: what is told, and to whom
 //! - `overdue`: whether a run after a boot has to be made
@@ -30,7 +30,7 @@ use flipside_source::{self as source, Source};
 
 mod act;
 mod announce;
-mod asked_release;
+mod asked_retry;
 mod check;
 pub mod deadline;
 mod error;
@@ -48,7 +48,7 @@ mod trial_due;
 mod update;
 mod upkeep;
 
-pub use asked_release::{AskedRelease, release_or_note};
+pub use asked_retry::{AskedRetry, retry_or_note};
 pub use check::{Check, check, finish_check};
 pub use error::Error;
 pub use flipside_core::install::SlotContents;
@@ -64,7 +64,7 @@ pub use overdue::is_daily_run_enough;
 pub use retry::{NextRetry, forget_ended_retries, next_retry};
 pub use status::{finish, last_status, note_settings, status};
 pub use update::{finish_update, update};
-pub use upkeep::{armed, fail_trial, promote, release, release_all, rollback, verify};
+pub use upkeep::{armed, fail_trial, promote, retry, retry_all, rollback, verify};
 
 pub use crate::rules::Depth;
 

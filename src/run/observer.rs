@@ -61,9 +61,9 @@ impl Observer for Teller {
                     trial_log::keep_own(&self.root, &self.files, &trial, boot_id);
                 }
             }
-            Transition::Released(digest) => {
+            Transition::RetryAllowed(digest) => {
                 let message = format!("{} may be installed again", digest.short());
-                Entry::new(Kind::Released, message).digest(*digest).send();
+                Entry::new(Kind::RetryAllowed, message).digest(*digest).send();
             }
             Transition::Armed(held) => armed(held),
             Transition::Superseded(held) => superseded(held),
@@ -145,7 +145,7 @@ fn digest_failed(trial: &Held<'_>) {
     let Some(digest) = trial.digest else { return };
     let message = format!(
         "{} ({}) failed on this host and is not tried again by itself; \
-         `flipside release {digest}` allows it",
+         `flipside retry {digest}` allows it",
         trial.version,
         digest.short()
     );

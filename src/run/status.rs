@@ -130,7 +130,7 @@ fn refresh(run: &Run, status: &mut Status) {
     status.slots.clear();
     status.boot_order.clear();
     status.failed.clear();
-    (status.state, status.held, status.boot_next) = (State::Unknown, None, None);
+    (status.state, status.left_by_rollback, status.boot_next) = (State::Unknown, None, None);
     status.end_of_life = None;
     status.reboot_required = false;
     let host = match Host::open(&run.access()) {
@@ -173,7 +173,7 @@ fn describe(status: &mut Status, host: &Host, situation: &Situation, zone: &Time
         boot::Next::Foreign { number, .. } => Some(EntryName::Number(*number).to_string()),
     };
     status.boot_order = entries.iter().filter(|e| e.is_listed).map(describe_entry).collect();
-    status.held = situation.failed.held;
+    status.left_by_rollback = situation.failed.left_by_rollback;
     status.failed = situation
         .failed
         .trials

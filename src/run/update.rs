@@ -5,7 +5,7 @@
 use flipside_core::state::Course;
 
 use super::act::{act, disarm_revoked};
-use super::asked_release::do_asked_releases;
+use super::asked_retry::do_asked_retries;
 use super::judge::judge;
 use super::look::{Look, Looked, look};
 use super::outcome::{Outcome, without_lock};
@@ -20,7 +20,7 @@ use crate::rules::{Approval, Depth, Rule};
 /// # Errors
 /// [`Error`]; the running slot boots as before.
 pub fn update(run: &Run, initiative: Initiative) -> Result<Outcome, Error> {
-    do_asked_releases(run);
+    do_asked_retries(run);
     obey_retry_after(run, initiative)?;
     let look = match look(run)? {
         Looked::Nothing(why) => return Ok(Outcome::NothingToDo(why)),
@@ -45,7 +45,7 @@ pub fn update(run: &Run, initiative: Initiative) -> Result<Outcome, Error> {
 
 /// Ends a run: what it came to goes to the status, and whether it is to be made again is noted.
 pub fn finish_update(run: &Run, initiative: Initiative, error: Option<&Error>) {
-    do_asked_releases(run);
+    do_asked_retries(run);
     note_failure(run, initiative, error);
     finish(run, error);
 }

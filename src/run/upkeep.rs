@@ -6,7 +6,7 @@ use flipside_core::install::{SlotContents, contents};
 use flipside_core::trial::{self, Armed, FailedRun, Promotion, Rollback};
 use flipside_core::{Host, Slot};
 
-use super::asked_release::do_asked_releases;
+use super::asked_retry::do_asked_retries;
 use super::trial_due::is_trial_due;
 use super::{Error, Run};
 use crate::system::MachineId;
@@ -22,7 +22,7 @@ pub fn promote(run: &Run) -> Result<Promotion, Error> {
         return Ok(Promotion::NotAHost);
     }
     let promoted = trial::promote(&run.access());
-    do_asked_releases(run);
+    do_asked_retries(run);
     let promotion = promoted?;
     if promotion != Promotion::NotAHost {
         match MachineId::keep(&run.root, &run.files()) {
@@ -41,24 +41,24 @@ pub fn promote(run: &Run) -> Result<Promotion, Error> {
 pub fn rollback(run: &Run, unverified: bool) -> Result<Rollback, Error> {
     let fetch = |digest: &Digest| fetch_config(run, digest);
     let armed = trial::rollback(&run.access(), unverified, &fetch);
-    do_asked_releases(run);
+    do_asked_retries(run);
     Ok(armed?)
 }
 
-/// Forgets that `digest` failed or is held. Returns whether it was either.
+/// Forgets that `digest` failed, or that a rollback left it. Returns whether either was so.
 ///
 /// # Errors
 /// [`Error`].
-pub fn release(run: &Run, digest: &Digest) -> Result<bool, Error> {
-    Ok(trial::release(&run.access(), digest)?)
+pub fn retry(run: &Run, digest: &Digest) -> Result<bool, Error> {
+    Ok(trial::retry(&run.access(), digest)?)
 }
 
-/// Forgets everything that failed, and lifts the hold. Returns the digests.
+/// Forgets everything that failed, and what a rollback left. Returns the digests.
 ///
 /// # Errors
 /// [`Error`].
-pub fn release_all(run: &Run) -> Result<Vec<Digest>, Error> {
-    Ok(trial::release_all(&run.access())?)
+pub fn retry_all(run: &Run) -> Result<Vec<Digest>, Error> {
+    Ok(trial::retry_all(&run.access())?)
 }
 
 /// Records that what runs, unproven, has failed, because of `reason`; does not reboot. `None` where

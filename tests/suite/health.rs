@@ -63,7 +63,7 @@ fn p7_a_required_check_that_fails_ends_a_trial_at_once() {
     let history = String::from_utf8(host.program(["history", "--json"]).stdout).unwrap();
     assert!(history.contains(reason) && history.contains("fell-back"), "{history}");
     // An operator may have it tried again.
-    assert!(host.program(["release", "--all"]).status.success());
+    assert!(host.program(["retry", "--all"]).status.success());
     host.updates();
     assert_eq!(host.0.boot(), "B 2 promoted");
 }

@@ -73,8 +73,8 @@ fn each_transition_is_told_once_with_slot_version_and_digest() {
     assert_eq!(fall_back(&host), ["fell-back b 2", "digest-failed b 2"]);
     let journald = Journald::of(&host.0.path());
     let digest = host.0.status().failed[0].digest.to_string();
-    assert!(host.program(["release", &digest]).status.success());
-    assert_eq!(told(&journald), ["released - -"]);
+    assert!(host.program(["retry", &digest]).status.success());
+    assert_eq!(told(&journald), ["retry-allowed - -"]);
 
     host.updates();
     assert_eq!(told_after_boot(&host, "B 2 trial"), ["promoted b 2"]);

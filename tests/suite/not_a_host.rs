@@ -213,6 +213,6 @@ fn commands_that_a_person_gives_say_why_they_do_nothing() {
     });
     refusal(&host.program(["rollback"]), 1, "not-a-host");
     let digest = format!("sha256:{}", "0".repeat(64));
-    refusal(&host.program(["release", &digest]), 1, "not-a-host");
-    refusal(&host.program(["release", "--all"]), 1, "not-a-host");
+    refusal(&host.program(["retry", &digest]), 1, "not-a-host");
+    refusal(&host.program(["retry", "--all"]), 1, "not-a-host");
 }

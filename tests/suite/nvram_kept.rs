@@ -79,9 +79,9 @@ fn firmware_that_forgets_as_often_as_a_trial_may_fail_is_refused_with_the_backen
         }
         assert_eq!(failed(&host)["forgotten"]["count"], 2, "{loses_state} {promotes}");
         assert_eq!(failed(&host)["trials"], serde_json::json!([]));
-        assert!(!host.release(&new.digest));
+        assert!(!host.retry(&new.digest));
         let digest = failed(&host)["forgotten"]["digest"].as_str().unwrap().parse().unwrap();
-        assert!(host.release(&digest));
+        assert!(host.retry(&digest));
         assert_eq!(host.arm(), "B 3");
         assert_eq!(host.boot(), "B 3 promoted");
     }

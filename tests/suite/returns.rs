@@ -106,7 +106,7 @@ fn a_rollback_stays_where_the_running_digest_is_unknown_or_released_meanwhile() 
     run::rollback(&host.run(), false).unwrap();
     run::rollback(&host.run(), false).unwrap();
     let left = host.status().slot(Slot::B).unwrap().digest.unwrap();
-    assert!(host.release(&left));
+    assert!(host.retry(&left));
     assert_eq!((host.boot(), host.boot()), ("A 1 promoted".into(), "A 1 promoted".into()));
     // Nothing holds 2 any more, and the tag names it.
     assert_eq!(host.arm(), "B 2");
@@ -127,8 +127,8 @@ fn p5_a_rollback_from_a_trial_keeps_the_proven_slot_first_and_is_not_promoted_aw
     assert!(!host.file("efi/EFI/flipside/slot-b.proven").exists());
     assert!(host.boot().starts_with("A 1"));
     assert_eq!(host.boot(), "A 1 promoted");
-    assert_eq!(host.refusal(), "digest-held");
-    assert!(host.release(&two.digest));
+    assert_eq!(host.refusal(), "digest-rolled-back");
+    assert!(host.retry(&two.digest));
     assert_eq!(host.arm(), "B 2");
 }
 
@@ -138,7 +138,7 @@ fn a_hold_ends_when_the_tag_has_moved() {
     host.allow_downgrades();
     run::rollback(&host.run(), false).unwrap();
     assert_eq!(host.boot(), "A 1 promoted");
-    assert_eq!(host.refusal(), "digest-held");
+    assert_eq!(host.refusal(), "digest-rolled-back");
     host.publish(&version("3"));
     assert_eq!(host.arm(), "B 3");
     assert_eq!(host.boot(), "B 3 promoted");

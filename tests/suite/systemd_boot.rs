@@ -138,7 +138,7 @@ fn superseded_withdrawn_and_rolled_back() {
     assert_eq!(host.boot(), "A 1 promoted");
     assert_eq!(entries(&host), ["flipside-a.conf", "flipside-b.conf"]);
     assert_eq!(host.boot(), "A 1 promoted");
-    assert_eq!(host.refusal(), "digest-held");
+    assert_eq!(host.refusal(), "digest-rolled-back");
 }
 
 #[test]
@@ -149,7 +149,7 @@ fn a_rollback_out_of_a_trial_comes_back() {
     assert_eq!(host.boot_and_fail(), "B 2 trial");
     run::rollback(&host.run(), false).unwrap();
     assert!(host.boot().starts_with("A 1"));
-    assert_eq!(host.refusal(), "digest-held");
+    assert_eq!(host.refusal(), "digest-rolled-back");
     assert!(host.boot().starts_with("A 1"));
 }
 

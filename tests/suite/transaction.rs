@@ -36,7 +36,7 @@ fn an_update_is_written_armed_tried_and_promoted_and_the_next_goes_to_the_other_
 }
 
 #[test]
-fn p7_a_digest_fails_after_two_trials_and_can_be_released() {
+fn p7_a_digest_fails_after_two_trials_and_can_be_retried() {
     let host = TestHost::running(&version("1"));
     host.allow_downgrades();
     let bad = host.publish(&version("2"));
@@ -53,7 +53,7 @@ fn p7_a_digest_fails_after_two_trials_and_can_be_released() {
     assert_eq!(host.boot(), "B 3 promoted");
     host.publish(&version("2"));
     assert_eq!(host.refusal(), "digest-failed");
-    assert!(host.release(&bad.digest));
+    assert!(host.retry(&bad.digest));
     assert_eq!(host.arm(), "A 2");
     assert_eq!(host.boot(), "A 2 promoted");
 }
@@ -146,7 +146,7 @@ fn a_rollback_boots_the_other_slot_and_holds_what_it_left_until_the_tag_moves() 
     assert_eq!(host.promote(), Promotion::Unchanged(flipside_core::host::Slot::B));
     assert!(matches!(host.update().unwrap(), Outcome::UpToDate { .. }));
     assert_eq!(host.boot(), "A 1 promoted");
-    assert_eq!(host.refusal(), "digest-held");
+    assert_eq!(host.refusal(), "digest-rolled-back");
     assert_eq!(host.boot(), "A 1 promoted");
     host.publish(&version("3"));
     assert_eq!(host.arm(), "B 3");
@@ -162,7 +162,7 @@ fn a_rollback_that_does_not_come_up_leaves_the_newer_system_running_and_lifts_th
     run::rollback(&host.run(), false).unwrap();
     assert!(host.boot_and_fail().starts_with("A 1"));
     assert!(host.boot().starts_with("B 2"));
-    assert_eq!(host.status().held, None);
+    assert_eq!(host.status().left_by_rollback, None);
     assert!(matches!(host.update().unwrap(), Outcome::UpToDate { .. }));
 }
 

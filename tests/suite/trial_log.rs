@@ -171,7 +171,7 @@ fn who_logs_in_is_told_what_needs_a_person_until_it_does_not() {
     assert!(shown().starts_with("flipside: 2 failed on this host"), "{}", shown());
     assert_eq!(journald.entries().len(), 2);
     let digest = host.0.status().failed[0].digest.to_string();
-    assert!(shown().contains(&format!("`flipside release {digest}`")), "{}", shown());
-    text(&host, &["release", &digest]);
+    assert!(shown().contains(&format!("`flipside retry {digest}`")), "{}", shown());
+    text(&host, &["retry", &digest]);
     assert_eq!(shown(), "");
 }

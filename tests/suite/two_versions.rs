@@ -82,7 +82,7 @@ fn what_a_later_flipside_wrote_survives_a_fall_back_a_promote_and_a_rollback() {
     add(&host, "var/lib/flipside/state.json", |entry| entry["later"] = extra.clone());
     host.write(
         &format!("{ESP}/failed.json"),
-        json!({"trials": [], "later": extra, "held": null}).to_string(),
+        json!({"trials": [], "later": extra, "left_by_rollback": null}).to_string(),
     );
     // The trial of slot B fails, and the older flipside in slot A counts it.
     let boot = |fail: bool| {
@@ -105,7 +105,7 @@ fn what_a_later_flipside_wrote_survives_a_fall_back_a_promote_and_a_rollback() {
     boot(false);
     let failed = document(&host, &format!("{ESP}/failed.json"));
     assert_eq!(failed["later"], extra, "{failed}");
-    assert!(failed["held"].is_string(), "{failed}");
+    assert!(failed["left_by_rollback"].is_string(), "{failed}");
     assert_eq!(document(&host, &format!("{ESP}/slot-a.json"))["later"], extra);
     assert_eq!(document(&host, "var/lib/flipside/state.json")["later"], extra);
     assert!(host.program(["promote"]).status.success());

@@ -152,7 +152,7 @@ fn the_services_are_as_closed_as_their_work_allows() {
         let most = match name(&unit) {
             "flipside-update.service" | "flipside-promote.service" => 25,
             "flipside-update-now.service" | "flipside-check.service" => 25,
-            "flipside-rollback.service" | "flipside-release.service" => 25,
+            "flipside-rollback.service" | "flipside-retry.service" => 25,
             "flipside-dbus.service" => 8,
             // They reboot, or run what the host's owner has them run.
             "flipside-reboot.service" | "flipside-reboot-window.service" => 25,

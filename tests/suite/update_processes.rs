@@ -256,7 +256,7 @@ fn a_rollback_to_a_slot_that_was_half_written_says_so() {
 /// Whoever asks need not come again when the update is done.
 #[test]
 fn a_release_that_is_asked_for_during_an_update_is_done_at_its_end() {
-    let stage = Stage::new("release-meanwhile");
+    let stage = Stage::new("retry-meanwhile");
     let (failed, kept) = (stage.fail("3"), stage.fail("4"));
     let flipside = |arguments: &[&str]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_flipside"));
@@ -267,7 +267,7 @@ fn a_release_that_is_asked_for_during_an_update_is_done_at_its_end() {
     };
     assert_eq!(digests(&stage.host.status().failed), [failed, kept]);
     let (mut first, mut events) = stage.start_fetching();
-    let asked = flipside(&["release", &failed.to_string()]);
+    let asked = flipside(&["retry", &failed.to_string()]);
     assert!(asked.status.success(), "{}", text(&asked));
     let said = String::from_utf8_lossy(&asked.stdout).into_owned();
     assert!(said.contains("once the run that is at work has ended"), "{said}");
@@ -276,12 +276,12 @@ fn a_release_that_is_asked_for_during_an_update_is_done_at_its_end() {
     assert!(first.wait().unwrap().success());
     assert_eq!(digests(&stage.host.status().failed), [kept]);
     // Also by the next run, where the one that held the lock was killed.
-    let name = "release-meanwhile";
+    let name = "retry-meanwhile";
     stage.host.boot();
     stage.publish(name, "5");
     let (mut first, mut events) = stage.start_fetching();
     let all: serde_json::Value =
-        serde_json::from_slice(&flipside(&["release", "--all", "--json"]).stdout).unwrap();
+        serde_json::from_slice(&flipside(&["retry", "--all", "--json"]).stdout).unwrap();
     assert_eq!(all, serde_json::json!({"noted": true}));
     kill_process(Pid::from_child(&first), Signal::KILL).unwrap();
     events.read_to_end(&mut Vec::new()).unwrap();

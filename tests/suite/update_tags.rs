@@ -86,7 +86,7 @@ fn p7_a_digest_that_failed_is_known_by_its_index() {
     assert_eq!(host.boot(), "B 3 promoted");
     publish_index(&host, &two, "third");
     assert_eq!(host.refusal(), "digest-failed");
-    assert!(host.release(&two.digest));
+    assert!(host.retry(&two.digest));
     host.allow_downgrades();
     assert_eq!(host.arm(), "A 2");
 }

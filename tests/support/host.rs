@@ -155,8 +155,8 @@ impl TestHost {
         run::status(&self.run())
     }
 
-    pub fn release(&self, digest: &Digest) -> bool {
-        run::release(&self.run(), digest).unwrap()
+    pub fn retry(&self, digest: &Digest) -> bool {
+        run::retry(&self.run(), digest).unwrap()
     }
 }
 

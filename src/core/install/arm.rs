@@ -30,7 +30,7 @@ pub fn arm_installed(_lock: &Lock, host: &Host, situation: &Situation) -> Result
     let slot = situation.target_slot();
     let mut failed = situation.failed.clone();
     if slot.is_proven() {
-        failed.wanted = slot.digest();
+        failed.returning_to = slot.digest();
     }
     failed.unarmed.take_if(|unarmed| Some(*unarmed) == slot.digest());
     if failed != situation.failed {

@@ -92,7 +92,7 @@ fn refuse_host(situation: &Situation, is_installed: bool) -> Option<Refusal> {
             codes::NVRAM_NOT_KEPT.name(),
             format!(
                 "the firmware forgot its boot entries {} times before a trial could start, last of {} ({}); \
-                 set boot.backend = \"systemd-boot\", which needs none, or `flipside release {}` to try \
+                 set boot.backend = \"systemd-boot\", which needs none, or `flipside retry {}` to try \
                  once more",
                 forgotten.count,
                 forgotten.version,
@@ -129,13 +129,13 @@ pub fn stay(situation: &Situation) -> Course {
     }
 }
 
-/// Whether what is armed is a rollback, a person's wish: what that leaves is held, or has no digest
-/// to be held by, and then the journal knows.
+/// Whether what is armed is a rollback, a person's wish. What it leaves is noted by its digest. If
+/// that is unknown, the journal knows.
 pub fn is_persons_rollback(situation: &Situation) -> bool {
     let running = situation.running_slot().digest();
-    let is_held = running.is_some() && situation.failed.held == running;
+    let was_left = running.is_some() && situation.failed.left_by_rollback == running;
     let is_a_return = situation.is_armed() && situation.target_slot().is_proven();
-    is_a_return && (is_held || noted(situation, &[State::RollingBack]))
+    is_a_return && (was_left || noted(situation, &[State::RollingBack]))
 }
 
 /// Whether the journal's last word is one of `states`, of what the target holds.
@@ -158,18 +158,18 @@ pub fn refuse_digest(situation: &Situation, tag: &Digest) -> Option<Refusal> {
         return Some(Refusal::block(
             codes::DIGEST_FAILED.name(),
             format!(
-                "{} ({}) failed on this host: {}; `flipside release {digest}` lets it be tried again",
+                "{} ({}) failed on this host: {}; `flipside retry {digest}` lets it be tried again",
                 trial.version,
                 digest.short(),
                 trial.reason
             ),
         ));
     }
-    if situation.failed.held == Some(digest) {
+    if situation.failed.left_by_rollback == Some(digest) {
         return Some(Refusal::block(
-            codes::DIGEST_HELD.name(),
+            codes::DIGEST_ROLLED_BACK.name(),
             format!(
-                "{} was left by a rollback and is held until the tag moves; `flipside release {digest}` lifts that",
+                "{} was left by a rollback, and is not installed again until the tag moves; `flipside retry {digest}` allows it",
                 digest.short()
             ),
         ));
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn p7_what_failed_or_is_held_is_refused_also_under_its_index_digest() {
+    fn p7_what_failed_or_was_left_is_refused_also_under_its_index_digest() {
         let mut facts = situation(Is::Proven("1"), Is::Installed("2"));
         facts.failed.count(digest("2"), "2", "boot", 1);
         assert_eq!(code(&decide(&facts, &digest("2"))), "digest-failed");
@@ -290,8 +290,8 @@ mod tests {
         assert!(!waits_for_trial(&facts, &index));
 
         let mut facts = situation(Is::Proven("1"), Is::Proven("2"));
-        facts.failed.held = Some(digest("2"));
-        assert_eq!(code(&decide(&facts, &digest("2"))), "digest-held");
+        facts.failed.left_by_rollback = Some(digest("2"));
+        assert_eq!(code(&decide(&facts, &digest("2"))), "digest-rolled-back");
         assert_eq!(code(&decide(&facts, &digest("3"))), "install");
     }
 
@@ -335,7 +335,7 @@ mod tests {
     fn a_pending_rollback_and_a_next_boot_of_others_are_respected() {
         let mut facts = situation(Is::Proven("2"), Is::Proven("1"));
         facts.next = Next::Slot(Slot::B);
-        facts.failed.held = Some(digest("2"));
+        facts.failed.left_by_rollback = Some(digest("2"));
         assert_eq!(code(&decide(&facts, &digest("3"))), "rollback-pending");
 
         let mut facts = situation(Is::Proven("1"), Is::Empty);

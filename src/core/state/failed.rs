@@ -21,13 +21,13 @@ pub struct FailedDigests {
     #[serde(default)]
     pub trials: Vec<Extensible<FailedTrial>>,
     /// The digest that a rollback left: the timer does not bring it back until the tag has
-    /// moved or an operator released it.
+    /// moved or an operator allows a retry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub held: Option<Digest>,
+    pub left_by_rollback: Option<Digest>,
     /// The digest of a proven slot that was armed, because the tag or a person went back to
     /// it. It tells promote, on the other side, that being there is no accident of the firmware.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub wanted: Option<Digest>,
+    pub returning_to: Option<Digest>,
     /// The digest in the other slot, where that was not armed since it was installed, disarmed or
     /// dealt with: without a journal it is no trial that fell back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -175,31 +175,31 @@ impl FailedDigests {
         true
     }
 
-    /// Every digest that failed, the one that is held, and the one whose trials were forgotten.
+    /// Every digest that failed, the one that a rollback left, and the one whose trials were forgotten.
     pub fn refused(&self) -> impl Iterator<Item = Digest> {
         let failed = self.trials.iter().map(|trial| trial.digest);
         let forgotten = self.forgotten.as_ref().filter(|f| f.refused).map(|f| f.digest);
-        let held = self.held.filter(|held| Some(*held) != forgotten);
-        let others = held.into_iter().chain(forgotten);
+        let left = self.left_by_rollback.filter(|left| Some(*left) != forgotten);
+        let others = left.into_iter().chain(forgotten);
         failed.chain(others.filter(|other| self.trial(other).is_none()))
     }
 
-    /// Forgets every digest that failed, and the one that is held, and what the firmware forgot.
+    /// Forgets every digest that failed, and the one that a rollback left, and what the firmware forgot.
     /// Returns them.
-    pub fn release_all(&mut self) -> Vec<Digest> {
-        let released = self.refused().collect();
+    pub fn retry_all(&mut self) -> Vec<Digest> {
+        let retried = self.refused().collect();
         self.trials.clear();
-        (self.held, self.forgotten) = (None, None);
-        released
+        (self.left_by_rollback, self.forgotten) = (None, None);
+        retried
     }
 
-    /// Forgets `digest`, as failed and as held, and that its trials were forgotten. Returns whether
+    /// Forgets `digest`, as failed and as left by a rollback, and that its trials were forgotten. Returns whether
     /// there was anything to forget.
-    pub fn release(&mut self, digest: &Digest) -> bool {
+    pub fn retry(&mut self, digest: &Digest) -> bool {
         let before = self.clone();
         self.trials.retain(|t| t.digest != *digest);
-        if self.held == Some(*digest) {
-            self.held = None;
+        if self.left_by_rollback == Some(*digest) {
+            self.left_by_rollback = None;
         }
         self.forgotten.take_if(|forgotten| forgotten.digest == *digest);
         *self != before
@@ -219,9 +219,9 @@ mod tests {
         assert!(failed.count(digest, "2", "boot 2", 2));
         assert!(failed.has_failed(&digest));
         assert_eq!(failed.trial(&digest).unwrap().attempts, 2);
-        assert!(failed.release(&digest));
+        assert!(failed.retry(&digest));
         assert!(!failed.has_failed(&digest));
-        assert!(!failed.release(&digest));
+        assert!(!failed.retry(&digest));
     }
 
     #[test]
@@ -260,28 +260,28 @@ mod tests {
             assert_eq!((forgotten.count, forgotten.refused), (count, refused), "{arming}");
         }
         assert!(!failed.has_failed(&one) && !failed.has_failed(&two));
-        assert!(!failed.release(&one));
+        assert!(!failed.retry(&one));
         assert_eq!(failed.refused().collect::<Vec<_>>(), [two]);
-        assert!(failed.release(&two));
+        assert!(failed.retry(&two));
         assert_eq!(failed, FailedDigests::default());
     }
 
     #[test]
     fn everything_is_released_at_once() {
-        let (one, two, held) = (Digest::of(b"1"), Digest::of(b"2"), Digest::of(b"3"));
-        let mut failed = FailedDigests { held: Some(held), ..FailedDigests::default() };
+        let (one, two, left) = (Digest::of(b"1"), Digest::of(b"2"), Digest::of(b"3"));
+        let mut failed = FailedDigests { left_by_rollback: Some(left), ..FailedDigests::default() };
         failed.count(one, "1", "x", 1);
         failed.count(two, "2", "x", 2);
-        assert_eq!(failed.release_all(), [one, two, held]);
+        assert_eq!(failed.retry_all(), [one, two, left]);
         assert_eq!(failed, FailedDigests::default());
-        assert_eq!(failed.release_all(), []);
+        assert_eq!(failed.retry_all(), []);
     }
 
     /// Of a later flipside, by fields that do not exist.
     const LATER: &str = r#"{
         "trials": [{"digest": "DIGEST", "version": "2", "attempts": 1, "failed": false,
                     "reason": "", "arming": "a", "boots": [1, {"x": 0.10}]}],
-        "held": null, "quarantine": {"digest": "DIGEST", "since": 12345678901234567890}
+        "left_by_rollback": null, "quarantine": {"digest": "DIGEST", "since": 12345678901234567890}
     }"#;
 
     fn later() -> (Digest, FailedDigests) {
@@ -295,15 +295,15 @@ mod tests {
         let (digest, mut failed) = later();
         failed.count(digest, "2", "b", 2);
         failed.count(Digest::of(b"v3"), "3", "c", 2);
-        failed.held = Some(digest);
+        failed.left_by_rollback = Some(digest);
         let text = String::from_utf8(failed.to_bytes().unwrap()).unwrap();
         for kept in [r#""boots": [1, {"x": 0.10}]"#, r#""since": 12345678901234567890"#] {
             assert!(text.contains(kept), "{text}");
         }
-        assert_eq!(text.matches(r#""held""#).count(), 1, "{text}");
+        assert_eq!(text.matches(r#""left_by_rollback""#).count(), 1, "{text}");
         assert_eq!(FailedDigests::parse(text.as_bytes()).unwrap(), failed);
         // What belongs to a digest goes with it, the rest stays.
-        failed.release_all();
+        failed.retry_all();
         let text = String::from_utf8(failed.to_bytes().unwrap()).unwrap();
         assert!(!text.contains("boots") && text.contains("quarantine"), "{text}");
     }
@@ -329,7 +329,7 @@ mod tests {
         }
         assert_eq!(failed.trials.len(), LIMIT);
         assert!(failed.has_failed(&Digest::of(&[99])));
-        failed.held = Some(Digest::of(b"held"));
+        failed.left_by_rollback = Some(Digest::of(b"left"));
         let bytes = failed.to_bytes().unwrap();
         assert!(bytes.len() < 32 << 10);
         assert_eq!(FailedDigests::parse(&bytes).unwrap(), failed);

@@ -79,7 +79,7 @@ pub struct Situation {
     pub first: Option<Slot>,
     /// Whether what flipside told the firmware still stands there.
     pub nvram: Nvram,
-    /// The digests that failed, and the one that is held.
+    /// The digests that failed, and the one that a rollback left.
     pub failed: FailedDigests,
     /// The last transition.
     pub journal: Option<Entry>,
@@ -202,7 +202,7 @@ impl Situation {
         if !target.is_installed() || self.is_armed() {
             return Aftermath::Nothing;
         }
-        // A person left it by a rollback: it is held, and was not tried to its end.
+        // A person left it by a rollback: it was not tried to its end.
         if !target.is_proven() && self.has_rolled_back() {
             return Aftermath::Nothing;
         }
@@ -234,22 +234,22 @@ impl Situation {
         }
     }
 
-    /// Whether a rollback brought the running slot up: the other one's digest is held.
+    /// Whether a rollback brought the running slot up: it left the other one.
     pub fn has_rolled_back(&self) -> bool {
         let left = self.target_slot().digest();
-        left.is_some() && left == self.failed.held
+        left.is_some() && left == self.failed.left_by_rollback
     }
 
     /// Whether the running slot, proven before, was armed: the tag or a person went back to it.
     pub fn has_returned(&self) -> bool {
         let running = self.running_slot().digest();
-        running.is_some() && running == self.failed.wanted && !self.by_kexec
+        running.is_some() && running == self.failed.returning_to && !self.by_kexec
     }
 
     /// Whether a person wants the other slot at the next boot.
     pub fn is_rollback_pending(&self) -> bool {
         let target = self.target_slot();
-        self.is_armed() && target.is_proven() && self.failed.wanted == target.digest()
+        self.is_armed() && target.is_proven() && self.failed.returning_to == target.digest()
     }
 
     /// Whether this boot is a trial that firmware would end by going back: what runs is to
@@ -504,7 +504,7 @@ mod tests {
             assert!(!facts.is_trial_with_a_way_back(), "{a:?} {b:?}");
         }
         let mut facts = situation(Is::Installed("2"), Is::Proven("1"));
-        (facts.next, facts.failed.wanted) = (Next::Slot(Slot::B), Some(digest("1")));
+        (facts.next, facts.failed.returning_to) = (Next::Slot(Slot::B), Some(digest("1")));
         assert!(!facts.is_trial_with_a_way_back(), "a person goes back");
     }
 
@@ -521,7 +521,7 @@ mod tests {
             (Is::Proven("2"), Is::Empty, true, true),
         ] {
             let mut facts = situation(a, b);
-            facts.failed.wanted = returned.then(|| digest("2"));
+            facts.failed.returning_to = returned.then(|| digest("2"));
             assert_eq!(facts.has_nowhere_to_go(), expected, "{a:?} {b:?} {returned}");
         }
     }
@@ -583,9 +583,9 @@ mod tests {
         assert!(facts.is_promotion_lost());
         facts.first = Some(Slot::B);
         assert!(!facts.is_promotion_lost());
-        facts.failed.held = Some(digest("2"));
+        facts.failed.left_by_rollback = Some(digest("2"));
         assert_eq!(facts.preferred(), Slot::A);
-        facts.failed.held = None;
+        facts.failed.left_by_rollback = None;
         facts.a.loader_entry = Some(true);
         assert_eq!(facts.preferred(), Slot::A);
     }

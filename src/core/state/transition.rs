@@ -65,7 +65,7 @@ pub enum Transition<'a> {
     /// A person goes back to what the target holds.
     RollbackArmed(&'a Held<'a>),
     /// A person lets a digest be tried again.
-    Released(&'a Digest),
+    RetryAllowed(&'a Digest),
 }
 
 /// A slot, and what it holds.

@@ -46,8 +46,8 @@ fn disarm(host: &Host, situation: &Situation) -> Result<(), Error> {
     }
     host.boot()?.disarm(target)?;
     // Whoever arrives there all the same is not wanted there any more.
-    if slot.is_proven() && situation.failed.wanted == slot.digest() {
-        let failed = FailedDigests { wanted: None, ..situation.failed.clone() };
+    if slot.is_proven() && situation.failed.returning_to == slot.digest() {
+        let failed = FailedDigests { returning_to: None, ..situation.failed.clone() };
         host.write_failed(&failed)?;
     }
     Ok(())

@@ -17,7 +17,7 @@ mod fail_trial;
 mod loader;
 mod locked;
 mod promote;
-mod release;
+mod retry;
 mod rollback;
 
 pub use armed::{Armed, armed};
@@ -27,5 +27,5 @@ pub use deadline::{
 pub use disarm::{disarm_superseded, disarm_withdrawn};
 pub use fail_trial::{FailedRun, fail_trial};
 pub use promote::{Promotion, promote, settle};
-pub use release::{release, release_all};
+pub use retry::{retry, retry_all};
 pub use rollback::{Rollback, rollback};

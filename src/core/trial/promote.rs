@@ -215,14 +215,14 @@ fn forgive(
     has_arrived: bool,
 ) -> Result<(), Error> {
     let mut failed = situation.failed.clone();
-    failed.wanted = None;
+    failed.returning_to = None;
     failed.forgotten.take_if(|_| has_arrived);
     failed.unarmed.take_if(|unarmed| Some(*unarmed) == record.digest);
     if let Some(digest) = &record.digest {
-        failed.release(digest);
+        failed.retry(digest);
     }
-    if situation.target_slot().digest().is_some_and(|left| failed.held != Some(left)) {
-        failed.held = None;
+    if situation.target_slot().digest().is_some_and(|left| failed.left_by_rollback != Some(left)) {
+        failed.left_by_rollback = None;
     }
     if failed == situation.failed { Ok(()) } else { host.write_failed(&failed) }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! Back to the other slot, if it is proven and whole, and the digest that is left is held.
+//! Back to the other slot, if it is proven and whole, and the digest that is left is refused.
 
 use flipside_image::code::Coded as _;
 
@@ -85,8 +85,8 @@ pub fn rollback(
     // that a person wanted to be there.
     host.durable.phase("hold")?;
     let mut failed = situation.failed.clone();
-    failed.held = situation.running_slot().digest();
-    failed.wanted = slot.digest();
+    failed.left_by_rollback = situation.running_slot().digest();
+    failed.returning_to = slot.digest();
     host.write_failed(&failed)?;
     host.durable.phase("arm")?;
     without_journal(host.note(State::RollingBack, target, slot));

@@ -154,15 +154,15 @@ impl Updater {
     }
 
     /// Lets what failed, and what a rollback left, be installed again. Starts
-    /// flipside-release.service and returns systemd's job for it. polkit action:
-    /// org.flipside.updater1.release.
+    /// flipside-retry.service and returns systemd's job for it. polkit action:
+    /// org.flipside.updater1.retry.
     #[zbus(out_args("job"))]
-    async fn release(
+    async fn retry(
         &self,
         #[zbus(connection)] connection: &Connection,
         #[zbus(header)] call: Header<'_>,
     ) -> Result<OwnedObjectPath, CallError> {
-        self.run(connection, &call, Operation::Release).await
+        self.run(connection, &call, Operation::Retry).await
     }
 
     /// Version of flipside.
@@ -265,10 +265,10 @@ impl Updater {
         properties::failed(&self.document().status)
     }
 
-    /// Digest of what a rollback left: not installed again until the tag moves or Release is called.
+    /// Digest of what a rollback left: not installed again until the tag moves or Retry is called.
     #[zbus(property)]
-    fn held_digest(&self) -> String {
-        text_or_empty(self.document().status.held.as_ref())
+    fn left_by_rollback(&self) -> String {
+        text_or_empty(self.document().status.left_by_rollback.as_ref())
     }
 
     /// The firmware's boot order, first to last. Keys: number (s), description (s), what (s: slot-a,

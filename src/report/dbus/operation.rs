@@ -14,13 +14,13 @@ pub enum Operation {
     /// Reboot into what is installed.
     Reboot,
     /// Pardon what failed and what a rollback left.
-    Release,
+    Retry,
 }
 
 impl Operation {
     /// All of them, as the methods stand in the interface.
     pub const ALL: [Self; 5] =
-        [Self::Check, Self::Update, Self::Rollback, Self::Reboot, Self::Release];
+        [Self::Check, Self::Update, Self::Rollback, Self::Reboot, Self::Retry];
 
     /// The method's name.
     pub fn method(self) -> &'static str {
@@ -29,7 +29,7 @@ impl Operation {
             Self::Update => "Update",
             Self::Rollback => "Rollback",
             Self::Reboot => "Reboot",
-            Self::Release => "Release",
+            Self::Retry => "Retry",
         }
     }
 
@@ -40,7 +40,7 @@ impl Operation {
             Self::Update => "org.flipside.updater1.update",
             Self::Rollback => "org.flipside.updater1.rollback",
             Self::Reboot => "org.flipside.updater1.reboot",
-            Self::Release => "org.flipside.updater1.release",
+            Self::Retry => "org.flipside.updater1.retry",
         }
     }
 
@@ -51,7 +51,7 @@ impl Operation {
             Self::Update => "flipside-update-now.service",
             Self::Rollback => "flipside-rollback.service",
             Self::Reboot => "flipside-reboot.service",
-            Self::Release => "flipside-release.service",
+            Self::Retry => "flipside-retry.service",
         }
     }
 }

@@ -58,7 +58,7 @@ kinds! {
     /// The firmware undid a promotion, which was repaired.
     PromotionLost "promotion-lost" WARN "f7e8225e96dc498e84eec72dd3144be6",
     /// A person lets an image be tried again.
-    Released "released" INFO "b8410722f4674c21aee4c6aa8ab1ab32",
+    RetryAllowed "retry-allowed" INFO "b8410722f4674c21aee4c6aa8ab1ab32",
     /// Not now; the next run tries again.
     Deferred "deferred" INFO "6b9bff83e44849158e77001828901294",
     /// Refused until something changes.

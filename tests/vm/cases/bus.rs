@@ -80,7 +80,7 @@ fn reads(machine: &mut Machine) -> Result<()> {
 
 /// `person` may start nothing, and the service's own user no unit but those of its methods.
 fn is_refused(machine: &mut Machine) -> Result<()> {
-    for method in ["Check", "Update", "Rollback", "Reboot", "Release"] {
+    for method in ["Check", "Update", "Rollback", "Reboot", "Retry"] {
         for (asks, expected) in [("yes", "Access denied"), ("no", "authentication")] {
             let call = format!(
                 "runuser -u person -- \
@@ -110,7 +110,7 @@ fn is_refused(machine: &mut Machine) -> Result<()> {
         "runuser -u flipside -- busctl call {systemd} StopUnit ss flipside-check.service replace"
     );
     ensure!(machine.ask(&call)?.status != 0, "the service's user may stop units");
-    for unit in ["check", "update-now", "rollback", "release", "reboot"] {
+    for unit in ["check", "update-now", "rollback", "retry", "reboot"] {
         let said = said_of(machine, unit)?;
         ensure!(said.trim().is_empty(), "flipside-{unit}.service was started: {said}");
     }
@@ -160,7 +160,7 @@ fn reboots_releases_and_goes_back(machine: &mut Machine) -> Result<()> {
     machine.send(&call)?;
     machine.wait_boot()?;
     expect::trial_then_promoted(machine, "b", "2.0")?;
-    for (method, unit) in [("Release", "release"), ("Rollback", "rollback")] {
+    for (method, unit) in [("Retry", "retry"), ("Rollback", "rollback")] {
         machine.run(&format!("busctl call {UPDATER} {method}"))?;
         ends(machine, unit)?;
     }

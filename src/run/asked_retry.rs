@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! A release that was asked for while another run held the lock: it is noted in `/run`, one empty
+//! A retry that was asked for while another run held the lock: it is noted in `/run`, one empty
 //! file for each digest, and done by that run once it has given the lock back.
 //!
 //! Whoever asks notes it first and then tries once more. Whoever held the lock gives it back first
@@ -10,28 +10,28 @@ use std::fs;
 use std::io;
 use std::path::PathBuf;
 
-use super::{Error, Run, release, release_all};
+use super::{Error, Run, retry, retry_all};
 use crate::codes;
 use flipside_core::host::Root;
 use flipside_image::Digest;
 use flipside_image::code::Coded as _;
 
-const DIRECTORY: &str = "/run/flipside/release";
+const DIRECTORY: &str = "/run/flipside/retry";
 /// The name of the file that means every digest.
 const ALL: &str = "all";
 /// More than anybody asks for during one run.
 const LIMIT: usize = 64;
 
-/// What is to be released.
+/// What may be tried again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AskedRelease {
+pub enum AskedRetry {
     /// One image.
     Digest(Digest),
-    /// All that failed, and the one that is held.
+    /// All that failed, and the one that a rollback left.
     All,
 }
 
-impl AskedRelease {
+impl AskedRetry {
     fn path(self, root: &Root) -> PathBuf {
         let directory = root.path(DIRECTORY);
         match self {
@@ -46,14 +46,14 @@ impl AskedRelease {
     }
 }
 
-/// Does `what`, a release of `asked`. Where another run is at work, `None`: that run does it at
+/// Does `what`, the retry `asked`. Where another run is at work, `None`: that run does it at
 /// its end.
 ///
 /// # Errors
 /// [`Error`]; `locked` where it cannot be noted either.
-pub fn release_or_note<T>(
+pub fn retry_or_note<T>(
     run: &Run,
-    asked: AskedRelease,
+    asked: AskedRetry,
     what: impl Fn(&Run) -> Result<T, Error>,
 ) -> Result<Option<T>, Error> {
     let locked = match what(run) {
@@ -61,10 +61,7 @@ pub fn release_or_note<T>(
         done => return done.map(Some),
     };
     if let Err(error) = asked.note(&run.root) {
-        tracing::warn!(
-            "cannot note the release in {}: {error}",
-            run.root.path(DIRECTORY).display()
-        );
+        tracing::warn!("cannot note the retry in {}: {error}", run.root.path(DIRECTORY).display());
         return Err(locked);
     }
     match what(run) {
@@ -76,18 +73,21 @@ pub fn release_or_note<T>(
     }
 }
 
-/// Does the releases that were asked for while another run held the lock. Where a third one holds
+/// Allows the retries that were asked for while another run held the lock. Where a third one holds
 /// it by now, that one does them.
-pub(super) fn do_asked_releases(run: &Run) {
+pub(super) fn do_asked_retries(run: &Run) {
     for asked in noted(&run.root) {
         let done = match asked {
-            AskedRelease::Digest(digest) => release(run, &digest).map(|_| ()),
-            AskedRelease::All => release_all(run).map(|_| ()),
+            AskedRetry::Digest(digest) => retry(run, &digest).map(|_| ()),
+            AskedRetry::All => retry_all(run).map(|_| ()),
         };
         match done {
             Err(error) if is_locked(&error) => return,
             Err(error) => {
-                tracing::warn!("cannot release what was asked for: {error} [{}]", error.code())
+                tracing::warn!(
+                    "cannot allow a retry that was asked for: {error} [{}]",
+                    error.code()
+                )
             }
             Ok(()) => {
                 let _ = fs::remove_file(asked.path(&run.root));
@@ -96,11 +96,11 @@ pub(super) fn do_asked_releases(run: &Run) {
     }
 }
 
-fn noted(root: &Root) -> Vec<AskedRelease> {
+fn noted(root: &Root) -> Vec<AskedRetry> {
     let Ok(entries) = fs::read_dir(root.path(DIRECTORY)) else { return Vec::new() };
     let asked = |name: &str| match name {
-        ALL => Some(AskedRelease::All),
-        digest => digest.parse().ok().map(AskedRelease::Digest),
+        ALL => Some(AskedRetry::All),
+        digest => digest.parse().ok().map(AskedRetry::Digest),
     };
     let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
     names.filter_map(|name| asked(&name)).take(LIMIT).collect()

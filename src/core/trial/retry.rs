@@ -13,20 +13,20 @@ use crate::refusal::Refusal;
 use crate::state::Transition;
 use crate::state::failed::FailedDigests;
 
-/// Forgets that `digest` failed or is held. Returns whether it was either.
+/// Forgets that `digest` failed, or that a rollback left it. Returns whether either was so.
 ///
 /// # Errors
 /// [`Error`].
-pub fn release(access: &Access, digest: &Digest) -> Result<bool, Error> {
-    change(access, |failed| failed.release(digest))
+pub fn retry(access: &Access, digest: &Digest) -> Result<bool, Error> {
+    change(access, |failed| failed.retry(digest))
 }
 
-/// Forgets everything that failed, and lifts the hold. Returns the digests.
+/// Forgets everything that failed, and what a rollback left. Returns the digests.
 ///
 /// # Errors
 /// [`Error`].
-pub fn release_all(access: &Access) -> Result<Vec<Digest>, Error> {
-    change(access, FailedDigests::release_all)
+pub fn retry_all(access: &Access) -> Result<Vec<Digest>, Error> {
+    change(access, FailedDigests::retry_all)
 }
 
 fn change<T>(access: &Access, change: impl FnOnce(&mut FailedDigests) -> T) -> Result<T, Error> {
@@ -40,7 +40,7 @@ fn change<T>(access: &Access, change: impl FnOnce(&mut FailedDigests) -> T) -> R
     if failed != before {
         host.write_failed(&failed)?;
         for digest in before.refused().filter(|old| failed.refused().all(|left| left != *old)) {
-            host.tell(&Transition::Released(&digest));
+            host.tell(&Transition::RetryAllowed(&digest));
         }
     }
     Ok(changed)

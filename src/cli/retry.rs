@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! `flipside release`.
+//! `flipside retry`.
 
 use std::process::ExitCode;
 
@@ -8,10 +8,10 @@ use serde_json::json;
 
 use super::output::print_done;
 use super::{Global, print, print_json, session};
-use crate::run::{self, AskedRelease, Run};
+use crate::run::{self, AskedRetry, Run};
 use flipside_image::Digest;
 
-/// When a release is done that has to wait.
+/// When a retry that has to wait is allowed.
 const NOTED: &str = "once the run that is at work has ended";
 
 /// Let an image be installed again that failed here or that a rollback left.
@@ -23,7 +23,7 @@ pub struct Args {
     /// The image's digest, `sha256:…`, as `flipside status --json` shows it.
     #[arg(value_name = "DIGEST")]
     digest: Option<Digest>,
-    /// Every image that failed, and the one that is held.
+    /// Every image that failed, and the one that a rollback left.
     #[arg(long)]
     all: bool,
 }
@@ -50,8 +50,8 @@ fn ended<T>(run: &Run, result: Result<Option<T>, run::Error>) -> super::Result<O
 }
 
 fn one(run: &Run, digest: Digest, global: &Global) -> super::Result<()> {
-    let asked = AskedRelease::Digest(digest);
-    let result = run::release_or_note(run, asked, |run| run::release(run, &digest));
+    let asked = AskedRetry::Digest(digest);
+    let result = run::retry_or_note(run, asked, |run| run::retry(run, &digest));
     let Some(known) = ended(run, result)? else {
         return match global.json {
             true => print_json(&json!({"digest": digest, "noted": true})),
@@ -59,30 +59,32 @@ fn one(run: &Run, digest: Digest, global: &Global) -> super::Result<()> {
         };
     };
     if global.json {
-        print_json(&json!({"digest": digest, "released": known}))
+        print_json(&json!({"digest": digest, "retry_allowed": known}))
     } else if known {
         print_done(format!("{} may be installed again", digest.short()))
     } else {
-        print(format!("{} was neither failed nor held", digest.short()))
+        print(format!("{} has not failed, and no rollback left it", digest.short()))
     }
 }
 
 fn all(run: &Run, global: &Global) -> super::Result<()> {
-    let result = run::release_or_note(run, AskedRelease::All, run::release_all);
-    let Some(released) = ended(run, result)? else {
+    let result = run::retry_or_note(run, AskedRetry::All, run::retry_all);
+    let Some(allowed) = ended(run, result)? else {
         return match global.json {
             true => print_json(&json!({"noted": true})),
-            false => print(format!("what failed or is held may be installed again {NOTED}")),
+            false => print(format!(
+                "what failed or was left by a rollback may be installed again {NOTED}"
+            )),
         };
     };
     if global.json {
-        return print_json(&json!({"released": released}));
+        return print_json(&json!({"retry_allowed": allowed}));
     }
-    for digest in &released {
+    for digest in &allowed {
         print_done(format!("{} may be installed again", digest.short()))?;
     }
-    if released.is_empty() {
-        print("nothing has failed here, and nothing is held")?;
+    if allowed.is_empty() {
+        print("nothing has failed here, and no rollback left anything")?;
     }
     Ok(())
 }
