@@ -13,23 +13,23 @@ use crate::rules::Depth;
 use crate::run::{self, Check, Course};
 use flipside_core::refusal::Severity;
 
-/// Say whether an update is on offer, and what would be done about it.
+/// Check whether an update is available, and say what `flipside update` would do.
 ///
-/// Asks the source what the tag points to, and decides as `flipside update` does, but for the
-/// hooks, which only --explain asks. Nothing is written but the time of the check, in /run.
+/// Asks the source what the tag points to, and decides as `flipside update` does. Hooks are asked
+/// only with --explain. The only thing written is the time of the check, in /run.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Print every rule in order: what it saw, and what it says. Hooks are asked as well, where all
-    /// else allows the update.
+    /// Print every rule in order, with what it found and its verdict. If all other rules allow the
+    /// update, ask the hooks too.
     #[arg(long)]
     explain: bool,
-    /// Ask as the timer does, which holds and update windows concern.
+    /// Check as the timer does: holds and update windows apply.
     #[arg(long)]
     automatic: bool,
-    /// Exit with status 100 where an update is available.
+    /// Exit with status 100 if an update is available.
     #[arg(long)]
     exit_code: bool,
-    /// Speak HTTP without TLS to any registry.
+    /// Use plain HTTP, without TLS, for every registry.
     #[arg(long)]
     plain_http: bool,
     #[arg(skip)]

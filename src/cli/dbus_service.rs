@@ -10,11 +10,11 @@ use crate::report::dbus;
 
 /// Serve the status on the system bus, as org.flipside.Updater1.
 ///
-/// Runs as the unprivileged user `flipside`, started by the bus when it is needed. Ends by itself when
-/// nothing was asked and nothing changed for a while, and no run is under way.
+/// Runs as the unprivileged user `flipside`. The bus starts it when it is needed. It exits after a
+/// while without calls or changes, unless an update is running.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// End after so many idle seconds.
+    /// Exit after this many idle seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 60,
         value_parser = clap::value_parser!(u64).range(1..=86_400))]
     idle: u64,

@@ -26,10 +26,10 @@ pub struct Args {
 enum Command {
     /// Make a bootable disk with an image in slot A.
     ///
-    /// The disk gets a GPT with an EFI system partition (FAT32, or FAT16 and FAT12 where it
-    /// is too small for that), a partition for each slot and one for data, which is not
-    /// formatted. Sizes are numbers of bytes, or end in KiB, MiB, GiB or TiB, and are
-    /// rounded up to 1 MiB.
+    /// The disk gets a GPT with an EFI system partition, a partition for each slot, and one for
+    /// data, which is not formatted. The EFI system partition is FAT32, or FAT16 or FAT12 if it is
+    /// too small for that. Sizes are in bytes, or end in KiB, MiB, GiB or TiB. They are rounded up
+    /// to 1 MiB.
     Build(Box<Build>),
 }
 
@@ -53,19 +53,20 @@ struct Build {
     /// Size of the disk's logical sectors, 512 or 4096 [default: 512, or the device's own].
     #[arg(long, value_name = "BYTES", value_parser = parse_sector_size)]
     sector_size: Option<SectorSize>,
-    /// Make the GUIDs from N instead of at random, so that the same image gives the same disk.
+    /// Derive the GUIDs from N instead of drawing them at random, so that the same image gives the
+    /// same disk.
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
     /// The boot loader to put on the EFI system partition [default: systemd-boot].
     #[arg(long, value_name = "FILE")]
     loader: Option<PathBuf>,
-    /// Give a further payload a partition in each slot; may be repeated.
+    /// Give another payload a partition in each slot; may be repeated.
     #[arg(long, value_name = "NAME=LABEL_A,LABEL_B[,SIZE]", value_parser = parse_mapping)]
     map: Vec<Mapping>,
-    /// Take the image for this machine, where there are several: x86_64 or aarch64.
+    /// Select the image for this machine type, if there are several: x86_64 or aarch64.
     #[arg(long, value_name = "NAME", value_parser = parse_architecture)]
     arch: Option<Architecture>,
-    /// Record that slot A comes from this repository, given without a tag.
+    /// Record this repository, without a tag, as the source of slot A.
     #[arg(long, value_name = "REPOSITORY")]
     repository: Option<String>,
     /// Read everything back and compare it with the image's hashes.

@@ -13,10 +13,10 @@ use flipside_core::host::Root;
 /// `--progress`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum ProgressMode {
-    /// Bars where stderr is a terminal, plain lines elsewhere.
+    /// Bars if stderr is a terminal, otherwise plain lines.
     #[default]
     Auto,
-    /// One line per phase and per tenth, on stderr.
+    /// One line for each phase and each tenth of it, on stderr.
     Plain,
     /// One JSON event per line, on stdout.
     Json,
@@ -27,19 +27,19 @@ pub enum ProgressMode {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Options of every command")]
 pub(super) struct GlobalArgs {
-    /// Work on the host below DIR instead of on this machine.
+    /// Work on the host in directory DIR instead of this machine.
     #[arg(long, value_name = "DIR", global = true, default_value = "/", hide_default_value = true)]
     root: PathBuf,
-    /// Print a JSON document on stdout instead of text.
+    /// Print JSON on stdout instead of text.
     #[arg(long, global = true)]
     json: bool,
-    /// Show progress in this way.
+    /// How to show progress.
     #[arg(long, global = true, value_enum, value_name = "HOW", default_value_t)]
     progress: ProgressMode,
-    /// Log more on stderr; given twice, everything.
+    /// Log more on stderr; twice: everything.
     #[arg(short, long, global = true, action = ArgAction::Count)]
     verbose: u8,
-    /// Log errors only, and show no progress.
+    /// Log only errors, and show no progress.
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     quiet: bool,
 }

@@ -13,12 +13,12 @@ use crate::report::journal::{Entry, Kind};
 use crate::run::{self, FailedRun, Run};
 use flipside_core::host::power::{self, Request};
 
-/// Ask the health checks whether the system that has booted is well.
+/// Run the health checks of the system that has booted.
 ///
-/// The required ones in `health.d/required` decide: where one fails, the boot is no success. In a
-/// trial the image is then recorded as failed, and the machine reboots into the other slot at
-/// once. Wanted ones in `health.d/wanted` only warn. A host without required checks is well
-/// once it has reached multi-user.target.
+/// If a check in `health.d/required` fails, the boot has failed. In a trial, the image is then
+/// recorded as failed and the machine reboots into the other slot at once. A check in
+/// `health.d/wanted` only warns. A host without required checks is healthy as soon as it has
+/// reached multi-user.target.
 #[derive(Debug, clap::Args)]
 pub struct Args {}
 

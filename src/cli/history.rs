@@ -14,16 +14,16 @@ use crate::report::history::{Entry, History, HistoryFile};
 use crate::report::trial_log::{Kept, KeptLogs};
 use flipside_image::printable;
 
-/// Show what happened on this host, the newest last.
+/// Show what happened on this host, newest last.
 ///
-/// With --log it shows what a failed trial left instead: the end of its journal, and the
-/// kernel's last words where it died. Four of them are kept, in /var/lib/flipside/trials.
+/// With --log, it shows what a failed trial left: the end of its journal, and the kernel's last
+/// messages if it crashed. Four of these logs are kept, in /var/lib/flipside/trials.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Show the last N lines.
     #[arg(short = 'n', long = "lines", value_name = "N", default_value_t = 20)]
     lines: usize,
-    /// Show what the newest failed trial left, or that of VERSION or DIGEST
+    /// Show what the newest failed trial left, or the trial of VERSION or DIGEST
     #[arg(
         long,
         value_name = "VERSION|DIGEST",

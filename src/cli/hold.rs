@@ -23,22 +23,22 @@ const REASON: usize = 200;
 
 /// Pause automatic updates of this host.
 ///
-/// The timer installs nothing any more; `flipside update` by a person still does. What is installed
-/// and armed already boots at the next reboot as before. The hold is the drop-in
-/// /etc/flipside/flipside.toml.d/90-hold.toml, or /var/lib/flipside/settings.d/90-hold.toml where
-/// /etc cannot be written.
+/// The timer no longer installs updates; you still can, with `flipside update`. An update that is
+/// already armed still boots at the next reboot. The hold is the drop-in
+/// /etc/flipside/flipside.toml.d/90-hold.toml. If /etc is read-only, it is
+/// /var/lib/flipside/settings.d/90-hold.toml.
 #[derive(Debug, clap::Args)]
 pub struct Hold {
-    /// Until that day begins (2026-12-01), or that time (2026-12-01T18:00+01:00); without it until
-    /// `flipside unhold`.
+    /// Until the start of this day (2026-12-01), or until this time (2026-12-01T18:00+01:00)
+    /// [default: until `flipside unhold`].
     #[arg(long, value_name = "DATE")]
     until: Option<Moment>,
-    /// Why, for people.
+    /// The reason, which is shown to people.
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
 }
 
-/// Let automatic updates of this host go on.
+/// Resume automatic updates of this host.
 #[derive(Debug, clap::Args)]
 pub struct Unhold {}
 

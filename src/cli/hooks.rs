@@ -23,27 +23,27 @@ pub enum Args {
     /// List the hooks in the order in which they are asked.
     List,
     Run(Run),
-    /// Become the program on stdin: how a hook that stands in no file starts as a unit.
+    /// Become the program on stdin. This starts a hook that an image brings.
     #[command(hide = true)]
     Exec {
-        /// What that program finds on its stdin.
+        /// What that program gets on its stdin.
         document: String,
     },
 }
 
-/// Ask the hooks about the update on offer, and print their answers.
+/// Ask the hooks about the available update, and print their answers.
 ///
-/// Nothing is installed. Exit status: 0 where they allow the update or none is on offer, 75 where
-/// one defers it, 1 where one blocks it.
+/// Nothing is installed. Exit status: 0 if they allow the update or there is none, 75 if one defers
+/// it, 1 if one blocks it.
 #[derive(Debug, clap::Args)]
 pub struct Run {
     /// Ask as the timer does, with FLIPSIDE_INITIATIVE=automatic.
     #[arg(long)]
     automatic: bool,
-    /// Run none: list the hooks that would be asked, in order, and as what each would run.
+    /// Run no hook: list the hooks that would run, in order, and how each would run.
     #[arg(long)]
     dry_run: bool,
-    /// Speak HTTP without TLS to any registry.
+    /// Use plain HTTP, without TLS, for every registry.
     #[arg(long)]
     plain_http: bool,
 }

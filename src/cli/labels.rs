@@ -12,10 +12,10 @@ use crate::config::Config;
 use flipside_core::host::disk::payloads;
 use flipside_core::settings::SlotLabels;
 
-/// Print the partition labels of every payload, for whoever builds an initrd.
+/// Print the partition labels of every payload, for building an initrd.
 ///
-/// One line a payload: its name, its label in slot A, its label in slot B, with tabs between.
-/// Only the settings are read, so it works where an image is built.
+/// Prints one line for each payload: its name, its label in slot A and its label in slot B,
+/// separated by tabs. It reads only the settings, so it also works in an image build.
 #[derive(Debug, clap::Args)]
 pub struct Args {}
 

@@ -10,10 +10,10 @@ use super::output::print_done;
 use super::{Global, print_json, session};
 use crate::run::{self, Promotion};
 
-/// Give the running slot its proof and the first place in the boot order.
+/// Make the running slot permanent: it has proved itself, and boots first from now on.
 ///
-/// To be called after boot success; it may be called again at any time. Also counts a trial that
-/// fell back, and puts right what the firmware changed since.
+/// Run this after a successful boot; flipside-promote.service does. It may run again at any time.
+/// It also counts a trial that fell back, and repairs boot entries that the firmware has changed.
 #[derive(Debug, clap::Args)]
 pub struct Args {}
 

@@ -15,24 +15,24 @@ use crate::report::journal::{Entry, Kind};
 use flipside_core::refusal::Severity;
 use flipside_image::code::Coded as _;
 
-/// Reboot into the update that waits for it.
+/// Reboot into the update that is pending.
 ///
-/// Does nothing where none waits. Goes through logind: whoever blocks shutdowns is respected, and others who are
-/// logged in at a terminal or a screen are told, and get the time of `reboot.notice` first.
+/// Does nothing if no update is pending. The reboot goes through logind and obeys its inhibitors.
+/// Other people who are logged in are told first, and get the time of `reboot.notice`.
 ///
-/// Exit status: 0 where the machine reboots, will reboot, or has nothing to reboot into; 75 where
-/// somebody holds it off.
+/// Exit status: 0 if the machine reboots, will reboot, or no update is pending; 75 if something
+/// inhibits the reboot.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Do as the timer does: obey `reboot.strategy` and `reboot.windows`, and exit with 0 where
-    /// the reboot is held off.
+    /// Do as the timer does: obey `reboot.strategy` and `reboot.windows`, and exit with 0 if the
+    /// reboot is inhibited.
     #[arg(long, conflicts_with = "now")]
     automatic: bool,
-    /// Do not wait for others who are logged in.
+    /// Do not wait for people who are logged in.
     #[arg(long)]
     now: bool,
-    /// Start the new kernel from the running one, past the firmware. The next boot by the firmware
-    /// is the trial all the same.
+    /// Start the new kernel directly with kexec, without the firmware. The next boot by the
+    /// firmware is still the trial.
     #[arg(long)]
     kexec: bool,
 }

@@ -14,16 +14,16 @@ use flipside_image::Digest;
 /// When a retry that has to wait is allowed.
 const NOTED: &str = "once the run that is at work has ended";
 
-/// Let an image be installed again that failed here or that a rollback left.
+/// Allow an image to be installed again that failed here or that a rollback left.
 ///
-/// Where another run is at work, this is noted, and done at the end of that run.
+/// If another flipside is running, the retry is noted, and allowed when that one ends.
 #[derive(Debug, clap::Args)]
 #[group(required = true, multiple = false)]
 pub struct Args {
-    /// The image's digest, `sha256:…`, as `flipside status --json` shows it.
+    /// The digest of the image, `sha256:…`; `flipside status --json` shows it.
     #[arg(value_name = "DIGEST")]
     digest: Option<Digest>,
-    /// Every image that failed, and the one that a rollback left.
+    /// All images that failed, and the one that a rollback left.
     #[arg(long)]
     all: bool,
 }

@@ -10,13 +10,13 @@ use super::output::print_done;
 use super::{Failure, Global, print_json, session};
 use crate::run;
 
-/// Boot the other slot at the next reboot, and hold the version that is left.
+/// Boot the other slot at the next reboot, and do not install this version again.
 ///
-/// Refused unless the other slot has its proof and is whole. What is left is not installed again
-/// by itself until `flipside retry`.
+/// The other slot must have proved itself, and its content must be intact. The version that you
+/// leave is not installed again automatically until the tag moves or you run `flipside retry`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Go back even where the other slot has no hashes to be verified with.
+    /// Go back even if there are no hashes to verify the other slot with.
     #[arg(long)]
     unverified: bool,
 }

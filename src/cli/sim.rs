@@ -20,19 +20,20 @@ const DEFAULT_ESP_SIZE: u64 = 64 << 20;
 /// Of the data partition, in bytes: a machine in a directory has its data in directories.
 const DEFAULT_DATA_SIZE: u64 = 0;
 
-/// Play a machine in a directory: its firmware, boot loader and kernel.
+/// Simulate a machine in a directory: its firmware, boot loader and kernel.
 #[derive(Debug, Subcommand)]
 pub enum Args {
     /// Make a machine in a directory, with an OS image in slot A.
     ///
-    /// Makes a whole host in DIR: a disk image, the content of its EFI system partition (`efi/`),
-    /// firmware variables, `etc`, `var`, `run` and `proc`, as the first boot of slot A leaves
-    /// them before it is promoted. Every flipside command works on it with `--root DIR`.
+    /// Makes a complete host in DIR: a disk image, the content of its EFI system partition
+    /// (`efi/`), firmware variables, `etc`, `var`, `run` and `proc`. They are as the first boot of
+    /// slot A leaves them, before it is promoted. Every flipside command works on it with `--root
+    /// DIR`.
     New(New),
-    /// Play a power-on of a machine.
+    /// Simulate a boot of a machine.
     ///
-    /// Plays the firmware (BootNext, BootOrder, the loader for removable media), the kernel, and
-    /// then boot success: the real `flipside promote --root DIR` runs. The last line says how it
+    /// Simulates the firmware (BootNext, BootOrder, the removable-media loader) and the kernel. If
+    /// the system comes up, the real `flipside promote --root DIR` runs. The last line says how it
     /// ended:
     ///
     ///   booted slot B: 2.0 (promoted)    the slot has its proof
@@ -43,10 +44,10 @@ pub enum Args {
     ///                                    and left it without a proof
     ///   nothing boots: REASON            exit status 1
     ///
-    /// A kernel comes up only where its slot holds the same image as its boot file, whole. What a
-    /// slot holds is told by comparing bytes with the images that the machine knows, never by
-    /// flipside's own records. A machine on which nothing boots can be booted again: the
-    /// firmware has used up BootNext, as after a power button held down.
+    /// A kernel comes up only if its slot holds the same image as its boot file, and all of it.
+    /// This is decided by comparing bytes with the images that the machine knows, never by
+    /// flipside's own records. A machine on which nothing booted can be booted again. BootNext is
+    /// then gone, as on a real machine.
     #[command(verbatim_doc_comment)]
     Boot(Boot),
 }
@@ -54,20 +55,20 @@ pub enum Args {
 /// `flipside sim new`.
 #[derive(Debug, clap::Args)]
 pub struct New {
-    /// Where to make it; the directory must not exist, or be empty.
+    /// Where to make it. The directory must be empty or not exist.
     #[arg(value_name = "DIR")]
     directory: PathBuf,
-    /// An OCI layout with OS images. The first is installed in slot A; `sim boot` takes a slot
-    /// for whole if it holds an image of any of them.
+    /// An OCI layout with OS images. The first is installed in slot A. `sim boot` accepts a slot
+    /// that holds an image from any of them.
     #[arg(long, value_name = "oci:DIR[:TAG]", required = true, num_args = 1..)]
     image: Vec<String>,
-    /// Set what the host follows, `track.image` [default: the last --image].
+    /// Set `track.image`, what the host follows [default: the last --image].
     #[arg(long, value_name = "REF")]
     track: Option<String>,
-    /// How the host boots its slots, `boot.backend`.
+    /// Set `boot.backend`, how the host boots its slots.
     #[arg(long, value_name = "BACKEND", value_enum, default_value = "uefi")]
     backend: Backend,
-    /// Give a payload besides `system` the partitions NAME-a and NAME-b; may be repeated.
+    /// Give the payload NAME the partitions NAME-a and NAME-b; may be repeated.
     #[arg(long, value_name = "NAME")]
     payload: Vec<String>,
     /// Size of the disk's logical sectors, 512 or 4096.
@@ -82,10 +83,10 @@ pub struct New {
     /// Size of a data partition [default: none, data is in DIR/var].
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     data_size: Option<u64>,
-    /// Make the disk's GUIDs from this number instead of at random.
+    /// Derive the disk's GUIDs from this number instead of drawing them at random.
     #[arg(long, value_name = "NUMBER")]
     seed: Option<u64>,
-    /// Give the firmware a fault for every boot; `--quirk help` lists them.
+    /// Give the firmware a fault, for every boot; `--quirk help` lists the faults.
     #[arg(long, value_name = "NAME", hide_possible_values = true)]
     quirk: Vec<QuirkOrHelp>,
 }

@@ -8,14 +8,14 @@ use super::{Global, print, print_json, session, watch};
 use crate::report::{Status, StatusFile, status_text};
 use crate::run;
 
-/// Show what this host runs, what it follows and what it waits for.
+/// Show what this host runs, what it follows, and what is pending.
 ///
-/// The slots and the boot order are read afresh; the last check and the last error are those of
-/// the last run. With --watch everything is as the last run said it, live while one goes on; --json
+/// The slots and the boot order are read now. The last check and the last error are those of the
+/// last run. With --watch, everything comes from the status file, live during an update; --json
 /// then prints one line for each change.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Show it again whenever it changes, as the status file has it, until Ctrl-C
+    /// Show the status again whenever it changes, until Ctrl-C
     #[arg(long)]
     watch: bool,
 }

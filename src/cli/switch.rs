@@ -16,21 +16,21 @@ use flipside_source::Location;
 
 /// Follow another tag from now on.
 ///
-/// Asks whether the tag exists, and writes the drop-in /etc/flipside/flipside.toml.d/90-switch.toml,
-/// or /var/lib/flipside/settings.d/90-switch.toml where /etc cannot be written. Installs nothing:
+/// Checks that the tag exists, and writes the drop-in /etc/flipside/flipside.toml.d/90-switch.toml.
+/// If /etc is read-only, it is /var/lib/flipside/settings.d/90-switch.toml. This installs nothing;
 /// `flipside update` and the timer do.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// What to follow, as track.image has it; a tag alone stays in the same repository.
+    /// What to follow, as in `track.image`. A tag alone keeps the repository.
     #[arg(value_name = "REF", required_unless_present = "back", conflicts_with = "back")]
     image: Option<String>,
-    /// Remove the drop-in, and follow again what the other files say.
+    /// Remove the drop-in, and follow what the other files say.
     #[arg(long)]
     back: bool,
-    /// Do not ask whether the tag exists.
+    /// Do not check that the tag exists.
     #[arg(long)]
     offline: bool,
-    /// Speak HTTP without TLS to any registry.
+    /// Use plain HTTP, without TLS, for every registry.
     #[arg(long)]
     plain_http: bool,
 }

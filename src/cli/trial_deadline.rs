@@ -12,14 +12,14 @@ use super::{Failure, Global, exit, print, print_json, progress};
 use crate::codes;
 use crate::run::deadline::{Deadline, Ended};
 
-/// Reboot a trial that is not promoted in time (started by systemd).
+/// Reboot if a trial is not promoted in time (started by systemd).
 ///
-/// Ends at once, or as soon as the EFI system partition is mounted, unless this boot is a trial: of
-/// a slot that is not the first of flipside's in the boot order, or is it only because the firmware
-/// moved there what it booted. Otherwise it waits until `trial.deadline` has passed since the
-/// boot, records the image as failed where the EFI system partition can be reached, and reboots,
-/// also from emergency mode; unless that partition shows that the running slot is proven after all,
-/// or that the other one cannot boot. With `--root` nothing is waited for and nothing rebooted.
+/// Exits if this boot is not a trial. It is a trial if the running slot is not flipside's first in
+/// the boot order, or is first only because the firmware moved it there. In a trial, waits until
+/// `trial.deadline` has passed since the boot. Then it records the image as failed, if the EFI
+/// system partition can be reached, and reboots, also from emergency mode. It does not reboot if
+/// that partition shows that the running slot has proved itself, or that the other slot cannot
+/// boot. With `--root` it neither waits nor reboots.
 #[derive(Debug, clap::Args)]
 pub struct Args {}
 

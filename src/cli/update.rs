@@ -13,21 +13,21 @@ use crate::config::{Automatic, Initiative};
 use crate::run::{self, Outcome};
 use flipside_core::refusal::Severity;
 
-/// Install what the tag names into the slot that is not running, and arm it.
+/// Install the newest release into the slot that is not running, and arm it.
 ///
-/// Does nothing where the running slot holds it already. Otherwise the hooks are asked, the image
-/// is verified and written, and the next reboot tries it once; it stays only after it was
-/// promoted. The running slot is never written.
+/// Does nothing if the running slot already holds it. Otherwise flipside asks the rules and hooks,
+/// verifies the image, and writes it. The next reboot tries it once. It becomes permanent only when
+/// it has been promoted. The running slot is never written.
 ///
-/// Exit status: 0 where it is armed or there is nothing to do, 75 where it is deferred, 1 where
-/// it is blocked or fails; with `--automatic` 75 where it is stopped, and otherwise 0 unless it fails.
+/// Exit status: 0 if the update is armed or there is none, 75 if it is deferred, 1 if it is blocked
+/// or fails. With `--automatic`: 0 also if it is deferred or blocked, 75 if it is stopped.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Do as the timer does: obey `update.automatic`, and exit with 0 where the update is deferred
-    /// or blocked.
+    /// Do as the timer does: obey `update.automatic`, and exit with 0 if the update is deferred or
+    /// blocked.
     #[arg(long)]
     automatic: bool,
-    /// Speak HTTP without TLS to any registry.
+    /// Use plain HTTP, without TLS, for every registry.
     #[arg(long)]
     plain_http: bool,
 }

@@ -10,12 +10,12 @@ use super::{Global, exit, print, print_json, progress, session};
 use crate::run::{self, SlotContents};
 use flipside_core::host::Slot;
 
-/// Compare what both slots hold with the hashes recorded for them.
+/// Compare the content of both slots with their recorded hashes.
 ///
-/// Every chunk is read from the medium. Exit status: 1 where a slot is damaged.
+/// Reads every chunk from the disk. Exit status: 1 if a slot is damaged.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Verify this slot only, a or b.
+    /// Verify only this slot, a or b.
     #[arg(long)]
     slot: Option<Slot>,
 }

@@ -31,36 +31,37 @@ use flipside_publish::os_release::{read_os_release, read_product_info};
     group = clap::ArgGroup::new("product").args(["os_release", "product_info"]).required(true)
 )]
 pub struct Args {
-    /// Add the payload NAME with the bytes of FILE, a file or block device; may be repeated. An
-    /// installation needs `system` and `kernel.efi`.
+    /// Add the payload NAME with the content of FILE, a file or block device; may be repeated.
+    /// Hosts need the payloads `system` and `kernel.efi`.
     #[arg(long = "payload", value_name = "NAME=FILE", required = true, value_parser = parse_payload)]
     payloads: Vec<(PayloadName, PathBuf)>,
-    /// Bring this program along, which hosts ask before they install the image: the payload
-    /// `pre-upgrade`, at most 16MiB.
+    /// Add this program as the payload `pre-upgrade`, at most 16MiB. Hosts ask it before they
+    /// install the image.
     #[arg(long, value_name = "FILE")]
     pre_upgrade: Option<PathBuf>,
     /// Take id, name, version and variant from this os-release file.
     #[arg(long, value_name = "FILE")]
     os_release: Option<PathBuf>,
-    /// Take them from this JSON file, which has the fields of `product_info`.
+    /// Take them from this JSON file, with the fields of `product_info`.
     #[arg(long, value_name = "FILE")]
     product_info: Option<PathBuf>,
-    /// Set the version, in place of the file's.
+    /// Set the version, instead of the one in the file.
     #[arg(long, value_name = "V")]
     version: Option<String>,
-    /// Set the machine that the image is for, x86_64 or aarch64, in place of the file's.
+    /// Set the machine type, x86_64 or aarch64, instead of the one in the file.
     #[arg(long, value_name = "ARCH", value_parser = parse_architecture)]
     architecture: Option<Architecture>,
-    /// Name the commit that the OS was built from.
+    /// Record the commit that the OS was built from.
     #[arg(long, value_name = "HASH")]
     revision: Option<String>,
-    /// Compress with this level of zstd, 1 to 22.
+    /// Compress at this zstd level, 1 to 22.
     #[arg(
         long, value_name = "N", default_value_t = DEFAULT_LEVEL,
         value_parser = clap::value_parser!(i32).range(1..=22)
     )]
     level: i32,
-    /// Store payloads uncompressed, sharing extents with the files where the file system can.
+    /// Store payloads uncompressed. They share extents with the files if the file system can do
+    /// that.
     #[arg(long, conflicts_with = "level")]
     uncompressed: bool,
     /// Hash payloads in chunks of this size, at most 16MiB.
@@ -72,23 +73,23 @@ pub struct Args {
     /// Add an annotation to the manifest; may be repeated.
     #[arg(long = "annotation", value_name = "KEY=VALUE", value_parser = parse_pair)]
     annotations: Vec<(String, String)>,
-    /// Give the partition that receives payload NAME these GUIDs and attribute flags; may be
+    /// Give these GUIDs and attribute flags to the partition that receives payload NAME; may be
     /// repeated.
     #[arg(
         long = "partition", value_name = "NAME=uuid=..,type=..,flags=..",
         value_parser = parse_partition
     )]
     partitions: Vec<(PayloadName, PartitionIdentity)>,
-    /// Say when the image was made (RFC 3339) [default: SOURCE_DATE_EPOCH, or nothing].
+    /// Record when the image was made (RFC 3339) [default: SOURCE_DATE_EPOCH, or no time].
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     created: Option<jiff::Timestamp>,
-    /// Compress with N threads, on which the image does not depend [default: one a core].
+    /// Compress with N threads; the image is the same for any N [default: one for each core].
     #[arg(long, value_name = "N")]
     jobs: Option<NonZeroUsize>,
-    /// Build the image also where no host could boot it: to test what hosts say.
+    /// Build the image even if no host could boot it. This is for tests.
     #[arg(long)]
     allow_unbootable: bool,
-    /// Write the image to this OCI layout directory, a new one or one that gains it.
+    /// Write the image to this OCI layout directory; it is made, or the image is added to it.
     #[arg(short, long, value_name = "DIR")]
     output: PathBuf,
 }

@@ -14,19 +14,19 @@ use flipside_source::{self as source, Location, Options, Source};
 /// Options of every command that may speak to a registry.
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Connection {
-    /// Speak HTTP without TLS to any registry.
+    /// Use plain HTTP, without TLS, for every registry.
     #[arg(long)]
     plain_http: bool,
-    /// Trust the authorities in this PEM file besides the system's; may be repeated.
+    /// Also trust the certificate authorities in this PEM file; may be repeated.
     #[arg(long, value_name = "FILE")]
     ca: Vec<PathBuf>,
-    /// Identify with the certificate in this PEM file, for mutual TLS.
+    /// Use the client certificate in this PEM file, for mutual TLS.
     #[arg(long, value_name = "FILE", requires = "client_key")]
     client_cert: Option<PathBuf>,
-    /// The PEM file with the key of --client-cert.
+    /// The private key of --client-cert, a PEM file.
     #[arg(long, value_name = "FILE", requires = "client_cert")]
     client_key: Option<PathBuf>,
-    /// Take credentials from this file, in place of the usual ones.
+    /// Take credentials from this file instead of the usual ones.
     #[arg(long, value_name = "FILE")]
     auth_file: Option<PathBuf>,
 }

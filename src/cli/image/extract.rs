@@ -12,17 +12,17 @@ use flipside_image::Architecture;
 use flipside_publish::{extract, find_image};
 use flipside_source::Location;
 
-/// Write one payload of an image to a file, every chunk verified.
+/// Write one payload of an image to a file, and verify every chunk.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The image, a registry reference, `oci:DIR[:TAG]` or `oci-archive:FILE[:TAG]`.
     image: Location,
     /// The payload, such as `system`.
     payload: String,
-    /// Write to this file; an old one is replaced once the new one is whole.
+    /// Write to this file. An existing file is replaced when the new one is complete.
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
-    /// Take the image for this machine, where there are several: x86_64 or aarch64.
+    /// Select the image for this machine type, if there are several: x86_64 or aarch64.
     #[arg(long, value_name = "ARCH", value_parser = parse_architecture)]
     architecture: Option<Architecture>,
     #[command(flatten)]

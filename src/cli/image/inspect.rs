@@ -17,7 +17,7 @@ use flipside_source::Location;
 pub struct Args {
     /// The image, a registry reference, `oci:DIR[:TAG]` or `oci-archive:FILE[:TAG]`.
     image: Location,
-    /// Take the image for this machine, where there are several: x86_64 or aarch64.
+    /// Select the image for this machine type, if there are several: x86_64 or aarch64.
     #[arg(long, value_name = "ARCH", value_parser = parse_architecture)]
     architecture: Option<Architecture>,
     #[command(flatten)]

@@ -15,13 +15,14 @@ use super::super::{Failure, Global, print, print_json};
 use flipside_publish::PublishError;
 use flipside_publish::sign::{KeyKind, PrivateKey};
 
-/// Make a pair of keys to sign images with.
+/// Make a key pair for signing images.
 ///
-/// NAME.key is the private one, for `flipside image sign`: unencrypted, and readable for nobody
-/// else. NAME.pub is for hosts, in `/usr/lib/flipside/keys` or `/etc/flipside/keys`.
+/// NAME.key is the private key, for `flipside image sign`. It is not encrypted, and only you can
+/// read it. NAME.pub is the public key. Put it into `/usr/lib/flipside/keys` or
+/// `/etc/flipside/keys` on hosts.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The name of both files, without an ending.
+    /// The name of both files, without the suffix.
     name: PathBuf,
     /// The kind of key.
     #[arg(long = "type", value_name = "TYPE", value_enum, default_value = "ecdsa-p256")]

@@ -20,13 +20,13 @@ use flipside_source::Location;
 pub struct Args {
     /// The image, a registry reference, `oci:DIR[:TAG]` or `oci-archive:FILE[:TAG]`.
     image: Location,
-    /// The OCI layout directory, a new one or one that gains the image.
+    /// The OCI layout directory; it is made, or the image is added to it.
     #[arg(value_name = "DIR")]
     directory: PathBuf,
-    /// Tag the image in the layout [default: the tag that it has now].
+    /// Tag the image in the layout [default: its present tag].
     #[arg(long)]
     tag: Option<String>,
-    /// Take only the image for this machine, where there are several: x86_64 or aarch64.
+    /// Take only the image for this machine type, if there are several: x86_64 or aarch64.
     #[arg(long, value_name = "ARCH", value_parser = parse_architecture)]
     architecture: Option<Architecture>,
     #[command(flatten)]

@@ -16,10 +16,10 @@ use flipside_source::{Location, Reference};
 
 /// Upload an image from an OCI layout directory to a registry.
 ///
-/// Blobs that the registry has are not sent again.
+/// Blobs that the registry already has are not sent again.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The OCI layout, `DIR` or `oci:DIR[:TAG]`; without a tag, its only image.
+    /// The OCI layout, `DIR` or `oci:DIR[:TAG]`. Without a tag, it must hold only one image.
     #[arg(value_name = "DIR")]
     layout: String,
     /// Where to upload it, such as `registry.example.com/acme/edge:stable`.

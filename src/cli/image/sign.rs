@@ -19,9 +19,9 @@ const LIMIT: usize = 64 << 10;
 
 /// Sign an image, or a policy document, for hosts that have the public key.
 ///
-/// Both of cosign's forms are made, simple signing and a Sigstore bundle, beside the signatures
-/// that are there. Of an index, every image that it lists is signed as well. Signatures of a
-/// layout go along with `flipside image push`.
+/// Makes signatures in both of cosign's forms, simple signing and a Sigstore bundle, and keeps
+/// existing signatures. For an index, every image that it lists is signed as well. `flipside image
+/// push` also pushes the signatures of a layout.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// What to sign, a registry reference or `oci:DIR[:TAG]`.
@@ -30,7 +30,7 @@ pub struct Args {
     /// P-256 or Ed25519, not encrypted; `-` is stdin.
     #[arg(long, value_name = "FILE")]
     key: PathBuf,
-    /// Sign for this repository, `HOST/REPOSITORY` [default: the one that the image is in].
+    /// Sign for this repository, `HOST/REPOSITORY` [default: the image's own].
     #[arg(long, value_name = "REPOSITORY")]
     identity: Option<Reference>,
     #[command(flatten)]

@@ -19,47 +19,46 @@ use flipside_publish::policy::{Change, Mark};
 use flipside_publish::{PublishError, find_image};
 use flipside_source::{self as source, Location, Options};
 
-/// Make a policy document, from the one before and from what changes.
+/// Make a policy document from the previous one and the changes.
 ///
-/// The new document is dated now. Rollouts that are over are left out of it. A release that is
-/// named again with another image begins anew, without its marks.
+/// The new document is dated now. Rollouts that are over are left out. If you add a release again
+/// with another image, it loses its barrier, dead-end and withdrawn marks.
 #[derive(Debug, clap::Args)]
 #[command(disable_version_flag = true)]
 pub struct Args {
-    /// Take what this document lists; `-` is stdin.
+    /// Start from this document; `-` is stdin.
     #[arg(long, value_name = "FILE")]
     from: Option<PathBuf>,
-    /// Add this image, in a registry or `oci:DIR:TAG`; may be repeated. Where VERSION is given, the
-    /// image has to be of that version.
+    /// Add this image, in a registry or `oci:DIR:TAG`; may be repeated. If VERSION is given, the
+    /// image must have that version.
     #[arg(long = "release", value_name = "[VERSION=]IMAGE", value_parser = parse_release)]
     releases: Vec<(Option<String>, Location)>,
-    /// Roll the releases that are added out over this time, such as `48h`; without it all hosts take
-    /// them at once.
+    /// Roll the added releases out over this time, such as `48h` [default: all hosts at once].
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, requires = "releases")]
     rollout: Option<String>,
-    /// Begin the rollout then (RFC 3339) [default: now].
+    /// Start the rollout at this time (RFC 3339) [default: now].
     #[arg(long, value_name = "TIME", requires = "rollout")]
     start: Option<Timestamp>,
-    /// Begin the rollout with this share of the hosts, from 0 to 1.
+    /// Start the rollout with this share of the hosts, from 0 to 1.
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, requires = "rollout")]
     start_percentage: f64,
-    /// Let no host pass this release by; may be repeated.
+    /// Make this release a barrier: every host must pass through it; may be repeated.
     #[arg(long = "barrier", value_name = "VERSION=REASON", value_parser = parse_mark)]
     barriers: Vec<(String, String)>,
-    /// Let no host leave this release; may be repeated.
+    /// Make this release a dead end: hosts must not be updated from it; may be repeated.
     #[arg(long = "dead-end", value_name = "VERSION=REASON", value_parser = parse_mark)]
     dead_ends: Vec<(String, String)>,
-    /// Let no host take this release any more; may be repeated.
+    /// Withdraw this release: no host takes it any more; may be repeated.
     #[arg(long = "withdraw", value_name = "VERSION=REASON", value_parser = parse_mark)]
     withdrawn: Vec<(String, String)>,
-    /// Do not list this release any more; may be repeated.
+    /// Remove this release from the list; may be repeated.
     #[arg(long = "forget", value_name = "VERSION")]
     forgotten: Vec<String>,
-    /// Let the document be good for this long, at most a year. Hosts take nothing by one that has
-    /// expired: renew it before.
+    /// How long the document is valid, at most a year. Hosts install nothing under an expired
+    /// document, so renew it in time.
     #[arg(long, value_name = "DURATION", default_value = "30d", value_parser = parse_life)]
     expires_in: Duration,
-    /// Write the document to this file, in place of stdout.
+    /// Write the document to this file instead of stdout.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     #[command(flatten)]

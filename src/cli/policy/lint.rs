@@ -17,7 +17,8 @@ const SOON: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 /// Check a policy document.
 ///
-/// Errors are what no host goes by: the exit status is 1. Warnings are what may not be meant.
+/// Errors make hosts refuse the document; the exit status is then 1. Warnings are about what may be
+/// a mistake.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The document; `-` is stdin.

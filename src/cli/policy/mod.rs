@@ -15,7 +15,7 @@ mod build;
 mod lint;
 mod push;
 
-/// Say what hosts may take: make, check and publish policy documents.
+/// Make, check and publish policy documents, which say what hosts may install.
 #[derive(Debug, Subcommand)]
 pub enum Args {
     Build(Box<build::Args>),

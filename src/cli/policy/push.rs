@@ -16,11 +16,11 @@ use flipside_publish::PublishError;
 use flipside_publish::policy::push;
 use flipside_source::Location;
 
-/// Publish a policy document beside the tag that it is about.
+/// Publish a policy document beside its tag.
 ///
-/// For `registry.example.com/acme/edge:stable` it goes to `stable.policy`, and says that it is
-/// about `stable`. A document with errors, or one that is not later than the one that is there,
-/// is refused. Where hosts require signatures, sign it next: `flipside image sign`.
+/// For `registry.example.com/acme/edge:stable`, the document is published as `stable.policy` and
+/// names `stable` as its tag. A document with errors is refused, and so is one that is not newer
+/// than the published one. If hosts require signatures, sign it next with `flipside image sign`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The document; `-` is stdin.
