@@ -6,14 +6,11 @@
 //! file is its owner's alone. One that others could open was open to them before, and somebody may
 //! hold it already; it is replaced.
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-
-use rustix::fs::{FlockOperation, flock};
-use rustix::io::Errno;
 
 use crate::cancel::Cancel;
 use crate::error::Error;
@@ -75,7 +72,7 @@ impl Lock {
         let mut replaced = None;
         if !is_private(&file, &path)? {
             let mending = open(&root.path(MENDING))?;
-            flock(&mending, FlockOperation::LockExclusive).map_err(|e| failed(&path)(e.into()))?;
+            mending.lock().map_err(failed(&path))?;
             file = open(&path)?;
             if !is_private(&file, &path)? {
                 replaced = Some(replace(&path, file)?);
@@ -87,7 +84,7 @@ impl Lock {
         }
         // For people, and for who comes second where the kernel's list cannot be read.
         let _ = file.set_len(0);
-        let own = rustix::process::getpid().as_raw_nonzero();
+        let own = nix::unistd::getpid();
         let _ = file.write_all_at(format!("{own}\n").as_bytes(), 0);
         Ok(Self { _file: file, _replaced: replaced })
     }
@@ -106,8 +103,7 @@ fn open(path: &Path) -> Result<File, Error> {
     // A FIFO in the place of the file must not make a run wait for a reader.
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false).mode(0o600);
-    let file =
-        options.custom_flags(NO_FOLLOW.bits().cast_signed()).open(path).map_err(failed(path))?;
+    let file = options.custom_flags(NO_FOLLOW.bits()).open(path).map_err(failed(path))?;
     match file.metadata().map_err(failed(path))?.is_file() {
         true => Ok(file),
         false => Err(unusable(path, "it is not a regular file; remove it")),
@@ -122,10 +118,10 @@ fn is_private(file: &File, path: &Path) -> Result<bool, Error> {
 
 /// Whether it is held now.
 fn try_hold(file: &File, path: &Path) -> Result<bool, Error> {
-    match flock(file, FlockOperation::NonBlockingLockExclusive) {
+    match file.try_lock() {
         Ok(()) => Ok(true),
-        Err(Errno::WOULDBLOCK) => Ok(false),
-        Err(error) => Err(failed(path)(error.into())),
+        Err(TryLockError::WouldBlock) => Ok(false),
+        Err(TryLockError::Error(error)) => Err(failed(path)(error)),
     }
 }
 

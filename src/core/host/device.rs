@@ -8,6 +8,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use nix::sys::stat::{major, minor};
+
 use super::Root;
 
 /// sysfs counts in these, whatever the disk's sectors are.
@@ -27,7 +29,8 @@ pub struct DeviceNumber {
 impl DeviceNumber {
     /// From `st_dev` or `st_rdev`.
     pub fn from_raw(raw: u64) -> Self {
-        Self { major: rustix::fs::major(raw), minor: rustix::fs::minor(raw) }
+        // Neither has more than 32 bits.
+        Self { major: major(raw) as u32, minor: minor(raw) as u32 }
     }
 
     /// Whether a file system without a device of its own has this number (btrfs, overlay,

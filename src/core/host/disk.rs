@@ -12,7 +12,7 @@ use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _}
 use std::path::{Path, PathBuf};
 
 use flipside_image::SYSTEM_PAYLOAD;
-use rustix::fs::OFlags;
+use nix::fcntl::OFlag;
 use uuid::Uuid;
 
 use super::device::{BlockDevice, DeviceNumber};
@@ -228,7 +228,7 @@ pub fn payloads(config: &HostConfig) -> impl Iterator<Item = (&str, &SlotLabels)
 pub(super) fn open_for_reading(path: &Path) -> Result<(File, bool, u64), HostError> {
     let mut file = OpenOptions::new()
         .read(true)
-        .custom_flags((OFlags::NONBLOCK | OFlags::CLOEXEC).bits().cast_signed())
+        .custom_flags((OFlag::O_NONBLOCK | OFlag::O_CLOEXEC).bits())
         .open(path)
         .map_err(HostError::io("open", path))?;
     let found = file.metadata().map_err(HostError::io("ask", path))?;

@@ -12,8 +12,11 @@ use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{FallocateFlags, IFlags, OFlags};
-use rustix::io::Errno;
+use nix::errno::Errno;
+use nix::fcntl::{FallocateFlags, OFlag, fallocate};
+use nix::sys::statfs::{MSDOS_SUPER_MAGIC, fstatfs};
+use nix::unistd::syncfs;
+use rustix::fs::IFlags;
 
 use super::open::NO_FOLLOW;
 
@@ -151,7 +154,7 @@ impl Durable {
         self.announce(&Step::Create(path))?;
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(true);
-        let file = options.custom_flags(NO_FOLLOW.bits().cast_signed()).open(path)?;
+        let file = options.custom_flags(NO_FOLLOW.bits()).open(path)?;
         Ok(self.adopt(file, path))
     }
 
@@ -161,7 +164,7 @@ impl Durable {
     /// Any of the file system's; `ELOOP` for a symbolic link.
     pub(crate) fn open(&self, path: &Path) -> io::Result<DurableFile> {
         let mut options = OpenOptions::new();
-        options.read(true).write(true).custom_flags(NO_FOLLOW.bits().cast_signed());
+        options.read(true).write(true).custom_flags(NO_FOLLOW.bits());
         Ok(self.adopt(options.open(path)?, path))
     }
 
@@ -181,16 +184,17 @@ impl Durable {
     /// Any of the file system's; not every one has such files.
     pub(crate) fn create_unnamed(&self, directory: &Path, length: u64) -> io::Result<DurableFile> {
         self.announce(&Step::CreateUnnamed(directory, length))?;
-        let flags = OFlags::TMPFILE | OFlags::EXCL;
+        let flags = OFlag::O_TMPFILE | OFlag::O_EXCL;
         let file = OpenOptions::new()
             .read(true)
             .write(true)
             .mode(0o600)
-            .custom_flags(flags.bits().cast_signed())
+            .custom_flags(flags.bits())
             .open(directory)?;
-        match rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, length) {
+        let size = i64::try_from(length).map_err(|_| io::ErrorKind::FileTooLarge)?;
+        match fallocate(&file, FallocateFlags::empty(), 0, size) {
             Ok(()) => {}
-            Err(Errno::OPNOTSUPP | Errno::NOSYS) => file.set_len(length)?,
+            Err(Errno::EOPNOTSUPP | Errno::ENOSYS) => file.set_len(length)?,
             Err(error) => return Err(error.into()),
         }
         Ok(self.adopt(file, directory))
@@ -371,16 +375,13 @@ fn restore_flags(path: &Path, flags: IFlags) {
     }
 }
 
-/// FAT, as statfs(2) names it (`MSDOS_SUPER_MAGIC`).
-const FAT: u32 = 0x4d44;
-
 /// fsync, and on FAT what it leaves out: where the kernel wrote an inode back on its own before,
 /// its directory entry waits in a sector that belongs to no file's fsync, with the file's size and first
 /// cluster (Linux, `__fat_write_inode` and `fat_file_fsync`).
 fn sync_whole(file: &File) -> io::Result<()> {
-    let kind = rustix::fs::fstatfs(file).ok().and_then(|fs| u32::try_from(fs.f_type).ok());
-    if kind == Some(FAT) {
-        rustix::fs::syncfs(file)?;
+    // Every kind of FAT has this number (statfs(2)).
+    if fstatfs(file).is_ok_and(|found| found.filesystem_type() == MSDOS_SUPER_MAGIC) {
+        syncfs(file)?;
     }
     file.sync_all()
 }

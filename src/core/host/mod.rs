@@ -20,6 +20,7 @@ pub mod medium;
 pub mod mounts;
 pub mod open;
 pub mod os_release;
+mod page_cache;
 pub mod partition;
 pub mod place;
 pub mod power;

@@ -8,24 +8,24 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
-use rustix::fs::OFlags;
-use rustix::io::Errno;
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
 
 /// A link in the place of one of these files would have another one read, or written over. A FIFO
 /// must not make a run wait.
-pub(crate) const NO_FOLLOW: OFlags = OFlags::NOFOLLOW.union(OFlags::NONBLOCK);
+pub(crate) const NO_FOLLOW: OFlag = OFlag::O_NOFOLLOW.union(OFlag::O_NONBLOCK);
 
 /// Opens a file of flipside's own for reading: on the ESP or in the state directory.
 ///
 /// # Errors
 /// The file system's; `ELOOP` for a symbolic link.
 pub fn open_to_read(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).custom_flags(NO_FOLLOW.bits().cast_signed()).open(path)
+    OpenOptions::new().read(true).custom_flags(NO_FOLLOW.bits()).open(path)
 }
 
 /// Whether [`open_to_read`] found a symbolic link.
 pub fn is_link(error: &io::Error) -> bool {
-    Errno::from_io_error(error) == Some(Errno::LOOP)
+    error.raw_os_error() == Some(Errno::ELOOP as i32)
 }
 
 /// The bytes of such a file, at most `limit`.

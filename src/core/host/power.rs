@@ -7,8 +7,7 @@ use std::io;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
-use rustix::system::{RebootCommand, reboot};
+use nix::sys::reboot::{RebootMode, reboot};
 
 use super::Root;
 
@@ -49,16 +48,17 @@ pub fn ask_for_reboot(root: &Root, how: Request) -> io::Result<bool> {
         Request::Orderly => 5,
         Request::Immediate => 15,
     };
-    kill_process(Pid::INIT, real_time_signal(number))?;
+    signal_init(number)?;
     Ok(true)
 }
 
-/// `SIGRTMIN+number`, as the C library counts, which keeps the first two for itself.
+/// Sends `SIGRTMIN+number` to PID 1, as the C library counts, which keeps the first two for itself.
+/// nix has no name for a real-time signal.
 #[allow(unsafe_code)]
-fn real_time_signal(number: i32) -> Signal {
-    // SAFETY: it lies between SIGRTMIN and SIGRTMAX and is sent to another process only, which
-    // is what from_raw_unchecked asks for. rustix has no safe way to name such a signal.
-    unsafe { Signal::from_raw_unchecked(libc::SIGRTMIN().saturating_add(number)) }
+fn signal_init(number: i32) -> io::Result<()> {
+    // SAFETY: the system call takes two numbers and touches no memory.
+    let result = unsafe { libc::kill(1, libc::SIGRTMIN().saturating_add(number)) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Reboots through the kernel, without PID 1: the last resort. Returns only where that is not
@@ -71,8 +71,9 @@ pub fn reboot_by_kernel(root: &Root) -> io::Result<()> {
         return Ok(());
     }
     // A disk that is gone would keep sync(2) for ever.
-    within(SYNC_PATIENCE, rustix::fs::sync);
-    Ok(reboot(RebootCommand::Restart)?)
+    within(SYNC_PATIENCE, nix::unistd::sync);
+    let Err(error) = reboot(RebootMode::RB_AUTOBOOT);
+    Err(error.into())
 }
 
 /// What `work` returns, unless it takes longer than `patience`; it then goes on by itself.

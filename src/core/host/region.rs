@@ -5,17 +5,18 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::num::NonZeroU64;
 use std::ops::Range;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::fs::OFlags;
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
 
 use super::durable::{Durable, DurableFile};
 use super::medium::{ALIGNMENT, Medium};
+use super::page_cache::drop_pages;
 
 /// Whether a region may be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,7 +91,7 @@ impl Region {
     /// Whether a refused direct transfer is to be made through the page cache instead.
     fn gives_up_direct(&self, error: &io::Error) -> bool {
         // Some file systems take the flag and refuse the transfer.
-        let is_refused = error.raw_os_error() == Some(rustix::io::Errno::INVAL.raw_os_error());
+        let is_refused = error.raw_os_error() == Some(Errno::EINVAL as i32);
         if is_refused {
             self.direct_works.store(false, Ordering::Relaxed);
         }
@@ -112,12 +113,7 @@ impl Region {
         let page = ALIGNMENT as u64;
         let start = place - place % page;
         let length = place.saturating_add(bytes.len() as u64).next_multiple_of(page) - start;
-        rustix::fs::fadvise(
-            self.buffered.file(),
-            start,
-            NonZeroU64::new(length),
-            rustix::fs::Advice::DontNeed,
-        )?;
+        drop_pages(self.buffered.file(), start, length)?;
         self.buffered.file().read_exact_at(bytes, place)
     }
 }
@@ -179,7 +175,7 @@ fn open_direct(buffered: &File, access: Access) -> Option<File> {
     OpenOptions::new()
         .read(true)
         .write(access == Access::Write)
-        .custom_flags((OFlags::DIRECT | OFlags::CLOEXEC).bits().cast_signed())
+        .custom_flags((OFlag::O_DIRECT | OFlag::O_CLOEXEC).bits())
         .open(format!("/proc/self/fd/{}", buffered.as_raw_fd()))
         .ok()
 }

@@ -7,6 +7,9 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
+use nix::sys::statfs::statfs;
+use nix::sys::statvfs::statvfs;
+
 use super::durable::{Durable, DurableFile};
 
 /// What stays free beside it, in bytes: for the journal, the configs that are kept, and for others.
@@ -30,9 +33,9 @@ impl Spool {
     /// # Errors
     /// `StorageFull` where there is no room; the file system's, where it has no such files.
     pub(crate) fn create(durable: &Durable, directory: &Path, size: u64) -> io::Result<Self> {
-        let room = rustix::fs::statvfs(directory)?;
-        let free = room.f_bavail.saturating_mul(room.f_frsize);
-        let kind = u32::try_from(rustix::fs::statfs(directory)?.f_type);
+        let room = statvfs(directory)?;
+        let free = room.blocks_available().saturating_mul(room.fragment_size());
+        let kind = u32::try_from(statfs(directory)?.filesystem_type().0);
         let is_in_memory = kind.is_ok_and(|kind| IN_MEMORY.contains(&kind));
         if free < size.saturating_add(RESERVE) || (is_in_memory && size > MEMORY_LIMIT) {
             return Err(io::ErrorKind::StorageFull.into());

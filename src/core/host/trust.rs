@@ -103,7 +103,7 @@ fn check_owner(path: &Path, found: &Metadata) -> Result<(), Untrusted> {
 
 /// Whether `user` is root or the caller.
 pub(crate) fn is_own(user: u32) -> bool {
-    user == 0 || user == rustix::process::geteuid().as_raw()
+    user == 0 || user == nix::unistd::geteuid().as_raw()
 }
 
 #[cfg(test)]

@@ -5,8 +5,10 @@
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 
-use rustix::io::Errno;
-use rustix::process::{Pid, test_kill_process};
+use nix::errno::Errno;
+use nix::sys::signal::kill;
+use nix::sys::stat::{major, minor};
+use nix::unistd::Pid;
 
 use crate::host::trust::is_own;
 
@@ -19,7 +21,7 @@ pub(super) fn of(file: &File) -> Option<u32> {
 /// As proc_locks(5) has it: `1: FLOCK  ADVISORY  WRITE 1234 00:1b:5678 0 EOF`.
 pub(super) fn by_kernel(file: &File) -> Option<u32> {
     let found = file.metadata().ok()?;
-    let (major, minor) = (rustix::fs::major(found.dev()), rustix::fs::minor(found.dev()));
+    let (major, minor) = (major(found.dev()), minor(found.dev()));
     let wanted = format!("{major:02x}:{minor:02x}:{}", found.ino());
     let list = fs::read_to_string("/proc/locks").ok()?;
     list.lines().find_map(|line| {
@@ -47,6 +49,6 @@ pub(super) fn may_be_flipside(process: u32) -> bool {
         return users.split_ascii_whitespace().all(|user| user.parse().is_ok_and(is_own));
     }
     // `ProtectProc=` hides it. It is gone, or another user's, where no signal could be sent.
-    let pid = i32::try_from(process).ok().and_then(Pid::from_raw);
-    !matches!(pid.map(test_kill_process), Some(Err(Errno::SRCH | Errno::PERM)))
+    let answer = i32::try_from(process).map(|pid| kill(Pid::from_raw(pid), None));
+    !matches!(answer, Ok(Err(Errno::ESRCH | Errno::EPERM)))
 }

@@ -78,7 +78,7 @@ fn a_loose_lock_that_an_older_flipside_holds_stays_held() {
 
 /// `flock` as another user, until its stdin ends. Only root becomes another user.
 fn held_by_another_user(root: &Root) -> Option<Child> {
-    if !rustix::process::geteuid().is_root() {
+    if !nix::unistd::geteuid().is_root() {
         println!("skipped: only root can become another user");
         return None;
     }

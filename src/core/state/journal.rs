@@ -7,6 +7,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
+use nix::sys::statvfs::statvfs;
+use nix::unistd::{AccessFlags, access};
 use serde::{Deserialize, Serialize};
 
 use flipside_image::code::Coded;
@@ -184,9 +186,9 @@ impl Journal {
     pub(crate) fn check_writable(&self) -> Result<(), JournalError> {
         let failed = |source: io::Error| JournalError { path: self.directory.clone(), source };
         let existing = nearest_existing(&self.directory);
-        rustix::fs::access(existing, rustix::fs::Access::WRITE_OK).map_err(|e| failed(e.into()))?;
-        let space = rustix::fs::statvfs(existing).map_err(|e| failed(e.into()))?;
-        if space.f_bavail.saturating_mul(space.f_frsize) < ROOM {
+        access(existing, AccessFlags::W_OK).map_err(|e| failed(e.into()))?;
+        let space = statvfs(existing).map_err(|e| failed(e.into()))?;
+        if space.blocks_available().saturating_mul(space.fragment_size()) < ROOM {
             return Err(failed(io::ErrorKind::StorageFull.into()));
         }
         Ok(())

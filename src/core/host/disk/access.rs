@@ -3,11 +3,11 @@
 //! Opening a disk's partitions, and P1: never the running slot's for writing.
 
 use std::fs::{File, OpenOptions};
-use std::io::{Seek as _, SeekFrom};
+use std::io::{ErrorKind, Seek as _, SeekFrom};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
-use rustix::fs::OFlags;
+use nix::fcntl::OFlag;
 
 use super::Disk;
 use crate::host::device::DeviceNumber;
@@ -49,9 +49,9 @@ impl Disk {
         refuse_running(&self.identity(partition)?)?;
         let (path, flags) = self.way_to(partition)?;
         let mut options = OpenOptions::new();
-        options.read(true).write(true).custom_flags(flags.bits().cast_signed());
+        options.read(true).write(true).custom_flags(flags.bits());
         let file = options.open(path).map_err(|source| {
-            if source.raw_os_error() == Some(rustix::io::Errno::BUSY.raw_os_error()) {
+            if source.kind() == ErrorKind::ResourceBusy {
                 return HostError::TargetInUse { partition: self.name_of(partition) };
             }
             HostError::Io { operation: "open for writing", path: path.to_owned(), source }
@@ -70,14 +70,16 @@ impl Disk {
         self.region(partition, file, path, Access::Read)
     }
 
-    fn way_to<'a>(&'a self, partition: &'a Partition) -> Result<(&'a Path, OFlags), HostError> {
+    fn way_to<'a>(&'a self, partition: &'a Partition) -> Result<(&'a Path, OFlag), HostError> {
         match &partition.node {
-            Some(node) if self.is_block_device => Ok((&node.path, OFlags::EXCL | OFlags::CLOEXEC)),
+            Some(node) if self.is_block_device => {
+                Ok((&node.path, OFlag::O_EXCL | OFlag::O_CLOEXEC))
+            }
             // The kernel has not made a device for it.
             None if self.is_block_device => {
                 Err(HostError::TableNotReread { disk: self.path.clone(), number: partition.number })
             }
-            _ => Ok((&self.path, OFlags::CLOEXEC)),
+            _ => Ok((&self.path, OFlag::O_CLOEXEC)),
         }
     }
 

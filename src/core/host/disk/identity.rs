@@ -2,12 +2,10 @@
 
 //! Another identity for a partition, with everybody else kept out meanwhile.
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::os::unix::fs::MetadataExt as _;
 use std::thread;
 use std::time::{Duration, Instant};
-
-use rustix::fs::FlockOperation;
 
 use super::Disk;
 use crate::host::error::HostError;
@@ -71,15 +69,17 @@ impl Disk {
     fn lock(&self, file: &File) -> Result<(), HostError> {
         let start = Instant::now();
         loop {
-            match rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive) {
+            match file.try_lock() {
                 Ok(()) => return Ok(()),
-                Err(rustix::io::Errno::WOULDBLOCK) if start.elapsed() < LOCK_PATIENCE => {
+                Err(TryLockError::WouldBlock) if start.elapsed() < LOCK_PATIENCE => {
                     thread::sleep(LOCK_INTERVAL);
                 }
-                Err(rustix::io::Errno::WOULDBLOCK) => {
+                Err(TryLockError::WouldBlock) => {
                     return Err(HostError::DiskLocked { disk: self.path.clone() });
                 }
-                Err(error) => return Err(HostError::io("lock", &self.path)(error.into())),
+                Err(TryLockError::Error(error)) => {
+                    return Err(HostError::io("lock", &self.path)(error));
+                }
             }
         }
     }

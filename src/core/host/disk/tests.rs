@@ -5,8 +5,6 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::fs::FlockOperation;
-
 use super::*;
 use crate::host::medium::Medium as _;
 use crate::host::protected::Protected;
@@ -143,7 +141,7 @@ fn an_identity_is_set_and_the_lock_of_others_is_waited_for() {
     let target = disk.by_label("system-b").unwrap();
     let uuid = Uuid::from_u128(77);
     let held = File::open(&path).unwrap();
-    rustix::fs::flock(&held, FlockOperation::LockExclusive).unwrap();
+    held.lock().unwrap();
     let waiting = thread::spawn(move || {
         thread::sleep(Duration::from_millis(150));
         drop(held);

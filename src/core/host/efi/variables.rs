@@ -8,7 +8,10 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::io::Errno;
+use nix::errno::Errno;
+use nix::sys::statfs::statfs;
+use nix::sys::statvfs::statvfs;
+use nix::unistd::{AccessFlags, access};
 use uuid::Uuid;
 
 use super::EfiError;
@@ -178,9 +181,9 @@ impl Variables {
 
     fn write_error(&self, name: &str, size: usize, source: io::Error) -> EfiError {
         let variable = name.to_owned();
-        match Errno::from_io_error(&source) {
-            Some(Errno::NOSPC) => EfiError::Full { variable, size, dumps: self.dumps() },
-            Some(Errno::ROFS) => EfiError::ReadOnly { directory: self.directory.clone() },
+        match source.raw_os_error().map(Errno::from_raw) {
+            Some(Errno::ENOSPC) => EfiError::Full { variable, size, dumps: self.dumps() },
+            Some(Errno::EROFS) => EfiError::ReadOnly { directory: self.directory.clone() },
             _ => EfiError::Write { variable, source },
         }
     }
@@ -205,8 +208,8 @@ impl Variables {
         if metadata.permissions().mode() & 0o222 == 0 {
             return Err(read_only());
         }
-        match rustix::fs::access(&self.directory, rustix::fs::Access::WRITE_OK) {
-            Err(Errno::ROFS) => Err(read_only()),
+        match access(&self.directory, AccessFlags::W_OK) {
+            Err(Errno::EROFS) => Err(read_only()),
             Err(error) => {
                 Err(EfiError::Write { variable: "BootOrder".to_owned(), source: error.into() })
             }
@@ -220,8 +223,9 @@ impl Variables {
         if !is_efivarfs(&self.directory) {
             return None;
         }
-        let room = rustix::fs::statvfs(&self.directory).ok()?;
-        (room.f_blocks != 0).then(|| Room { free: room.f_bavail.saturating_mul(room.f_frsize) })
+        let room = statvfs(&self.directory).ok()?;
+        let free = room.blocks_available().saturating_mul(room.fragment_size());
+        (room.blocks() != 0).then_some(Room { free })
     }
 }
 
@@ -240,5 +244,5 @@ fn uninterrupted(step: impl Fn() -> io::Result<()>) -> io::Result<()> {
 
 fn is_efivarfs(directory: &Path) -> bool {
     // The field's type differs between architectures; the number has 32 bits.
-    rustix::fs::statfs(directory).is_ok_and(|found| found.f_type as u32 == EFIVARFS_MAGIC)
+    statfs(directory).is_ok_and(|found| found.filesystem_type().0 as u32 == EFIVARFS_MAGIC)
 }

@@ -9,14 +9,13 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use rustix::fs::{Advice, fadvise};
-
 use super::program::BootFileState;
 use super::{Esp, EspError, RESERVE};
 use crate::host::Slot;
 use crate::host::durable::{Durable, DurableFile};
 use crate::host::medium::Medium;
 use crate::host::open::open_to_read;
+use crate::host::page_cache::drop_pages;
 use flipside_image::pe;
 
 /// How much of a boot file is withheld: without its first bytes it is no program, and 512
@@ -277,7 +276,7 @@ impl BootFile {
 
 /// Makes the next read come from the medium. Only pages that are on the disk can be dropped.
 pub(super) fn drop_cached(file: &File) {
-    if let Err(error) = fadvise(file, 0, None, Advice::DontNeed) {
+    if let Err(error) = drop_pages(file, 0, 0) {
         tracing::debug!("cannot drop a boot file from memory before it is read back: {error}");
     }
 }

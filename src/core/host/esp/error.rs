@@ -5,7 +5,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use rustix::io::Errno;
+use nix::errno::Errno;
 
 use super::Esp;
 use crate::codes;
@@ -145,11 +145,11 @@ impl Esp {
         source: io::Error,
     ) -> EspError {
         let file = file.to_owned();
-        match Errno::from_io_error(&source) {
-            Some(Errno::NOSPC) => {
+        match source.raw_os_error().map(Errno::from_raw) {
+            Some(Errno::ENOSPC) => {
                 EspError::Full { file, free: self.free_bytes().unwrap_or(0), needed }
             }
-            Some(Errno::ROFS) => EspError::ReadOnly { directory: self.directory.clone() },
+            Some(Errno::EROFS) => EspError::ReadOnly { directory: self.directory.clone() },
             _ if is_damage(&source) => EspError::Damaged { file, source },
             _ => EspError::Write { file, source },
         }
@@ -159,7 +159,8 @@ impl Esp {
 /// What FAT and block devices answer when they are broken, rather than when they are asked the wrong
 /// thing.
 fn is_damage(error: &io::Error) -> bool {
-    matches!(Errno::from_io_error(error), Some(Errno::IO | Errno::UCLEAN | Errno::NXIO))
+    let errno = error.raw_os_error().map(Errno::from_raw);
+    matches!(errno, Some(Errno::EIO | Errno::EUCLEAN | Errno::ENXIO))
 }
 
 #[cfg(test)]
@@ -208,11 +209,11 @@ mod tests {
             &crate::host::durable::Durable::new(),
         );
         for (errno, code) in [
-            (Errno::NOSPC, "esp-full"),
-            (Errno::ROFS, "esp-read-only"),
-            (Errno::IO, "esp-damaged"),
-            (Errno::UCLEAN, "esp-damaged"),
-            (Errno::PERM, "io-failed"),
+            (Errno::ENOSPC, "esp-full"),
+            (Errno::EROFS, "esp-read-only"),
+            (Errno::EIO, "esp-damaged"),
+            (Errno::EUCLEAN, "esp-damaged"),
+            (Errno::EPERM, "io-failed"),
         ] {
             assert_eq!(esp.write_error(Path::new("x"), errno.into()).code(), code);
         }

@@ -24,6 +24,9 @@ mod var_file;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+use nix::sys::statvfs::{FsFlags, Statvfs, statvfs};
+use nix::unistd::{AccessFlags, access};
+
 pub use boot_file::{BootFile, FIRST_SECTOR};
 pub use counted_entry::CountedEntry;
 pub use error::EspError;
@@ -79,7 +82,7 @@ impl Esp {
     /// [`EspError::Read`].
     pub fn free_bytes(&self) -> Result<u64, EspError> {
         let room = self.statvfs()?;
-        Ok(room.f_bavail.saturating_mul(room.f_frsize))
+        Ok(room.blocks_available().saturating_mul(room.fragment_size()))
     }
 
     /// Refuses a place that is no ESP, or one that cannot be written, changing nothing.
@@ -91,14 +94,14 @@ impl Esp {
         if !self.directory.join("EFI").is_dir() {
             return Err(EspError::NotMounted { directory: self.directory.clone() });
         }
-        let is_mounted_so = self.statvfs()?.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY);
+        let is_mounted_so = self.statvfs()?.flags().contains(FsFlags::ST_RDONLY);
         // A directory that nobody may write to says so too, though root could.
         let is_closed = std::fs::metadata(&self.directory)
             .is_ok_and(|metadata| metadata.permissions().mode() & 0o222 == 0);
         if is_mounted_so || is_closed {
             return Err(EspError::ReadOnly { directory: self.directory.clone() });
         }
-        rustix::fs::access(&self.directory, rustix::fs::Access::WRITE_OK)
+        access(&self.directory, AccessFlags::W_OK)
             .map_err(|error| self.write_error(Path::new("EFI/flipside"), error.into()))?;
         self.check_own_files()
     }
@@ -124,9 +127,8 @@ impl Esp {
         files.into_iter().find(|file| directory.join(file).is_file())
     }
 
-    fn statvfs(&self) -> Result<rustix::fs::StatVfs, EspError> {
-        rustix::fs::statvfs(&self.directory)
-            .map_err(|error| self.read_error(Path::new("."), error.into()))
+    fn statvfs(&self) -> Result<Statvfs, EspError> {
+        statvfs(&self.directory).map_err(|error| self.read_error(Path::new("."), error.into()))
     }
 
     /// Where `name`, one of flipside's files, is, relative to the ESP.

@@ -10,11 +10,11 @@
 //! are synced one by one, in an order that depends on what the other copy holds.
 
 use std::io;
-use std::num::NonZeroU64;
 
 use super::copies::{Copies, Copy};
 use super::{Agreement, Table, TableError};
 use crate::host::durable::{Durable, DurableFile};
+use crate::host::page_cache::drop_pages;
 use flipside_image::PartitionIdentity;
 use flipside_image::gpt::Entry;
 
@@ -177,11 +177,10 @@ fn read_back(
 ) -> Result<(), EditError> {
     // From the disk, not from the page cache, which is clean after the sync. Whole pages
     // only are dropped.
-    let length = NonZeroU64::new(LARGEST_COPY);
     for start in [0, size.saturating_sub(LARGEST_COPY) / LARGEST_COPY * LARGEST_COPY] {
-        let length = if start == 0 { length } else { None };
-        rustix::fs::fadvise(disk.file(), start, length, rustix::fs::Advice::DontNeed)
-            .map_err(|error| failed("cannot read the partition table back")(error.into()))?;
+        let length = if start == 0 { LARGEST_COPY } else { 0 };
+        drop_pages(disk.file(), start, length)
+            .map_err(failed("cannot read the partition table back"))?;
     }
     let copies = Copies::read(disk.file(), size, sector_size)?;
     let is_right = copies.agreement == Agreement::Same && copies.primary.array == array;
