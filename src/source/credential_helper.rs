@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 
 use flipside_core::cancel::Cancel;
 use flipside_core::host::Root;
-use rustix::process::{Pid, Signal, kill_process_group};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 use serde::Deserialize;
 
 use super::SourceError;
@@ -150,9 +151,8 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         if let Ok(None) = self.child.try_wait() {
-            let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
-            if let Some(pid) = pid {
-                let _ = kill_process_group(pid, Signal::KILL);
+            if let Ok(group) = i32::try_from(self.child.id()) {
+                let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
             }
             let _ = self.child.wait();
         }

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use flipside_core::blob_source::{BlobSource, FetchError, Sink};
 use flipside_image::reference::check_tag;
 use flipside_image::{Descriptor, Digest, ImageError, Index, MANIFEST_LIMIT};
+use nix::fcntl::OFlag;
 use serde::Deserialize;
 
 use super::choice::Choice;
@@ -41,8 +42,8 @@ impl Extent {
     /// A whole regular file.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         // Opening a FIFO would wait for a writer.
-        let nonblocking = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
-        let file = OpenOptions::new().read(true).custom_flags(nonblocking).open(path)?;
+        let file =
+            OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)?;
         let metadata = file.metadata()?;
         if !metadata.is_file() {
             return Err(io::Error::other("it is not a regular file"));

@@ -3,6 +3,7 @@
 //! When and how often to try again: exponential back-off with full jitter, as
 //! long as the other side does not name a time itself.
 
+use std::hash::{BuildHasher as _, RandomState};
 use std::time::{Duration, SystemTime};
 
 use reqwest::StatusCode;
@@ -130,12 +131,8 @@ impl Tries {
 
 /// A random part of `longest`.
 pub fn jitter(longest: Duration) -> Duration {
-    let mut bytes = [0; 4];
-    // Without randomness the longest wait is right as well.
-    let random = match rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::NONBLOCK) {
-        Ok(4) => u32::from_ne_bytes(bytes),
-        _ => u32::MAX,
-    };
+    // Each state hashes by random keys of its own, and does not wait for them.
+    let random = RandomState::new().hash_one(()) as u32;
     longest.mul_f64(f64::from(random) / f64::from(u32::MAX))
 }
 
@@ -161,6 +158,18 @@ mod tests {
             ceilings.push(tries.ceiling().as_millis());
         }
         assert_eq!(ceilings, [500, 1000, 2000, 4000, 8000, 16000, 30000, 30000]);
+    }
+
+    #[test]
+    fn a_random_part_is_anywhere_up_to_the_whole() {
+        let second = Duration::from_secs(1);
+        let parts: Vec<Duration> = (0..300).map(|_| jitter(second)).collect();
+        assert!(parts.iter().all(|part| *part <= second));
+        for tenth in 0..10 {
+            let range = second * tenth / 10..=second * (tenth + 1) / 10;
+            assert!(parts.iter().any(|part| range.contains(part)), "{range:?}");
+        }
+        assert_eq!(jitter(Duration::ZERO), Duration::ZERO);
     }
 
     #[test]
