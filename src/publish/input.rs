@@ -7,6 +7,8 @@ use std::io::{Seek as _, SeekFrom};
 use std::os::unix::fs::{FileExt as _, FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use nix::fcntl::OFlag;
+
 use super::PublishError;
 
 /// A regular file or block device, open for reading, with what it was when it was opened.
@@ -27,7 +29,7 @@ impl Input {
         let unreadable =
             || PublishError::PayloadUnreadable { name: name.to_owned(), path: path.to_owned() };
         // Opening a FIFO would wait for a writer.
-        let nonblocking = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+        let nonblocking = OFlag::O_NONBLOCK.bits();
         let mut file =
             OpenOptions::new().read(true).custom_flags(nonblocking).open(path).map_err(failed())?;
         let metadata = file.metadata().map_err(failed())?;

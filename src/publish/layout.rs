@@ -16,7 +16,6 @@ use std::path::{Path, PathBuf};
 use flipside_image::bounded::{self, ENTRIES};
 use flipside_image::{Descriptor, Digest, INDEX_TYPE, MANIFEST_LIMIT, Platform};
 use flipside_source::TAG_ANNOTATION;
-use rustix::fs::FlockOperation;
 use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::{RawValue, to_raw_value};
@@ -109,8 +108,7 @@ impl LayoutWriter {
         let path = self.directory.join("index.json");
         // Two builds into one layout must not lose each other's entry.
         let lock = File::open(&self.directory).map_err(PublishError::file("open", &path))?;
-        rustix::fs::flock(&lock, FlockOperation::LockExclusive)
-            .map_err(|errno| PublishError::file("lock", &self.directory)(errno.into()))?;
+        lock.lock().map_err(PublishError::file("lock", &self.directory))?;
         let mut entry = manifest.clone();
         entry.annotations.remove(TAG_ANNOTATION);
         if let Some(tag) = tag {

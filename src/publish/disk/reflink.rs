@@ -7,16 +7,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd as _;
 
-use rustix::ioctl::{Setter, ioctl, opcode};
-
-/// `struct file_clone_range` of `linux/fs.h`.
-#[repr(C)]
-struct FileCloneRange {
-    source: i64,
-    source_offset: u64,
-    length: u64,
-    target_offset: u64,
-}
+use nix::sys::statfs::fstatfs;
 
 /// Makes `length` bytes of `target` from `offset` share the blocks of `source` from its
 /// start. All or nothing; `length` and `offset` are multiples of the file system's block.
@@ -29,21 +20,20 @@ struct FileCloneRange {
     reason = "rustix wraps FICLONE, but not FICLONERANGE; nor does any other crate we use"
 )]
 pub(super) fn share(target: &File, offset: u64, source: &File, length: u64) -> io::Result<()> {
-    const FICLONERANGE: rustix::ioctl::Opcode = opcode::write::<FileCloneRange>(0x94, 13);
-    let range = FileCloneRange {
-        source: i64::from(source.as_raw_fd()),
-        source_offset: 0,
-        length,
-        target_offset: offset,
+    let range = libc::file_clone_range {
+        src_fd: source.as_raw_fd().into(),
+        src_offset: 0,
+        src_length: length,
+        dest_offset: offset,
     };
     // SAFETY: FICLONERANGE reads one `file_clone_range`, which `range` is, and writes
     // nothing to memory; both files stay open throughout.
-    unsafe { ioctl(target, Setter::<FICLONERANGE, FileCloneRange>::new(range))? };
-    Ok(())
+    let result = unsafe { libc::ioctl(target.as_raw_fd(), libc::FICLONERANGE, &raw const range) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// The file system's block in bytes, where it says one that can be.
 pub(super) fn block_size(file: &File) -> Option<u64> {
-    let size = u64::try_from(rustix::fs::fstatfs(file).ok()?.f_bsize).ok()?;
+    let size = u64::try_from(fstatfs(file).ok()?.block_size()).ok()?;
     (size.is_power_of_two() && size <= 1 << 20).then_some(size)
 }

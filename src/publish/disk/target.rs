@@ -4,11 +4,11 @@
 //! or a block device.
 
 use std::fs::{File, OpenOptions, Permissions};
-use std::io;
+use std::io::{self, Seek as _, SeekFrom};
 use std::os::unix::fs::{FileExt as _, FileTypeExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::OFlags;
+use nix::fcntl::OFlag;
 use tempfile::NamedTempFile;
 
 use super::DiskBuildError;
@@ -89,9 +89,9 @@ impl Target {
         force: bool,
     ) -> Result<Self, DiskBuildError> {
         // On a block device O_EXCL means: not while it, or a partition of it, is mounted.
-        let exclusive = i32::try_from(OFlags::EXCL.bits()).unwrap_or_default();
+        let exclusive = OFlag::O_EXCL.bits();
         let opened = OpenOptions::new().read(true).write(true).custom_flags(exclusive).open(path);
-        let file = match opened {
+        let mut file = match opened {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
                 return Err(DiskBuildError::DeviceInUse { path: path.to_owned() });
@@ -112,8 +112,8 @@ impl Target {
                 });
             }
         };
-        let size = rustix::fs::seek(&file, rustix::fs::SeekFrom::End(0))
-            .map_err(|error| output_error("ask for the size of", path)(error.into()))?;
+        let size =
+            file.seek(SeekFrom::End(0)).map_err(output_error("ask for the size of", path))?;
         let target = Self {
             output: Output::Device(file),
             path: path.to_owned(),
