@@ -6,6 +6,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use serde::Deserialize;
+
 use crate::slot::Slot;
 
 /// What of the settings core goes by.
@@ -22,7 +24,7 @@ pub struct Settings {
 }
 
 /// `[host]`: where things are on this host.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct HostConfig {
     /// `host.esp`: where the ESP is mounted; `None` is `"auto"`.
     pub esp: Option<PathBuf>,
@@ -35,7 +37,8 @@ pub struct HostConfig {
 }
 
 /// A GPT label for each slot.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default)]
 pub struct SlotLabels {
     /// Slot A's.
     pub a: String,
@@ -53,19 +56,16 @@ impl SlotLabels {
     }
 }
 
-impl Default for HostConfig {
+/// The `system` payload's.
+impl Default for SlotLabels {
     fn default() -> Self {
-        Self {
-            esp: None,
-            disk: None,
-            slots: SlotLabels { a: "system-a".to_owned(), b: "system-b".to_owned() },
-            payloads: BTreeMap::new(),
-        }
+        Self { a: "system-a".to_owned(), b: "system-b".to_owned() }
     }
 }
 
 /// `boot.backend`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum BootBackend {
     /// UEFI boot entries, `BootOrder` and `BootNext`.
     #[default]

@@ -9,6 +9,7 @@ use std::str::FromStr;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
+use serde::de::{self, Deserialize, Deserializer};
 
 /// The most bytes that one may have.
 const LIMIT: usize = 100;
@@ -23,9 +24,13 @@ pub enum Moment {
     Time(Timestamp, Option<TimeZone>),
 }
 
+/// What text has to be.
+const FORM: &str =
+    "a day such as 2026-12-01, or a time with its zone such as 2026-12-01T18:00+01:00";
+
 /// What is no day and no moment.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("write a day such as 2026-12-01, or a time with its zone such as 2026-12-01T18:00+01:00")]
+#[error("write {}", FORM)]
 pub struct NoMoment;
 
 impl FromStr for Moment {
@@ -47,6 +52,28 @@ impl FromStr for Moment {
             Ok(day) if is_day => Ok(Self::Day(day)),
             _ => Err(NoMoment),
         }
+    }
+}
+
+/// From its text. A format with dates of its own gives them as text.
+impl<'de> Deserialize<'de> for Moment {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+
+        impl de::Visitor<'_> for Text {
+            type Value = Moment;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(FORM)
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Moment, E> {
+                let invalid = |_| E::invalid_value(de::Unexpected::Str(text), &self);
+                text.parse().map_err(invalid)
+            }
+        }
+
+        deserializer.deserialize_any(Text)
     }
 }
 
@@ -127,6 +154,16 @@ mod tests {
             &"2".repeat(200),
         ] {
             assert_eq!(text.parse::<Moment>(), Err(NoMoment), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_value_of_another_type_is_told_what_it_has_to_be() {
+        let read = serde_json::from_str::<Moment>;
+        assert_eq!(read("\"2026-12-01\"").unwrap(), "2026-12-01".parse().unwrap());
+        for text in ["20261201", "\"tomorrow\"", "null"] {
+            let error = read(text).unwrap_err().to_string();
+            assert!(error.contains("expected a day such as 2026-12-01"), "{error}");
         }
     }
 

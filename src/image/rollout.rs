@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use aws_lc_rs::hmac;
 use jiff::{SignedDuration, Timestamp};
+use serde::de::{Deserialize, Deserializer, Error, Unexpected};
 use uuid::Uuid;
 
 /// Names flipside's rollouts in hashes of a machine ID
@@ -18,6 +19,9 @@ pub const APPLICATION: Uuid = Uuid::from_u128(0xc964_26df_4f18_412d_8377_3cca_0e
 /// How late a host's turn is: 0 is the first of all, 1 the last. Never NaN.
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
 pub struct Wariness(f64);
+
+/// What a number has to be.
+const FORM: &str = "a number from 0 to 1";
 
 impl Wariness {
     /// The last of all.
@@ -43,6 +47,14 @@ impl Wariness {
     /// From 0 to 1.
     pub fn share(self) -> f64 {
         self.0
+    }
+}
+
+impl<'de> Deserialize<'de> for Wariness {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let wariness = f64::deserialize(deserializer).ok().and_then(Self::new);
+        let unlike = || Error::invalid_value(Unexpected::Other("something else"), &FORM);
+        wariness.ok_or_else(unlike)
     }
 }
 
@@ -131,6 +143,17 @@ mod tests {
 
     fn rollout(start_share: f64, hours: u64) -> Rollout {
         Rollout { start: at(0.0), start_share, duration: Duration::from_secs(hours * 3600) }
+    }
+
+    #[test]
+    fn a_wariness_is_read_from_a_number_from_0_to_1() {
+        for (text, share) in [("0", Some(0.0)), ("0.25", Some(0.25)), ("1", Some(1.0))] {
+            let read = serde_json::from_str::<Wariness>(text).ok();
+            assert_eq!(read.map(Wariness::share), share, "{text}");
+        }
+        for text in ["1.5", "-1", "1e400", "\"0.5\"", "true", "null"] {
+            assert!(serde_json::from_str::<Wariness>(text).is_err(), "{text}");
+        }
     }
 
     /// The places of 100,000 machines for a release.
