@@ -83,7 +83,7 @@ pub fn unhold(_: Unhold, global: &Global) -> super::Result {
     let was_held = DropIn::Hold.remove(&run.root, &run.files())?;
     run.config = Config::load(&run.root)?;
     run::note_settings(&run);
-    if run.config.update.hold.is_some()
+    if run.config.update.is_held
         && let Some(place) = Config::place_of(&run.root, DropIn::Hold.key())?
     {
         return Err(set_elsewhere(DropIn::Hold, &place));

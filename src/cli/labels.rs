@@ -24,7 +24,7 @@ pub struct Args {}
 /// # Errors
 /// A config that cannot be used; a label that the kernel does not show as it is.
 pub fn run(_: Args, global: &Global) -> super::Result {
-    let config = Config::load(&global.root)?.host;
+    let config = Config::load(&global.root)?.core().host;
     if global.json {
         let item = |(name, labels): (&str, &SlotLabels)| {
             (name.to_owned(), json!({"a": labels.a, "b": labels.b}))

@@ -11,6 +11,7 @@ use super::output::print_done;
 use super::{Failure, Global, hold, print, print_json, session};
 use crate::config::Config;
 use crate::config::drop_in::{self, DropIn};
+use crate::config::form::Address;
 use crate::run;
 use flipside_source::Location;
 
@@ -51,7 +52,7 @@ pub fn run(args: Args, global: &Global) -> super::Result {
         None => named.parse()?,
     };
     hold::refuse_overridden(DropIn::Switch, &run)?;
-    run.config.track.image = Some(image.to_string());
+    run.config.track.image = Some(Address(image.to_string()));
     if !args.offline {
         run.source()?.resolve()?;
     }

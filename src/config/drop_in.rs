@@ -178,7 +178,7 @@ mod tests {
                 reason: Some(reason).filter(|text| !text.trim().is_empty()),
             };
             hold(&root, &Files::new(&root, &Durable::new()), &wish).unwrap();
-            prop_assert_eq!(Config::load(&root).unwrap().update.hold, Some(wish));
+            prop_assert_eq!(Config::load(&root).unwrap().update.hold(), Some(wish));
         }
     }
 
@@ -190,7 +190,7 @@ mod tests {
         let timed = Hold { until: Some("2026-12-01T18:00Z".parse().unwrap()), reason: None };
         for wish in [timed, Hold::default()] {
             hold(&root, &files, &wish).unwrap();
-            assert_eq!(Config::load(&root).unwrap().update.hold, Some(wish));
+            assert_eq!(Config::load(&root).unwrap().update.hold(), Some(wish));
         }
         switch(&root, &files, "r.example/a:b\"c").unwrap();
         let config = Config::load(&root).unwrap();
@@ -213,11 +213,11 @@ mod tests {
         std::fs::write(state.join("90-hold.toml"), later).unwrap();
         std::fs::write(state.join("90-switch.toml"), "track.image = \"r.example/a:b\"\n").unwrap();
         let config = Config::load(&root).unwrap();
-        assert_eq!(config.update.hold.unwrap().reason.as_deref(), Some("later"));
+        assert_eq!(config.update.hold().unwrap().reason.as_deref(), Some("later"));
         assert_eq!(config.track.image.as_deref(), Some("r.example/a:b"));
         // A new hold in /etc is not overridden by an old one.
         hold(&root, &files, &Hold::default()).unwrap();
-        assert_eq!(Config::load(&root).unwrap().update.hold, Some(Hold::default()));
+        assert_eq!(Config::load(&root).unwrap().update.hold(), Some(Hold::default()));
         std::fs::write(state.join("90-hold.toml"), later).unwrap();
         assert!(DropIn::Hold.remove(&root, &files).unwrap());
         assert!(DropIn::Switch.remove(&root, &files).unwrap());
@@ -249,7 +249,7 @@ mod tests {
                 let cut = Files::new(&root, &Durable::observed(Arc::new(Cut(steps.into()))));
                 let written = DropIn::Switch.write_in(directory, &root, &cut, &image("new"));
                 let followed = is_followed(&root).unwrap();
-                assert!(["r.example/a:old", "r.example/a:new"].contains(&followed.as_str()));
+                assert!(["r.example/a:old", "r.example/a:new"].contains(&&*followed));
                 DropIn::Switch.write_in(directory, &root, &whole, &image("new")).unwrap();
                 assert_eq!(is_followed(&root).as_deref(), Some("r.example/a:new"));
                 let left = std::fs::read_dir(root.path(directory)).unwrap().count();

@@ -67,34 +67,12 @@ pub enum ConfigError {
         /// The valid key most like it.
         nearest: String,
     },
-    /// A value of the wrong type, or outside its limits.
-    #[error("{place}: {key} has to be {expected}, not {found}")]
-    Invalid {
-        /// Where.
-        place: Place,
-        /// The key.
-        key: String,
-        /// What it takes.
-        expected: String,
-        /// What it was given.
-        found: String,
-    },
-    /// Text that has a form of its own, and is not of that form.
-    #[error("{place}: {key}: {reason}")]
-    Malformed {
-        /// Where.
-        place: Place,
-        /// The key.
-        key: String,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// Settings that do not go together.
+    /// A value of the wrong type or outside its limits, or settings that do not go together.
     #[error("{place}: {what}")]
-    Contradiction {
-        /// Where one of them was made.
+    Invalid {
+        /// Where it, or one of them, was set.
         place: Place,
-        /// What does not go together.
+        /// What is wrong, with the key.
         what: String,
     },
 }
@@ -106,10 +84,7 @@ impl Coded for ConfigError {
             Self::Untrusted(_) => codes::FILE_UNTRUSTED.name(),
             Self::Unwritable { .. } => codes::CONFIG_UNWRITABLE.name(),
             Self::UnknownKey { .. } => codes::CONFIG_UNKNOWN_KEY.name(),
-            Self::Syntax { .. }
-            | Self::Invalid { .. }
-            | Self::Malformed { .. }
-            | Self::Contradiction { .. } => codes::CONFIG_INVALID.name(),
+            Self::Syntax { .. } | Self::Invalid { .. } => codes::CONFIG_INVALID.name(),
         }
     }
 }

@@ -125,8 +125,8 @@ fn merge(root: &Root, unknown: UnknownKeys) -> Result<Merged, ConfigError> {
         let in_run = file.starts_with(&run);
         let in_state = file.starts_with(&state);
         for setting in &fragment.0 {
-            let (key, place) = (&setting.key, setting.place.clone());
-            let what = if in_run && is_kept_from_run(key) {
+            let (key, place) = (setting.key(), setting.place.clone());
+            let what = if in_run && is_kept_from_run(&key) {
                 format!("{key} is not set by files in /run: set it in /etc")
             } else if in_state && !STATE_KEYS.contains(&key.as_str()) {
                 format!(
@@ -135,7 +135,7 @@ fn merge(root: &Root, unknown: UnknownKeys) -> Result<Merged, ConfigError> {
             } else {
                 continue;
             };
-            return Err(ConfigError::Contradiction { place, what });
+            return Err(ConfigError::Invalid { place, what });
         }
         let (kept, others) = fragment.split(is_kept_from_run);
         merged.overlay(others);
@@ -165,7 +165,7 @@ fn fragment(root: &Root, file: &Path, unknown: UnknownKeys) -> Result<Fragment, 
     if bytes.is_empty() && hides_another(root, file)? {
         let what = "it is empty, and hides another file: only a link to /dev/null does that";
         let place = Place { file: file.to_owned(), line: 1 };
-        return Err(ConfigError::Contradiction { place, what: what.to_owned() });
+        return Err(ConfigError::Invalid { place, what: what.to_owned() });
     }
     Fragment::parse(file, &bytes, unknown)
 }

@@ -3,18 +3,23 @@
 //! Configuration: TOML files and drop-ins in, one validated [`Config`] out.
 //! Nothing after this module checks a setting again.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
+
+use serde::Deserialize;
 
 use flipside_core::cancel::Cancel;
 use flipside_core::host::Root;
-use flipside_core::settings::{BootBackend, HostConfig, Settings};
-use flipside_image::rollout::Wariness;
+use flipside_core::settings::{BootBackend, HostConfig, Settings, SlotLabels};
+use flipside_image::moment::Moment;
 use flipside_source::Options;
+use form::{Address, HostPath, HttpUrl, PathOrAuto, Rate, Size, TimeLimit, Wait, Word};
 use window::Window;
 
 pub mod drop_in;
 mod error;
+pub mod form;
 mod fragment;
 mod hold;
 mod initiative;
@@ -22,8 +27,10 @@ mod keys;
 mod load;
 mod merged;
 pub mod overlay;
+mod policy;
 #[cfg(test)]
 mod tests;
+mod value;
 pub mod window;
 
 pub use flipside_image::units;
@@ -31,18 +38,22 @@ pub use flipside_image::units;
 pub use error::{ConfigError, Place};
 pub use hold::Hold;
 pub use initiative::Initiative;
+pub use policy::{
+    ClockMode, ContainerHook, DocumentMode, Hooks, OnTimeout, Policy, SignatureMode,
+    SignaturePolicy,
+};
 
-/// Every setting, validated, with its default where none was given.
-#[derive(Debug, Clone, PartialEq, Default)]
+/// Every setting, validated, with its default where none was given. The fields are the keys, and
+/// stand in the order of docs/configuration.md.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(default)]
 pub struct Config {
     /// `[track]`: what to follow.
     pub track: Track,
     /// `[update]`: how updates are made.
     pub update: Update,
-    /// `[host]`: where things are on this host.
-    pub host: HostConfig,
-    /// `host.compatible`: what this host is, for images that are for some hosts only.
-    pub compatible: Vec<String>,
+    /// `[host]`: where things are on this host, and what it is.
+    pub host: Host,
     /// `[boot]`: how slots are booted.
     pub boot: Boot,
     /// `[trial]`: how a trial is judged.
@@ -59,7 +70,12 @@ impl Config {
     /// What of them core goes by.
     pub fn core(&self) -> Settings {
         Settings {
-            host: self.host.clone(),
+            host: HostConfig {
+                esp: self.host.esp.0.clone(),
+                disk: self.host.disk.0.clone(),
+                slots: self.host.slots.clone(),
+                payloads: self.host.payloads.clone(),
+            },
             boot: self.boot.backend,
             attempts: self.trial.attempts,
             read_back: self.update.read_back,
@@ -68,34 +84,36 @@ impl Config {
 }
 
 /// `[track]`.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(default)]
 pub struct Track {
     /// `track.image`: what to follow; without it every command is a no-op.
-    pub image: Option<String>,
+    #[serde(deserialize_with = "form::not_empty")]
+    pub image: Option<Address>,
     /// `track.mirrors`: asked first for manifests and blobs by digest; the registry decides.
-    pub mirrors: Vec<String>,
+    pub mirrors: Vec<Address>,
     /// `track.plain_http`: hosts (`host:port`) that may be spoken to without TLS.
-    pub plain_http: Vec<String>,
+    pub plain_http: Vec<Address>,
     /// `track.ca`: PEM files, besides the system's.
-    pub ca: Vec<PathBuf>,
+    pub ca: Vec<HostPath>,
     /// `track.client_cert`: PEM, for mutual TLS.
-    pub client_cert: Option<PathBuf>,
+    pub client_cert: Option<HostPath>,
     /// `track.client_key`: PEM, for mutual TLS.
-    pub client_key: Option<PathBuf>,
+    pub client_key: Option<HostPath>,
     /// `track.auth_file`: credentials; `None` searches the usual places.
-    pub auth_file: Option<PathBuf>,
+    pub auth_file: Option<HostPath>,
     /// `track.token_realms`: token services (`host[:port]`) that may have the credentials besides
     /// the registry's own.
-    pub token_realms: Vec<String>,
+    pub token_realms: Vec<Address>,
     /// `track.max_rate`: bytes per second; `None` is as fast as it goes.
-    pub max_rate: Option<u64>,
+    pub max_rate: Option<Size>,
     /// `track.min_rate`: bytes per second that a mirror has to give; 0 is any rate, `None` 16 KiB, or
     /// a quarter of `max_rate` where that is less.
-    pub min_rate: Option<u64>,
+    pub min_rate: Option<Rate>,
     /// `track.time_limit`: how long the payloads of one image may take; `None` is any time.
-    pub time_limit: Option<Duration>,
+    pub time_limit: Option<TimeLimit>,
     /// `track.graph`: a Cincinnati server that says what comes next, in place of the tag.
-    pub graph: Option<String>,
+    pub graph: Option<HttpUrl>,
 }
 
 /// `track.min_rate`, where it is not set.
@@ -104,30 +122,33 @@ const MIN_RATE: u64 = 16 << 10;
 impl Track {
     /// Bytes per second that a mirror has to give.
     fn least_rate(&self) -> u64 {
-        let default = || self.max_rate.map_or(MIN_RATE, |max_rate| MIN_RATE.min(max_rate / 4));
-        self.min_rate.unwrap_or_else(default)
+        let default = self.max_rate.as_deref().map_or(MIN_RATE, |most| MIN_RATE.min(most / 4));
+        self.min_rate.as_deref().copied().unwrap_or(default)
     }
 
     /// How its sources are reached.
     pub fn source_options(&self, root: Root, stop: Cancel) -> Options {
+        let texts = |addresses: &[Address]| addresses.iter().map(|a| a.0.clone()).collect();
+        let path = |path: &Option<HostPath>| path.as_deref().map(Path::to_owned);
         Options {
-            mirrors: self.mirrors.clone(),
-            plain_http: self.plain_http.clone(),
-            ca: self.ca.clone(),
-            client_cert: self.client_cert.clone(),
-            client_key: self.client_key.clone(),
-            auth_file: self.auth_file.clone(),
-            token_realms: self.token_realms.clone(),
-            max_rate: self.max_rate,
+            mirrors: texts(&self.mirrors),
+            plain_http: texts(&self.plain_http),
+            ca: self.ca.iter().map(|path| path.0.clone()).collect(),
+            client_cert: path(&self.client_cert),
+            client_key: path(&self.client_key),
+            auth_file: path(&self.auth_file),
+            token_realms: texts(&self.token_realms),
+            max_rate: self.max_rate.as_deref().copied(),
             min_rate: Some(self.least_rate()).filter(|rate| *rate > 0),
-            time_limit: self.time_limit,
+            time_limit: self.time_limit.as_deref().copied(),
             ..Options::new(root, stop)
         }
     }
 }
 
 /// `update.automatic`: what the timer may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Automatic {
     /// Nothing.
     Off,
@@ -139,7 +160,8 @@ pub enum Automatic {
 }
 
 /// `[update]`.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default)]
 pub struct Update {
     /// `update.automatic`.
     pub automatic: Automatic,
@@ -150,7 +172,12 @@ pub struct Update {
     /// `update.windows`: when the timer may install; empty is any time.
     pub windows: Vec<Window>,
     /// `update.hold`: no automatic updates for a while.
-    pub hold: Option<Hold>,
+    #[serde(rename = "hold")]
+    pub is_held: bool,
+    /// `update.hold_until`: `None` is until somebody lifts it.
+    pub hold_until: Option<Moment>,
+    /// `update.hold_reason`.
+    pub hold_reason: Option<String>,
 }
 
 impl Default for Update {
@@ -160,145 +187,79 @@ impl Default for Update {
             allow_downgrade: false,
             read_back: true,
             windows: Vec::new(),
-            hold: None,
+            is_held: false,
+            hold_until: None,
+            hold_reason: None,
         }
     }
 }
 
+impl Update {
+    /// The hold, with its time and reason.
+    pub fn hold(&self) -> Option<Hold> {
+        let (until, reason) = (self.hold_until.clone(), self.hold_reason.clone());
+        self.is_held.then_some(Hold { until, reason })
+    }
+}
+
+/// `[host]`.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(default)]
+pub struct Host {
+    /// `host.esp`: where the ESP is mounted; `None` is `"auto"`.
+    pub esp: PathOrAuto,
+    /// `host.disk`: the disk with the slots; `None` is `"auto"`, the one that holds the ESP.
+    pub disk: PathOrAuto,
+    /// `host.compatible`: what this host is, for images that are for some hosts only.
+    pub compatible: Vec<Word>,
+    /// `host.slots`: GPT labels of the `system` payload's partitions.
+    pub slots: SlotLabels,
+    /// `host.payloads`: further payloads and the labels of their partitions.
+    pub payloads: BTreeMap<String, SlotLabels>,
+}
+
 /// `[boot]`.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(default)]
 pub struct Boot {
     /// `boot.backend`.
     pub backend: BootBackend,
 }
 
 /// `[trial]`.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default)]
 pub struct Trial {
     /// `trial.deadline`: a trial that is not promoted by then is rebooted.
-    pub deadline: Duration,
+    pub deadline: TimeLimit,
     /// `trial.attempts`: trials that a digest gets before it counts as failed, at least 1.
+    #[serde(deserialize_with = "form::count")]
     pub attempts: u32,
 }
 
 impl Default for Trial {
     fn default() -> Self {
-        Self { deadline: Duration::from_secs(600), attempts: 2 }
+        Self { deadline: TimeLimit(Duration::from_secs(600)), attempts: 2 }
     }
 }
 
 /// `[health]`.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default)]
 pub struct Health {
     /// `health.timeout`: a health check that takes longer is ended, and has failed.
-    pub timeout: Duration,
+    pub timeout: TimeLimit,
 }
 
 impl Default for Health {
     fn default() -> Self {
-        Self { timeout: Duration::from_secs(60) }
-    }
-}
-
-/// `[policy]`.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Policy {
-    /// `policy.min_version`: nothing lower is installed.
-    pub min_version: Option<String>,
-    /// `policy.document`.
-    pub document: DocumentMode,
-    /// `policy.wariness`: this host's place in every rollout; `None` is another one for each.
-    pub wariness: Option<Wariness>,
-    /// `policy.clock`: whether dates count where nobody has set the clock since the boot.
-    pub clock_is_trusted: bool,
-    /// `[policy.hooks]`.
-    pub hooks: Hooks,
-    /// `[policy.signature]`.
-    pub signature: SignaturePolicy,
-}
-
-/// `policy.signature.mode`: whether images have to be signed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum SignatureMode {
-    /// Where the host has a key.
-    #[default]
-    Auto,
-    /// Yes; without a key nothing runs.
-    Require,
-    /// No, whatever keys there are.
-    Off,
-}
-
-/// `[policy.signature]`.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct SignaturePolicy {
-    /// `policy.signature.mode`.
-    pub mode: SignatureMode,
-    /// `policy.signature.identity`: the repository that a simple signature has to name; `None`
-    /// is the tracked one.
-    pub identity: Option<String>,
-    /// `policy.signature.product`: the `product_info.id` that an image accepted by a bundle has
-    /// to have; `None` is the running system's `ID`.
-    pub product: Option<String>,
-}
-
-/// `policy.document`: whether a policy document has to be there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum DocumentMode {
-    /// It is gone by where there is one; once one was seen it has to be there.
-    #[default]
-    Auto,
-    /// It has to be there.
-    Require,
-    /// It is not asked for.
-    Off,
-}
-
-/// `[policy.hooks]`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Hooks {
-    /// `policy.hooks.timeout`: a hook that takes longer is ended.
-    pub timeout: Duration,
-    /// `policy.hooks.on_timeout`: what that comes to.
-    pub on_timeout: OnTimeout,
-    /// `policy.hooks.memory`: bytes of memory that a hook may use.
-    pub memory: u64,
-    /// `[policy.hooks.container]`: a hook that is a container image.
-    pub container: Option<ContainerHook>,
-}
-
-/// `policy.hooks.on_timeout`: what a hook says that does not answer in time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum OnTimeout {
-    /// Later: it may answer at the next run.
-    #[default]
-    Defer,
-    /// No: a person has to look at it.
-    Block,
-}
-
-/// `[policy.hooks.container]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ContainerHook {
-    /// `policy.hooks.container.image`: a tag or digest in a registry.
-    pub image: String,
-    /// `policy.hooks.container.network`: it has the host's network.
-    pub network: bool,
-}
-
-impl Default for Hooks {
-    fn default() -> Self {
-        Self {
-            timeout: Duration::from_secs(60),
-            on_timeout: OnTimeout::default(),
-            memory: 256 << 20,
-            container: None,
-        }
+        Self { timeout: TimeLimit(Duration::from_secs(60)) }
     }
 }
 
 /// `reboot.strategy`: when flipside reboots into an installed update by itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum RebootStrategy {
     /// Never: that is somebody else's matter.
     #[default]
@@ -310,14 +271,15 @@ pub enum RebootStrategy {
 }
 
 /// `[reboot]`.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default)]
 pub struct Reboot {
     /// `reboot.strategy`.
     pub strategy: RebootStrategy,
     /// `reboot.windows`: not empty with [`RebootStrategy::Window`], each longer than the notice.
     pub windows: Vec<Window>,
     /// `reboot.notice`: how long before the reboot people who are logged in are told.
-    pub notice: Duration,
+    pub notice: Wait,
     /// `reboot.kexec`: start the new kernel from the old one, past firmware and boot loader.
     pub kexec: bool,
 }
@@ -327,7 +289,7 @@ impl Default for Reboot {
         Self {
             strategy: RebootStrategy::default(),
             windows: Vec::new(),
-            notice: Duration::from_secs(600),
+            notice: Wait(Duration::from_secs(600)),
             kexec: false,
         }
     }

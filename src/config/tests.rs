@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::keys::KEYS;
 use super::*;
-use flipside_core::settings::SlotLabels;
 use flipside_image::code::Coded as _;
+use flipside_image::rollout::Wariness;
 
 mod sentences;
 
@@ -44,9 +43,9 @@ fn the_shipped_file_names_every_key() {
         fragment::UnknownKeys::Refused,
     )
     .unwrap();
-    for (key, _) in KEYS {
-        let key = key.replace('*', "verity");
-        assert!(fragment.0.iter().any(|setting| setting.key == key), "{key}");
+    for key in keys::all() {
+        let key = key.join(".").replace('*', "verity");
+        assert!(fragment.0.iter().any(|setting| setting.key() == key), "{key}");
     }
 }
 
@@ -104,34 +103,37 @@ fn every_key_reaches_its_setting() {
     )
     .unwrap();
     let labels = |a: &str, b: &str| SlotLabels { a: a.into(), b: b.into() };
+    let address = |text: &str| Address(text.into());
+    let path = |text: &str| HostPath(text.into());
+    let limit = |seconds| TimeLimit(Duration::from_secs(seconds));
     let expected = Config {
         track: Track {
-            image: Some("registry.example.com/acme/edge:stable".into()),
-            mirrors: vec!["cache.example.com/acme/edge".into()],
-            plain_http: vec!["10.0.0.1:5000".into()],
-            ca: vec!["/etc/ca.pem".into()],
-            client_cert: Some("/etc/cert.pem".into()),
-            client_key: Some("/etc/key.pem".into()),
-            auth_file: Some("/etc/auth.json".into()),
-            token_realms: vec!["login.example.org".into()],
-            max_rate: Some(2 << 20),
-            min_rate: Some(64 << 10),
-            time_limit: Some(Duration::from_secs(900)),
-            graph: Some("https://updates.example.com/fleet?group=edge".into()),
+            image: Some(address("registry.example.com/acme/edge:stable")),
+            mirrors: vec![address("cache.example.com/acme/edge")],
+            plain_http: vec![address("10.0.0.1:5000")],
+            ca: vec![path("/etc/ca.pem")],
+            client_cert: Some(path("/etc/cert.pem")),
+            client_key: Some(path("/etc/key.pem")),
+            auth_file: Some(path("/etc/auth.json")),
+            token_realms: vec![address("login.example.org")],
+            max_rate: Some(Size(2 << 20)),
+            min_rate: Some(Rate(64 << 10)),
+            time_limit: Some(limit(900)),
+            graph: Some(HttpUrl("https://updates.example.com/fleet?group=edge".into())),
         },
         update: Update {
             automatic: Automatic::Check,
             allow_downgrade: true,
             read_back: false,
             windows: vec!["Sat 01:00 2h".parse().unwrap()],
-            hold: Some(Hold {
-                until: Some("2026-12-01".parse().unwrap()),
-                reason: Some("a fair".into()),
-            }),
+            is_held: true,
+            hold_until: Some("2026-12-01".parse().unwrap()),
+            hold_reason: Some("a fair".into()),
         },
-        host: HostConfig {
-            esp: Some("/efi".into()),
-            disk: Some("/dev/sda".into()),
+        host: Host {
+            esp: PathOrAuto(Some("/efi".into())),
+            disk: PathOrAuto(Some("/dev/sda".into())),
+            compatible: vec![Word("acme-edge".into()), Word("acme-edge-2".into())],
             slots: labels("one", "two"),
             payloads: [
                 ("verity".to_owned(), labels("v1", "v2")),
@@ -139,28 +141,27 @@ fn every_key_reaches_its_setting() {
             ]
             .into(),
         },
-        compatible: vec!["acme-edge".into(), "acme-edge-2".into()],
         boot: Boot { backend: BootBackend::SystemdBoot },
-        trial: Trial { deadline: Duration::from_secs(93_600), attempts: 3 },
-        health: Health { timeout: Duration::from_secs(300) },
+        trial: Trial { deadline: limit(93_600), attempts: 3 },
+        health: Health { timeout: limit(300) },
         policy: Policy {
             min_version: Some("2026.11".into()),
             document: DocumentMode::Require,
+            clock: ClockMode::Trusted,
             wariness: Wariness::new(0.25),
-            clock_is_trusted: true,
             hooks: Hooks {
-                timeout: Duration::from_secs(1),
+                timeout: limit(1),
                 on_timeout: OnTimeout::Block,
-                memory: 64 << 20,
-                container: Some(ContainerHook {
-                    image: "registry.example.com/hooks/fleet:1".into(),
+                memory: Size(64 << 20),
+                container: ContainerHook {
+                    image: Some(address("registry.example.com/hooks/fleet:1")),
                     network: true,
-                }),
+                },
             },
             signature: SignaturePolicy {
                 mode: SignatureMode::Require,
-                identity: Some("r.example/acme".into()),
-                product: Some("acme".into()),
+                identity: Some(address("r.example/acme")),
+                product: Some(Word("acme".into())),
             },
         },
         reboot: Reboot {
@@ -169,7 +170,7 @@ fn every_key_reaches_its_setting() {
                 "sunday,Sat 22:00 120min Europe/Berlin".parse().unwrap(),
                 "Mon,Tue..thu,fri 3:00 90min".parse().unwrap(),
             ],
-            notice: Duration::ZERO,
+            notice: Wait(Duration::ZERO),
             kexec: true,
         },
     };
@@ -220,7 +221,8 @@ proptest! {
     #[test]
     fn no_text_makes_it_panic(text in prop_oneof![toml_like(), "\\PC{0,60}"]) {
         if let Err(error) = parse(&text) {
-            prop_assert!(!error.to_string().is_empty());
+            let said = error.to_string();
+            prop_assert!(said.starts_with("/etc/flipside/flipside.toml, line "), "{}", said);
         }
     }
 
@@ -230,13 +232,35 @@ proptest! {
     }
 }
 
-#[test]
-fn the_document_names_every_key() {
+/// Of each key in the document's table: its name and its default.
+fn documented() -> Vec<(&'static str, &'static str)> {
     let document = include_str!("../../docs/configuration.md");
     let rows = document.lines().filter_map(|line| line.strip_prefix("| `"));
-    let keys = rows.filter_map(|row| row.split('`').next()).filter(|key| key.contains('.'));
-    let documented: Vec<&str> = keys.collect();
-    assert_eq!(documented, KEYS.iter().map(|(key, _)| *key).collect::<Vec<_>>());
+    let row = |row: &'static str| {
+        let cells: Vec<&str> = row.split(" | ").collect();
+        Some((cells.first()?.trim_end_matches('`'), cells.get(2)?.trim_matches('`')))
+    };
+    rows.filter_map(row).filter(|(key, _)| key.contains('.')).collect()
+}
+
+#[test]
+fn the_document_names_every_key() {
+    let named: Vec<&str> = documented().iter().map(|(key, _)| *key).collect();
+    let keys: Vec<String> = keys::all().iter().map(|key| key.join(".")).collect();
+    assert_eq!(named, keys);
+}
+
+#[test]
+fn the_document_says_the_defaults() {
+    for (key, default) in documented() {
+        let value = match default {
+            // What is calculated where it is not set.
+            "none" | "16KiB" => continue,
+            "true" | "false" | "[]" | "2" => default.to_owned(),
+            text => format!("{:?}", text.trim_matches('"')),
+        };
+        assert_eq!(parse(&format!("{key} = {value}")).unwrap(), Config::default(), "{key}");
+    }
 }
 
 #[test]

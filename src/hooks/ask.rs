@@ -152,7 +152,7 @@ impl<'a> Asking<'a> {
             sandbox: Sandbox::Closed,
             body: body.map(|body| body.as_fd()),
         };
-        let limits = Limits { timeout: self.settings.timeout, memory: self.settings.memory };
+        let limits = Limits { timeout: *self.settings.timeout, memory: *self.settings.memory };
         let (ended, said, ran_as) = self.runner().run(&program, &limits, self.stop);
         Answer {
             hook: name.to_owned(),

@@ -76,7 +76,7 @@ impl Ended {
                 ),
             },
             Self::TimedOut => {
-                let limit = jiff::SignedDuration::try_from(settings.timeout).unwrap_or_default();
+                let limit = jiff::SignedDuration::try_from(*settings.timeout).unwrap_or_default();
                 let reason = format!("{subject} did not answer within {limit:#}");
                 match settings.on_timeout {
                     OnTimeout::Defer => Verdict::defer(codes::HOOK_TIMEOUT.name(), reason),

@@ -94,7 +94,7 @@ impl Podman<'_> {
         }
         let input = self.context.document();
         let arguments = self.arguments(container);
-        let (ended, said, ran_as) = self.run(&podman, arguments, &input, self.settings.timeout);
+        let (ended, said, ran_as) = self.run(&podman, arguments, &input, *self.settings.timeout);
         let decision = match podmans_own(&ended) {
             Some(status) => Verdict::block(
                 codes::HOOK_FAILED.name(),
@@ -109,14 +109,14 @@ impl Podman<'_> {
     /// --replace`, which names what it replaces among what the hook prints.
     fn remove_left(&self, podman: &Path) {
         let remove = words(&["rm", "--force", "--ignore", "--time=0", NAME]);
-        self.run(podman, remove, b"", self.settings.timeout);
+        self.run(podman, remove, b"", *self.settings.timeout);
     }
 
     /// Sees to it that the image is there.
     fn provide(&self, podman: &Path, container: &Container) -> Result<(), Verdict> {
         let image = container.image.as_str();
         let exists = words(&["image", "exists", image]);
-        let (ended, ..) = self.run(podman, exists, b"", self.settings.timeout);
+        let (ended, ..) = self.run(podman, exists, b"", *self.settings.timeout);
         if ended.is_success() {
             return Ok(());
         }
@@ -144,9 +144,9 @@ impl Podman<'_> {
         let Some((repository, _)) = image.split_once('@') else { return };
         let filter = format!("--filter=reference={repository}");
         let find = words(&["images", "--quiet", "--no-trunc", &filter]);
-        let (ended, former, _) = self.run(podman, find, b"", self.settings.timeout);
+        let (ended, former, _) = self.run(podman, find, b"", *self.settings.timeout);
         if ended.is_success() && !former.is_empty() {
-            self.run(podman, words(&["image", "rm", &former]), b"", self.settings.timeout);
+            self.run(podman, words(&["image", "rm", &former]), b"", *self.settings.timeout);
         }
     }
 
@@ -199,7 +199,7 @@ impl Podman<'_> {
         match self.runner.runs_as() {
             RanAs::Unit => {
                 add("--cgroups=split".to_owned());
-                add(format!("--memory={}", self.settings.memory));
+                add(format!("--memory={}", *self.settings.memory));
                 add("--pids-limit=256".to_owned());
             }
             RanAs::ProcessGroup => add("--cgroups=disabled".to_owned()),

@@ -84,7 +84,7 @@ pub fn tell(root: &Root, settings: &config::Hooks, promoted: &Promoted, stop: &C
             sandbox: Sandbox::Closed,
             body: None,
         };
-        let limits = Limits { timeout: settings.timeout.min(left), memory: settings.memory };
+        let limits = Limits { timeout: settings.timeout.min(left), memory: *settings.memory };
         let (ended, said, _) = runner.run(&program, &limits, stop);
         if let Some(why) = ended.failure(&said, limits.timeout) {
             tracing::warn!(flipside_hook = hook.name.as_str(), "hook {} {why}", hook.name);

@@ -176,7 +176,7 @@ fn consider(run: &Run, asked: Asked, by_kexec: bool) -> Result<Outcome, RebootEr
         now: Timestamp::now(),
         windows: Windows { windows: &settings.windows, host: &zone },
         share: Share::of(&run.root),
-        notice: settings.notice,
+        notice: *settings.notice,
         somebody_is_here: people > 0,
     };
     let plan = match asked {

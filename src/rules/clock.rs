@@ -30,14 +30,14 @@ impl Said {
     fn now(means: &Means<'_>, settings: &Update, initiative: Initiative) -> Self {
         let zone = zone_of(means.root);
         // Asked where it matters: it may take a service to tell.
-        let has_dates = settings.hold.as_ref().is_some_and(|hold| hold.until.is_some());
+        let has_dates = settings.is_held && settings.hold_until.is_some();
         let asks =
             initiative == Initiative::Automatic && (has_dates || !settings.windows.is_empty());
         let clock = means.clock();
         let now = if asks { clock.now() } else { Some(clock.shows()) };
         let windows = Windows { windows: &settings.windows, host: &zone };
         Self {
-            hold: hold::decide(settings.hold.as_ref(), initiative, now, &zone),
+            hold: hold::decide(settings.hold().as_ref(), initiative, now, &zone),
             window: update_window::decide(windows, initiative, now),
         }
     }

@@ -18,18 +18,19 @@ pub(super) fn ask(
     asking: &Asking<'_>,
 ) -> Result<Option<Answer>, Error> {
     let means = &evaluation.offer.means;
-    let Some(settings) = &means.config.policy.hooks.container else {
+    let settings = &means.config.policy.hooks.container;
+    let Some(image) = settings.image.as_deref() else {
         evaluation.put(Rule::ContainerHook, "none is set", Verdict::Allow);
         return Ok(None);
     };
-    let container = match find(evaluation.offer, &settings.image, settings.network)? {
+    let container = match find(evaluation.offer, image, settings.network)? {
         Ok(container) => container,
         Err(decision) => {
-            evaluation.put(Rule::ContainerHook, &settings.image, decision);
+            evaluation.put(Rule::ContainerHook, image, decision);
             return Ok(None);
         }
     };
-    let answer = asking.container(&settings.image, &container);
+    let answer = asking.container(image, &container);
     means.stop.check()?;
     evaluation.put_answers(Rule::ContainerHook, &container.image, std::slice::from_ref(&answer));
     Ok(Some(answer))

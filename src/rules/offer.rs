@@ -3,7 +3,7 @@
 //! What is put to the rules, and what they ask with.
 
 use super::target_release::TargetRelease;
-use crate::config::{Config, Initiative};
+use crate::config::{ClockMode, Config, Initiative};
 use crate::system::Clock;
 use flipside_core::cancel::Cancel;
 use flipside_core::host::{Files, Root};
@@ -35,7 +35,7 @@ pub struct Means<'a> {
 impl<'a> Means<'a> {
     /// This host's clock, as far as its settings trust it.
     pub fn clock(&self) -> Clock<'a> {
-        Clock::of(self.root).trusted(self.config.policy.clock_is_trusted)
+        Clock::of(self.root).trusted(self.config.policy.clock == ClockMode::Trusted)
     }
 }
 

@@ -51,7 +51,7 @@ pub fn context(
     };
     let target = situation.target();
     Context {
-        image: config.track.image.clone().unwrap_or_default(),
+        image: config.track.image.as_deref().unwrap_or_default().to_owned(),
         initiative,
         running: system(situation.running),
         new: match image {

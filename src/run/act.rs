@@ -166,7 +166,7 @@ pub(super) fn disarm_revoked(run: &Run, facts: &Situation) -> Result<(), Error> 
 /// Only a person gets this far on a host that is held.
 fn say_hold(run: &Run, settings: &config::Update) {
     let zone = zone_of(&run.root);
-    let hold = settings.hold.as_ref();
+    let hold = settings.hold();
     if let Some(hold) = hold.filter(|hold| hold.holds(Clock::of(&run.root).shows(), &zone)) {
         tracing::warn!("{}; this update goes on, because a person asked for it", hold.text(&zone));
     }

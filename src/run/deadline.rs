@@ -231,7 +231,7 @@ impl Deadline {
                 _ => {}
             }
             // Read again: `/etc` may have been mounted meanwhile.
-            let deadline = self.settings().trial.deadline;
+            let deadline = *self.settings().trial.deadline;
             if told != Some((deadline, trial)) {
                 told = Some((deadline, trial));
                 tell_manager(deadline, trial);

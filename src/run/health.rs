@@ -27,7 +27,7 @@ pub fn health(run: &Run) -> Result<Option<Vec<Answer>>, Error> {
     };
     // The ESP may be an automount, and the checks may take their time.
     drop(host);
-    let timeout = run.config.health.timeout;
+    let timeout = *run.config.health.timeout;
     let ask = |importance| {
         health::ask(&run.root, importance, &context, timeout, context.is_trial, &run.stop)
     };

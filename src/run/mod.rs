@@ -17,7 +17,7 @@ use std::sync::Arc;
 use flipside_core::Access;
 
 use crate::codes;
-use crate::config::Config;
+use crate::config::{ClockMode, Config};
 use crate::report::progress::Tee;
 use crate::report::{Follow, Notify, StatusFile};
 use crate::system::Clock;
@@ -118,7 +118,7 @@ impl Run {
 
     /// This host's clock, as far as its settings trust it.
     pub fn clock(&self) -> Clock<'_> {
-        Clock::of(&self.root).trusted(self.config.policy.clock_is_trusted)
+        Clock::of(&self.root).trusted(self.config.policy.clock == ClockMode::Trusted)
     }
 
     /// How core reaches the host.

@@ -21,7 +21,7 @@ pub fn notify_promoted(run: &Run, slot: Slot) {
         }
     };
     let promoted = Promoted {
-        image: run.config.track.image.clone().unwrap_or_default(),
+        image: run.config.track.image.as_deref().unwrap_or_default().to_owned(),
         running: system(slot),
         other: system(slot.other()),
     };

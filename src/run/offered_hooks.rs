@@ -49,8 +49,8 @@ pub fn plan_hooks(run: &Run, initiative: Initiative) -> Result<Option<HooksPlann
             let mut hooks: Vec<_> =
                 brings_one.then(|| asking.plan(Kind::Image, HOOK_PAYLOAD)).into_iter().collect();
             hooks.extend(asking.plan_host()?);
-            let container = run.config.policy.hooks.container.as_ref();
-            hooks.extend(container.map(|set| asking.plan(Kind::Container, &set.image)));
+            let container = run.config.policy.hooks.container.image.as_deref();
+            hooks.extend(container.map(|image| asking.plan(Kind::Container, image)));
             Ok(Some(HooksPlanned { new: context.new, hooks }))
         }
         Course::UpToDate | Course::Waiting | Course::Unarm => Ok(None),

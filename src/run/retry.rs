@@ -139,9 +139,8 @@ pub(super) fn obey_retry_after(run: &Run, initiative: Initiative) -> Result<(), 
 /// and one that did not ends the failures before it.
 pub(super) fn note_failure(run: &Run, initiative: Initiative, error: Option<&Error>) {
     let before = read(&run.root);
-    let (now, image) = (Timestamp::now(), run.config.track.image.clone());
-    let is_waiting =
-        before.as_ref().is_some_and(|before| before.wait(image.as_deref(), now).is_some());
+    let (now, image) = (Timestamp::now(), run.config.track.image.as_deref());
+    let is_waiting = before.as_ref().is_some_and(|before| before.wait(image, now).is_some());
     let is_by_timer = initiative == Initiative::Automatic;
     let noted = match (error, before) {
         // It asked nobody, and says nothing about the next one.
@@ -150,7 +149,7 @@ pub(super) fn note_failure(run: &Run, initiative: Initiative, error: Option<&Err
         (Some(error), before) => match error.transient() {
             Some(transient) => {
                 let failure = (error.code(), transient);
-                Failures::add(before.as_ref(), image, now, failure, jitter)
+                Failures::add(before.as_ref(), image.map(str::to_owned), now, failure, jitter)
             }
             None => match before {
                 Some(before) => Failures { next: None, not_before: None, ..before },

@@ -107,7 +107,7 @@ fn note_error(status: &mut Status, error: &Error) {
 pub fn note_settings(run: &Run) {
     run.follow.change(|status| {
         let is_hold = |of: &mut Blocked| KnownCode::of(&of.code) == KnownCode::UpdatesHeld;
-        if run.config.update.hold.is_none() {
+        if !run.config.update.is_held {
             status.blocked.take_if(is_hold);
         }
         refresh(run, status);
@@ -116,9 +116,9 @@ pub fn note_settings(run: &Run) {
 
 fn refresh(run: &Run, status: &mut Status) {
     status.time = Timestamp::now();
-    status.follows = run.config.track.image.clone();
+    status.follows = run.config.track.image.as_deref().map(str::to_owned);
     let zone = zone_of(&run.root);
-    let hold = run.config.update.hold.as_ref().filter(|hold| hold.holds(status.time, &zone));
+    let hold = run.config.update.hold().filter(|hold| hold.holds(status.time, &zone));
     status.hold = hold.map(|hold| HoldStatus {
         until: hold.until.as_ref().map(|until| until.time(&zone)),
         reason: hold.reason.as_deref().map(redact),

@@ -6,6 +6,7 @@ use std::os::unix::fs::symlink;
 use std::process::Command;
 use std::time::Duration;
 
+use flipside::config::form::Address;
 use flipside::config::{Config, ConfigError};
 use flipside_core::host::Root;
 use flipside_image::code::Coded as _;
@@ -52,10 +53,10 @@ fn the_first_file_and_all_drop_ins_are_merged_key_by_key() {
     ]);
     let config = Config::load(&root).unwrap();
     assert_eq!(config.track.image.as_deref(), Some("own"));
-    assert_eq!(config.track.mirrors, ["c"]);
+    assert_eq!(config.track.mirrors, [Address("c".into())]);
     assert_eq!(config.track.ca.len(), 1);
     assert_eq!(config.host.slots.a, "one");
-    assert_eq!(config.health.timeout, Duration::from_secs(2));
+    assert_eq!(*config.health.timeout, Duration::from_secs(2));
     assert_eq!(config.trial.attempts, 2);
     assert!(!config.update.read_back);
 }

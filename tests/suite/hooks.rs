@@ -8,6 +8,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use flipside::config;
+use flipside::config::form::{Size, TimeLimit};
 use flipside::hooks::{DIRECTORY, RanAs, ask, decide};
 use flipside_core::cancel::Cancel;
 use flipside_core::refusal::Verdict;
@@ -204,8 +205,8 @@ fn a_process_has_limits_that_it_cannot_raise() {
     let script = "#!/bin/sh\ncat /proc/self/limits > limits\n";
     let host = Host::new(&[("h", script)]);
     let hooks = config::Hooks {
-        timeout: Duration::from_secs(20),
-        memory: 64 << 20,
+        timeout: TimeLimit(Duration::from_secs(20)),
+        memory: Size(64 << 20),
         ..config::Hooks::default()
     };
     let answers = ask(&host.root, &hooks, &context(), &Cancel::new());

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use flipside::config::form::Address;
 use flipside_image::Digest;
 use flipside_image::signature::bundle::pre_authentication_encoding;
 use flipside_image::signature::{Flaw, Form, Signed, Verifier};
@@ -113,8 +114,10 @@ fn simple_signing_is_for_the_tracked_repository_a_mirror_of_it_or_the_configured
         ("oci:/srv/image".into(), &[], Some(COSIGN), "simple"),
     ] {
         let host = verifier(&[&key], &tracked, |config| {
-            config.track.mirrors = mirrors.iter().map(|&mirror| mirror.to_owned()).collect();
-            config.policy.signature.identity = identity.map(str::to_owned);
+            config.track.mirrors =
+                mirrors.iter().map(|&mirror| Address(mirror.to_owned())).collect();
+            config.policy.signature.identity =
+                identity.map(|identity| Address(identity.to_owned()));
         });
         assert_eq!(verdict(host.check(&image, &signature)), expected, "{tracked} {mirrors:?}");
     }

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 use flipside::config::SignatureMode;
+use flipside::config::form::Address;
 use flipside_image::code::Coded;
 use flipside_image::signature::{PublicKey, Verifier};
 use flipside_publish::sign::{KeyKind, PrivateKey};
@@ -110,7 +111,8 @@ fn point_off_the_curve() -> String {
 #[test]
 fn an_identity_that_names_no_repository_is_an_error() {
     let root = tempfile::tempdir().unwrap();
-    let opened = opened(root.path(), |c| c.policy.signature.identity = Some("edge".into()));
+    let opened =
+        opened(root.path(), |c| c.policy.signature.identity = Some(Address("edge".into())));
     assert_eq!(opened.unwrap_err().code(), "reference-invalid");
 }
 

@@ -6,6 +6,7 @@ use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::sync::Arc;
 
+use flipside::config::form::Address;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::host::TestHost;
@@ -61,7 +62,7 @@ impl Stage {
     fn fail(&self, number: &str) -> flipside_image::Digest {
         let digest = self.host.publish(&version(number)).digest;
         let run = self.host.run_with(flipside_core::host::durable::Durable::new(), |config| {
-            config.track.image = Some(format!("oci:{}:stable", self.host.track.display()));
+            config.track.image = Some(Address(format!("oci:{}:stable", self.host.track.display())));
             config.track.max_rate = None;
         });
         for _ in 0..2 {

@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 use std::time::Duration;
 
+use flipside::config::form::TimeLimit;
 use flipside::config::{self, Initiative};
 use flipside::hooks::{Answer, Context, DIRECTORY, System, ask};
 use flipside_core::cancel::Cancel;
@@ -39,7 +40,7 @@ impl HookHost {
     }
 
     pub fn ask_within(&self, timeout: Duration) -> Vec<Answer> {
-        let hooks = config::Hooks { timeout, ..config::Hooks::default() };
+        let hooks = config::Hooks { timeout: TimeLimit(timeout), ..config::Hooks::default() };
         ask(&self.root, &hooks, &context(), &Cancel::new())
     }
 

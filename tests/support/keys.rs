@@ -5,6 +5,7 @@
 use std::path::Path;
 
 use flipside::config::Config;
+use flipside::config::form::Address;
 use flipside::rules::signature::{self, KeyError};
 use flipside_core::host::Root;
 use flipside_image::signature::Verifier;
@@ -30,7 +31,7 @@ pub fn verifier(keys: &[&str], image: &str, change: impl Fn(&mut Config)) -> Ver
         install(root.path(), &format!("etc/{name}.pub"), key);
     }
     opened(root.path(), |config| {
-        config.track.image = Some(image.to_owned());
+        config.track.image = Some(Address(image.to_owned()));
         change(config);
     })
     .unwrap()

@@ -4,6 +4,7 @@
 
 use super::error::KeyError;
 use super::keys;
+use crate::config::form::Address;
 use crate::config::{Config, SignatureMode};
 use flipside_core::host::Root;
 use flipside_image::signature::Verifier;
@@ -37,7 +38,8 @@ fn identities(config: &Config) -> Result<Vec<Reference>, KeyError> {
     }
     let image = config.track.image.as_deref().map(str::parse);
     let Some(Ok(Location::Registry(tracked))) = image else { return Ok(Vec::new()) };
-    let at_mirror = |mirror: &String| {
+    let at_mirror = |mirror: &Address| {
+        let mirror: &str = mirror;
         let place = mirror.strip_prefix("https://").unwrap_or(mirror).trim_end_matches('/');
         format!("{place}/{}", tracked.repository()).parse().ok()
     };
