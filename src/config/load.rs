@@ -25,19 +25,12 @@ const DROP_INS: &str = "flipside/flipside.toml.d";
 /// What commands write where `/etc` cannot be written. Read last.
 pub(super) const STATE_DIRECTORY: &str = "/var/lib/flipside/settings.d";
 /// What may be set there.
-const STATE_KEYS: [&str; 4] =
+pub(super) const STATE_KEYS: [&str; 4] =
     ["update.hold", "update.hold_until", "update.hold_reason", "track.image"];
 
 /// What whoever can write to `/run` may not decide: keys, and tables of keys.
-const NOT_IN_RUN: [&str; 7] = [
-    "policy.",
-    "host.",
-    "boot.",
-    "report.",
-    "update.allow_downgrade",
-    "track.ca",
-    "track.token_realms",
-];
+pub(super) const NOT_IN_RUN: [&str; 6] =
+    ["policy.", "host.", "boot.", "update.allow_downgrade", "track.ca", "track.token_realms"];
 /// The levels that decide it.
 const WITHOUT_RUN: [&str; 2] = ["etc", "usr/lib"];
 

@@ -263,6 +263,17 @@ fn the_document_says_the_defaults() {
     }
 }
 
+/// A name that no key has would protect nothing.
+#[test]
+fn what_some_files_may_set_or_not_are_keys() {
+    let keys: Vec<String> = keys::all().iter().map(|key| key.join(".")).collect();
+    let drop_ins = [drop_in::DropIn::Hold, drop_in::DropIn::Switch].map(drop_in::DropIn::key);
+    for name in load::NOT_IN_RUN.into_iter().chain(load::STATE_KEYS).chain(drop_ins) {
+        let is_named = |key: &String| key == name || name.ends_with('.') && key.starts_with(name);
+        assert!(keys.iter().any(is_named), "{name}");
+    }
+}
+
 #[test]
 fn the_rate_that_mirrors_have_to_give_leaves_room_below_the_limit() {
     for (settings, expected) in [
