@@ -233,6 +233,120 @@ mod tests {
         }
     }
 
+    /// Labels of one to four bytes in UTF-8, and as long as a label may be.
+    const LABELS: [&str; 5] =
+        ["esp", "system-ä", "größe-Ω-слот-日本語", "\u{1f4be} \u{1f5c4} data", FULL];
+    const FULL: &str = "ÄÖÜäöüßÄÖÜäöüßÄÖÜäöüßÄÖÜäöüßÄÖ\u{1f4be}\u{1f4be}\u{1f4be}";
+
+    fn partitions(count: u32) -> Vec<Partition> {
+        let partition = |number: u32| Partition {
+            number,
+            label: match LABELS.get(number as usize - 1) {
+                Some(label) => (*label).to_owned(),
+                None => format!("p{number}"),
+            },
+            uuid: Uuid::from_u128(0x0f1e_2d3c_4b5a_6978_8796_a5b4_c3d2_e100 + u128::from(number)),
+            type_uuid: if number == 1 {
+                super::super::layout::ESP_TYPE
+            } else {
+                super::super::layout::LINUX_TYPE
+            },
+            flags: if number.is_multiple_of(2) { super::super::layout::NO_AUTO } else { 5 },
+            start: u64::from(number) << 15,
+            size: 1 << 15,
+        };
+        (1..=count).map(partition).collect()
+    }
+
+    /// SHA-256 of both tables and the place of the second.
+    fn hash(tables: &Tables) -> String {
+        let at = tables.backup_offset.to_le_bytes();
+        let bytes = [&tables.primary[..], &tables.backup, &at].concat();
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &bytes);
+        digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    const MIB: u64 = 1 << 20;
+    const TIB: u64 = 1 << 40;
+
+    /// A disk's size, its partitions, and [`hash`] of its tables with sectors of 512 and of 4096
+    /// bytes, as the encoder of flipside 0.1 wrote them.
+    const WRITTEN: [(u64, u32, &str, &str); 10] = [
+        (
+            8 * MIB,
+            0,
+            "e20276927e9a1191184ebf4cf0d0147798226dc6be42ec44d3a4b339f580068b",
+            "da03237ba631c734e65c54afd73c2afebff2af7ff79f057bd9edb6831c3a62e0",
+        ),
+        (
+            8 * MIB,
+            5,
+            "6d84de296edda4cfaa13413dbb273450a72fd1d778be76542e67e55643c6ad6d",
+            "d6ee2a37c515977079c51dce52134f78997ef1a38016d4329d9f6e0c8c6309d3",
+        ),
+        (
+            8 * MIB,
+            128,
+            "0e7b98ed1a87a0a1fe0c3cddd4c7252665ff20ac4ae9c9aee46163160022f2e9",
+            "76bf63a43a974bf44d8e70075d0b71c8c49c91be4c479a37d5001ab927123ee1",
+        ),
+        (
+            100 * MIB + 20 * 1024,
+            2,
+            "6fcfec53c3039778df53ed38a7aa7952f8f3e37d98749a70fa1e516852ac784c",
+            "10af93e25d8e32f9d333beb8edde4120889229a6bfa28eb66fba7e67dcef8408",
+        ),
+        (
+            100 * MIB + 512,
+            3,
+            "7c9e96405c86651be09b415a7cd1e74165d773da2d0b38831a7a1a3589b88d54",
+            "f97e399efee093f78ec9ed9f8224a495f0cc66c1ab9c0d6ce5e1bae76990314c",
+        ),
+        (
+            2 * TIB,
+            5,
+            "aa73e994ac020caa780a334b8a90af92557b79b45ebb3ca878f46ea65c0e091b",
+            "62b6e50bf64a0cdaf8412c57721a68b85ec2e4abdb79eadfd60e0b931cf7a1a3",
+        ),
+        (
+            2 * TIB + 512,
+            5,
+            "ab55205cd1828786d8ffcfdb93c943a5c0b15a135ae77b4cc1d69e5768237804",
+            "62b6e50bf64a0cdaf8412c57721a68b85ec2e4abdb79eadfd60e0b931cf7a1a3",
+        ),
+        (
+            2 * TIB + 4096,
+            5,
+            "20ffe22d866a655aaefadf326b0ecde782005b0f4cfda171053c13e8cf1faaf0",
+            "3b90045bc5a4853307c7217bc7aadba4bfba7243db203e6c5d92695d162f19d9",
+        ),
+        (
+            4 * TIB,
+            5,
+            "2ea411d0841f2ac3b75e61d8829842a83274f37396b39a3859ffacf4774c4626",
+            "dcac1282848fa88586f99a80f90cb9c20071fe1f41bf097e843b885ee575f38f",
+        ),
+        (
+            4 * TIB,
+            128,
+            "33c7f112be65643d2b4fd54028ca02ad8ae7d28a925a65d27a1ecc056911b24e",
+            "4cbb73c77aba143ee7769ddeda2c871f8a0c01f4e6993d25c26358851ba5e4ae",
+        ),
+    ];
+
+    #[test]
+    fn tables_have_the_bytes_that_they_always_had() {
+        for (size, count, with_512, with_4096) in WRITTEN {
+            for (sector_size, expected) in
+                [(SectorSize::Bytes512, with_512), (SectorSize::Bytes4096, with_4096)]
+            {
+                let uuid = Uuid::from_u128(0x1122_3344_5566_7788_99aa_bbcc_ddee_ff00);
+                let tables = encode(uuid, &partitions(count), sector_size, size);
+                assert_eq!(hash(&tables), expected, "{sector_size:?} {size} {count}");
+            }
+        }
+    }
+
     #[test]
     fn the_backup_table_ends_the_disk() {
         for sector_size in [SectorSize::Bytes512, SectorSize::Bytes4096] {
