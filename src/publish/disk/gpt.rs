@@ -3,12 +3,19 @@
 //! The partition tables of a fresh disk, as bytes (UEFI 2.10, chapter 5): protective MBR,
 //! primary and backup GPT.
 //!
-//! Written here rather than by the `gpt` crate, which numbers partitions itself and
-//! writes through the device in steps of its own: the order of writes onto a device
-//! decides whether a build that was cut off can boot.
+//! The `gpt` crate writes them, but never onto a device: it has moments without any valid table,
+//! and the order of writes decides whether a build that was cut off can boot. So it writes into
+//! memory, and [`super::write_tables`] writes the bytes out in its own order.
 
+use std::io;
+
+use flipside_core::host::gpt::{Agreement, Table, read};
+use flipside_image::gpt::Entry;
+use gpt::disk::LogicalBlockSize;
 use serde::Serialize;
 use uuid::Uuid;
+
+use super::memory_disk::MemoryDisk;
 
 /// The length of a label, in UTF-16 units.
 pub(super) const LABEL_LENGTH: usize = 36;
@@ -16,7 +23,6 @@ pub(super) const LABEL_LENGTH: usize = 36;
 pub(super) const ENTRIES: u32 = 128;
 const ENTRY_SIZE: u32 = 128;
 const ENTRIES_SIZE: u64 = ENTRIES as u64 * ENTRY_SIZE as u64;
-const HEADER_SIZE: u32 = 92;
 
 /// The size of a disk's logical sectors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -45,6 +51,13 @@ impl SectorSize {
     const fn wide(self) -> u64 {
         self.bytes() as u64
     }
+
+    const fn block_size(self) -> LogicalBlockSize {
+        match self {
+            Self::Bytes512 => LogicalBlockSize::Lb512,
+            Self::Bytes4096 => LogicalBlockSize::Lb4096,
+        }
+    }
 }
 
 /// A partition as it stands in the table.
@@ -66,6 +79,33 @@ pub struct Partition {
     pub size: u64,
 }
 
+impl Partition {
+    /// As the table has it, on a disk of sectors of this size.
+    fn entry(&self, sector: u64) -> Entry {
+        let first = self.start / sector;
+        Entry {
+            number: self.number,
+            type_uuid: self.type_uuid,
+            uuid: self.uuid,
+            first,
+            last: first.saturating_add(self.size / sector).saturating_sub(1),
+            flags: self.flags,
+            label: self.label.clone(),
+        }
+    }
+}
+
+fn of_the_crate(entry: &Entry) -> gpt::partition::Partition {
+    gpt::partition::Partition {
+        part_type_guid: entry.type_uuid.into(),
+        part_guid: entry.uuid,
+        first_lba: entry.first,
+        last_lba: entry.last,
+        flags: entry.flags,
+        name: entry.label.clone(),
+    }
+}
+
 /// The tables of a disk, each with its offset in bytes.
 pub(super) struct Tables {
     /// Protective MBR, primary header and entries, from offset 0.
@@ -82,156 +122,50 @@ pub(super) const fn backup_size(sector_size: SectorSize) -> u64 {
 }
 
 /// Encodes the tables of a disk of `size` bytes, which the partitions fit.
+///
+/// # Errors
+/// Of a disk that is too small for its tables; of tables that do not hold what they were given.
 pub(super) fn encode(
     disk_uuid: Uuid,
     partitions: &[Partition],
     sector_size: SectorSize,
     size: u64,
-) -> Tables {
+) -> io::Result<Tables> {
     let sector = sector_size.wide();
+    let entries: Vec<Entry> = partitions.iter().map(|one| one.entry(sector)).collect();
     let last = (size / sector).saturating_sub(1);
-    let entry_sectors = ENTRIES_SIZE / sector;
-    let entries = encode_entries(partitions, sector);
-    let header = |own, other, entries_at| {
-        let usable = (2 + entry_sectors, last.saturating_sub(entry_sectors + 1));
-        encode_header(Header { own, other, usable, disk_uuid, entries_at }, &entries)
-    };
+    let mut disk = MemoryDisk::new(size);
+    // All sectors but the first, as far as 32 bits reach.
+    gpt::mbr::ProtectiveMBR::with_lb_size(u32::try_from(last).unwrap_or(u32::MAX))
+        .overwrite_lba0(&mut disk)
+        .map_err(io::Error::other)?;
+    let mut table = gpt::GptConfig::new()
+        .writable(true)
+        .logical_block_size(sector_size.block_size())
+        .create_from_device(disk, Some(disk_uuid))
+        .map_err(io::Error::other)?;
+    // With each partition's own GUID: `add_partition_at` would draw one.
+    let all = (1..).zip(entries.iter().map(of_the_crate)).collect();
+    table.update_partitions(all).map_err(io::Error::other)?;
+    let disk = table.write().map_err(io::Error::other)?;
 
-    let mut primary = protective_mbr(last);
-    pad(&mut primary, sector);
-    primary.extend(header(1, last, 2));
-    pad(&mut primary, sector);
-    primary.extend(&entries);
-
-    let mut backup = entries.clone();
-    backup.extend(header(last, 1, last.saturating_sub(entry_sectors)));
-    pad(&mut backup, sector);
-    let backup_offset = last.saturating_sub(entry_sectors) * sector;
-    Tables { primary, backup, backup_offset }
-}
-
-fn pad(bytes: &mut Vec<u8>, sector: u64) {
-    let length = (bytes.len() as u64).next_multiple_of(sector);
-    bytes.resize(usize::try_from(length).unwrap_or(bytes.len()), 0);
-}
-
-/// Section 5.2.3, table 5.4: one partition of type 0xEE over the whole disk, as far as
-/// 32 bits reach.
-fn protective_mbr(last_lba: u64) -> Vec<u8> {
-    let mut mbr = vec![0; 446];
-    mbr.extend([0x00, 0x00, 0x02, 0x00]);
-    mbr.extend([0xee, 0xff, 0xff, 0xff]);
-    mbr.extend(1_u32.to_le_bytes());
-    mbr.extend(u32::try_from(last_lba).unwrap_or(u32::MAX).to_le_bytes());
-    mbr.resize(510, 0);
-    mbr.extend([0x55, 0xaa]);
-    mbr
-}
-
-/// Section 5.3.3, table 5.6.
-fn encode_entries(partitions: &[Partition], sector: u64) -> Vec<u8> {
-    let mut entries = Vec::new();
-    for partition in partitions {
-        let first = partition.start / sector;
-        let last = (first + partition.size / sector).saturating_sub(1);
-        entries.extend(partition.type_uuid.to_bytes_le());
-        entries.extend(partition.uuid.to_bytes_le());
-        entries.extend(first.to_le_bytes());
-        entries.extend(last.to_le_bytes());
-        entries.extend(partition.flags.to_le_bytes());
-        let label = partition.label.encode_utf16().chain(std::iter::repeat(0));
-        entries.extend(label.take(LABEL_LENGTH).flat_map(u16::to_le_bytes));
+    // The crate gives each partition the next number and cuts long labels, and says nothing.
+    let agreement = Agreement::Same;
+    let expected = Table { sector_size: sector_size.bytes(), disk_uuid, entries, agreement };
+    if read(&disk, size, Some(sector_size.bytes())).map_err(io::Error::other)? != expected {
+        return Err(io::Error::other("it would not hold the partitions that it was given"));
     }
-    entries.resize(ENTRIES_SIZE as usize, 0);
-    entries
-}
-
-/// What differs between the two headers, and between disks. LBAs.
-struct Header {
-    own: u64,
-    other: u64,
-    usable: (u64, u64),
-    disk_uuid: Uuid,
-    entries_at: u64,
-}
-
-/// Section 5.3.2, table 5.5.
-fn encode_header(header: Header, entries: &[u8]) -> Vec<u8> {
-    let with_crc = |crc: u32| {
-        let mut bytes = b"EFI PART".to_vec();
-        bytes.extend(0x0001_0000_u32.to_le_bytes());
-        bytes.extend(HEADER_SIZE.to_le_bytes());
-        bytes.extend(crc.to_le_bytes());
-        bytes.extend(0_u32.to_le_bytes());
-        bytes.extend(header.own.to_le_bytes());
-        bytes.extend(header.other.to_le_bytes());
-        bytes.extend(header.usable.0.to_le_bytes());
-        bytes.extend(header.usable.1.to_le_bytes());
-        bytes.extend(header.disk_uuid.to_bytes_le());
-        bytes.extend(header.entries_at.to_le_bytes());
-        bytes.extend(ENTRIES.to_le_bytes());
-        bytes.extend(ENTRY_SIZE.to_le_bytes());
-        bytes.extend(crc32fast::hash(entries).to_le_bytes());
-        bytes
-    };
-    // The CRC is taken over the header with a CRC of zero in it.
-    with_crc(crc32fast::hash(&with_crc(0)))
+    let backup_offset = last.saturating_sub(ENTRIES_SIZE / sector).saturating_mul(sector);
+    Ok(Tables {
+        primary: disk.range(0, sector.saturating_mul(2).saturating_add(ENTRIES_SIZE))?,
+        backup: disk.range(backup_offset, backup_size(sector_size))?,
+        backup_offset,
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Cursor;
-
-    fn disk(sector_size: SectorSize) -> (Vec<Partition>, Vec<u8>) {
-        let size = 8 << 20;
-        let partition = |number: u32, label: &str, start: u64| Partition {
-            number,
-            label: label.into(),
-            uuid: Uuid::from_u128(0x1234_5678_9abc_def0_0000_0000_0000_0000 | u128::from(number)),
-            type_uuid: super::super::layout::LINUX_TYPE,
-            flags: super::super::layout::NO_AUTO,
-            start: start << 20,
-            size: 2 << 20,
-        };
-        let partitions = vec![partition(1, "system-ä", 1), partition(2, &"x".repeat(36), 3)];
-        let tables = encode(Uuid::from_u128(9), &partitions, sector_size, size);
-        let mut bytes = vec![0; size as usize];
-        bytes[..tables.primary.len()].copy_from_slice(&tables.primary);
-        bytes[tables.backup_offset as usize..].copy_from_slice(&tables.backup);
-        (partitions, bytes)
-    }
-
-    #[test]
-    fn another_implementation_reads_what_was_written() {
-        for (sector_size, other) in [
-            (SectorSize::Bytes512, gpt::disk::LogicalBlockSize::Lb512),
-            (SectorSize::Bytes4096, gpt::disk::LogicalBlockSize::Lb4096),
-        ] {
-            let (partitions, bytes) = disk(sector_size);
-            let read = gpt::GptConfig::new()
-                .logical_block_size(other)
-                .only_valid_headers(true)
-                .open_from_device(Cursor::new(bytes.clone()))
-                .unwrap();
-            let backup = read.backup_header().unwrap();
-            assert_eq!(backup.backup_lba, 1);
-            assert_eq!(*read.guid(), Uuid::from_u128(9));
-            assert_eq!(read.partitions().len(), 2);
-            for expected in &partitions {
-                let found = &read.partitions()[&expected.number];
-                assert_eq!(found.name, expected.label);
-                assert_eq!(found.part_guid, expected.uuid);
-                assert_eq!(found.part_type_guid.guid, expected.type_uuid);
-                assert_eq!(found.flags, expected.flags);
-                assert_eq!(found.bytes_start(other).unwrap(), expected.start);
-                assert_eq!(found.bytes_len(other).unwrap(), expected.size);
-            }
-            let mbr = gpt::mbr::ProtectiveMBR::from_disk(&mut Cursor::new(bytes), other).unwrap();
-            let record = mbr.partition(0).unwrap();
-            assert_eq!((record.os_type, record.lb_start), (0xee, 1));
-        }
-    }
 
     /// Labels of one to four bytes in UTF-8, and as long as a label may be.
     const LABELS: [&str; 5] =
@@ -341,7 +275,7 @@ mod tests {
                 [(SectorSize::Bytes512, with_512), (SectorSize::Bytes4096, with_4096)]
             {
                 let uuid = Uuid::from_u128(0x1122_3344_5566_7788_99aa_bbcc_ddee_ff00);
-                let tables = encode(uuid, &partitions(count), sector_size, size);
+                let tables = encode(uuid, &partitions(count), sector_size, size).unwrap();
                 assert_eq!(hash(&tables), expected, "{sector_size:?} {size} {count}");
             }
         }
@@ -350,16 +284,38 @@ mod tests {
     #[test]
     fn the_backup_table_ends_the_disk() {
         for sector_size in [SectorSize::Bytes512, SectorSize::Bytes4096] {
-            let tables = encode(Uuid::nil(), &[], sector_size, 4 << 20);
+            let tables = encode(Uuid::from_u128(9), &[], sector_size, 4 << 20).unwrap();
             assert_eq!(tables.backup.len() as u64, backup_size(sector_size));
             assert_eq!(tables.backup_offset + tables.backup.len() as u64, 4 << 20);
         }
     }
 
     #[test]
-    fn a_protective_mbr_stops_at_32_bits() {
-        let mbr = protective_mbr(1 << 40);
-        assert_eq!(mbr.len(), 512);
-        assert_eq!(mbr[458..462], [0xff; 4]);
+    fn a_table_that_would_not_hold_its_partitions_is_no_table() {
+        let hole = |partitions: &mut Vec<Partition>| partitions.remove(1);
+        let unused = |partitions: &mut Vec<Partition>| {
+            partitions[1].type_uuid = Uuid::nil();
+            partitions[1].clone()
+        };
+        let long = |partitions: &mut Vec<Partition>| {
+            partitions[1].label = "x".repeat(37);
+            partitions[1].clone()
+        };
+        let beyond = |partitions: &mut Vec<Partition>| {
+            partitions[1].start = 1 << 40;
+            partitions[1].clone()
+        };
+        let cases: [fn(&mut Vec<Partition>) -> Partition; 4] = [hole, unused, long, beyond];
+        for (case, spoil) in cases.into_iter().enumerate() {
+            let mut partitions = partitions(3);
+            let disk_uuid = Uuid::from_u128(9);
+            assert!(encode(disk_uuid, &partitions, SectorSize::Bytes512, 8 * MIB).is_ok());
+            spoil(&mut partitions);
+            let refused = encode(disk_uuid, &partitions, SectorSize::Bytes512, 8 * MIB);
+            assert!(refused.is_err(), "{case}");
+        }
+        for size in [0, 512, 20 * 1024] {
+            assert!(encode(Uuid::nil(), &[], SectorSize::Bytes4096, size).is_err(), "{size}");
+        }
     }
 }

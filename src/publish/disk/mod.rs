@@ -21,6 +21,7 @@ mod gpt;
 mod identifiers;
 mod image;
 mod layout;
+mod memory_disk;
 mod parse_size;
 mod payload;
 mod reflink;
@@ -383,7 +384,8 @@ fn write_tables(
     layout: &Layout,
     disk_uuid: uuid::Uuid,
 ) -> Result<(), DiskBuildError> {
-    let tables = gpt::encode(disk_uuid, &layout.partitions, layout.sector_size, layout.size);
+    let tables = gpt::encode(disk_uuid, &layout.partitions, layout.sector_size, layout.size)
+        .map_err(target.error("make the partition table of"))?;
     target.sync()?;
     target.write_at(tables.backup_offset, &tables.backup)?;
     target.sync()?;
