@@ -132,6 +132,12 @@ flipside_image::codes! {
         ///
         /// Run `partprobe DISK`, or reboot.
         GPT_STALE: Error = "gpt-stale";
+        /// flipside and the `gpt` crate read a copy of the partition table differently. Nothing was
+        /// written.
+        ///
+        /// Report it, with the first and the last 40 KiB of the disk. `sgdisk --verify DISK` is a
+        /// third reader.
+        GPT_UNCLEAR: Error = "gpt-unclear";
         /// A file or device of this machine gave an error.
         ///
         /// The message names the file and the reason.

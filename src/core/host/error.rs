@@ -264,5 +264,6 @@ fn table_code(error: &TableError) -> &'static str {
     match error {
         TableError::Missing => codes::GPT_MISSING.name(),
         TableError::Damaged { .. } | TableError::BothDamaged { .. } => codes::GPT_DAMAGED.name(),
+        TableError::Unclear { .. } => codes::GPT_UNCLEAR.name(),
     }
 }

@@ -52,9 +52,13 @@ impl Entry {
             first: u64_at(bytes, FIRST_AT)?,
             last: u64_at(bytes, LAST_AT)?,
             flags: u64_at(bytes, FLAGS_AT)?,
-            // It is shown on terminals and in the journal.
-            label: String::from_utf16_lossy(&units).replace(char::is_control, "\u{fffd}"),
+            label: Self::printable(&String::from_utf16_lossy(&units)),
         })
+    }
+
+    /// A label as it is shown on terminals and in the journal.
+    pub(super) fn printable(label: &str) -> String {
+        label.replace(char::is_control, "\u{fffd}")
     }
 
     /// The entry as `identity` wants it, parts it does not name left as they are.

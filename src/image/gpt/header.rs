@@ -4,6 +4,7 @@
 
 use uuid::Uuid;
 
+use super::Entry;
 use crate::bytes::{guid_at, put, u32_at, u64_at};
 
 const SIGNATURE: &[u8] = b"EFI PART";
@@ -136,6 +137,19 @@ impl Header {
         u64::from(self.entry_count) * u64::from(self.entry_size)
     }
 
+    /// The used entries of `array`.
+    pub fn entries(&self, array: &[u8]) -> Vec<Entry> {
+        (1..)
+            .zip(array.chunks_exact(self.entry_size as usize))
+            .filter_map(|(number, bytes)| Entry::parse(number, bytes))
+            .collect()
+    }
+
+    /// Whether `array` has this header's checksum.
+    pub fn is_of(&self, array: &[u8]) -> bool {
+        crc32fast::hash(array) == self.entries_checksum
+    }
+
     /// The same header for other entries; `None` never happens on a parsed one.
     pub fn with_entries(&self, array: &[u8]) -> Option<Self> {
         let mut sector = self.sector.clone();
@@ -169,13 +183,13 @@ fn checksum(sector: &[u8], length: u32) -> Option<u32> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use proptest::prelude::*;
 
     use super::*;
 
     /// The primary header of a disk of 2048 sectors, with other bytes at `at` and right sums.
-    fn sector(at: usize, other: &[u8]) -> Vec<u8> {
+    pub(in crate::gpt) fn sector(at: usize, other: &[u8]) -> Vec<u8> {
         let mut sector = vec![0; 512];
         for (at, field) in [
             (0, SIGNATURE),

@@ -3,7 +3,7 @@
 //! The two copies of a table, and whether they can be relied on together.
 
 use super::{Agreement, Defect, ReadAt, Repair, Table, TableError};
-use flipside_image::gpt::{Entry, Header, HeaderError};
+use flipside_image::gpt::{Entry, Header, HeaderError, second_reading};
 
 /// Reads the header that stands in sector `lba` of a disk of `size` bytes.
 pub(super) fn read_header<R: ReadAt + ?Sized>(
@@ -49,7 +49,7 @@ impl Copy {
     }
 
     pub fn is_whole(&self) -> bool {
-        crc32fast::hash(&self.array) == self.header.entries_checksum
+        self.header.is_of(&self.array)
     }
 
     fn whole(self) -> Result<Self, Defect> {
@@ -57,10 +57,13 @@ impl Copy {
     }
 
     pub fn entries(&self) -> Vec<Entry> {
-        (1..)
-            .zip(self.array.chunks_exact(self.header.entry_size as usize))
-            .filter_map(|(number, bytes)| Entry::parse(number, bytes))
-            .collect()
+        self.header.entries(&self.array)
+    }
+
+    /// Refuses what the second reader reads otherwise.
+    pub fn confirm(&self, copy: &'static str) -> Result<(), TableError> {
+        second_reading::compare(&self.header, &self.array)
+            .map_err(|what| TableError::Unclear { copy, what })
     }
 
     /// How the other copy is made anew from this one, where this one is sound.
@@ -134,6 +137,8 @@ impl Copies {
                 });
             }
         };
+        primary.confirm("primary")?;
+        backup.confirm("backup")?;
         let agreement = agreement(&primary, &backup)
             .map_err(|error| with_repair(error, disk, sector_size, &primary, &backup))?;
         let copies = Self { sector_size, primary, backup, agreement };

@@ -3,9 +3,9 @@
 //! GUID partition tables (UEFI 2.10, section 5.3), as bytes: read and checked,
 //! and one entry's identity edited. Nothing here repairs a table.
 //!
-//! The reader is our own: the `gpt` crate asserts on entry sizes other than 128
-//! and allocates as much as a header asks for, and a table is input that nobody
-//! has checked. Tests compare this reader with that crate and with sgdisk.
+//! Each copy is read twice, by our own reader and by the `gpt` crate
+//! ([`flipside_image::gpt::second_reading`]). A host is refused where the two
+//! disagree.
 
 mod copies;
 mod edit;
@@ -21,6 +21,7 @@ pub(crate) use edit::set_identity;
 pub use repair::Repair;
 
 use copies::{Copies, read_header};
+use flipside_image::gpt::second_reading::Disagreement;
 use flipside_image::gpt::{Entry, HeaderError};
 
 /// Type of an EFI system partition (UEFI 2.10, table 5.7).
@@ -97,6 +98,14 @@ pub enum TableError {
         /// How it is made anew from the other copy, where that one is sound.
         repair: Option<Repair>,
     },
+    /// Two readers do not read the same from one copy.
+    #[error("two readers do not agree about the {what} of the {copy} copy")]
+    Unclear {
+        /// `primary` or `backup`.
+        copy: &'static str,
+        /// What they read differently.
+        what: Disagreement,
+    },
     /// Both copies are.
     #[error("both copies are damaged; the primary: {primary}; the backup: {backup}")]
     BothDamaged {
@@ -149,7 +158,8 @@ pub fn read<R: ReadAt + ?Sized>(
 }
 
 /// The entries of whichever copy can be read, for asking what other disks hold.
-/// `None` where there is no such copy.
+/// `None` where there is no such copy. Our reader alone is asked: what another disk may hold is
+/// never the reason to write.
 pub fn glance<R: ReadAt + ?Sized>(
     disk: &R,
     size: u64,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
 mod crash;
+mod mutations;
 mod repair;
 
 use std::fs;
@@ -313,7 +314,21 @@ fn refused_edits_write_nothing() {
     assert!(matches!(error, EditError::Table(TableError::Damaged { .. })), "{error}");
 }
 
+/// No bytes are known that the two readers read differently: so our reading is changed.
+#[test]
+fn a_copy_that_two_readers_read_differently_is_refused() {
+    let bytes = image(512);
+    let sound = Copies::read(bytes.as_slice(), bytes.len() as u64, 512).unwrap();
+    let mut copy = sound.primary.clone();
+    copy.confirm("primary").unwrap();
+    copy.header.last_usable -= 1;
+    let error = copy.confirm("primary").unwrap_err();
+    assert_eq!(error.to_string(), "two readers do not agree about the header of the primary copy");
+    assert_eq!(code(error), "gpt-unclear");
+}
+
 /// Only the table's sectors: the first and the last of the disk.
+#[derive(Debug, Clone)]
 struct Ends {
     size: u64,
     head: Vec<u8>,
