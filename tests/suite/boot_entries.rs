@@ -148,6 +148,38 @@ fn hostile_cases() -> Vec<Case> {
             added: &[3, 5, 1],
         },
         Case {
+            name: "an entry whose path begins at the controller is rewritten in its place",
+            order: &[3, 5],
+            entries: vec![(3, foreign()), (5, nvram::whole_path_of_slot_a())],
+            secured: &[3, 5],
+            added: &[3, 5, 1],
+        },
+        Case {
+            name: "an entry whose file lacks its NUL is rewritten in its place",
+            order: &[3, 5],
+            entries: vec![(3, foreign()), (5, nvram::without_nul(&slot('a')))],
+            secured: &[3, 5],
+            added: &[3, 5, 1],
+        },
+        Case {
+            name: "an entry with another path behind the end of its own is rewritten in its place",
+            order: &[3, 5],
+            entries: vec![
+                (3, foreign()),
+                (
+                    5,
+                    entry(
+                        1,
+                        "Acme OS A",
+                        &[nvram::path_of(&slot('a')), nvram::path_of(&foreign())].concat(),
+                        &[],
+                    ),
+                ),
+            ],
+            secured: &[3, 5],
+            added: &[3, 5, 1],
+        },
+        Case {
             name: "an entry of several places, of which one boots a slot",
             order: &[3, 5],
             entries: vec![
@@ -243,6 +275,22 @@ fn p5_the_running_slot_comes_first_whatever_nvram_holds() {
         boot.arm(Slot::B).unwrap();
         assert_eq!(steps.take(), [""; 0], "{name}: nothing is written twice");
         assert_eq!(nvram.all(), before, "{name}");
+    }
+}
+
+/// Each path to slot A's boot file but that of our own entries, with the bytes that replace it.
+#[test]
+fn an_entry_of_a_slot_that_is_not_ours_becomes_ours() {
+    for (data, expected) in [
+        (slot('a'), None),
+        (nvram::whole_path_of_slot_a(), Some(slot('a'))),
+        (nvram::without_nul(&slot('a')), Some(slot('a'))),
+        (nvram::with_instance(&nvram::path_of(&slot('a')), &slot('a')), Some(slot('a'))),
+    ] {
+        let nvram = Nvram::with(&[5], &[(5, data.clone())]);
+        nvram.boot(&Durable::new()).secure(Slot::A).unwrap();
+        assert_eq!(nvram.data("Boot0005"), Some(expected.unwrap_or(data)));
+        assert_eq!(nvram.order(), [5]);
     }
 }
 

@@ -84,6 +84,25 @@ pub fn whole_disk() -> Vec<u8> {
         .to_vec()
 }
 
+/// Data of an entry for slot A, as OVMF's shell wrote it with the whole path from the controller on.
+pub fn whole_path_of_slot_a() -> Vec<u8> {
+    include_bytes!("../fixtures/efivars-ovmf/Boot0004-8be4df61-93ca-11d2-aa0d-00e098032b8c")[4..]
+        .to_vec()
+}
+
+/// The entry `data`, which has no optional data, without the NUL behind its file.
+pub fn without_nul(data: &[u8]) -> Vec<u8> {
+    let mut path = path_of(data);
+    let nul = path.len() - 6;
+    path.drain(nul..nul + 2);
+    // HD has 42 bytes.
+    path[44] -= 2;
+    let front = data.len() - path.len() - 2;
+    let mut entry = data[..front].to_vec();
+    entry[4..6].copy_from_slice(&u16::try_from(path.len()).unwrap().to_le_bytes());
+    [entry, path].concat()
+}
+
 /// The device path of an entry without optional data.
 pub fn path_of(data: &[u8]) -> Vec<u8> {
     let length = usize::from(u16::from_le_bytes([data[4], data[5]]));

@@ -20,7 +20,6 @@ const FILE_PATH: u8 = 4;
 const END_ENTIRE: u8 = 0xff;
 /// Another path follows, an instance of the same device path (section 10.3.1).
 const END_INSTANCE: u8 = 0x01;
-const HARD_DRIVE_LENGTH: u16 = 42;
 const FORMAT_GPT: u8 = 2;
 const SIGNATURE_GUID: u8 = 2;
 /// MAC, IPv4, IPv6, URI, DNS, BLE, Wi-Fi: what leads over a network (section 10.3.4).
@@ -114,23 +113,40 @@ struct Node<'a> {
     body: &'a [u8],
 }
 
+/// The first node and what follows it; `None` where it is cut short or has an impossible length.
+fn split_node(bytes: &[u8]) -> Option<(Node<'_>, &[u8])> {
+    let (header, _) = bytes.split_first_chunk::<4>()?;
+    let [kind, subkind, low, high] = *header;
+    let (node, rest) = bytes.split_at_checked(u16::from_le_bytes([low, high]).into())?;
+    Some((Node { kind, subkind, body: node.get(header.len()..)? }, rest))
+}
+
+/// Type and subtype of all nodes to the end of the bytes, also behind the end of the path. `None`
+/// where one is cut short or has an impossible length.
+pub(super) fn kinds(mut bytes: &[u8]) -> Option<Vec<(u8, u8)>> {
+    let mut kinds = Vec::new();
+    while !bytes.is_empty() {
+        let (node, rest) = split_node(bytes)?;
+        kinds.push((node.kind, node.subkind));
+        bytes = rest;
+    }
+    Some(kinds)
+}
+
 /// The nodes of each instance of the path, of which most have one; `None` where it is cut short or
 /// has a node of an impossible length.
 fn instances(mut bytes: &[u8]) -> Option<Vec<Vec<Node<'_>>>> {
     let (mut instances, mut nodes) = (Vec::new(), Vec::new());
     loop {
-        let (header, _) = bytes.split_first_chunk::<4>()?;
-        let [kind, subkind, low, high] = *header;
-        let (node, rest) = bytes.split_at_checked(u16::from_le_bytes([low, high]).into())?;
-        let body = node.get(header.len()..)?;
-        match (kind, subkind) {
+        let (node, rest) = split_node(bytes)?;
+        match (node.kind, node.subkind) {
             (END, END_ENTIRE) => {
                 instances.push(nodes);
                 return Some(instances);
             }
             (END, END_INSTANCE) => instances.push(std::mem::take(&mut nodes)),
             (END, _) => return None,
-            _ => nodes.push(Node { kind, subkind, body }),
+            _ => nodes.push(node),
         }
         bytes = rest;
     }
@@ -201,31 +217,12 @@ fn is_file(node: &Node<'_>) -> bool {
     (node.kind, node.subkind) == (MEDIA, FILE_PATH)
 }
 
-/// The path HD(partition)/File(file), in the short form that firmware completes by itself
-/// (section 3.1.2): it survives a disk that moves to another port.
-pub fn build(partition: &PartitionNode, file: &str) -> Vec<u8> {
-    let mut path = vec![MEDIA, HARD_DRIVE];
-    path.extend(HARD_DRIVE_LENGTH.to_le_bytes());
-    path.extend(partition.number.to_le_bytes());
-    path.extend(partition.start_lba.to_le_bytes());
-    path.extend(partition.size_lba.to_le_bytes());
-    path.extend(partition.uuid.to_bytes_le());
-    path.extend([FORMAT_GPT, SIGNATURE_GUID]);
-    let file = text::encode(file);
-    // Only paths of flipside's own are built, a few dozen bytes long.
-    let length = u16::try_from(file.len().saturating_add(4)).unwrap_or(u16::MAX);
-    path.extend([MEDIA, FILE_PATH]);
-    path.extend(length.to_le_bytes());
-    path.extend(file);
-    path.extend([END, END_ENTIRE, 4, 0]);
-    path
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::efi::short_form::tests::path as build;
 
     fn esp() -> PartitionNode {
         PartitionNode {

@@ -40,7 +40,8 @@ pub fn decode_terminated(bytes: &[u8]) -> Option<(String, usize)> {
 }
 
 /// Writes text with its NUL.
-pub fn encode(text: &str) -> Vec<u8> {
+#[cfg(test)]
+pub(super) fn encode(text: &str) -> Vec<u8> {
     text.encode_utf16().chain([0]).flat_map(u16::to_le_bytes).collect()
 }
 

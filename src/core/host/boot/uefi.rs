@@ -14,8 +14,9 @@ use crate::host::efi::{
 use crate::host::esp::Esp;
 use crate::slot::Slot;
 use flipside_image::Architecture;
-use flipside_image::efi::device_path::{self, PartitionNode};
-use flipside_image::efi::load_option::{LoadOption, description};
+use flipside_image::efi::device_path::PartitionNode;
+use flipside_image::efi::load_option::description;
+use flipside_image::efi::short_form;
 
 /// What a variable costs besides its data and name: the header of EDK2's authenticated
 /// variable store (`AUTHENTICATED_VARIABLE_HEADER`).
@@ -94,11 +95,10 @@ impl UefiBoot {
         Entries::read(&self.variables, &self.esp, self.architecture)
     }
 
-    fn load_option(&self, slot: Slot) -> LoadOption {
-        LoadOption::new(
-            description(&self.product_name, &slot.to_string()),
-            device_path::build(&self.esp, &boot_file_path(slot)),
-        )
+    /// The data of an entry of `slot`.
+    fn entry(&self, slot: Slot) -> Vec<u8> {
+        let description = description(&self.product_name, &slot.to_string());
+        short_form::encode(&description, &self.esp, boot_file_path(slot))
     }
 
     /// Makes an entry of `slot` right: the best one there is as it stands, rewritten in its
@@ -108,7 +108,7 @@ impl UefiBoot {
         let number =
             if superfluous.is_empty() { entries.free_number()? } else { superfluous.remove(0) };
         if !entries.is_right(number) {
-            let data = self.load_option(slot).to_data();
+            let data = self.entry(slot);
             self.variables.write(&number.variable(), GLOBAL_VARIABLE, &data)?;
         }
         // Evidence of the running slot and what the next boot was reserved for are kept.
@@ -146,7 +146,7 @@ impl UefiBoot {
             let is_right = |n: &BootNumber| entries.is_right(*n) && entries.order.contains(*n);
             if !entries.of_slot(slot).iter().any(is_right) {
                 listed = listed.saturating_add(1);
-                let entry = self.load_option(slot).to_data().len();
+                let entry = self.entry(slot).len();
                 needed = needed.saturating_add(cost("Boot0000", entry));
             }
         }

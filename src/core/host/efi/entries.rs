@@ -12,7 +12,7 @@ use crate::host::Slot;
 use flipside_image::Architecture;
 use flipside_image::efi::device_path::{self, FilePath, PartitionNode, Target};
 use flipside_image::efi::load_option::LoadOption;
-use flipside_image::efi::text;
+use flipside_image::efi::{short_form, text};
 use serde::Serialize;
 
 /// What a boot entry is to flipside.
@@ -44,8 +44,9 @@ pub(in crate::host) struct Entry {
     pub option: Option<LoadOption>,
     pub target: Target,
     pub kind: EntryKind,
-    /// Whether its path has one instance, which all firmware understands.
-    is_single: bool,
+    /// Whether its path is as flipside writes it, which all firmware understands, and both readings
+    /// of it agree.
+    is_confirmed: bool,
 }
 
 impl Entry {
@@ -60,7 +61,7 @@ impl Entry {
             }
             kind => kind,
         };
-        Self { option, target, kind, is_single: targets.len() == 1 }
+        Self { option, target, kind, is_confirmed: short_form::confirmed(data).is_some() }
     }
 
     /// What it calls itself, fit for a terminal.
@@ -72,14 +73,14 @@ impl Entry {
         self.option.as_ref().is_some_and(LoadOption::is_bootable)
     }
 
-    /// Whether a slot's entry is as it has to be: with one instance in its path, since EDK2 starts
-    /// nothing that has more, and other firmware the one that it likes. Whatever precedes the partition in its path
-    /// is the firmware's matter, as is the description: neither is worth a write.
+    /// Whether a slot's entry is as it has to be. Any other path to the boot file is rewritten: EDK2
+    /// starts nothing whose path has several instances, and other firmware the one that it likes.
+    /// The description is not worth a write.
     fn is_right(&self, esp: &PartitionNode) -> bool {
         let is_here =
             matches!(&self.target, Target::Partition { partition, .. } if partition == esp);
         let command_line = self.option.as_ref().is_some_and(LoadOption::has_command_line);
-        is_here && self.is_single && self.is_bootable() && !command_line
+        is_here && self.is_confirmed && self.is_bootable() && !command_line
     }
 }
 

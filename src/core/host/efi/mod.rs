@@ -23,6 +23,9 @@ pub use var_file::Keeper;
 pub use variables::{GLOBAL_VARIABLE, LOADER_VARIABLE, Room, Variable, Variables};
 
 /// The boot file of `slot` as the firmware writes paths.
-pub fn boot_file_path(slot: super::Slot) -> String {
-    format!("\\EFI\\flipside\\boot-{}.efi", slot.letter())
+pub const fn boot_file_path(slot: super::Slot) -> &'static str {
+    match slot {
+        super::Slot::A => "\\EFI\\flipside\\boot-a.efi",
+        super::Slot::B => "\\EFI\\flipside\\boot-b.efi",
+    }
 }
