@@ -27,9 +27,7 @@ pub const LIMITS: &[Limits] = &[
         only: Some(&[
             "crc32fast",
             "crossbeam-channel",
-            "efivar",
             "flipside-image",
-            "gpt",
             "jiff",
             "libc",
             "nix",
