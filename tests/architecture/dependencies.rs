@@ -2,6 +2,7 @@
 
 //! What the crates depend on, as `cargo tree` tells it.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
@@ -42,6 +43,54 @@ pub const LIMITS: &[Limits] = &[
     },
     Limits { package: "flipside-sim", never: &["flipside-core", "flipside-publish"], only: None },
 ];
+
+/// The direct dependencies in a Cargo.toml, of every kind, without flipside's own crates. Features
+/// count as well: what is not built by default needs its row too.
+pub fn direct(manifest: &str) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    let mut is_list = false;
+    for line in manifest.lines() {
+        if let Some(section) = line.strip_prefix('[') {
+            let section = section.trim_end_matches(']');
+            is_list = section.ends_with("dependencies");
+            // A table of its own for one of them.
+            if let Some((_, name)) = section.rsplit_once("dependencies.") {
+                names.insert(name.to_owned());
+            }
+        } else if is_list && let Some((name, _)) = line.split_once('=') {
+            let name = name.trim().split('.').next().unwrap_or_default();
+            names.extend((!name.starts_with('#')).then(|| name.to_owned()));
+        }
+    }
+    names.retain(|name| !name.starts_with("flipside"));
+    names
+}
+
+/// The direct dependencies of all packages here that docs/dependencies.md has no row for, one sentence
+/// each.
+pub fn without_row(root: &Path) -> Vec<String> {
+    let document = std::fs::read_to_string(root.join("docs/dependencies.md")).unwrap();
+    let rows = document.lines().filter_map(|line| line.strip_prefix("| `"));
+    let rows: BTreeSet<String> = rows
+        .flat_map(|row| row.split(" |").next().unwrap_or_default().split(", "))
+        .map(|name| name.trim_matches('`').to_owned())
+        .collect();
+    let mut manifests = vec!["Cargo.toml".to_owned(), "fuzz/Cargo.toml".to_owned()];
+    let folders = std::fs::read_dir(root.join("src")).unwrap();
+    manifests.extend(folders.filter_map(|folder| {
+        let path = folder.unwrap().path().join("Cargo.toml");
+        path.is_file().then(|| path.strip_prefix(root).unwrap().display().to_string())
+    }));
+    manifests.sort();
+    let missing = manifests.iter().flat_map(|path| {
+        let names = direct(&std::fs::read_to_string(root.join(path)).unwrap());
+        let missing = names.into_iter().filter(|name| !rows.contains(name));
+        missing.map(move |name| {
+            format!("{path} depends on {name}, which docs/dependencies.md has no row for.")
+        })
+    });
+    missing.collect()
+}
 
 /// The names of the packages that a package depends on, itself left out.
 pub fn tree(root: &Path, package: &str, arguments: &[&str]) -> Vec<String> {

@@ -83,6 +83,11 @@ fn crates_depend_on_nothing_that_is_forbidden() {
 }
 
 #[test]
+fn each_direct_dependency_has_its_row_in_the_document() {
+    assert_none(&dependencies::without_row(root()));
+}
+
+#[test]
 fn the_product_has_nothing_that_tests_alone_need() {
     let features = dependencies::output(root(), "flipside", &["-e", "normal,features"]);
     assert!(!dependencies::has_testing(&features), "flipside enables flipside-core/testing");

@@ -193,3 +193,29 @@ fn a_forbidden_dependency_is_red() {
     let found = dependencies::violations(sim, &["flipside-core".to_owned()], &[]);
     assert_eq!(found, ["flipside-sim must not depend on flipside-core."]);
 }
+
+#[test]
+fn a_dependency_without_a_row_is_red_however_it_is_written() {
+    let tree = ExampleTree::new();
+    tree.put("docs/dependencies.md", "| crate | what for |\n| `serde`, `serde_json` | `toml` |\n");
+    tree.put("Cargo.toml", "[workspace.dependencies]\nserde = \"1\" # a = b\ntoml = \"1\"\n");
+    tree.put(
+        "fuzz/Cargo.toml",
+        "[package]\nversion = \"1\"\n[dependencies.fuzzer]\nversion = \"1\"\n",
+    );
+    tree.put(
+        "src/core/Cargo.toml",
+        "[target.'cfg(unix)'.dependencies]\nnix.workspace = true\nflipside-image = \"1\"\n\
+         [dev-dependencies]\nserde_json = { version = \"1\" }\n# gpt = \"4\"\nfatfs=\"0\"\n",
+    );
+    let names = ["toml", "fuzzer", "fatfs", "nix"];
+    let paths = ["Cargo.toml", "fuzz/Cargo.toml", "src/core/Cargo.toml", "src/core/Cargo.toml"];
+    let expected: Vec<String> = paths
+        .iter()
+        .zip(names)
+        .map(|(path, name)| {
+            format!("{path} depends on {name}, which docs/dependencies.md has no row for.")
+        })
+        .collect();
+    assert_eq!(dependencies::without_row(&tree.root), expected);
+}
