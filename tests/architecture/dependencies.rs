@@ -35,6 +35,7 @@ pub const LIMITS: &[Limits] = &[
             "rustix",
             "serde",
             "serde_json",
+            "strsim",
             "thiserror",
             "tracing",
             "uuid",

@@ -2,6 +2,8 @@
 
 //! The labels that a disk has where the slots' labels are missing.
 
+use strsim::levenshtein;
+
 use super::Disk;
 use crate::host::error::HostError;
 use crate::host::partition::Partition;
@@ -40,7 +42,7 @@ impl Disk {
     /// What the disk has that comes nearest to one of `labels`, as the end of a sentence.
     pub(super) fn nearest_labels(&self, labels: &[&str]) -> String {
         let distance = |partition: &Partition| {
-            labels.iter().map(|label| distance(&fold(label), &fold(&partition.label))).min()
+            labels.iter().map(|label| levenshtein(&fold(label), &fold(&partition.label))).min()
         };
         let mut labelled: Vec<&Partition> =
             self.partitions().iter().filter(|partition| !partition.label.is_empty()).collect();
@@ -61,46 +63,4 @@ impl Disk {
 
 fn fold(label: &str) -> String {
     label.to_lowercase()
-}
-
-/// Levenshtein's: how many characters have to be put in, taken out or exchanged.
-fn distance(one: &str, other: &str) -> usize {
-    let mut row: Vec<usize> = (0..=other.chars().count()).collect();
-    for (above, a) in (1_usize..).zip(one.chars()) {
-        let mut left = above;
-        let mut diagonal = above.saturating_sub(1);
-        let cells = row.iter_mut().skip(1);
-        for (cell, b) in cells.zip(other.chars()) {
-            let exchanged = diagonal.saturating_add(usize::from(a != b));
-            diagonal = *cell;
-            left = exchanged.min(diagonal.saturating_add(1)).min(left.saturating_add(1));
-            *cell = left;
-        }
-        if let Some(first) = row.first_mut() {
-            *first = above;
-        }
-    }
-    row.last().copied().unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::distance;
-
-    #[test]
-    fn labels_are_as_far_apart_as_their_letters_differ() {
-        for (one, other, expected) in [
-            ("system-a", "system-a", 0),
-            ("system-a", "system_a", 1),
-            ("system-a", "system-b", 1),
-            ("system-a", "sytem-a", 1),
-            ("system-a", "root", 7),
-            ("", "root", 4),
-            ("root", "", 4),
-            ("kitten", "sitting", 3),
-        ] {
-            assert_eq!(distance(one, other), expected, "{one} {other}");
-            assert_eq!(distance(other, one), expected, "{other} {one}");
-        }
-    }
 }
