@@ -32,9 +32,18 @@ const TRIES: u32 = 10;
 /// however it ends.
 #[derive(Debug)]
 pub struct Lock {
-    _file: File,
+    file: File,
     /// What stood in its place. A flipside that opened it before comes to wait for it.
-    _replaced: Option<File>,
+    replaced: Option<File>,
+}
+
+impl Drop for Lock {
+    /// A program that this process is starting may have the file open until it runs.
+    fn drop(&mut self) {
+        for file in [Some(&self.file), self.replaced.as_ref()].into_iter().flatten() {
+            let _ = file.unlock();
+        }
+    }
 }
 
 impl Lock {
@@ -86,7 +95,7 @@ impl Lock {
         let _ = file.set_len(0);
         let own = nix::unistd::getpid();
         let _ = file.write_all_at(format!("{own}\n").as_bytes(), 0);
-        Ok(Self { _file: file, _replaced: replaced })
+        Ok(Self { file, replaced })
     }
 }
 
