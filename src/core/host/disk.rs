@@ -18,7 +18,7 @@ use uuid::Uuid;
 use super::device::{BlockDevice, DeviceNumber};
 use super::durable::Durable;
 use super::error::HostError;
-use super::gpt::{self, Agreement};
+use super::gpt;
 use super::partition::{Node, Partition};
 use super::{Root, Slot};
 use crate::settings::{HostConfig, SlotLabels};
@@ -33,7 +33,6 @@ pub struct Disk {
     size: u64,
     sector_size: u32,
     uuid: Uuid,
-    agreement: Agreement,
     partitions: Vec<Partition>,
     durable: Durable,
 }
@@ -100,7 +99,6 @@ impl Disk {
             size,
             sector_size: table.sector_size,
             uuid: table.disk_uuid,
-            agreement: table.agreement,
             partitions,
             durable: durable.clone(),
         })
@@ -119,11 +117,6 @@ impl Disk {
     /// The disk's own GUID.
     pub fn uuid(&self) -> Uuid {
         self.uuid
-    }
-
-    /// Whether a power cut interrupted [`Disk::set_identity`]; the next one completes it.
-    pub fn has_interrupted_edit(&self) -> bool {
-        self.agreement == Agreement::InterruptedEdit
     }
 
     /// Its partitions, by number, as they were when the disk was opened.
