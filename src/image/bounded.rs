@@ -17,6 +17,32 @@ pub const ENTRIES: usize = 1000;
 /// The most annotations of a manifest, an index, or an entry in one.
 pub const ANNOTATIONS: usize = 100;
 
+/// The deepest nesting of a document. None that is right comes near.
+const DEPTH: usize = 64;
+
+/// Reads a document. serde_json keeps a byte for each bracket that is open in what it passes over,
+/// so nesting is looked at first.
+///
+/// # Errors
+/// That it is nested too deeply, or serde_json's.
+pub fn parse<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, serde_json::Error> {
+    let (mut depth, mut in_text, mut is_escaped) = (0_usize, false, false);
+    for byte in bytes {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' => is_escaped = in_text,
+            b'"' => in_text = !in_text,
+            b'[' | b'{' if !in_text => depth = depth.saturating_add(1),
+            b']' | b'}' if !in_text => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > DEPTH {
+            return Err(de::Error::custom(format!("it is nested more than {DEPTH} levels deep")));
+        }
+    }
+    serde_json::from_slice(bytes)
+}
+
 /// A list of at most `N` entries.
 pub fn list<'de, const N: usize, T, D>(deserializer: D) -> Result<Vec<T>, D::Error>
 where
@@ -153,6 +179,19 @@ impl<'de, const N: usize, V: Deserialize<'de>> Visitor<'de> for Map<N, V> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nesting_is_bounded_and_brackets_in_text_do_not_count() {
+        let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        let is_read = |text: &str| parse::<serde_json::Value>(text.as_bytes()).is_ok();
+        assert!(is_read(&nested(DEPTH)) && !is_read(&nested(DEPTH + 1)));
+        assert!(is_read(&format!("[{}]", vec!["[{}]"; 100].join(","))));
+        let brackets = "[".repeat(100);
+        for text in [brackets.clone(), format!("\\\"{brackets}"), format!("{brackets}\\\\")] {
+            assert!(is_read(&format!("{{\"{text}\": \"{text}\"}}")), "{text}");
+        }
+        assert!(!is_read(&format!("{{\"a\\\\\": {}", "[".repeat(65))));
+    }
     use serde::Deserialize;
 
     #[derive(Deserialize)]

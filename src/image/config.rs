@@ -67,7 +67,7 @@ impl ImageConfig {
             });
         }
         let json = |source| ImageError::Json { object: "config", source };
-        let only: OnlyVersion = serde_json::from_slice(bytes).map_err(json)?;
+        let only: OnlyVersion = bounded::parse(bytes).map_err(json)?;
         if only.format_version != FORMAT_VERSION {
             let version = only.format_version.chars().take(40).collect();
             return Err(ImageError::FormatVersion { version });
