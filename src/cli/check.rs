@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
-use super::output::complain_of;
+use super::output::report_failure;
 use super::{Failure, Global, exit, explain, print, print_json, session};
 use crate::config::Initiative;
 use crate::rules::Depth;
@@ -72,7 +72,7 @@ pub fn run(args: Args, global: &Global) -> super::Result {
             let failure = Failure::from(unasked.error).with_severity(severity);
             // Run by the timer, what only defers is status, not failure.
             if args.is_of_the_timer && severity == Severity::Defer {
-                complain_of(&failure);
+                report_failure(&failure, global);
                 return Ok(ExitCode::from(exit::DONE));
             }
             return Err(failure);

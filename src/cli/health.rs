@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
+use super::output::fail_after_document;
 use super::{Failure, Global, print, print_json, session};
 use crate::codes;
 use crate::health::{Answer, Importance};
@@ -51,21 +52,25 @@ pub fn run(_: Args, global: &Global) -> super::Result {
     } else {
         answers.iter().try_for_each(|answer| print(line(answer)))?;
     }
-    match (reason, went_back) {
-        (None, _) => Ok(ExitCode::SUCCESS),
-        (Some(reason), None) => Err(Failure::error(codes::HEALTH_FAILED.name(), reason)),
-        (Some(reason), Some(FailedRun { slot, version, back_to, .. })) => {
-            let more = format!("{version} in slot {slot} has failed its trial");
-            power::ask_for_reboot(&run.root, Request::Orderly).map_err(|error| {
-                Failure::error(
-                    codes::REBOOT_FAILED.name(),
-                    format!("{reason}; cannot reboot: {error}"),
-                )
-            })?;
-            let sentence = format!("{reason}: {more}, slot {back_to} boots next");
-            Err(Failure::error(codes::HEALTH_FAILED.name(), sentence))
-        }
+    let Some(reason) = reason else { return Ok(ExitCode::SUCCESS) };
+    let failure = match went_back {
+        Some(failed) => reboot(&run, reason, &failed),
+        None => Failure::error(codes::HEALTH_FAILED.name(), reason),
+    };
+    fail_after_document(failure, global)
+}
+
+/// Leaves a trial that has failed.
+fn reboot(run: &Run, reason: String, failed: &FailedRun) -> Failure {
+    if let Err(error) = power::ask_for_reboot(&run.root, Request::Orderly) {
+        return Failure::error(
+            codes::REBOOT_FAILED.name(),
+            format!("{reason}; cannot reboot: {error}"),
+        );
     }
+    let FailedRun { slot, version, back_to, .. } = failed;
+    let more = format!("{version} in slot {slot} has failed its trial, slot {back_to} boots next");
+    Failure::error(codes::HEALTH_FAILED.name(), format!("{reason}: {more}"))
 }
 
 /// Records a trial as failed. The deadline still ends one that cannot be recorded.

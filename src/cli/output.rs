@@ -58,6 +58,18 @@ pub(super) fn report_failure(failure: &Failure, global: &Global) {
     }
 }
 
+/// Fails a command that has printed its document: with `--json` a second one would not be read.
+///
+/// # Errors
+/// The failure, where there was no document.
+pub(super) fn fail_after_document(failure: Failure, global: &Global) -> super::Result {
+    if !global.json {
+        return Err(failure);
+    }
+    complain_of(&failure);
+    Ok(failure.exit_code())
+}
+
 /// Says on stderr what was refused, unless the journal is behind it and was told with fields.
 pub(super) fn complain_of(failure: &Failure) {
     if !super::log::is_said_in_journal(&failure.message) {

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::output::complain_of;
+use super::output::report_failure;
 use super::{Failure, Global, exit, print, print_json, session};
 use crate::reboot::{self, Asked, Outcome, RebootError};
 use crate::report::ago::until;
@@ -48,8 +48,7 @@ pub fn run(args: Args, global: &Global) -> super::Result {
         false => Asked::ByHand { without_notice: args.now },
     };
     if args.automatic && run_was_stopped() {
-        print("nothing to do: the run before this was stopped")?;
-        return Ok(ExitCode::SUCCESS);
+        return show(&Outcome::NothingToDo("the run before this was stopped"), global);
     }
     // Behind a run of the timer: this unit may set timers, and that one may not.
     if args.automatic
@@ -59,12 +58,16 @@ pub fn run(args: Args, global: &Global) -> super::Result {
     }
     let outcome = match reboot::reboot(&run, asked, args.kexec) {
         Ok(outcome) => outcome,
-        Err(error) if args.automatic => return told(error),
+        Err(error) if args.automatic => return told(error, global),
         Err(error) => return Err(failure(error)),
     };
+    show(&outcome, global)
+}
+
+fn show(outcome: &Outcome, global: &Global) -> super::Result {
     match global.json {
-        true => print_json(&document(&outcome))?,
-        false => print(sentence(&outcome))?,
+        true => print_json(&document(outcome))?,
+        false => print(sentence(outcome))?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -78,11 +81,11 @@ fn run_was_stopped() -> bool {
 }
 
 /// Run by a timer, what only defers is status, not failure.
-fn told(error: RebootError) -> super::Result {
+fn told(error: RebootError, global: &Global) -> super::Result {
     match error.severity() {
         Severity::Error => Err(failure(error)),
         _ => {
-            complain_of(&failure(error));
+            report_failure(&failure(error), global);
             Ok(ExitCode::from(exit::DONE))
         }
     }

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use flipside_core::trial::TrialBoot;
 use serde_json::json;
 
+use super::output::fail_after_document;
 use super::signals::stop_on_signals;
 use super::{Failure, Global, exit, print, print_json, progress};
 use crate::codes;
@@ -40,11 +41,16 @@ pub fn run(_: Args, global: &Global) -> super::Result {
         Ended::Stays(trial) => done(global, "stays", Some(trial)),
         Ended::Late(trial) => {
             done(global, "rebooting", Some(trial))?;
-            let failed = |error| {
-                Failure::error(codes::REBOOT_FAILED.name(), format!("cannot reboot: {error}"))
-            };
-            deadline.reboot().map_err(failed)?;
-            Ok(ExitCode::from(exit::DONE))
+            match deadline.reboot() {
+                Ok(()) => Ok(ExitCode::from(exit::DONE)),
+                Err(error) => {
+                    let message = format!("cannot reboot: {error}");
+                    fail_after_document(
+                        Failure::error(codes::REBOOT_FAILED.name(), message),
+                        global,
+                    )
+                }
+            }
         }
     }
 }

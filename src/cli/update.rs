@@ -7,8 +7,8 @@ use std::time::SystemTime;
 
 use serde_json::json;
 
-use super::output::{complain_of, print_done};
-use super::{Failure, Global, exit, print, print_json, session};
+use super::output::{print_done, report_failure};
+use super::{Failure, Global, exit, print_json, session};
 use crate::config::{Automatic, Initiative};
 use crate::run::{self, Outcome};
 use flipside_core::refusal::Severity;
@@ -45,13 +45,12 @@ pub fn run(args: Args, global: &Global) -> super::Result {
     if args.automatic {
         let trigger = std::env::var("TRIGGER_UNIT").ok();
         if run::is_daily_run_enough(&run.root, trigger.as_deref(), SystemTime::now()) {
-            print("nothing to do: the daily timer has elapsed in the last 20 hours")?;
-            return Ok(ExitCode::SUCCESS);
+            let why = "the daily timer has elapsed in the last 20 hours";
+            return show(&Outcome::NothingToDo(why), global);
         }
         match run.config.update.automatic {
             Automatic::Off => {
-                print("update.automatic is off")?;
-                return Ok(ExitCode::SUCCESS);
+                return show(&Outcome::NothingToDo("update.automatic is off"), global);
             }
             Automatic::Check => {
                 let args = super::check::Args::of_the_timer(args.plain_http);
@@ -70,18 +69,22 @@ pub fn run(args: Args, global: &Global) -> super::Result {
             let severity = error.severity();
             let failure = Failure::from(error).with_severity(severity);
             if args.automatic && severity != Severity::Error {
-                complain_of(&failure);
+                report_failure(&failure, global);
                 return Ok(ExitCode::from(if is_stopped { exit::DEFERRED } else { exit::DONE }));
             }
             return Err(failure);
         }
     };
-    if global.json {
-        print_json(&document(&outcome))?;
-    } else {
-        print_done(sentence(&outcome))?;
+    let status = show(&outcome, global)?;
+    Ok(if is_stopped { ExitCode::from(exit::DEFERRED) } else { status })
+}
+
+fn show(outcome: &Outcome, global: &Global) -> super::Result {
+    match global.json {
+        true => print_json(&document(outcome))?,
+        false => print_done(sentence(outcome))?,
     }
-    Ok(ExitCode::from(if is_stopped { exit::DEFERRED } else { exit::DONE }))
+    Ok(ExitCode::SUCCESS)
 }
 
 fn sentence(outcome: &Outcome) -> String {

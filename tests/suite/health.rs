@@ -123,9 +123,9 @@ fn outside_of_a_trial_a_failure_is_only_told() {
     let output = host.program(["health", "--json"]);
     assert_eq!(output.status.code(), Some(1));
     host.assert_unchanged_since(&before, "no trial");
-    let text = String::from_utf8(output.stdout).unwrap();
-    let mut documents = serde_json::Deserializer::from_str(&text).into_iter::<serde_json::Value>();
-    let document = documents.next().unwrap().unwrap();
+    let document = json(&output);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.ends_with("check 10-first failed: one [health-failed]\n"), "{said}");
     let failures: Vec<_> = document["answers"]
         .as_array()
         .unwrap()
@@ -155,8 +155,7 @@ fn wanted_checks_and_masked_ones_decide_nothing() {
     put(&host, "etc", "wanted/10", &failing("a pity"));
     std::os::unix::fs::symlink("/dev/null", host.file("etc/flipside/health.d/required/10-masked"))
         .unwrap();
-    let mut command = host.command(["health"]);
-    let output = command.output().unwrap();
+    let output = host.program(["health"]);
     assert!(output.status.success(), "{output:?}");
     let text = String::from_utf8(output.stdout).unwrap();
     assert_eq!(text, "required  20-replaced  good: fine\nwanted  10  failed: failed: a pity\n");
