@@ -71,7 +71,7 @@ pub(super) fn full() -> Status {
             }],
         }),
         signatures: SignatureStatus {
-            mode: "auto".into(),
+            mode: Some("auto".into()),
             required: true,
             keys: vec!["release".into()],
             problem: Some(Problem { code: "signature-key-unusable".into(), message: "m".into() }),

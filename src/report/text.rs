@@ -90,7 +90,7 @@ impl Page<'_> {
 
     fn signatures(&mut self) {
         let signatures = &self.status.signatures;
-        if self.status.follows.is_none() || signatures.mode.is_empty() {
+        if self.status.follows.is_none() || signatures.mode.is_none() {
             return;
         }
         let (tone, text) = match &signatures.problem {
@@ -101,7 +101,7 @@ impl Page<'_> {
             None if signatures.required => {
                 (Tone::Good, format!("have to be signed by {}", signatures.keys.join(" or ")))
             }
-            None if signatures.mode == "off" => {
+            None if signatures.mode.as_deref() == Some("off") => {
                 (Tone::Waiting, "need no signature (policy.signature.mode is \"off\")".to_owned())
             }
             None => (Tone::Waiting, "need no signature: this host has no key".to_owned()),
@@ -301,7 +301,7 @@ boots     slot B once, then slot A, slot B, UiApp";
         ] {
             let mut status = calm();
             status.signatures.required = required;
-            status.signatures.mode = mode.to_owned();
+            status.signatures.mode = Some(mode.to_owned());
             let shown = text(&status);
             assert!(shown.lines().any(|shown| shown == line), "{shown}");
         }

@@ -289,7 +289,7 @@ fn signatures(run: &Run) -> SignatureStatus {
         SignatureMode::Require => "require",
         SignatureMode::Off => "off",
     };
-    let mode = mode.to_owned();
+    let mode = Some(mode.to_owned());
     match rules::signature::open(&run.root, &run.config) {
         Ok(verifier) => SignatureStatus {
             mode,

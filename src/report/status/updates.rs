@@ -63,8 +63,8 @@ pub struct RulingStatus {
 /// Whether images have to be signed, and by whom.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct SignatureStatus {
-    /// `policy.signature.mode`: `auto`, `require` or `off`.
-    pub mode: String,
+    /// `policy.signature.mode`: `auto`, `require` or `off`; `None` where nothing is known yet.
+    pub mode: Option<String>,
     /// Whether an image without a valid signature is refused.
     pub required: bool,
     /// The names of the keys of which any suffices.
