@@ -74,6 +74,7 @@ fn every_unit_and_setting_is_installed_and_nothing_that_is_not_in_the_repository
     for directory in [
         "units",
         "config",
+        "docs/schema",
         "hooks/examples",
         "packaging/initrd",
         "packaging/initramfs-tools",
@@ -97,6 +98,7 @@ fn every_unit_and_setting_is_installed_and_nothing_that_is_not_in_the_repository
         assert!(is_known, "{path} comes from nowhere");
     }
     assert!(installed.contains_key("usr/share/doc/flipside/examples/flipside.toml"));
+    assert!(installed.contains_key("usr/share/doc/flipside/schema/status.schema.json"));
     assert!(installed.contains_key("usr/share/flipside/hooks/battery"));
     let is_enabled = |path: &String| path.starts_with("etc/") || path.contains("pre-upgrade.d");
     assert!(!installed.keys().any(is_enabled), "nothing may be tracked or asked");
