@@ -9,6 +9,7 @@ use std::sync::Arc;
 use flipside_image::Digest;
 
 use crate::support::certificates::Authority;
+use crate::support::documents;
 use crate::support::images::{ImageBuilder, OsImage};
 use crate::support::program_host::{ProgramHost, refusal};
 use crate::support::proxy::{Fault, Proxy};
@@ -94,7 +95,7 @@ fn what_is_tried_again_within_a_run_is_a_warning() {
     let (host, proxy) = stage.host();
     proxy.fault("manifests", 1, status(520, &[]));
     let mut command = Command::new(env!("CARGO_BIN_EXE_flipside"));
-    let output = command.arg("--root").arg(host.0.path()).arg("update").output().unwrap();
+    let output = documents::output(command.arg("--root").arg(host.0.path()).arg("update"));
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{said}");
     assert!(said.contains(&format!("trying again: {} answered 520", proxy.address())), "{said}");

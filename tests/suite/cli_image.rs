@@ -9,15 +9,13 @@ use std::process::{Command, Output};
 use flipside_image::Architecture;
 use serde_json::Value;
 
+use crate::support::documents;
 use crate::support::images::{content, kernel};
 
 fn flipside(directory: &Path, line: &str) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_flipside"))
-        .args(line.split_whitespace())
-        .current_dir(directory)
-        .env_remove("SOURCE_DATE_EPOCH")
-        .output()
-        .unwrap()
+    let mut command = Command::new(env!("CARGO_BIN_EXE_flipside"));
+    command.args(line.split_whitespace()).current_dir(directory);
+    documents::output(command.env_remove("SOURCE_DATE_EPOCH"))
 }
 
 fn good(directory: &Path, line: &str) -> String {

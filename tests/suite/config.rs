@@ -11,6 +11,8 @@ use flipside::config::{Config, ConfigError};
 use flipside_core::host::Root;
 use flipside_image::code::Coded as _;
 
+use crate::support::documents;
+
 fn host(files: &[(&str, &str)]) -> (tempfile::TempDir, Root) {
     let directory = tempfile::tempdir().unwrap();
     for (path, text) in files {
@@ -109,7 +111,7 @@ fn the_program_names_file_line_and_nearest_key() {
     let (_directory, root) = host(&[("etc/flipside/flipside.toml", "[track]\nimgae = 'x'\n")]);
     let flipside = |arguments: &[&str]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_flipside"));
-        command.arg("--root").arg(root.directory()).args(arguments).output().unwrap()
+        documents::output(command.arg("--root").arg(root.directory()).args(arguments))
     };
     let output = flipside(&["status", "--json"]);
     assert_eq!(output.status.code(), Some(1));
@@ -132,7 +134,7 @@ fn the_labels_of_every_payload_are_printed_for_an_initrd() {
         let (directory, _) = host(&[("etc/flipside/flipside.toml", settings)]);
         let mut command = Command::new(env!("CARGO_BIN_EXE_flipside"));
         command.arg("--root").arg(directory.path()).arg("labels").args(options);
-        let output = command.output().unwrap();
+        let output = documents::output(&mut command);
         let text = |bytes| String::from_utf8(bytes).unwrap();
         (output.status.success(), text(output.stdout), text(output.stderr))
     };

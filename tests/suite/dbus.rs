@@ -12,6 +12,7 @@ use flipside_core::host::Root;
 use jiff::Timestamp;
 
 use crate::support::bus::{Bus, runtime};
+use crate::support::documents;
 use crate::support::host::TestHost;
 use crate::support::images::ImageBuilder;
 use crate::support::updater::{Client, PATIENCE, Updater, Values, command, text};
@@ -63,6 +64,7 @@ fn the_document_of_an_armed_host_is_served_as_properties() {
     let status = StatusFile::of(&Root::new(host.path())).read().unwrap().unwrap();
     let (a, b) = (status.slots[0].clone(), status.slots[1].clone());
     let file = std::fs::read_to_string(host.file("run/flipside/status.json")).unwrap();
+    documents::check("status", &serde_json::from_str(&file).unwrap());
     let usec = |time: Timestamp| time.as_microsecond().to_string();
     let slot_a = format!(
         "{{\"boot_entry\": \"{}\", \"boot_file\": \"bootable\", \"digest\": \"{}\", \

@@ -15,6 +15,7 @@ use flipside_core::refusal::Verdict;
 use flipside_core::refusal::{Refusal, Severity};
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::support::documents;
 use crate::support::hooks::{HookHost as Host, block, context, defer, peak_of_asking, put_hook};
 use crate::support::program_host::ProgramHost;
 
@@ -55,6 +56,7 @@ fn a_hook_gets_the_context_and_nothing_else() {
         Host::new(&[("h", "#!/bin/sh\ncat > stdin.json\nenv > environment\npwd > directory\n")]);
     assert_eq!(decide(&host.ask()), Verdict::Allow);
     let document: serde_json::Value = serde_json::from_str(&host.read("stdin.json")).unwrap();
+    documents::check("hook", &document);
     assert_eq!(document["version"], 1);
     assert_eq!(document["new"]["version"], "2.0");
     assert_eq!(document["initiative"], "manual");
@@ -98,8 +100,8 @@ fn what_a_hook_prints_is_logged_up_to_fifty_lines() {
     ] {
         put_hook(&host, script);
         let mut command = Command::new(env!("CARGO_BIN_EXE_flipside"));
-        let output = command.arg("--root").arg(host.0.path()).args(["hooks", "run"]).output();
-        let stderr = String::from_utf8(output.unwrap().stderr).unwrap();
+        let command = command.arg("--root").arg(host.0.path()).args(["hooks", "run"]);
+        let stderr = String::from_utf8(documents::output(command).stderr).unwrap();
         let logged =
             stderr.lines().filter_map(|line| line.split_once("hook h: ")?.1.strip_suffix(FIELD));
         let lines: Vec<&str> = logged.collect();
@@ -233,7 +235,7 @@ fn hooks_are_listed_with_what_is_wrong_with_them() {
     let flipside = |arguments: &[&str]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_flipside"));
         command.arg("--root").arg(host.root.directory()).args(["hooks", "list"]).args(arguments);
-        let output = command.output().unwrap();
+        let output = documents::output(&mut command);
         assert!(output.status.success(), "{output:?}");
         String::from_utf8(output.stdout).unwrap()
     };

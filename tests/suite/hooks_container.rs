@@ -9,6 +9,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::support::certificates::Authority;
+use crate::support::documents;
 use crate::support::images::ImageBuilder;
 use crate::support::program_host::ProgramHost;
 use crate::support::proxy::Proxy;
@@ -228,12 +229,13 @@ fn post_promote_hooks_are_told_and_their_failure_is_a_warning() {
     host.0.publish(&ImageBuilder::new("3"));
     assert_eq!(host.0.arm(), "A 3");
     let mut boot = Command::new(env!("CARGO_BIN_EXE_flipside"));
-    let output = boot.args(["sim", "boot"]).arg(host.0.path()).output().unwrap();
+    let output = documents::output(boot.args(["sim", "boot"]).arg(host.0.path()));
     assert!(output.status.success(), "{output:?}");
     // What the promote said.
     let warned = String::from_utf8_lossy(&output.stdout);
     assert!(warned.contains("hook 10-fails failed: no"), "{warned}");
     let told: Value = serde_json::from_slice(&std::fs::read(host.file("told")).unwrap()).unwrap();
+    documents::check("hook", &told);
     assert_eq!(told["hook"], "post-promote");
     assert_eq!((&told["running"]["slot"], &told["running"]["version"]), (&"a".into(), &"3".into()));
     assert_eq!(std::fs::read_to_string(host.file("other")).unwrap(), "2\n");

@@ -6,6 +6,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
+use crate::support::documents;
 use crate::support::images::ImageBuilder;
 use crate::support::program_host::ProgramHost;
 
@@ -45,12 +46,8 @@ fn it_is_asked_first_and_decides() {
 #[test]
 fn one_that_allows_lets_the_update_go_on_without_a_word_about_its_payload() {
     let host = offered(SCRIPT);
-    let output = Command::new(env!("CARGO_BIN_EXE_flipside"))
-        .arg("--root")
-        .arg(host.0.path())
-        .arg("update")
-        .output()
-        .unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_flipside"));
+    let output = documents::output(command.arg("--root").arg(host.0.path()).arg("update"));
     assert!(output.status.success(), "{output:?}");
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(!stderr.contains("skipped"), "{stderr}");
@@ -158,7 +155,7 @@ fn image_build_takes_it_along_within_the_limit() {
         command.arg(file("os-release")).arg("--payload");
         command.arg(format!("system={}", file("system").display()));
         command.arg("--pre-upgrade").arg(file(hook)).arg("--output").arg(file(output));
-        command.output().unwrap()
+        documents::output(&mut command)
     };
     let output = build("hook", "image");
     assert!(output.status.success(), "{output:?}");

@@ -9,6 +9,7 @@ use flipside::hooks::DIRECTORY;
 use flipside_core::host::Root;
 use serde_json::Value;
 
+use crate::support::documents;
 use crate::support::host::TestHost;
 use crate::support::images::ImageBuilder;
 
@@ -23,7 +24,7 @@ fn put(host: &TestHost, name: &str, script: &str) {
 fn run(host: &TestHost, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_flipside"));
     command.args(["--quiet", "--root"]).arg(host.path()).args(["hooks", "run"]).args(arguments);
-    command.output().unwrap()
+    documents::output(&mut command)
 }
 
 fn text(output: &Output) -> &str {

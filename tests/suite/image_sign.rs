@@ -15,6 +15,7 @@ use flipside_publish::sign::{KeyKind, PrivateKey, sign};
 use flipside_source::signatures::{all, referrers_tag, signature_tag};
 use flipside_source::{ArchiveSource, LayoutSource, Location, Signature, Source, open};
 
+use crate::support::documents;
 use crate::support::images::{ImageBuilder, OsImage};
 use crate::support::keys::{new_key, verifier};
 use crate::support::proxy::Proxy;
@@ -26,7 +27,7 @@ const IDENTITY: &str = "r.example/acme/edge";
 
 fn flipside(directory: &Path, line: &str) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_flipside"));
-    command.arg("--quiet").args(line.split(' ')).current_dir(directory).output().unwrap()
+    documents::output(command.arg("--quiet").args(line.split(' ')).current_dir(directory))
 }
 
 fn good(directory: &Path, line: &str) -> String {

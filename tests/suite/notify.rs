@@ -4,6 +4,7 @@
 
 use std::os::unix::net::UnixDatagram;
 
+use crate::support::documents;
 use crate::support::program_host::ProgramHost;
 
 #[test]
@@ -12,7 +13,7 @@ fn systemd_hears_what_is_written_and_gives_more_time() {
     let path = host.file("run/notify");
     let socket = UnixDatagram::bind(&path).unwrap();
     socket.set_nonblocking(true).unwrap();
-    let output = host.command(["update"]).env("NOTIFY_SOCKET", &path).output().unwrap();
+    let output = documents::output(host.command(["update"]).env("NOTIFY_SOCKET", &path));
     assert!(output.status.success(), "{output:?}");
     let mut messages = Vec::new();
     let mut buffer = [0; 4096];
@@ -40,6 +41,6 @@ fn systemd_hears_what_is_written_and_gives_more_time() {
 fn a_socket_that_is_gone_is_no_trouble() {
     let host = ProgramHost::new();
     let path = host.file("run/nobody");
-    let output = host.command(["update"]).env("NOTIFY_SOCKET", path).output().unwrap();
+    let output = documents::output(host.command(["update"]).env("NOTIFY_SOCKET", path));
     assert!(output.status.success(), "{output:?}");
 }

@@ -5,11 +5,13 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
+use crate::support::documents;
 use crate::support::images::ImageBuilder;
 use crate::support::registry::Registry;
 
 fn policy(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_flipside")).arg("policy").args(arguments).output().unwrap()
+    let mut command = Command::new(env!("CARGO_BIN_EXE_flipside"));
+    documents::output(command.arg("policy").args(arguments))
 }
 
 fn says(arguments: &[&str]) -> String {

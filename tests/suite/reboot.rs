@@ -9,6 +9,7 @@ use flipside::run;
 use flipside_core::host::durable::{Durable, Step, StepObserver};
 use jiff::{Timestamp, ToSpan as _};
 
+use crate::support::documents;
 use crate::support::host::TestHost;
 use crate::support::images::ImageBuilder;
 use crate::support::logind::PlayedLogind;
@@ -169,7 +170,8 @@ fn outside_its_window_a_host_sets_a_timer_for_it_and_keeps_it_right() {
     assert!(status.contains("next      reboot in the window "), "{status}");
     assert!(status.contains(" UTC (in "), "{status}");
     // The same again changes nothing.
-    succeeds(&host, &["reboot", "--automatic"]);
+    let said = succeeds(&host, &["reboot", "--automatic", "--json"]);
+    assert!(said.contains("\"reboot\": \"window\""), "{said}");
     assert_eq!(logind.calls(), [""; 0]);
     assert_eq!(logind.with(|world| world.timer), Some(timer));
     // Another window is another time.
@@ -196,7 +198,8 @@ fn inside_its_window_a_host_reboots() {
     assert_eq!(logind.calls(), [WALL, "RebootWithFlags 1"]);
     // A person does not wait for a window.
     host.set(&format!("[reboot]\n{}", window_in(30)));
-    assert_eq!(succeeds(&host, &["reboot"]), "reboots into 2 in slot B");
+    let said = succeeds(&host, &["reboot", "--json"]);
+    assert!(said.contains("\"reboot\": \"now\""), "{said}");
     assert_eq!(logind.calls(), [WALL, "RebootWithFlags 1"]);
 }
 
@@ -227,8 +230,8 @@ fn a_run_of_the_timer_keeps_the_reboot_that_a_person_called_for() {
         succeeds(host, &["status"]).contains("next      reboot into slot B in ")
     };
     assert!(is_ahead(&host));
-    let said = succeeds(&host, &["reboot", "--automatic"]);
-    assert!(said.starts_with("a reboot is scheduled already, in "), "{said}");
+    let said = succeeds(&host, &["reboot", "--automatic", "--json"]);
+    assert!(said.contains("\"reboot\": \"scheduled\""), "{said}");
     assert_eq!(logind.calls(), [""; 0]);
     assert!(is_ahead(&host));
 }
@@ -239,7 +242,7 @@ fn behind_a_run_that_somebody_stopped_nothing_reboots() {
     let after = |result: &str, status: &str| {
         let mut command = host.command(["reboot", "--automatic"]);
         command.env("MONITOR_SERVICE_RESULT", result).env("MONITOR_EXIT_STATUS", status);
-        assert!(command.output().unwrap().status.success());
+        assert!(documents::output(&mut command).status.success());
         logind.calls()
     };
     assert_eq!(after("success", "75"), [""; 0]);

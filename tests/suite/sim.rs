@@ -11,6 +11,7 @@ use flipside_image::Architecture;
 use flipside_publish::disk::{Plan, SectorSize};
 use flipside_sim::{self as sim, BootOptions, NewOptions, Power, Promote, Promotion};
 
+use crate::support::documents;
 use crate::support::images::{ImageBuilder, kernel};
 use crate::support::sim_machine::SimMachine;
 
@@ -293,8 +294,8 @@ fn an_image_that_comes_later_is_learnt() {
 }
 
 fn flipside(arguments: &[&str]) -> (Option<i32>, String) {
-    let program = env!("CARGO_BIN_EXE_flipside");
-    let output = std::process::Command::new(program).args(arguments).output().unwrap();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_flipside"));
+    let output = documents::output(command.args(arguments));
     (output.status.code(), String::from_utf8(output.stdout).unwrap())
 }
 

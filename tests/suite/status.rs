@@ -11,6 +11,8 @@ use flipside_core::host::durable::Durable;
 use flipside_core::host::{Files, Root, Slot};
 use jiff::Timestamp;
 
+use crate::support::documents;
+
 struct Host {
     _directory: tempfile::TempDir,
     root: Root,
@@ -30,7 +32,7 @@ impl Host {
     }
 
     fn run(&self, arguments: &[&str]) -> Output {
-        self.command(arguments).output().unwrap()
+        documents::output(&mut self.command(arguments))
     }
 
     fn stdout(&self, arguments: &[&str]) -> String {

@@ -11,6 +11,8 @@ use flipside::report::{Status, StatusFile};
 use flipside_core::host::Root;
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::support::documents;
+
 struct Stage(tempfile::TempDir);
 
 impl Stage {
@@ -49,7 +51,10 @@ fn each_change_is_a_line_of_json_until_a_signal_ends_it() {
         let mut child = stage.watch(&["--json"]);
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut next = || -> serde_json::Value {
-            serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap()
+            let shown = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+            let fits = ["status", "error"].map(|name| documents::judge(name, &shown).is_ok());
+            assert!(fits[0] != fits[1], "{shown:#}");
+            shown
         };
         assert_eq!(next()["state"], "idle");
         stage.says(State::Armed);

@@ -8,6 +8,7 @@ use std::fs;
 
 use serde_json::json;
 
+use crate::support::documents;
 use crate::support::program_host::{ProgramHost, refusal};
 
 /// Settings in `/etc`, which both slots share, of a flipside that knows more.
@@ -54,7 +55,7 @@ fn keys_of_a_later_flipside_are_told_and_stop_every_update() {
     }
     // Without --quiet, which leaves out warnings.
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_flipside"));
-    let output = command.arg("--root").arg(host.0.path()).arg("promote").output().unwrap();
+    let output = documents::output(command.arg("--root").arg(host.0.path()).arg("promote"));
     let told = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.success(), "{told}");
     for key in ["line 2: unknown key track.prefetch", "unknown key telemetry", "trial.early"] {
@@ -88,7 +89,7 @@ fn what_a_later_flipside_wrote_survives_a_fall_back_a_promote_and_a_rollback() {
     let boot = |fail: bool| {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_flipside"));
         command.args(["sim", "boot"]).args(fail.then_some("--fail")).arg(host.0.path());
-        assert!(command.output().unwrap().status.success());
+        assert!(documents::output(&mut command).status.success());
     };
     boot(true);
     boot(false);
@@ -118,7 +119,7 @@ fn what_a_later_flipside_added_to_a_failed_digest_stays_with_it() {
     let fall_back = || {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_flipside"));
         command.args(["sim", "boot", "--fail"]).arg(host.0.path());
-        assert!(command.output().unwrap().status.success());
+        assert!(documents::output(&mut command).status.success());
         assert_eq!(host.boot(), "booted slot A: 1 (fell back)");
     };
     fall_back();

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use flipside::config::form::Address;
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::support::documents;
 use crate::support::host::TestHost;
 use crate::support::images::{ImageBuilder, OsImage};
 use crate::support::proxy::Proxy;
@@ -88,6 +89,14 @@ impl Stage {
         (child, events)
     }
 
+    /// The status file, while a run goes on.
+    fn progress(&self) -> serde_json::Value {
+        let file = std::fs::read(self.host.file("run/flipside/status.json")).unwrap();
+        let status: serde_json::Value = serde_json::from_slice(&file).unwrap();
+        documents::check("status", &status);
+        status["progress"].clone()
+    }
+
     /// Starts an update and waits until it fetches the system, of which most is still to come.
     fn start_fetching(&self) -> (Child, BufReader<ChildStdout>) {
         let mut child = self.command().spawn().unwrap();
@@ -146,7 +155,7 @@ impl Stage {
     fn completes(&self, name: &str, most: u64) {
         self.proxy.forget();
         self.follow(&format!("{name}:stable"), "1GiB");
-        let done = self.command().output().unwrap();
+        let done = documents::output(&mut self.command());
         assert!(done.status.success(), "{}", text(&done));
         let fetched = self.asked_for();
         assert!(fetched <= most, "{fetched} of {} bytes, at most {most}", self.total());
@@ -159,7 +168,9 @@ fn wait_for(events: &mut BufReader<ChildStdout>, is_it: impl Fn(&serde_json::Val
     loop {
         line.clear();
         assert_ne!(events.read_line(&mut line).unwrap(), 0, "the run ended before");
-        if is_it(&serde_json::from_str(&line).unwrap()) {
+        let event = serde_json::from_str(&line).unwrap();
+        documents::check("progress", &event);
+        if is_it(&event) {
             return;
         }
     }
@@ -218,13 +229,14 @@ fn of_two_updates_at_once_the_second_defers() {
     let stage = Stage::new("two-at-once");
     stage.follow("two-at-once:stable", "30KiB");
     let (mut first, mut events) = stage.start_fetching();
-    let second = stage.command().output().unwrap();
+    assert_eq!(stage.progress()["phase"], "writing");
+    let second = documents::output(&mut stage.command());
     assert_eq!(second.status.code(), Some(75), "{}", text(&second));
     assert!(text(&second).contains("[locked]"), "{}", text(&second));
     // Nor does anything else get in between; looking is free.
     let flipside = |arguments: &[&str]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_flipside"));
-        command.arg("--root").arg(stage.host.path()).args(arguments).output().unwrap()
+        documents::output(command.arg("--root").arg(stage.host.path()).args(arguments))
     };
     let rollback = flipside(&["rollback"]);
     assert_eq!(rollback.status.code(), Some(1));
@@ -249,7 +261,7 @@ fn a_rollback_to_a_slot_that_was_half_written_says_so() {
     let stage = Stage::new("half-written");
     stage.interrupt(true, Signal::TERM);
     let mut command = Command::new(env!("CARGO_BIN_EXE_flipside"));
-    let output = command.arg("--root").arg(stage.host.path()).arg("rollback").output().unwrap();
+    let output = documents::output(command.arg("--root").arg(stage.host.path()).arg("rollback"));
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output).contains("[rollback-overwritten]"), "{}", text(&output));
 }
@@ -261,7 +273,7 @@ fn a_release_that_is_asked_for_during_an_update_is_done_at_its_end() {
     let (failed, kept) = (stage.fail("3"), stage.fail("4"));
     let flipside = |arguments: &[&str]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_flipside"));
-        command.arg("--root").arg(stage.host.path()).args(arguments).output().unwrap()
+        documents::output(command.arg("--root").arg(stage.host.path()).args(arguments))
     };
     let digests = |of: &[flipside::report::status::Failed]| -> Vec<_> {
         of.iter().map(|failed| failed.digest).collect()

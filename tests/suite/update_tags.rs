@@ -13,6 +13,7 @@ use flipside_publish::disk::Plan;
 use flipside_sim::NewOptions;
 use uuid::Uuid;
 
+use crate::support::documents;
 use crate::support::host::TestHost;
 use crate::support::images::{ImageBuilder, OsImage};
 use crate::support::proxy::Proxy;
@@ -274,11 +275,7 @@ fn a_clock_that_jumps_backwards_changes_nothing() {
     assert_eq!(host.boot(), "A 1 fell back");
     assert_eq!(host.arm(), "B 2");
     assert_eq!(host.boot(), "B 2 promoted");
-    let output = Command::new(env!("CARGO_BIN_EXE_flipside"))
-        .arg("--root")
-        .arg(host.path())
-        .arg("status")
-        .output()
-        .unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_flipside"));
+    let output = documents::output(command.arg("--root").arg(host.path()).arg("status"));
     assert!(output.status.success());
 }

@@ -13,6 +13,7 @@ use flipside::run::is_daily_run_enough;
 use flipside_core::host::Root;
 use flipside_image::units;
 
+use crate::support::documents;
 use crate::support::program_host::ProgramHost;
 
 const BOOT_TIMER: &str = "flipside-update-boot.timer";
@@ -185,7 +186,7 @@ fn a_run_after_a_boot_is_made_where_the_daily_one_is_overdue() {
     };
     let update = || {
         let mut command = host.command(["update", "--automatic"]);
-        let output = command.env("TRIGGER_UNIT", BOOT_TIMER).output().unwrap();
+        let output = documents::output(command.env("TRIGGER_UNIT", BOOT_TIMER));
         assert!(output.status.success(), "{output:?}");
         String::from_utf8(output.stdout).unwrap()
     };

@@ -14,6 +14,7 @@ use flipside_core::host::{Root, Slot};
 use flipside_core::refusal::Verdict;
 use flipside_image::Digest;
 
+use super::documents;
 use super::program_host::ProgramHost;
 
 pub struct HookHost {
@@ -72,7 +73,9 @@ pub fn peak_of_asking(host: &ProgramHost, script: &str) -> (serde_json::Value, u
     let output = command.output().unwrap();
     let peak = std::fs::read_to_string(host.file("peak")).unwrap();
     let peak = peak.split_whitespace().nth(1).unwrap().parse().unwrap();
-    (serde_json::from_slice(&output.stdout).unwrap(), peak)
+    let said = serde_json::from_slice(&output.stdout).unwrap();
+    documents::check("hooks-run", &said);
+    (said, peak)
 }
 
 pub fn context() -> Context {

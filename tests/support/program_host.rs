@@ -8,6 +8,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use super::documents;
 use super::host::TestHost;
 use super::images::ImageBuilder;
 
@@ -47,7 +48,7 @@ impl ProgramHost {
     }
 
     pub fn program<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Output {
-        self.command(arguments).output().unwrap()
+        documents::output(&mut self.command(arguments))
     }
 
     pub fn command<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Command {
@@ -66,7 +67,7 @@ impl ProgramHost {
     /// The same for a command that comes to `update`.
     pub fn refuses_in(&self, command: &mut Command, status: i32, code: &str) -> String {
         let before = self.snapshot();
-        let sentence = refusal(&command.output().unwrap(), status, code);
+        let sentence = refusal(&documents::output(command), status, code);
         assert_eq!(self.codes_in_status(), [code], "{sentence}");
         self.assert_unchanged_since(&before, code);
         sentence
@@ -103,7 +104,7 @@ impl ProgramHost {
     /// What `sim boot` says at its end.
     pub fn boot(&self) -> String {
         let mut command = Command::new(env!("CARGO_BIN_EXE_flipside"));
-        let output = command.args(["sim", "boot"]).arg(self.0.path()).output().unwrap();
+        let output = documents::output(command.args(["sim", "boot"]).arg(self.0.path()));
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         text.lines().last().unwrap_or_else(|| panic!("{output:?}")).to_owned()
     }
