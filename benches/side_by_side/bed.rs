@@ -8,6 +8,7 @@ use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use flipside_image::Digest;
+use nix::fcntl::{FallocateFlags, fallocate};
 
 use crate::child;
 use crate::image::build_image;
@@ -56,7 +57,7 @@ impl Bed {
         let serve = |mib| serve(&directory, &registry, mib);
         let (small, large, huge) = (serve(128), serve(600), serve(1024));
         let slots = ["slot-a", "slot-b"].map(|slot| allocate(&directory.join(slot), huge.size));
-        let devices = rustix::process::geteuid().is_root().then(|| {
+        let devices = nix::unistd::geteuid().is_root().then(|| {
             ["device-a", "device-b"].map(|slot| {
                 let file = allocate(&directory.join(slot), huge.size);
                 let losetup = format!("losetup --direct-io=on --show -f {}", file.display());
@@ -153,7 +154,7 @@ impl Drop for Bed {
 /// A file with all its blocks.
 fn allocate(path: &Path, size: u64) -> PathBuf {
     let file = File::options().create(true).write(true).truncate(false).open(path).unwrap();
-    rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, size).unwrap();
+    fallocate(&file, FallocateFlags::empty(), 0, size.cast_signed()).unwrap();
     path.to_owned()
 }
 

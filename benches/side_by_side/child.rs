@@ -36,8 +36,7 @@ impl Progress for Killer {
         if let Event::Fetched(bytes) = event
             && self.fetched.fetch_add(bytes, Ordering::SeqCst) + bytes >= self.at
         {
-            let this = rustix::process::getpid();
-            let _ = rustix::process::kill_process(this, rustix::process::Signal::KILL);
+            let _ = nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL);
         }
     }
 }

@@ -124,7 +124,7 @@ fn traced(arguments: &[&str], host: &str) -> (usize, usize) {
 /// Disks from uncompressed images on a file system with reflinks: XFS, loop-mounted.
 pub fn disks(directory: &Path) {
     let name = "disk build, shared payload: 2 GiB less 1 MiB payload, ms";
-    if !rustix::process::geteuid().is_root() {
+    if !nix::unistd::geteuid().is_root() {
         println!("{name:<58} skipped: only root can mount");
         return;
     }

@@ -49,7 +49,7 @@ pub(super) fn start(global: &Global) {
 /// Whether what is written to `stream` goes to the journal: systemd.exec(5), `JOURNAL_STREAM`.
 fn is_the_journal(stream: impl AsFd) -> bool {
     let Some(journal) = std::env::var("JOURNAL_STREAM").ok() else { return false };
-    let Ok(stream) = rustix::fs::fstat(stream) else { return false };
+    let Ok(stream) = nix::sys::stat::fstat(stream) else { return false };
     journal == format!("{}:{}", stream.st_dev, stream.st_ino)
 }
 

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use clap::error::{ContextKind, ContextValue};
 use clap::{FromArgMatches as _, Parser, Subcommand};
 use flipside_image::redact::redact_reference;
-use rustix::fs::Mode;
+use nix::sys::stat::{Mode, umask};
 
 mod failure;
 mod global;
@@ -162,8 +162,8 @@ fn hide_secret(error: &mut clap::Error) {
 /// Runs the program: arguments in, exit code out.
 pub fn main() -> ExitCode {
     // What is made here decides about updates: nobody else may change it, whatever the caller's umask.
-    let others_write = Mode::WGRP | Mode::WOTH;
-    rustix::process::umask(others_write | rustix::process::umask(others_write));
+    let others_write = Mode::S_IWGRP | Mode::S_IWOTH;
+    umask(others_write | umask(others_write));
     let parsed = help::command().try_get_matches().and_then(|m| Cli::from_arg_matches(&m));
     let cli = match parsed {
         Ok(cli) => cli,

@@ -41,7 +41,7 @@ pub fn run(args: Args, global: &Global) -> super::Result {
 fn find(global: &Global) -> Result<Status, super::Failure> {
     let run = session::open(global, false)?;
     let now = run::status(&run);
-    let is_unreadable = now.running.problem.is_some() && !rustix::process::geteuid().is_root();
+    let is_unreadable = now.running.problem.is_some() && !nix::unistd::geteuid().is_root();
     let last = if is_unreadable { StatusFile::of(&global.root).read()? } else { None };
     Ok(last.unwrap_or(now))
 }

@@ -3,19 +3,20 @@
 //! `flipside status --watch`: the status, again whenever it changes.
 
 use std::io::{self, IsTerminal as _, Write as _};
+use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, poll};
 
 use super::{Failure, Global, error_document, print};
 use crate::codes;
 use crate::report::{ReportError, Status, StatusFile, Watch, status_text};
 
-/// How often what is drawn is drawn again: it says how long ago things were.
-const REDRAW: Timespec = Timespec { tv_sec: 20, tv_nsec: 0 };
+/// How often what is drawn is drawn again, in milliseconds: it says how long ago things were.
+const REDRAW: u16 = 20_000;
 
 /// The shortest time between two drawings; writers of the file are slower.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -85,23 +86,22 @@ fn wait(watch: &mut Watch, ended: &UnixStream) -> Result<Option<bool>, Failure> 
         }
         let stdout = io::stdout();
         let mut polled = [
-            PollFd::new(watch, PollFlags::IN),
-            PollFd::new(ended, PollFlags::IN),
+            PollFd::new(watch.as_fd(), PollFlags::POLLIN),
+            PollFd::new(ended.as_fd(), PollFlags::POLLIN),
             // Asked for nothing: only that its reader went away is told.
-            PollFd::new(&stdout, PollFlags::empty()),
+            PollFd::new(stdout.as_fd(), PollFlags::empty()),
         ];
-        match poll(&mut polled, Some(&REDRAW)) {
+        match poll(&mut polled, REDRAW) {
             Ok(0) => return Ok(Some(true)),
-            Ok(_) | Err(Errno::INTR) => {}
+            Ok(_) | Err(Errno::EINTR) => {}
             Err(error) => {
                 let path = std::path::PathBuf::from(crate::report::file::PATH);
                 return Err(ReportError::Watch { path, source: error.into() }.into());
             }
         }
         let [_, ended, stdout] = polled;
-        if !ended.revents().is_empty()
-            || stdout.revents().intersects(PollFlags::ERR | PollFlags::HUP)
-        {
+        let gone = PollFlags::POLLERR | PollFlags::POLLHUP;
+        if ended.any() == Some(true) || stdout.revents().is_some_and(|news| news.intersects(gone)) {
             return Ok(None);
         }
     }

@@ -6,7 +6,7 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Access, access};
+use nix::unistd::{AccessFlags, access};
 
 use super::hold::Hold;
 use super::load::STATE_DIRECTORY;
@@ -118,7 +118,7 @@ fn is_drop_in(file: &Path) -> bool {
 fn directory(root: &Root) -> &'static str {
     let path = root.path(DIRECTORY);
     let existing = path.ancestors().find(|path| path.exists());
-    match existing.map(|path| access(path, Access::WRITE_OK)) {
+    match existing.map(|path| access(path, AccessFlags::W_OK)) {
         Some(Err(_)) => STATE_DIRECTORY,
         _ => DIRECTORY,
     }

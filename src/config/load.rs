@@ -9,6 +9,8 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use nix::fcntl::OFlag;
+
 use super::fragment::{Fragment, UnknownKeys};
 use super::merged::Merged;
 use super::overlay::{self, LEVELS, Unusable};
@@ -175,7 +177,7 @@ fn hides_another(root: &Root, file: &Path) -> Result<bool, ConfigError> {
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {
     // A FIFO in the place of a file must not make a run wait for a writer.
-    let flags = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or(0);
+    let flags = OFlag::O_NONBLOCK.bits();
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
     if !file.metadata()?.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));

@@ -139,7 +139,7 @@ pub fn is_null(path: &Path) -> Result<bool, Unusable> {
     let metadata = std::fs::metadata(path)
         .map_err(|source| Unusable::Unreadable { path: path.to_owned(), source })?;
     // Major 1, minor 3: Documentation/admin-guide/devices.txt.
-    let null = rustix::fs::makedev(1, 3);
+    let null = nix::sys::stat::makedev(1, 3);
     Ok(metadata.file_type().is_char_device() && metadata.rdev() == null)
 }
 

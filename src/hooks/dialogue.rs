@@ -6,8 +6,9 @@
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::OFlags;
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, poll};
 
 use super::TICK;
 use super::lines::Lines;
@@ -43,7 +44,7 @@ impl<'a> Dialogue<'a> {
         let (ours_out, stdout) = io::pipe()?;
         let (ours_err, stderr) = io::pipe()?;
         for end in [ours_in.as_fd(), ours_out.as_fd(), ours_err.as_fd()] {
-            rustix::fs::fcntl_setfl(end, OFlags::NONBLOCK)?;
+            fcntl(end, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         }
         let dialogue = Self {
             kind,
@@ -63,14 +64,14 @@ impl<'a> Dialogue<'a> {
     /// Until a pipe is ready, `process` ended, or a tick passed.
     pub fn wait_for_news(&self, process: Option<BorrowedFd<'_>>) {
         let mut ends = Vec::with_capacity(4);
-        ends.extend(process.map(|end| PollFd::from_borrowed_fd(end, PollFlags::IN)));
-        ends.extend(self.stdin.as_ref().map(|end| PollFd::new(end, PollFlags::OUT)));
-        ends.extend(self.stdout.as_ref().map(|end| PollFd::new(end, PollFlags::IN)));
-        ends.extend(self.stderr.as_ref().map(|end| PollFd::new(end, PollFlags::IN)));
-        let tick = Timespec { tv_sec: 0, tv_nsec: TICK.subsec_nanos().into() };
+        let (reads, writes) = (PollFlags::POLLIN, PollFlags::POLLOUT);
+        ends.extend(process.map(|end| PollFd::new(end, reads)));
+        ends.extend(self.stdin.as_ref().map(|end| PollFd::new(end.as_fd(), writes)));
+        ends.extend(self.stdout.as_ref().map(|end| PollFd::new(end.as_fd(), reads)));
+        ends.extend(self.stderr.as_ref().map(|end| PollFd::new(end.as_fd(), reads)));
         // A signal ends the wait early, which the caller's loop takes as a tick.
-        if let Err(error) = poll(&mut ends, Some(&tick))
-            && error != rustix::io::Errno::INTR
+        if let Err(error) = poll(&mut ends, TICK.as_millis() as u16)
+            && error != Errno::EINTR
         {
             std::thread::sleep(TICK);
         }

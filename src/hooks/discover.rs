@@ -6,7 +6,7 @@ use std::ffi::OsStr;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Access, access};
+use nix::unistd::{AccessFlags, access};
 
 use crate::config::overlay::{self, Unusable};
 use flipside_core::host::{Root, trust};
@@ -47,7 +47,7 @@ pub fn discover_in(root: &Root, directory: &str) -> Result<Vec<Hook>, Unusable> 
     let files = overlay::scan(root, &LEVELS, directory, is_hook_name)?;
     let hook = |path: PathBuf| {
         let name = name_of(&path);
-        let is_executable = access(&path, Access::EXEC_OK).is_ok();
+        let is_executable = access(&path, AccessFlags::X_OK).is_ok();
         let is_readme = name.starts_with("README") && path.is_file() && !is_executable;
         let ignored = is_readme.then_some("it is a README");
         let fault = if is_readme { None } else { fault(root, &path, is_executable) };

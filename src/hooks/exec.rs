@@ -9,9 +9,9 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
-use rustix::fs::OFlags;
-use rustix::io::FdFlags;
-use rustix::process::{Resource, Rlimit, setrlimit};
+use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
+use nix::sys::resource::{Resource, setrlimit};
+use nix::unistd::{dup, dup2_stdin};
 
 use super::GRACE;
 use super::program::{Limits, Program};
@@ -54,16 +54,16 @@ pub(super) fn into(
     let become_program = move || {
         if let Some(body) = &body {
             // A script's interpreter opens it once more, by that path.
-            rustix::io::fcntl_setfd(body, FdFlags::empty())?;
+            fcntl(body, FcntlArg::F_SETFD(FdFlag::empty()))?;
         }
         for (resource, most) in limits.into_iter().flatten() {
             // Who may not have more than that cannot have it set either.
-            let _ = setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) });
+            let _ = setrlimit(resource, most, most);
         }
         Err(execve(&path, &words, &variables))
     };
     // SAFETY: between fork and exec only system calls are allowed, and no allocation: this makes
-    // nothing else. What it uses was made before.
+    // nothing else, and nix's functions here only pass numbers on. What it uses was made before.
     unsafe {
         command.pre_exec(become_program);
     }
@@ -81,13 +81,13 @@ pub(crate) fn from_stdin(document: &str) -> io::Error {
 
 fn become_stdin(document: &str) -> io::Result<std::convert::Infallible> {
     // Not closed on exec: a script's interpreter opens it once more.
-    let program = rustix::io::dup(io::stdin())?;
+    let program = dup(io::stdin())?;
     let (stdin, mut tell) = io::pipe()?;
     // A pipe holds more than any document has.
-    rustix::fs::fcntl_setfl(&tell, OFlags::NONBLOCK)?;
+    fcntl(&tell, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
     tell.write_all(format!("{document}\n").as_bytes())?;
     drop(tell);
-    rustix::stdio::dup2_stdin(&stdin)?;
+    dup2_stdin(&stdin)?;
     drop(stdin);
     let path = text(OsStr::new(&format!("/proc/self/fd/{}", program.as_raw_fd())))?;
     let mut variables = Vec::new();
@@ -105,7 +105,7 @@ fn become_stdin(document: &str) -> io::Result<std::convert::Infallible> {
 fn execve(path: &CStr, words: &[CString], variables: &[CString]) -> io::Error {
     let (words, variables) = (pointers(words), pointers(variables));
     // SAFETY: all three are strings that end in a zero byte, the lists end in null, and all
-    // outlive the call. rustix offers it to programs without a C library only.
+    // outlive the call. nix's own allocates, which is not allowed after fork.
     unsafe { libc::execve(path.as_ptr(), words.as_ptr(), variables.as_ptr()) };
     io::Error::last_os_error()
 }
@@ -116,10 +116,10 @@ fn resources(limits: &Limits) -> [(Resource, u64); 4] {
     let seconds = limits.timeout.as_secs().saturating_add(GRACE.as_secs()).saturating_add(1);
     [
         // Not the address space, of which some languages reserve much more than they use.
-        (Resource::Data, limits.memory),
-        (Resource::Cpu, seconds),
-        (Resource::Fsize, FILE_LIMIT),
-        (Resource::Core, 0),
+        (Resource::RLIMIT_DATA, limits.memory),
+        (Resource::RLIMIT_CPU, seconds),
+        (Resource::RLIMIT_FSIZE, FILE_LIMIT),
+        (Resource::RLIMIT_CORE, 0),
     ]
 }
 

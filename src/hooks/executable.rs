@@ -8,10 +8,16 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt as _;
 
-use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
-use rustix::io::Errno;
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use flipside_core::host::medium::Medium;
+
+/// `MFD_EXEC` of `<linux/memfd.h>`; nix has no name for it.
+const MAY_RUN: MFdFlags = MFdFlags::from_bits_retain(0x10);
+/// `F_SEAL_EXEC` of `<linux/fcntl.h>`, which keeps the mode's bits for execution; neither for that.
+const SEAL_EXEC: SealFlag = SealFlag::from_bits_retain(0x20);
 
 /// A program that is being written.
 #[derive(Debug)]
@@ -26,10 +32,10 @@ impl Blank {
     /// # Errors
     /// The kernel's; also where it forbids executable files in memory (`vm.memfd_noexec`).
     pub fn new(name: &str, size: u64) -> io::Result<Self> {
-        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-        let memory = match memfd_create(name, flags | MemfdFlags::EXEC) {
+        let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
+        let memory = match memfd_create(name, flags | MAY_RUN) {
             // Linux before 6.3 knows no such flag, and needs none.
-            Err(Errno::INVAL) => memfd_create(name, flags)?,
+            Err(Errno::EINVAL) => memfd_create(name, flags)?,
             made => made?,
         };
         let file = File::from(memory);
@@ -43,12 +49,13 @@ impl Blank {
     /// The kernel's.
     pub fn seal(self) -> io::Result<Executable> {
         let file = OwnedFd::from(self.file);
-        fcntl_add_seals(&file, SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK)?;
-        match fcntl_add_seals(&file, SealFlags::EXEC) {
-            Ok(()) | Err(Errno::INVAL) => {}
+        let add = |seals| fcntl(&file, FcntlArg::F_ADD_SEALS(seals));
+        add(SealFlag::F_SEAL_WRITE | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SHRINK)?;
+        match add(SEAL_EXEC) {
+            Ok(_) | Err(Errno::EINVAL) => {}
             Err(error) => return Err(error.into()),
         }
-        fcntl_add_seals(&file, SealFlags::SEAL)?;
+        add(SealFlag::F_SEAL_SEAL)?;
         Ok(Executable(file))
     }
 }
@@ -95,6 +102,9 @@ impl AsFd for Executable {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::path::Path;
 
     #[test]
     fn what_is_sealed_stays_as_it_is() {
@@ -109,6 +119,10 @@ mod tests {
             assert!(file.write_all_at(b"x", 0).is_err());
             assert!(file.set_len(4).is_err() && file.set_len(6).is_err());
         }
+        // Linux has this seal for as long as this setting: since 6.3.
+        let has_seal = Path::new("/proc/sys/vm/memfd_noexec").exists();
+        let closed = std::fs::set_permissions(&path, Permissions::from_mode(0o600));
+        assert_eq!(closed.is_err(), has_seal);
         assert_eq!(std::fs::read(&path).unwrap(), b"12345");
     }
 }

@@ -9,7 +9,11 @@ use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, killpg};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+use nix::unistd::Pid;
+use rustix::process::{PidfdFlags, pidfd_open};
 
 use super::converse::{Running, converse};
 use super::dialogue::Pipes;
@@ -50,13 +54,12 @@ impl Group {
         let limits = limits.filter(|_| program.sandbox == Sandbox::Closed);
         exec::into(&mut command, program, limits)?;
         let child = spawn(&mut command)?;
-        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-        let pid = pid.ok_or(io::ErrorKind::InvalidData)?;
+        let pid = i32::try_from(child.id()).map_err(|_| io::ErrorKind::InvalidData)?;
         Ok(Self {
             name: format!("{} {}", program.kind, program.name),
+            pidfd: pidfd_open(rustix::process::Pid::from_child(&child), PidfdFlags::empty()).ok(),
             child,
-            pid,
-            pidfd: rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok(),
+            pid: Pid::from_raw(pid),
         })
     }
 }
@@ -84,8 +87,13 @@ impl Running for Group {
 
     fn has_ended(&mut self) -> bool {
         // Not reaped yet: until then the group's number cannot be another's.
-        let how = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-        matches!(rustix::process::waitid(WaitId::Pid(self.pid), how), Ok(Some(_)))
+        let how = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+        match waitid(Id::Pid(self.pid), how) {
+            Ok(WaitStatus::StillAlive) => false,
+            // nix has no name for the real-time signal that ended it.
+            Ok(_) | Err(Errno::EINVAL) => true,
+            Err(_) => false,
+        }
     }
 
     fn outcome(&mut self) -> io::Result<Ended> {
@@ -93,12 +101,12 @@ impl Running for Group {
     }
 
     fn end(&mut self) {
-        let _ = rustix::process::kill_process_group(self.pid, Signal::TERM);
+        let _ = killpg(self.pid, Signal::SIGTERM);
     }
 
     /// Not for ever: a program that hangs in the kernel is not even ended by SIGKILL.
     fn kill(&mut self) {
-        let _ = rustix::process::kill_process_group(self.pid, Signal::KILL);
+        let _ = killpg(self.pid, Signal::SIGKILL);
         let begun = Instant::now();
         while begun.elapsed() < GRACE {
             if !matches!(self.child.try_wait(), Ok(None)) {
@@ -107,5 +115,34 @@ impl Running for Group {
             std::thread::sleep(TICK / 10);
         }
         tracing::warn!("{} does not end, even by SIGKILL", self.name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::process::ExitStatusExt as _;
+    use std::path::Path;
+
+    #[test]
+    fn whatever_signal_ends_a_program_its_end_is_seen() {
+        let directory = tempfile::tempdir().unwrap();
+        // The second is a real-time signal.
+        for signal in [15, 40] {
+            let program = Program {
+                kind: "hook",
+                name: "x",
+                path: Path::new("/bin/sh"),
+                arguments: vec!["-c".into(), format!("kill -{signal} $$").into()],
+                directory: directory.path(),
+                environment: &[],
+                input: b"",
+                sandbox: Sandbox::Delegated,
+                body: None,
+            };
+            let (ended, _) = run(&program, Duration::from_secs(30), &Cancel::new());
+            let Ended::Itself(status) = ended else { panic!("{signal}: {ended:?}") };
+            assert_eq!(status.signal(), Some(signal));
+        }
     }
 }

@@ -20,7 +20,7 @@ const TASKS: u64 = 256;
 /// and to speak to services over their sockets.
 const CAPABILITIES: u64 = 1 << 1 | 1 << 2;
 
-const EPERM: i32 = rustix::io::Errno::PERM.raw_os_error();
+const EPERM: i32 = nix::errno::Errno::EPERM as i32;
 
 /// The unit's properties, apart from what runs in it.
 pub(super) fn properties(sandbox: Sandbox, limits: &Limits) -> Properties<'static> {

@@ -14,8 +14,8 @@ use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use zbus::{Fd, OwnedObjectPath, OwnedVariant, Variant};
 
 use super::GRACE;
@@ -155,7 +155,7 @@ impl<'a> Unit<'a> {
     fn find_process(&mut self) {
         let pid = self.service::<u32>("MainPID").and_then(|pid| i32::try_from(pid).ok());
         let pid = pid.and_then(Pid::from_raw);
-        self.pidfd = pid.and_then(|pid| rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok());
+        self.pidfd = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
     }
 }
 
@@ -250,9 +250,8 @@ fn ended(result: &str, code: i32, status: i32) -> Ended {
 }
 
 fn is_readable(pidfd: &OwnedFd) -> bool {
-    let mut ends = [PollFd::new(pidfd, PollFlags::IN)];
-    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-    matches!(poll(&mut ends, Some(&now)), Ok(1..))
+    let mut ends = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
+    matches!(poll(&mut ends, PollTimeout::ZERO), Ok(1..))
 }
 
 /// A name that nobody else has (systemd.unit(5): 256 characters, of a few kinds).

@@ -8,9 +8,9 @@
 
 use std::fs::File;
 use std::io::{self, Write as _};
-use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _};
 
-use rustix::fs::{MemfdFlags, Mode, OFlags};
+use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use crate::codes;
 use flipside_core::host::medium::Medium;
@@ -153,11 +153,10 @@ fn for_slot(command_line: &str, slot: Slot) -> String {
 }
 
 /// A file in memory that nobody may write to any more: the kernel takes no other.
-fn in_memory(bytes: &[u8]) -> io::Result<OwnedFd> {
-    let mut file = File::from(rustix::fs::memfd_create("flipside-kexec", MemfdFlags::CLOEXEC)?);
+fn in_memory(bytes: &[u8]) -> io::Result<File> {
+    let mut file = File::from(memfd_create("flipside-kexec", MFdFlags::MFD_CLOEXEC)?);
     file.write_all(bytes)?;
-    let path = format!("/proc/self/fd/{}", file.as_fd().as_raw_fd());
-    Ok(rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?)
+    File::open(format!("/proc/self/fd/{}", file.as_raw_fd()))
 }
 
 #[cfg(test)]

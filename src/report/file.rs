@@ -8,7 +8,7 @@ use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use rustix::fs::OFlags;
+use nix::fcntl::OFlag;
 use serde::Deserialize;
 
 use super::status::VERSION;
@@ -100,7 +100,7 @@ impl StatusFile {
 
     fn bytes(&self) -> io::Result<Vec<u8>> {
         // A pipe in its place must not hold up whoever looks.
-        let flags = OFlags::NONBLOCK.bits().cast_signed();
+        let flags = OFlag::O_NONBLOCK.bits();
         let file = OpenOptions::new().read(true).custom_flags(flags).open(&self.path)?;
         let metadata = file.metadata()?;
         if !metadata.is_file() {
@@ -203,8 +203,7 @@ mod tests {
         let (directory, file) = host();
         let path = directory.path().join(PATH);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
-        rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
         assert_eq!(file.read().unwrap_err().code(), "report-unreadable");
         std::fs::remove_file(&path).unwrap();
         let mut text = serde_json::to_string(&full()).unwrap();

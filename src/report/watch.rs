@@ -3,41 +3,40 @@
 //! Waiting for the status file to change: inotify(7), which needs no privilege.
 
 use std::io;
-use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
-use rustix::io::Errno;
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
 
 use super::ReportError;
 use super::file::PATH;
 use flipside_core::host::Root;
 
 /// What may change the file. It is replaced as a whole; whoever writes into it is noticed too.
-const FILE: WatchFlags = WatchFlags::MOVED_TO
-    .union(WatchFlags::MOVED_FROM)
-    .union(WatchFlags::CLOSE_WRITE)
-    .union(WatchFlags::DELETE)
+const FILE: AddWatchFlags = AddWatchFlags::IN_MOVED_TO
+    .union(AddWatchFlags::IN_MOVED_FROM)
+    .union(AddWatchFlags::IN_CLOSE_WRITE)
+    .union(AddWatchFlags::IN_DELETE)
     .union(PLACE);
 
 /// What may bring the directory that is not there yet, or take away the one that is.
-const PLACE: WatchFlags = WatchFlags::CREATE
-    .union(WatchFlags::MOVED_TO)
-    .union(WatchFlags::ATTRIB)
-    .union(WatchFlags::DELETE_SELF)
-    .union(WatchFlags::MOVE_SELF)
-    .union(WatchFlags::ONLYDIR);
+const PLACE: AddWatchFlags = AddWatchFlags::IN_CREATE
+    .union(AddWatchFlags::IN_MOVED_TO)
+    .union(AddWatchFlags::IN_ATTRIB)
+    .union(AddWatchFlags::IN_DELETE_SELF)
+    .union(AddWatchFlags::IN_MOVE_SELF)
+    .union(AddWatchFlags::IN_ONLYDIR);
 
 /// Watches the status file of a host. Neither the file nor its directory has to be there: `/run` is
 /// empty after a boot, and a run makes them.
 #[derive(Debug)]
 pub struct Watch {
-    inotify: OwnedFd,
+    inotify: Inotify,
     file: PathBuf,
     /// The directory that is watched: the file's own, or the nearest above it.
-    watched: Option<(i32, PathBuf)>,
+    watched: Option<(WatchDescriptor, PathBuf)>,
 }
 
 impl Watch {
@@ -47,8 +46,8 @@ impl Watch {
     /// [`ReportError::Watch`]: the kernel gives no inotify instance, or the root is gone.
     pub fn of(root: &Root) -> Result<Self, ReportError> {
         let file = root.path(PATH);
-        let flags = CreateFlags::NONBLOCK | CreateFlags::CLOEXEC;
-        let inotify = match inotify::init(flags) {
+        let flags = InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC;
+        let inotify = match Inotify::init(flags) {
             Ok(inotify) => inotify,
             Err(error) => return Err(ReportError::Watch { path: file, source: error.into() }),
         };
@@ -74,8 +73,9 @@ impl Watch {
     /// [`ReportError::Watch`].
     pub fn wait(&mut self) -> Result<(), ReportError> {
         while !self.take()? {
-            match poll(&mut [PollFd::new(&self.inotify, PollFlags::IN)], None) {
-                Ok(_) | Err(Errno::INTR) => {}
+            let mut polled = [PollFd::new(self.inotify.as_fd(), PollFlags::POLLIN)];
+            match poll(&mut polled, PollTimeout::NONE) {
+                Ok(_) | Err(Errno::EINTR) => {}
                 Err(error) => return Err(self.failed(error.into())),
             }
         }
@@ -88,18 +88,17 @@ impl Watch {
 
     fn drain(&self) -> io::Result<bool> {
         let mut has_changed = false;
-        let mut buffer = [MaybeUninit::uninit(); 4096];
-        let mut events = Reader::new(&self.inotify, &mut buffer);
-        let name = self.file.file_name().map(std::os::unix::ffi::OsStrExt::as_bytes);
         loop {
-            match events.next() {
-                Ok(event) => {
-                    // Beside it stand the lock and the next document under its temporary name.
-                    let of_file = event.file_name().map(|found| found.to_bytes()) == name;
-                    has_changed |= of_file || event.events().contains(ReadFlags::QUEUE_OVERFLOW);
+            match self.inotify.read_events() {
+                Ok(events) => {
+                    has_changed |= events.iter().any(|event| {
+                        // Beside it stand the lock and the next document under its temporary name.
+                        event.name.as_deref() == self.file.file_name()
+                            || event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW)
+                    });
                 }
-                Err(Errno::AGAIN) => return Ok(has_changed),
-                Err(Errno::INTR) => {}
+                Err(Errno::EAGAIN) => return Ok(has_changed),
+                Err(Errno::EINTR) => {}
                 Err(error) => return Err(error.into()),
             }
         }
@@ -114,7 +113,7 @@ impl Watch {
             let (watch, place) = self.nearest()?;
             if let Some((old, _)) = self.watched.take_if(|(old, _)| *old != watch) {
                 // The kernel dropped it already where the directory is gone.
-                let _ = inotify::remove_watch(&self.inotify, old);
+                let _ = self.inotify.rm_watch(old);
             }
             let is_missed = self.next_below(&place).is_some_and(|below| below.is_dir());
             self.watched = Some((watch, place));
@@ -126,13 +125,15 @@ impl Watch {
         }
     }
 
-    fn nearest(&self) -> io::Result<(i32, PathBuf)> {
+    fn nearest(&self) -> io::Result<(WatchDescriptor, PathBuf)> {
         let mut flags = FILE;
         let mut last = io::ErrorKind::NotFound.into();
         for place in self.file.ancestors().skip(1) {
-            match inotify::add_watch(&self.inotify, place, flags) {
+            match self.inotify.add_watch(place, flags) {
                 Ok(watch) => return Ok((watch, place.to_owned())),
-                Err(error @ (Errno::NOENT | Errno::NOTDIR | Errno::ACCESS)) => last = error.into(),
+                Err(error @ (Errno::ENOENT | Errno::ENOTDIR | Errno::EACCES)) => {
+                    last = error.into();
+                }
                 Err(error) => return Err(error.into()),
             }
             flags = PLACE;

@@ -305,5 +305,5 @@ fn tell_manager(deadline: Duration, trial: Option<TrialBoot>) {
 
 /// With the time that the machine slept.
 fn since_boot() -> Duration {
-    Duration::from_secs(u64::try_from(rustix::system::sysinfo().uptime).unwrap_or(0))
+    nix::sys::sysinfo::sysinfo().map(|now| now.uptime()).unwrap_or_default()
 }

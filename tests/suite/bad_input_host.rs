@@ -309,7 +309,7 @@ struct FullNvram;
 impl StepObserver for FullNvram {
     fn before(&self, step: &Step<'_>) -> std::io::Result<()> {
         match step {
-            Step::SetVariable(..) => Err(rustix::io::Errno::NOSPC.into()),
+            Step::SetVariable(..) => Err(nix::errno::Errno::ENOSPC.into()),
             _ => Ok(()),
         }
     }

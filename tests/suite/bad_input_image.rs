@@ -68,8 +68,8 @@ fn kernel(config: &mut Value) -> &mut Value {
 /// A kernel of more bytes than the file system that holds the ESP has free.
 fn oversized_kernel(host: &ProgramHost, config: &mut Value) {
     const CHUNK: u64 = 16 << 20;
-    let room = rustix::fs::statvfs(host.file("efi")).unwrap();
-    let chunks = room.f_bavail * room.f_frsize / CHUNK + 100;
+    let room = nix::sys::statvfs::statvfs(&host.file("efi")).unwrap();
+    let chunks = room.blocks_available() * room.fragment_size() / CHUNK + 100;
     let kernel = kernel(config);
     let hash = kernel["chunk_hashes_sha256"][0].clone();
     kernel["size"] = (chunks * CHUNK).into();

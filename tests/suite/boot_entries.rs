@@ -440,11 +440,11 @@ fn an_odd_boot_order_is_read_and_replaced() {
 
 #[test]
 fn a_firmware_error_has_its_code_and_changes_no_slot() {
-    use rustix::io::Errno;
+    use nix::errno::Errno;
     for (errno, code) in [
-        (Errno::NOSPC, "nvram-full"),
-        (Errno::ROFS, "efi-variables-read-only"),
-        (Errno::IO, "nvram-write-failed"),
+        (Errno::ENOSPC, "nvram-full"),
+        (Errno::EROFS, "efi-variables-read-only"),
+        (Errno::EIO, "nvram-write-failed"),
     ] {
         let nvram = Nvram::with(&[3], &[(3, foreign())]);
         nvram.set("dump-type0-1-1-1-C", &[0; 900]);

@@ -249,7 +249,7 @@ fn a_signal_in_a_write_does_not_lose_the_step() {
     let interruptions = std::sync::atomic::AtomicU32::new(0);
     let steps = Steps::with(move |_| {
         let count = interruptions.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-        (count < 2).then(|| rustix::io::Errno::INTR.into())
+        (count < 2).then(|| nix::errno::Errno::EINTR.into())
     });
     let nvram = Nvram::with(&[5], &[(5, slot('a'))]);
     nvram.boot(&steps.durable()).add(Slot::B, Standing::Proven).unwrap();

@@ -10,8 +10,8 @@ use flipside_core::host::durable::Step;
 use flipside_core::host::esp::{BootFileState, EspError, FIRST_SECTOR};
 use flipside_core::host::medium::Medium as _;
 use flipside_image::code::Coded as _;
+use nix::errno::Errno;
 use proptest::prelude::*;
-use rustix::io::Errno;
 
 use crate::support::esp::{fixture, program, with};
 use crate::support::steps::Steps;
@@ -180,7 +180,7 @@ fn a_first_sector_that_cannot_be_made_durable_is_taken_back() {
                 return None;
             }
             countdown.store(left - 1, std::sync::atomic::Ordering::SeqCst);
-            (left == 0).then(|| Errno::IO.into())
+            (left == 0).then(|| Errno::EIO.into())
         });
         let f = with(steps);
         let file = f.esp.create_boot_file(Slot::B, 2000).unwrap();

@@ -8,8 +8,8 @@ use flipside_core::host::esp::{Esp, EspError, LoaderEntry, Proof, Stored};
 use flipside_core::host::{Record, Slot};
 use flipside_image::code::Coded as _;
 use flipside_image::{Architecture, Digest};
+use nix::errno::Errno;
 use proptest::prelude::*;
-use rustix::io::Errno;
 
 use crate::support::esp::{Fixture, fixture, program};
 use crate::support::scratch;
@@ -213,7 +213,7 @@ fn p7_failed_digests_survive_every_cut_and_a_second_cut_in_the_repair() {
                 std::sync::atomic::Ordering::SeqCst,
                 |n| n.checked_sub(1),
             );
-            going.is_err().then(|| Errno::IO.into())
+            going.is_err().then(|| Errno::EIO.into())
         });
         let esp =
             flipside_core::testing::esp(f.directory.path(), Architecture::X86_64, &steps.durable());
@@ -304,7 +304,7 @@ fn nothing_empty_or_cut_short_is_left_where_a_write_fails() {
             let steps = Steps::with(move |step| {
                 let fills = matches!(step, Step::Write(..) | Step::SetLength(..) | Step::Sync(_));
                 let at = fills.then(|| count.fetch_add(1, std::sync::atomic::Ordering::SeqCst))?;
-                (at == n).then(|| Errno::NOSPC.into())
+                (at == n).then(|| Errno::ENOSPC.into())
             });
             let f = crate::support::esp::with(steps);
             f.write("failed.json", b"[1]");

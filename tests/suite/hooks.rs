@@ -13,7 +13,8 @@ use flipside::hooks::{DIRECTORY, RanAs, ask, decide};
 use flipside_core::cancel::Cancel;
 use flipside_core::refusal::Verdict;
 use flipside_core::refusal::{Refusal, Severity};
-use rustix::process::{Pid, Signal, kill_process};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use crate::support::documents;
 use crate::support::hooks::{HookHost as Host, block, context, defer, peak_of_asking, put_hook};
@@ -140,8 +141,8 @@ fn what_a_hook_leaves_behind_holds_nothing_up() {
     // Who waits for it does so until the hook's time is over.
     let host = Host::new(&[("h", "#!/bin/sh\nsleep 600 & echo $! > child\necho fine\n")]);
     let answers = host.ask();
-    let child = host.read("child").trim().parse().ok().and_then(Pid::from_raw).unwrap();
-    kill_process(child, Signal::KILL).unwrap();
+    let child = host.read("child").trim().parse().unwrap();
+    kill(Pid::from_raw(child), Signal::SIGKILL).unwrap();
     assert_eq!((decide(&answers), answers[0].said.as_str()), (Verdict::Allow, "fine"));
 }
 

@@ -205,14 +205,7 @@ fn plans_that_make_no_image_are_refused_before_anything_is_written() {
     refused(&|p| p.payloads[0].file = "/dev/null".into(), "argument-invalid");
     refused(&|p| p.payloads[0].file = files.path().to_owned(), "argument-invalid");
     refused(&|p| p.payloads[0].file = files.path().join("absent"), "io-failed");
-    rustix::fs::mknodat(
-        rustix::fs::CWD,
-        files.path().join("fifo"),
-        rustix::fs::FileType::Fifo,
-        rustix::fs::Mode::RWXU,
-        0,
-    )
-    .unwrap();
+    nix::unistd::mkfifo(&files.path().join("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
     refused(&|p| p.payloads[0].file = files.path().join("fifo"), "argument-invalid");
     let stop = Cancel::new();
     stop.request();

@@ -326,7 +326,7 @@ fn a_file_that_cannot_grow_is_not_touched() {
     let steps = Steps::with(|step| {
         let text = format!("{step:?}");
         (text.starts_with("Create") && text.contains("EFI/flipside/variables"))
-            .then(|| rustix::io::Errno::NOSPC.into())
+            .then(|| nix::errno::Errno::ENOSPC.into())
     });
     let update = update_and_finish(&of.host.run_with(steps.durable(), |_| {}));
     assert_eq!(update.unwrap_err().code(), "esp-full");

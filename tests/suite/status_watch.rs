@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use flipside::report::status::State;
 use flipside::report::{Status, StatusFile};
 use flipside_core::host::Root;
-use rustix::process::{Pid, Signal, kill_process};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use crate::support::documents;
 
@@ -45,7 +46,7 @@ fn ends(child: &mut Child) -> Option<i32> {
 
 #[test]
 fn each_change_is_a_line_of_json_until_a_signal_ends_it() {
-    for signal in [Signal::INT, Signal::TERM] {
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
         let stage = Stage::new();
         stage.says(State::Idle);
         let mut child = stage.watch(&["--json"]);
@@ -65,7 +66,7 @@ fn each_change_is_a_line_of_json_until_a_signal_ends_it() {
         assert_eq!(next()["state"], "unknown");
         stage.says(State::Trial);
         assert_eq!(next()["state"], "trial");
-        kill_process(Pid::from_child(&child), signal).unwrap();
+        kill(Pid::from_raw(child.id().cast_signed()), signal).unwrap();
         assert_eq!(ends(&mut child), Some(0));
         assert!(lines.next().is_none());
     }

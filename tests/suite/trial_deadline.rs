@@ -14,7 +14,7 @@ use flipside_core::cancel::Cancel;
 use flipside_core::host::Root;
 use flipside_core::host::durable::Step;
 use flipside_core::progress::Silent;
-use rustix::io::Errno;
+use nix::errno::Errno;
 
 use crate::support::journald::Journald;
 use crate::support::program_host::ProgramHost;
@@ -163,7 +163,7 @@ fn the_way_back_comes_before_the_record_and_needs_none() {
     for takes_records in [true, false] {
         let host = turned();
         let steps = Steps::with(move |step| {
-            (is_record(step) && !takes_records).then(|| Errno::ROFS.into())
+            (is_record(step) && !takes_records).then(|| Errno::EROFS.into())
         });
         let failed = run::fail_trial(&host.0.run_with(steps.durable(), |_| {}), "late");
         assert_eq!(failed.is_ok(), takes_records, "{failed:?}");

@@ -17,7 +17,7 @@ use flipside_core::{Host, Lock};
 use flipside_image::code::Coded as _;
 use flipside_image::{Architecture, Descriptor, PartitionIdentity, pe};
 use flipside_source::LayoutSource;
-use rustix::io::Errno;
+use nix::errno::Errno;
 use uuid::Uuid;
 
 use crate::support::host::{TestHost, update_and_finish};
@@ -63,9 +63,9 @@ const WAYS: [Way; 4] = [Way::Spooled, Way::NoSuchFiles, Way::Full, Way::BecomesF
 impl Way {
     fn steps(self) -> Arc<Steps> {
         Steps::with(move |step| match (self, step) {
-            (Self::NoSuchFiles, Step::CreateUnnamed(..)) => Some(Errno::OPNOTSUPP.into()),
-            (Self::Full, Step::CreateUnnamed(..)) => Some(Errno::NOSPC.into()),
-            (Self::BecomesFull, Step::WriteUnnamed(..)) => Some(Errno::NOSPC.into()),
+            (Self::NoSuchFiles, Step::CreateUnnamed(..)) => Some(Errno::EOPNOTSUPP.into()),
+            (Self::Full, Step::CreateUnnamed(..)) => Some(Errno::ENOSPC.into()),
+            (Self::BecomesFull, Step::WriteUnnamed(..)) => Some(Errno::ENOSPC.into()),
             _ => None,
         })
     }
@@ -318,7 +318,7 @@ fn p9_what_stands_of_a_boot_file_is_not_fetched_again_by_the_next_run() {
         for (way, expected) in [(Way::Spooled, spooled), (Way::NoSuchFiles, 2 * streamed)] {
             let host = TestHost::running(&ImageBuilder::new("1"));
             let image = host.publish(&ImageBuilder::new("2").chunk_size(4096).uncompressed());
-            let cut = Steps::with(move |step| is_cut(step).then(|| Errno::IO.into()));
+            let cut = Steps::with(move |step| is_cut(step).then(|| Errno::EIO.into()));
             let (cut, fetched) = install(&host, &image, cut.durable());
             assert_eq!((cut.is_err(), fetched), (true, 20_000));
             let (installed, fetched) = install(&host, &image, way.steps().durable());

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use flipside_core::host::durable::Step;
 use flipside_image::code::Coded as _;
-use rustix::io::Errno;
+use nix::errno::Errno;
 
 use crate::support::host::{TestHost, update_and_finish};
 use crate::support::images::ImageBuilder;
@@ -78,22 +78,22 @@ fn every_step(kind: fn(&Step<'_>) -> bool, errno: Errno, codes: &[&str]) {
 
 #[test]
 fn nvram_that_is_full_at_any_write_ends_the_run_and_a_later_one_completes() {
-    every_step(is_variable, Errno::NOSPC, &["nvram-full"]);
+    every_step(is_variable, Errno::ENOSPC, &["nvram-full"]);
 }
 
 #[test]
 fn nvram_that_is_read_only_at_any_write_ends_the_run_and_a_later_one_completes() {
-    every_step(is_variable, Errno::ROFS, &["efi-variables-read-only"]);
+    every_step(is_variable, Errno::EROFS, &["efi-variables-read-only"]);
 }
 
 #[test]
 fn a_full_file_system_at_any_write_ends_the_run_and_a_later_one_completes() {
-    every_step(is_file, Errno::NOSPC, &["esp-full", "state-full", "disk-failed"]);
+    every_step(is_file, Errno::ENOSPC, &["esp-full", "state-full", "disk-failed"]);
 }
 
 #[test]
 fn a_medium_that_fails_at_any_write_ends_the_run_and_a_later_one_completes() {
-    every_step(is_file, Errno::IO, &["esp-damaged", "state-unwritable", "disk-failed"]);
+    every_step(is_file, Errno::EIO, &["esp-damaged", "state-unwritable", "disk-failed"]);
 }
 
 #[test]

@@ -7,7 +7,8 @@ use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::sync::Arc;
 
 use flipside::config::form::Address;
-use rustix::process::{Pid, Signal, kill_process};
+use nix::sys::signal::{self, Signal};
+use nix::unistd::Pid;
 
 use crate::support::documents;
 use crate::support::host::TestHost;
@@ -17,6 +18,10 @@ use crate::support::registry::Registry;
 
 fn version(version: &str) -> ImageBuilder {
     ImageBuilder::new(version).chunk_size(16 << 10).system_size(800_000)
+}
+
+fn kill(child: &Child, signal: Signal) {
+    signal::kill(Pid::from_raw(child.id().cast_signed()), signal).unwrap();
 }
 
 /// A host on 1 that follows a registry, where 2 waits.
@@ -111,7 +116,7 @@ impl Stage {
     fn interrupt(&self, is_fetching: bool, signal: Signal) -> (Option<i32>, String) {
         let (mut child, mut events) =
             if is_fetching { self.start_fetching() } else { self.start() };
-        kill_process(Pid::from_child(&child), signal).unwrap();
+        kill(&child, signal);
         let mut rest = Vec::new();
         events.read_to_end(&mut rest).unwrap();
         let mut said = String::new();
@@ -185,7 +190,7 @@ fn sigterm_stops_cleanly_says_what_is_left_and_the_next_run_goes_on() {
     for (n, is_fetching) in [false, true].into_iter().enumerate() {
         let name = format!("sigterm-{n}");
         let stage = Stage::new(&name);
-        let (status, said) = stage.interrupt(is_fetching, Signal::TERM);
+        let (status, said) = stage.interrupt(is_fetching, Signal::SIGTERM);
         assert_eq!(status, Some(75), "{said}");
         let last = said.trim_end().lines().last().unwrap();
         assert!(last.ends_with("[stopped]") && last.contains("bytes of payload"), "{said}");
@@ -203,7 +208,7 @@ fn a_run_of_the_timer_that_is_stopped_ends_with_a_status_of_its_own() {
     let mut child = stage.command().arg("--automatic").spawn().unwrap();
     let mut events = BufReader::new(child.stdout.take().unwrap());
     wait_for(&mut events, |event| event["type"] == "payload");
-    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    kill(&child, Signal::SIGTERM);
     events.read_to_end(&mut Vec::new()).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(75));
     // Deferred by itself it ends like any other.
@@ -217,7 +222,7 @@ fn sigkill_leaves_what_the_next_run_goes_on_with() {
     for (n, is_fetching) in [false, true].into_iter().enumerate() {
         let name = format!("sigkill-{n}");
         let stage = Stage::new(&name);
-        let (status, _) = stage.interrupt(is_fetching, Signal::KILL);
+        let (status, _) = stage.interrupt(is_fetching, Signal::SIGKILL);
         assert_eq!(status, None);
         stage.boots_nothing_of_slot_b();
         stage.completes(&name, stage.total());
@@ -259,7 +264,7 @@ fn of_two_updates_at_once_the_second_defers() {
 #[test]
 fn a_rollback_to_a_slot_that_was_half_written_says_so() {
     let stage = Stage::new("half-written");
-    stage.interrupt(true, Signal::TERM);
+    stage.interrupt(true, Signal::SIGTERM);
     let mut command = Command::new(env!("CARGO_BIN_EXE_flipside"));
     let output = documents::output(command.arg("--root").arg(stage.host.path()).arg("rollback"));
     assert_eq!(output.status.code(), Some(1));
@@ -296,7 +301,7 @@ fn a_release_that_is_asked_for_during_an_update_is_done_at_its_end() {
     let all: serde_json::Value =
         serde_json::from_slice(&flipside(&["retry", "--all", "--json"]).stdout).unwrap();
     assert_eq!(all, serde_json::json!({"noted": true}));
-    kill_process(Pid::from_child(&first), Signal::KILL).unwrap();
+    kill(&first, Signal::SIGKILL);
     events.read_to_end(&mut Vec::new()).unwrap();
     first.wait().unwrap();
     assert_eq!(digests(&stage.host.status().failed), [kept]);

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rustix::event::{PollFd, PollFlags, poll};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use zbus::{OwnedObjectPath, OwnedVariant};
 
 use super::bus::{Bus, Served, runtime};
@@ -125,10 +125,9 @@ impl World {
     /// How many locks are held.
     pub fn held_locks(&self) -> usize {
         let is_held = |lock: &&OwnedFd| {
-            let mut fds = [PollFd::new(lock, PollFlags::IN)];
-            let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
-            poll(&mut fds, Some(&now)).unwrap();
-            !fds[0].revents().contains(PollFlags::HUP)
+            let mut fds = [PollFd::new(lock.as_fd(), PollFlags::POLLIN)];
+            poll(&mut fds, PollTimeout::ZERO).unwrap();
+            !fds[0].revents().unwrap().contains(PollFlags::POLLHUP)
         };
         self.locks.iter().filter(is_held).count()
     }

@@ -12,7 +12,7 @@ pub struct LoopDevice(PathBuf);
 impl LoopDevice {
     /// A device of `size` bytes. The reason, where there can be none.
     pub fn new(file: &Path, size: u64, sector_size: u32) -> Result<Self, String> {
-        if !rustix::process::geteuid().is_root() {
+        if !nix::unistd::geteuid().is_root() {
             return Err("loop devices need root".to_owned());
         }
         std::fs::File::create(file).unwrap().set_len(size).unwrap();
@@ -61,9 +61,9 @@ impl Mounted {
     /// Free bytes, once everything is written.
     pub fn free(&self) -> u64 {
         let directory = std::fs::File::open(&self.directory).unwrap();
-        rustix::fs::syncfs(&directory).unwrap();
-        let stat = rustix::fs::fstatvfs(&directory).unwrap();
-        stat.f_bfree * stat.f_frsize
+        nix::unistd::syncfs(&directory).unwrap();
+        let stat = nix::sys::statvfs::fstatvfs(&directory).unwrap();
+        stat.blocks_free() * stat.fragment_size()
     }
 }
 

@@ -115,7 +115,7 @@ impl FileMedium {
         let mut options = File::options();
         options.read(true).write(true);
         let buffered = options.open(path)?;
-        let flags = rustix::fs::OFlags::DIRECT.bits() as i32;
+        let flags = nix::fcntl::OFlag::O_DIRECT.bits();
         let direct = options.clone().custom_flags(flags).open(path);
         let direct = direct.or_else(|_| options.open(path))?;
         // A block device has no length in its metadata.

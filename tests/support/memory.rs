@@ -9,6 +9,7 @@
 use std::ffi::OsStr;
 use std::process::{Command, Stdio};
 
+use nix::sys::resource::{UsageWho, getrusage};
 use serde_json::{Value, json};
 
 use super::program_host::ProgramHost;
@@ -67,12 +68,6 @@ pub fn run_if_asked() {
 
 /// The most memory that any child had which has ended, in KiB (getrusage(2), `ru_maxrss`).
 fn peak_of_children() -> u64 {
-    let mut usage = std::mem::MaybeUninit::<libc::rusage>::zeroed();
-    // SAFETY: the call fills the structure that it is given, for which all zeroes are a value.
-    #[allow(unsafe_code)]
-    let usage = unsafe {
-        assert_eq!(libc::getrusage(libc::RUSAGE_CHILDREN, usage.as_mut_ptr()), 0);
-        usage.assume_init()
-    };
-    u64::try_from(usage.ru_maxrss).unwrap()
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN).unwrap();
+    usage.max_rss().try_into().unwrap()
 }

@@ -39,7 +39,7 @@ impl Lab {
     /// # Errors
     /// Something that every case needs is missing.
     pub fn open(keep: bool) -> Result<Self> {
-        if !rustix::process::geteuid().is_root() {
+        if !nix::unistd::geteuid().is_root() {
             bail!("the files of an OS have owners: run this as root, as CI does");
         }
         crate::qemu::check()?;

@@ -110,7 +110,7 @@ fn the_command_line_names_the_slot_and_no_other() {
 #[test]
 fn what_is_loaded_is_whole_and_closed_for_writing() {
     use std::io::Read as _;
-    let mut file = File::from(in_memory(b"kernel").unwrap());
+    let mut file = in_memory(b"kernel").unwrap();
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes).unwrap();
     assert_eq!(bytes, b"kernel");

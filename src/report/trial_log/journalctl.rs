@@ -5,11 +5,12 @@
 
 use std::ffi::OsString;
 use std::io::{self, Read as _};
+use std::os::fd::AsFd as _;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde::Deserialize;
 
 use super::Arming;
@@ -149,10 +150,10 @@ fn read_end(child: &mut Child, limit: usize, deadline: Instant) -> io::Result<Ve
     let (mut kept, mut chunk) = (Vec::new(), vec![0; 64 << 10]);
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
-        let left = Timespec::try_from(left).map_err(io::Error::other)?;
-        let mut news = [PollFd::new(&stdout, PollFlags::IN)];
+        let left = PollTimeout::try_from(left).map_err(io::Error::other)?;
+        let mut news = [PollFd::new(stdout.as_fd(), PollFlags::POLLIN)];
         // Also one that never stops printing.
-        if poll(&mut news, Some(&left))? == 0 || Instant::now() >= deadline {
+        if poll(&mut news, left)? == 0 || Instant::now() >= deadline {
             return Err(io::ErrorKind::TimedOut.into());
         }
         let length = stdout.read(&mut chunk)?;
