@@ -293,6 +293,15 @@ flipside_image::codes! {
         VIA_TOO_LONG: Block = "via-too-long";
     }
 
+    Firmware {
+        /// The firmware undid a promotion. The other slot was promoted last, but `BootOrder` does
+        /// not put it first any more.
+        ///
+        /// Do nothing. That slot boots first again from the next boot on. If it happens again,
+        /// switch off the boot order lock in the firmware's setup.
+        PROMOTION_LOST = "promotion-lost";
+    }
+
     Reboot {
         /// The target's boot file is not a unified kernel image. The machine reboots through its
         /// firmware.

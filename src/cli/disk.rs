@@ -118,7 +118,7 @@ fn run_build(build: Build, global: &Global) -> super::Result {
             "{} is not on this machine: `flipside image pull` it to a layout first",
             build.image
         );
-        return Err(Failure::error(codes::REFERENCE_INVALID.name(), message));
+        return Err(Failure::error(codes::REFERENCE_INVALID, message));
     };
     let stop = stop_on_signals()?;
     let plan = Plan {

@@ -7,14 +7,14 @@ use std::process::ExitCode;
 
 use super::exit;
 use flipside_core::refusal::Severity;
-use flipside_image::code::{Coded, sentence};
+use flipside_image::code::{Code, Coded, sentence};
 
 /// What to tell the person, and which exit status to give (P11). It is no `std::error::Error`
 /// itself, so that `?` takes every error that has a code.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
     /// The stable code.
-    pub code: &'static str,
+    pub code: Code,
     /// How bad it is; decides the exit status.
     pub severity: Severity,
     /// One sentence, without the code.
@@ -23,18 +23,8 @@ pub struct Failure {
 
 impl Failure {
     /// An error: exit status 1.
-    pub fn error(code: &'static str, message: impl Into<String>) -> Self {
+    pub fn error(code: Code, message: impl Into<String>) -> Self {
         Self { code, severity: Severity::Error, message: message.into() }
-    }
-
-    /// Refused until something changes: exit status 1.
-    pub fn block(code: &'static str, message: impl Into<String>) -> Self {
-        Self { code, severity: Severity::Block, message: message.into() }
-    }
-
-    /// Not now: exit status 75.
-    pub fn defer(code: &'static str, message: impl Into<String>) -> Self {
-        Self { code, severity: Severity::Defer, message: message.into() }
     }
 
     /// The same with another severity, for errors that only mean "not now".
@@ -45,6 +35,8 @@ impl Failure {
 
     /// The exit status.
     pub fn exit_code(&self) -> ExitCode {
+        let (code, severity) = (self.code, self.severity);
+        debug_assert!(code.severities().contains(&severity), "{code} is never a {severity:?}");
         ExitCode::from(match self.severity {
             Severity::Defer => exit::DEFERRED,
             Severity::Block | Severity::Error => exit::FAILED,
@@ -68,6 +60,7 @@ impl<E: Coded + Send + Sync + 'static> From<E> for Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::codes;
     use flipside_image::Digest;
     use flipside_source::SourceError;
 
@@ -76,15 +69,18 @@ mod tests {
     struct Outer(#[source] std::io::Error);
 
     impl Coded for Outer {
-        fn code(&self) -> &'static str {
-            "outer"
+        fn code(&self) -> Code {
+            codes::REPORT_UNREADABLE
         }
     }
 
     #[test]
     fn causes_are_said_once_and_on_one_line() {
         let failure = Failure::from(Outer(std::io::Error::other("line one\nline two\x1b[31m")));
-        assert_eq!(failure.to_string(), "cannot read it: line one line two [31m [outer]");
+        assert_eq!(
+            failure.to_string(),
+            "cannot read it: line one line two [31m [report-unreadable]"
+        );
         let error = Digest::of(b"").check("manifest", b"x").unwrap_err();
         let text = error.to_string();
         assert_eq!(Failure::from(SourceError::Image(error)).message, text);
@@ -92,9 +88,14 @@ mod tests {
 
     #[test]
     fn only_a_defer_is_temporary() {
-        let of = |failure: Failure| format!("{:?}", failure.exit_code());
-        assert_eq!(of(Failure::defer("c", "m")), format!("{:?}", ExitCode::from(75)));
-        assert_eq!(of(Failure::block("c", "m")), format!("{:?}", ExitCode::from(1)));
-        assert_eq!(of(Failure::error("c", "m")), format!("{:?}", ExitCode::from(1)));
+        for (code, severity, status) in [
+            (codes::HOOK_DEFERRED, Severity::Defer, 75),
+            (codes::HOOK_BLOCKED, Severity::Block, 1),
+            (codes::INTERNAL, Severity::Error, 1),
+        ] {
+            let failure = Failure::error(code, "m").with_severity(severity);
+            let (found, expected) = (failure.exit_code(), ExitCode::from(status));
+            assert_eq!(format!("{found:?}"), format!("{expected:?}"));
+        }
     }
 }

@@ -55,7 +55,7 @@ pub fn run(_: Args, global: &Global) -> super::Result {
     let Some(reason) = reason else { return Ok(ExitCode::SUCCESS) };
     let failure = match went_back {
         Some(failed) => reboot(&run, reason, &failed),
-        None => Failure::error(codes::HEALTH_FAILED.name(), reason),
+        None => Failure::error(codes::HEALTH_FAILED, reason),
     };
     fail_after_document(failure, global)
 }
@@ -63,14 +63,11 @@ pub fn run(_: Args, global: &Global) -> super::Result {
 /// Leaves a trial that has failed.
 fn reboot(run: &Run, reason: String, failed: &FailedRun) -> Failure {
     if let Err(error) = power::ask_for_reboot(&run.root, Request::Orderly) {
-        return Failure::error(
-            codes::REBOOT_FAILED.name(),
-            format!("{reason}; cannot reboot: {error}"),
-        );
+        return Failure::error(codes::REBOOT_FAILED, format!("{reason}; cannot reboot: {error}"));
     }
     let FailedRun { slot, version, back_to, .. } = failed;
     let more = format!("{version} in slot {slot} has failed its trial, slot {back_to} boots next");
-    Failure::error(codes::HEALTH_FAILED.name(), format!("{reason}: {more}"))
+    Failure::error(codes::HEALTH_FAILED, format!("{reason}: {more}"))
 }
 
 /// Records a trial as failed. The deadline still ends one that cannot be recorded.
@@ -81,7 +78,7 @@ fn fail(run: &Run, reason: &str) -> super::Result<Option<FailedRun>> {
     if let Some(FailedRun { slot, digest, version, .. }) = &failed {
         let message = format!("{reason}: the trial of {version} in slot {slot} has failed");
         let entry = Entry::new(Kind::HealthCheckFailed, message).slot(*slot);
-        entry.version(version).digest(*digest).code(codes::HEALTH_FAILED.name()).send();
+        entry.version(version).digest(*digest).code(codes::HEALTH_FAILED).send();
     }
     Ok(failed)
 }

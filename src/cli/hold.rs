@@ -53,7 +53,7 @@ pub fn hold(args: Hold, global: &Global) -> super::Result {
     let wish = Wish { until: args.until, reason: reason.filter(|text| !text.is_empty()) };
     if !wish.holds(Clock::of(&run.root).shows(), &zone) {
         let until = wish.until.map(|until| until.text(&zone)).unwrap_or_default();
-        return Err(Failure::error(codes::HOLD_OVER.name(), format!("{until} is over already")));
+        return Err(Failure::error(codes::HOLD_OVER, format!("{until} is over already")));
     }
     refuse_overridden(DropIn::Hold, &run)?;
     let written = drop_in::hold(&run.root, &run.files(), &wish)?;
@@ -123,8 +123,5 @@ pub(super) fn refuse_overridden(drop_in: DropIn, run: &Run) -> Result<(), Failur
 
 fn set_elsewhere(drop_in: DropIn, place: &Place) -> Failure {
     let key = drop_in.key();
-    Failure::error(
-        codes::SETTING_OVERRIDDEN.name(),
-        format!("{key} is set in {place}: change it there"),
-    )
+    Failure::error(codes::SETTING_OVERRIDDEN, format!("{key} is set in {place}: change it there"))
 }

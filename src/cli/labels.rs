@@ -48,7 +48,7 @@ fn check(label: &str) -> Result<(), Failure> {
     match is_shown {
         true => Ok(()),
         false => Err(Failure::error(
-            codes::LABEL_UNSUITABLE.name(),
+            codes::LABEL_UNSUITABLE,
             format!(
                 "an initrd cannot find the partition {label:?}: its label is not printable ASCII"
             ),

@@ -21,10 +21,9 @@ pub fn print(text: impl Display) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
     match writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        Err(error) => Err(Failure::error(
-            codes::OUTPUT_FAILED.name(),
-            format!("cannot write to stdout: {error}"),
-        )),
+        Err(error) => {
+            Err(Failure::error(codes::OUTPUT_FAILED, format!("cannot write to stdout: {error}")))
+        }
         Ok(()) => Ok(()),
     }
 }
@@ -34,9 +33,8 @@ pub fn print(text: impl Display) -> Result<(), Failure> {
 /// # Errors
 /// As [`print()`].
 pub fn print_json(document: &impl Serialize) -> Result<(), Failure> {
-    let text = serde_json::to_string_pretty(document).map_err(|error| {
-        Failure::error(codes::INTERNAL.name(), format!("cannot write JSON: {error}"))
-    })?;
+    let text = serde_json::to_string_pretty(document)
+        .map_err(|error| Failure::error(codes::INTERNAL, format!("cannot write JSON: {error}")))?;
     print(text)
 }
 

@@ -19,10 +19,7 @@ use flipside_core::cancel::Cancel;
 pub(super) fn stop_on_signals() -> Result<Cancel, Failure> {
     let stop = Cancel::new();
     watch(&stop).map_err(|error| {
-        Failure::error(
-            codes::RESOURCES_EXHAUSTED.name(),
-            format!("cannot watch for SIGTERM: {error}"),
-        )
+        Failure::error(codes::RESOURCES_EXHAUSTED, format!("cannot watch for SIGTERM: {error}"))
     })?;
     Ok(stop)
 }

@@ -45,10 +45,7 @@ pub fn run(_: Args, global: &Global) -> super::Result {
                 Ok(()) => Ok(ExitCode::from(exit::DONE)),
                 Err(error) => {
                     let message = format!("cannot reboot: {error}");
-                    fail_after_document(
-                        Failure::error(codes::REBOOT_FAILED.name(), message),
-                        global,
-                    )
+                    fail_after_document(Failure::error(codes::REBOOT_FAILED, message), global)
                 }
             }
         }

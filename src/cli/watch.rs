@@ -35,10 +35,7 @@ const HOME: &str = "\x1b[H\x1b[J";
 pub fn run(global: &Global, first: impl FnOnce() -> Result<Status, Failure>) -> super::Result {
     let mut watch = Watch::of(&global.root)?;
     let ended = on_signals().map_err(|error| {
-        Failure::error(
-            codes::RESOURCES_EXHAUSTED.name(),
-            format!("cannot watch for SIGINT: {error}"),
-        )
+        Failure::error(codes::RESOURCES_EXHAUSTED, format!("cannot watch for SIGINT: {error}"))
     })?;
     let file = StatusFile::of(&global.root);
     let mut shown = match file.read() {
@@ -131,7 +128,7 @@ impl<'a> View<'a> {
                 Err(error) => serde_json::to_string(&error_document(&failure(error))),
             };
             return print(
-                line.map_err(|error| Failure::error(codes::INTERNAL.name(), error.to_string()))?,
+                line.map_err(|error| Failure::error(codes::INTERNAL, error.to_string()))?,
             );
         }
         let text = self.text(status);
@@ -163,10 +160,9 @@ fn failure(error: &ReportError) -> Failure {
 fn write(text: &str) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::error(
-            codes::OUTPUT_FAILED.name(),
-            format!("cannot write to stdout: {error}"),
-        )),
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::error(codes::OUTPUT_FAILED, format!("cannot write to stdout: {error}")))
+        }
         _ => Ok(()),
     }
 }

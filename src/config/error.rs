@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use crate::codes;
 use flipside_core::host::trust::Untrusted;
-use flipside_image::code::Coded;
+use flipside_image::code::{Code, Coded};
 
 /// Where a setting was made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,13 +78,13 @@ pub enum ConfigError {
 }
 
 impl Coded for ConfigError {
-    fn code(&self) -> &'static str {
+    fn code(&self) -> Code {
         match self {
-            Self::Unreadable { .. } => codes::FILE_UNREADABLE.name(),
-            Self::Untrusted(_) => codes::FILE_UNTRUSTED.name(),
-            Self::Unwritable { .. } => codes::CONFIG_UNWRITABLE.name(),
-            Self::UnknownKey { .. } => codes::CONFIG_UNKNOWN_KEY.name(),
-            Self::Syntax { .. } | Self::Invalid { .. } => codes::CONFIG_INVALID.name(),
+            Self::Unreadable { .. } => codes::FILE_UNREADABLE,
+            Self::Untrusted(_) => codes::FILE_UNTRUSTED,
+            Self::Unwritable { .. } => codes::CONFIG_UNWRITABLE,
+            Self::UnknownKey { .. } => codes::CONFIG_UNKNOWN_KEY,
+            Self::Syntax { .. } | Self::Invalid { .. } => codes::CONFIG_INVALID,
         }
     }
 }

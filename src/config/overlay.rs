@@ -50,10 +50,10 @@ impl Unusable {
 }
 
 impl flipside_image::code::Coded for Unusable {
-    fn code(&self) -> &'static str {
+    fn code(&self) -> flipside_image::code::Code {
         match self {
-            Self::Unreadable { .. } => codes::FILE_UNREADABLE.name(),
-            Self::Untrusted(_) => codes::FILE_UNTRUSTED.name(),
+            Self::Unreadable { .. } => codes::FILE_UNREADABLE,
+            Self::Untrusted(_) => codes::FILE_UNTRUSTED,
         }
     }
 }

@@ -9,7 +9,7 @@ use std::ops::Range;
 use crate::cancel::Stopped;
 use crate::codes;
 use flipside_image::Descriptor;
-use flipside_image::code::{Coded, Transient};
+use flipside_image::code::{Code, Coded, Transient};
 
 /// Takes the next bytes of a blob; an error ends the transfer.
 pub type Sink<'a> = dyn FnMut(&[u8]) -> Result<(), Stopped> + 'a;
@@ -78,9 +78,9 @@ impl Error for FetchError {
 }
 
 impl Coded for FetchError {
-    fn code(&self) -> &'static str {
+    fn code(&self) -> Code {
         match self {
-            Self::Stopped(_) => codes::STOPPED.name(),
+            Self::Stopped(_) => codes::STOPPED,
             Self::Failed(error) => error.code(),
         }
     }

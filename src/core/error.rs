@@ -6,7 +6,7 @@ use std::io;
 use std::path::PathBuf;
 
 use flipside_image::ImageError;
-use flipside_image::code::{Coded, Transient};
+use flipside_image::code::{Code, Coded, Transient};
 
 use crate::cancel::Stopped;
 use crate::codes;
@@ -62,7 +62,7 @@ pub enum Error {
         /// The sentence.
         what: String,
         /// The code.
-        code: &'static str,
+        code: Code,
     },
     /// The firmware.
     #[error(transparent)]
@@ -103,22 +103,22 @@ impl Error {
 }
 
 impl Coded for Error {
-    fn code(&self) -> &'static str {
+    fn code(&self) -> Code {
         match self {
             Self::Refused(refusal) => refusal.code,
-            Self::LockFile { .. } | Self::LockPlace { .. } => codes::LOCK_UNUSABLE.name(),
-            Self::Locked { .. } => codes::LOCKED.name(),
+            Self::LockFile { .. } | Self::LockPlace { .. } => codes::LOCK_UNUSABLE,
+            Self::Locked { .. } => codes::LOCKED,
             Self::Journal(error) => error.code(),
-            Self::Step(_) => codes::IO_FAILED.name(),
+            Self::Step(_) => codes::IO_FAILED,
             Self::Host(error) => error.code(),
-            Self::NoBootManager { code, .. } => code,
+            Self::NoBootManager { code, .. } => *code,
             Self::Efi(error) => error.code(),
             Self::Boot(error) => error.code(),
             Self::Esp(error) => error.code(),
             Self::Kexec(error) => error.code(),
             Self::Image(error) => error.code(),
             Self::Install(error) => error.code(),
-            Self::Stopped(_) => codes::STOPPED.name(),
+            Self::Stopped(_) => codes::STOPPED,
         }
     }
 

@@ -6,7 +6,7 @@ use std::io;
 
 use crate::blob_source::FetchError;
 use crate::codes;
-use flipside_image::code::{Coded, Transient};
+use flipside_image::code::{Code, Coded, Transient};
 use flipside_image::{ChunkIndex, ImageError, PayloadName};
 
 /// Why an install or a verification ended early.
@@ -109,15 +109,15 @@ impl InstallError {
 }
 
 impl Coded for InstallError {
-    fn code(&self) -> &'static str {
+    fn code(&self) -> Code {
         match self {
-            Self::PayloadTooLarge { .. } => codes::SLOT_TOO_SMALL.name(),
+            Self::PayloadTooLarge { .. } => codes::SLOT_TOO_SMALL,
             Self::Image(error) => error.code(),
             Self::Fetch { source, .. } => source.code(),
-            Self::Write { .. } | Self::Sync { .. } | Self::Read { .. } => codes::DISK_FAILED.name(),
-            Self::ReadBackMismatch { .. } => codes::READ_BACK_MISMATCH.name(),
-            Self::Thread { .. } => codes::RESOURCES_EXHAUSTED.name(),
-            Self::Stopped { .. } => codes::STOPPED.name(),
+            Self::Write { .. } | Self::Sync { .. } | Self::Read { .. } => codes::DISK_FAILED,
+            Self::ReadBackMismatch { .. } => codes::READ_BACK_MISMATCH,
+            Self::Thread { .. } => codes::RESOURCES_EXHAUSTED,
+            Self::Stopped { .. } => codes::STOPPED,
         }
     }
 

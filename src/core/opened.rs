@@ -78,7 +78,7 @@ pub struct Host {
 pub fn architecture() -> Result<Architecture, Refusal> {
     Architecture::of_this_build().ok_or_else(|| {
         Refusal::block(
-            codes::ARCHITECTURE_UNKNOWN.name(),
+            codes::ARCHITECTURE_UNKNOWN,
             "flipside knows UEFI on x86_64 and aarch64 only",
         )
     })

@@ -3,7 +3,7 @@
 //! The one type that says no, for people and programs (P11), and the answer that may be a no.
 
 pub use flipside_image::code::Severity;
-use flipside_image::code::Transient;
+use flipside_image::code::{Code, Transient};
 use serde::Serialize;
 
 /// Why something is not done.
@@ -13,7 +13,7 @@ pub struct Refusal {
     /// Whether it is tried again without a person.
     pub severity: Severity,
     /// The stable code.
-    pub code: &'static str,
+    pub code: Code,
     /// One sentence that names who refuses.
     pub message: String,
     /// Whether time alone may mend it, such as a registry that does not answer.
@@ -22,8 +22,8 @@ pub struct Refusal {
 
 impl Refusal {
     /// Not now: ask again next time.
-    pub fn defer(code: &'static str, message: impl Into<String>) -> Self {
-        Self { severity: Severity::Defer, code, message: message.into(), transient: None }
+    pub fn defer(code: Code, message: impl Into<String>) -> Self {
+        Self::new(Severity::Defer, code, message.into())
     }
 
     /// The same, where time alone may mend it.
@@ -33,8 +33,13 @@ impl Refusal {
     }
 
     /// Not until something changes.
-    pub fn block(code: &'static str, message: impl Into<String>) -> Self {
-        Self { severity: Severity::Block, code, message: message.into(), transient: None }
+    pub fn block(code: Code, message: impl Into<String>) -> Self {
+        Self::new(Severity::Block, code, message.into())
+    }
+
+    fn new(severity: Severity, code: Code, message: String) -> Self {
+        debug_assert!(code.severities().contains(&severity), "{code} is never a {severity:?}");
+        Self { severity, code, message, transient: None }
     }
 }
 
@@ -49,12 +54,12 @@ pub enum Verdict {
 
 impl Verdict {
     /// Not now; `reason` is one sentence for people, which names who says so.
-    pub fn defer(code: &'static str, reason: impl Into<String>) -> Self {
+    pub fn defer(code: Code, reason: impl Into<String>) -> Self {
         Self::No(Refusal::defer(code, reason))
     }
 
     /// Not until something changes; `reason` is one sentence for people, which names who says so.
-    pub fn block(code: &'static str, reason: impl Into<String>) -> Self {
+    pub fn block(code: Code, reason: impl Into<String>) -> Self {
         Self::No(Refusal::block(code, reason))
     }
 
@@ -99,7 +104,7 @@ impl Serialize for Verdict {
         struct Fields<'a> {
             decision: &'static str,
             #[serde(skip_serializing_if = "Option::is_none")]
-            code: Option<&'static str>,
+            code: Option<Code>,
             #[serde(skip_serializing_if = "Option::is_none")]
             reason: Option<&'a str>,
         }
@@ -112,6 +117,7 @@ impl Serialize for Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::codes;
     use serde_json::json;
 
     #[test]
@@ -119,12 +125,12 @@ mod tests {
         for (verdict, expected) in [
             (Verdict::Allow, json!({"decision": "allow"})),
             (
-                Verdict::defer("x", "later"),
-                json!({"decision": "defer", "code": "x", "reason": "later"}),
+                Verdict::defer(codes::LOCKED, "later"),
+                json!({"decision": "defer", "code": "locked", "reason": "later"}),
             ),
             (
-                Verdict::block("x", "never"),
-                json!({"decision": "block", "code": "x", "reason": "never"}),
+                Verdict::block(codes::NOT_A_HOST, "never"),
+                json!({"decision": "block", "code": "not-a-host", "reason": "never"}),
             ),
         ] {
             assert_eq!(json!(verdict), expected);

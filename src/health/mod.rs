@@ -197,10 +197,10 @@ impl HealthError {
 }
 
 impl flipside_image::code::Coded for HealthError {
-    fn code(&self) -> &'static str {
+    fn code(&self) -> flipside_image::code::Code {
         match self {
             Self::Unusable(error) => error.code(),
-            Self::Stopped(_) => codes::STOPPED.name(),
+            Self::Stopped(_) => codes::STOPPED,
         }
     }
 }

@@ -34,7 +34,7 @@ pub fn ask(root: &Root, hooks: &config::Hooks, context: &Context, stop: &Cancel)
 pub fn nested() -> Option<Answer> {
     std::env::var_os("FLIPSIDE_HOOK")?;
     let reason = "hooks are not asked by what a hook started".to_owned();
-    Some(unasked(None, Verdict::defer(codes::HOOK_NESTED.name(), reason)))
+    Some(unasked(None, Verdict::defer(codes::HOOK_NESTED, reason)))
 }
 
 /// An answer of nobody, in place of the host's hooks.
@@ -53,7 +53,7 @@ fn unasked(path: Option<PathBuf>, decision: Verdict) -> Answer {
 /// The answer of a hook that cannot be asked: it may have been there to block this update.
 fn faulty(hook: &Hook, why: &str) -> Answer {
     let reason = format!("hook {} cannot be asked: {why}", hook.name);
-    let decision = Verdict::block(codes::HOOK_FAILED.name(), reason);
+    let decision = Verdict::block(codes::HOOK_FAILED, reason);
     Answer { hook: hook.name.clone(), ..unasked(Some(hook.path.clone()), decision) }
 }
 
@@ -113,7 +113,7 @@ impl<'a> Asking<'a> {
         let found = match discover(self.root) {
             Ok(found) => found,
             Err(error) => {
-                let decision = Verdict::block(codes::HOOK_FAILED.name(), sentence(&error));
+                let decision = Verdict::block(codes::HOOK_FAILED, sentence(&error));
                 return vec![unasked(Some(error.path().to_owned()), decision)];
             }
         };

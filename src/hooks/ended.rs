@@ -62,16 +62,15 @@ impl Ended {
         match self {
             Self::Itself(status) => match (status.code(), status.signal()) {
                 (Some(0), _) => Verdict::Allow,
-                (Some(DEFER_STATUS), _) => Verdict::defer(
-                    codes::HOOK_DEFERRED.name(),
-                    because("defers the update".to_owned()),
-                ),
+                (Some(DEFER_STATUS), _) => {
+                    Verdict::defer(codes::HOOK_DEFERRED, because("defers the update".to_owned()))
+                }
                 (Some(code), _) => Verdict::block(
-                    codes::HOOK_BLOCKED.name(),
+                    codes::HOOK_BLOCKED,
                     because(format!("blocks the update with exit status {code}")),
                 ),
                 (None, signal) => Verdict::block(
-                    codes::HOOK_FAILED.name(),
+                    codes::HOOK_FAILED,
                     format!("{subject} was ended by signal {}", signal.unwrap_or(0)),
                 ),
             },
@@ -79,20 +78,20 @@ impl Ended {
                 let limit = jiff::SignedDuration::try_from(*settings.timeout).unwrap_or_default();
                 let reason = format!("{subject} did not answer within {limit:#}");
                 match settings.on_timeout {
-                    OnTimeout::Defer => Verdict::defer(codes::HOOK_TIMEOUT.name(), reason),
-                    OnTimeout::Block => Verdict::block(codes::HOOK_TIMEOUT.name(), reason),
+                    OnTimeout::Defer => Verdict::defer(codes::HOOK_TIMEOUT, reason),
+                    OnTimeout::Block => Verdict::block(codes::HOOK_TIMEOUT, reason),
                 }
             }
             Self::OutOfMemory => Verdict::block(
-                codes::HOOK_FAILED.name(),
+                codes::HOOK_FAILED,
                 format!("{subject} was ended: it used up policy.hooks.memory"),
             ),
             Self::Stopped => Verdict::defer(
-                codes::STOPPED.name(),
+                codes::STOPPED,
                 format!("{subject} was not heard: the run was asked to stop"),
             ),
             Self::NotRun(why) => {
-                Verdict::block(codes::HOOK_FAILED.name(), format!("{subject} cannot be run: {why}"))
+                Verdict::block(codes::HOOK_FAILED, format!("{subject} cannot be run: {why}"))
             }
         }
     }
@@ -120,7 +119,7 @@ mod tests {
             assert_eq!(value["code"].as_str().unwrap_or(""), code);
             assert_eq!(value["reason"].as_str().unwrap_or(""), reason);
         }
-        let (code, reason) = ("hook-timeout", "hook h did not answer within 1m".to_owned());
+        let (code, reason) = (codes::HOOK_TIMEOUT, "hook h did not answer within 1m".to_owned());
         for (on_timeout, expected) in [
             (OnTimeout::Defer, Verdict::defer(code, reason.clone())),
             (OnTimeout::Block, Verdict::block(code, reason.clone())),

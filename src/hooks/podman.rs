@@ -86,7 +86,7 @@ impl Podman<'_> {
             PLACES.map(|place| self.root.path(place)).into_iter().find(|p| p.exists())
         else {
             let reason = format!("{SUBJECT} cannot be run: this host has no podman");
-            return refused(Verdict::block(codes::CONTAINER_HOOK_NO_PODMAN.name(), reason));
+            return refused(Verdict::block(codes::CONTAINER_HOOK_NO_PODMAN, reason));
         };
         self.remove_left(&podman);
         if let Err(decision) = self.provide(&podman, container) {
@@ -97,7 +97,7 @@ impl Podman<'_> {
         let (ended, said, ran_as) = self.run(&podman, arguments, &input, *self.settings.timeout);
         let decision = match podmans_own(&ended) {
             Some(status) => Verdict::block(
-                codes::HOOK_FAILED.name(),
+                codes::HOOK_FAILED,
                 format!("{SUBJECT} cannot be run: podman ends with status {status}: {said}"),
             ),
             None => ended.verdict(SUBJECT, &said, self.settings),
@@ -135,7 +135,7 @@ impl Podman<'_> {
         }
         let why = ended.failure(&said, PULL).unwrap_or_default();
         let reason = format!("{SUBJECT} cannot be fetched: podman pull {why}");
-        Err(Verdict::defer(codes::CONTAINER_HOOK_UNAVAILABLE.name(), reason))
+        Err(Verdict::defer(codes::CONTAINER_HOOK_UNAVAILABLE, reason))
     }
 
     /// What the tag named before would be kept for ever. Each pull adds one, so one has to go; what a

@@ -96,12 +96,11 @@ impl Serialize for Code {
 
 /// An error or a decision that carries a stable code.
 ///
-/// The code is lower-case words joined by `-`, never changes once released,
-/// and is what scripts, alerts and metrics match on; the sentence around it
-/// may be reworded.
+/// A code never changes once released. Scripts, alerts and metrics match on it; the sentence around
+/// it may be reworded.
 pub trait Coded: Error {
     /// The stable code, such as `esp-full`.
-    fn code(&self) -> &'static str;
+    fn code(&self) -> Code;
 
     /// Whether time alone may mend it: then a later run may well succeed. `None` where
     /// something has to change first.

@@ -3,7 +3,7 @@
 //! What can be wrong with an image.
 
 use super::{Architecture, ChunkIndex, ChunkSizeError, Digest, MalformedDigest};
-use crate::code::Coded;
+use crate::code::{Code, Coded};
 use crate::codes;
 
 /// Why something is not an OS image that this program may use.
@@ -104,21 +104,21 @@ pub enum ImageError {
 }
 
 impl Coded for ImageError {
-    fn code(&self) -> &'static str {
+    fn code(&self) -> Code {
         match self {
-            Self::DigestMismatch { .. } => codes::DIGEST_MISMATCH.name(),
-            Self::MalformedDigest(_) => codes::DIGEST_MALFORMED.name(),
+            Self::DigestMismatch { .. } => codes::DIGEST_MISMATCH,
+            Self::MalformedDigest(_) => codes::DIGEST_MALFORMED,
             Self::Json { .. } | Self::Unprintable { .. } | Self::Inconsistent { .. } => {
-                codes::IMAGE_MALFORMED.name()
+                codes::IMAGE_MALFORMED
             }
-            Self::TooLarge { .. } => codes::IMAGE_OVER_LIMIT.name(),
-            Self::NotAnOsImage { .. } => codes::NOT_AN_OS_IMAGE.name(),
-            Self::FormatVersion { .. } => codes::FORMAT_VERSION_UNKNOWN.name(),
-            Self::PayloadName { .. } => codes::PAYLOAD_NAME_INVALID.name(),
-            Self::ChunkSize(_) => codes::CHUNK_SIZE_INVALID.name(),
-            Self::WrongArchitecture { .. } => codes::WRONG_ARCHITECTURE.name(),
-            Self::NoSingleManifest { .. } => codes::ARCHITECTURE_MISSING.name(),
-            Self::BadChunk { .. } => codes::CHUNK_DAMAGED.name(),
+            Self::TooLarge { .. } => codes::IMAGE_OVER_LIMIT,
+            Self::NotAnOsImage { .. } => codes::NOT_AN_OS_IMAGE,
+            Self::FormatVersion { .. } => codes::FORMAT_VERSION_UNKNOWN,
+            Self::PayloadName { .. } => codes::PAYLOAD_NAME_INVALID,
+            Self::ChunkSize(_) => codes::CHUNK_SIZE_INVALID,
+            Self::WrongArchitecture { .. } => codes::WRONG_ARCHITECTURE,
+            Self::NoSingleManifest { .. } => codes::ARCHITECTURE_MISSING,
+            Self::BadChunk { .. } => codes::CHUNK_DAMAGED,
         }
     }
 }

@@ -198,7 +198,7 @@ mod tests {
 
     fn code_of(bytes: &[u8]) -> &'static str {
         use crate::code::Coded;
-        Manifest::parse(bytes).unwrap_err().code()
+        Manifest::parse(bytes).unwrap_err().code().name()
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::Digest;
-use crate::code::Coded;
+use crate::code::{Code, Coded};
 use crate::codes;
 use crate::redact::{has_user, redact_reference};
 
@@ -36,8 +36,8 @@ impl ReferenceError {
 }
 
 impl Coded for ReferenceError {
-    fn code(&self) -> &'static str {
-        codes::REFERENCE_INVALID.name()
+    fn code(&self) -> Code {
+        codes::REFERENCE_INVALID
     }
 }
 
@@ -277,7 +277,7 @@ mod tests {
                 pinned.sibling(&digest.to_string()).unwrap()
             );
             for bad in ["", "a/b", "../x", ".x", "a b", "a?x", "sha256:00", &"x".repeat(129)] {
-                assert_eq!(reference.sibling(bad).unwrap_err().code(), "reference-invalid");
+                assert_eq!(reference.sibling(bad).unwrap_err().code().name(), "reference-invalid");
             }
         }
     }
@@ -308,7 +308,7 @@ mod tests {
             "r.example/a b:1",
         ] {
             let error = text.parse::<Reference>().unwrap_err();
-            assert_eq!(error.code(), "reference-invalid", "{text}");
+            assert_eq!(error.code().name(), "reference-invalid", "{text}");
         }
         assert!(format!("r.example/a:{}", "x".repeat(129)).parse::<Reference>().is_err());
     }

@@ -9,7 +9,7 @@ use uuid::{Uuid, uuid};
 use super::{
     BOOT_FILE_PAYLOAD, ChunkIndex, Digest, ImageConfig, PartitionIdentity, Payload, SYSTEM_PAYLOAD,
 };
-use crate::code::Coded;
+use crate::code::{Code, Coded};
 use crate::codes;
 
 /// Types of partitions that firmware, boot loaders or other systems take for their own (UEFI 2.10,
@@ -59,11 +59,11 @@ pub enum Unbootable {
 }
 
 impl Coded for Unbootable {
-    fn code(&self) -> &'static str {
+    fn code(&self) -> Code {
         match self {
-            Self::Empty(_) | Self::OnlyZeroes(_) => codes::PAYLOAD_EMPTY.name(),
-            Self::Nil { .. } | Self::ForeignType { .. } => codes::PARTITION_IDENTITY_INVALID.name(),
-            Self::Twins { .. } => codes::PARTITION_UUID_DUPLICATE.name(),
+            Self::Empty(_) | Self::OnlyZeroes(_) => codes::PAYLOAD_EMPTY,
+            Self::Nil { .. } | Self::ForeignType { .. } => codes::PARTITION_IDENTITY_INVALID,
+            Self::Twins { .. } => codes::PARTITION_UUID_DUPLICATE,
         }
     }
 }
@@ -163,7 +163,7 @@ mod tests {
         };
         match (ImageConfig { product_info, payloads }).check_bootable() {
             Ok(()) => "-".into(),
-            Err(error) => format!("{}: {error}", error.code()),
+            Err(error) => format!("{}: {error}", error.code().name()),
         }
     }
 

@@ -9,7 +9,7 @@ use crate::codes;
 use flipside_core::blob_source::FetchError;
 use flipside_core::cancel::Stopped;
 use flipside_core::install::InstallError;
-use flipside_image::code::Coded;
+use flipside_image::code::{Code, Coded};
 use flipside_image::document::DocumentError;
 use flipside_image::pe::Flaw;
 use flipside_image::{ImageError, Unbootable};
@@ -150,27 +150,27 @@ impl PublishError {
 }
 
 impl Coded for PublishError {
-    fn code(&self) -> &'static str {
+    fn code(&self) -> Code {
         match self {
             Self::Image(error) => error.code(),
             Self::Source(error) => error.code(),
             Self::Fetch(error) => error.code(),
             Self::Extract(error) => error.code(),
-            Self::Stopped(_) => codes::STOPPED.name(),
-            Self::File { .. } => codes::IO_FAILED.name(),
+            Self::Stopped(_) => codes::STOPPED,
+            Self::File { .. } => codes::IO_FAILED,
             Self::PayloadUnreadable { .. }
             | Self::PayloadUnknown { .. }
-            | Self::PlanInvalid { .. } => codes::ARGUMENT_INVALID.name(),
-            Self::PayloadChanged { .. } => codes::PAYLOAD_CHANGED.name(),
+            | Self::PlanInvalid { .. } => codes::ARGUMENT_INVALID,
+            Self::PayloadChanged { .. } => codes::PAYLOAD_CHANGED,
             Self::Unbootable(error) => error.code(),
-            Self::BootFile { .. } => codes::BOOT_FILE_INVALID.name(),
-            Self::OsRelease { .. } | Self::ProductInfo { .. } => codes::PRODUCT_INFO_INVALID.name(),
-            Self::OutputExists { .. } => codes::OUTPUT_EXISTS.name(),
+            Self::BootFile { .. } => codes::BOOT_FILE_INVALID,
+            Self::OsRelease { .. } | Self::ProductInfo { .. } => codes::PRODUCT_INFO_INVALID,
+            Self::OutputExists { .. } => codes::OUTPUT_EXISTS,
             Self::Policy(error) => error.code(),
-            Self::PolicyInvalid { .. } => codes::POLICY_CHANGE_INVALID.name(),
-            Self::SigningKey { .. } => codes::SIGNING_KEY_UNUSABLE.name(),
-            Self::Sign { .. } => codes::SIGNING_FAILED.name(),
-            Self::LayoutInvalid { .. } => codes::LAYOUT_INVALID.name(),
+            Self::PolicyInvalid { .. } => codes::POLICY_CHANGE_INVALID,
+            Self::SigningKey { .. } => codes::SIGNING_KEY_UNUSABLE,
+            Self::Sign { .. } => codes::SIGNING_FAILED,
+            Self::LayoutInvalid { .. } => codes::LAYOUT_INVALID,
         }
     }
 }

@@ -5,7 +5,7 @@
 use crate::codes;
 use crate::run::Error as RunError;
 use flipside_core::refusal::Severity;
-use flipside_image::code::Coded;
+use flipside_image::code::{Code, Coded};
 
 /// Why a reboot did not come about. What is armed stays armed: the next reboot tries it, whoever
 /// asks for it.
@@ -58,11 +58,11 @@ impl crate::system::bus::CallError {
 }
 
 impl Coded for RebootError {
-    fn code(&self) -> &'static str {
+    fn code(&self) -> Code {
         match self {
-            Self::NoLogind { .. } => codes::LOGIND_UNAVAILABLE.name(),
-            Self::Inhibited { .. } => codes::REBOOT_INHIBITED.name(),
-            Self::Refused { .. } => codes::REBOOT_FAILED.name(),
+            Self::NoLogind { .. } => codes::LOGIND_UNAVAILABLE,
+            Self::Inhibited { .. } => codes::REBOOT_INHIBITED,
+            Self::Refused { .. } => codes::REBOOT_FAILED,
             Self::Update(error) => error.code(),
         }
     }

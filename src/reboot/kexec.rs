@@ -15,7 +15,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use crate::codes;
 use flipside_core::host::medium::Medium;
 use flipside_core::host::{Root, Slot, kexec};
-use flipside_image::code::Coded;
+use flipside_image::code::{Code, Coded};
 use flipside_image::pe;
 
 mod load;
@@ -55,11 +55,11 @@ pub enum KexecError {
 }
 
 impl Coded for KexecError {
-    fn code(&self) -> &'static str {
+    fn code(&self) -> Code {
         match self {
-            Self::NoKernel { .. } => codes::KEXEC_NO_KERNEL.name(),
-            Self::Read { .. } => codes::IO_FAILED.name(),
-            Self::Refused { .. } => codes::KEXEC_REFUSED.name(),
+            Self::NoKernel { .. } => codes::KEXEC_NO_KERNEL,
+            Self::Read { .. } => codes::IO_FAILED,
+            Self::Refused { .. } => codes::KEXEC_REFUSED,
         }
     }
 }

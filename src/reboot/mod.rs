@@ -128,7 +128,7 @@ pub fn reboot(run: &Run, asked: Asked, by_kexec: bool) -> Result<Outcome, Reboot
 }
 
 fn note_error(status: &mut Status, error: &RebootError) {
-    let (code, message) = (error.code().to_owned(), error.to_string());
+    let (code, message) = (error.code().to_string(), error.to_string());
     let time = Timestamp::now();
     status.note(error.severity(), code, message, time);
 }

@@ -6,7 +6,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::codes;
-use flipside_image::code::Coded;
+use flipside_image::code::{Code, Coded};
 
 /// Why what flipside says cannot be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -64,13 +64,13 @@ pub enum ReportError {
 }
 
 impl Coded for ReportError {
-    fn code(&self) -> &'static str {
+    fn code(&self) -> Code {
         match self {
-            Self::Read { .. } => codes::REPORT_UNREADABLE.name(),
-            Self::Write { .. } => codes::REPORT_UNWRITABLE.name(),
-            Self::Watch { .. } => codes::RESOURCES_EXHAUSTED.name(),
-            Self::NoTrialLog { .. } => codes::TRIAL_LOG_ABSENT.name(),
-            Self::NotAStatus { .. } | Self::StatusVersion { .. } => codes::STATUS_MALFORMED.name(),
+            Self::Read { .. } => codes::REPORT_UNREADABLE,
+            Self::Write { .. } => codes::REPORT_UNWRITABLE,
+            Self::Watch { .. } => codes::RESOURCES_EXHAUSTED,
+            Self::NoTrialLog { .. } => codes::TRIAL_LOG_ABSENT,
+            Self::NotAStatus { .. } | Self::StatusVersion { .. } => codes::STATUS_MALFORMED,
         }
     }
 }

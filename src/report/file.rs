@@ -190,11 +190,11 @@ mod tests {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         for text in ["", "{}", "[1]", "{\"version\": 2}", "{\"version\": 1}"] {
             std::fs::write(&path, text).unwrap();
-            assert_eq!(file.read().unwrap_err().code(), "status-malformed", "{text}");
+            assert_eq!(file.read().unwrap_err().code().name(), "status-malformed", "{text}");
         }
         std::fs::remove_file(&path).unwrap();
         std::fs::create_dir(&path).unwrap();
-        assert_eq!(file.read().unwrap_err().code(), "report-unreadable");
+        assert_eq!(file.read().unwrap_err().code().name(), "report-unreadable");
     }
 
     #[test]
@@ -204,14 +204,14 @@ mod tests {
         let path = directory.path().join(PATH);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
-        assert_eq!(file.read().unwrap_err().code(), "report-unreadable");
+        assert_eq!(file.read().unwrap_err().code().name(), "report-unreadable");
         std::fs::remove_file(&path).unwrap();
         let mut text = serde_json::to_string(&full()).unwrap();
         text.push_str(&" ".repeat(LIMIT as usize - text.len()));
         std::fs::write(&path, &text).unwrap();
         assert_eq!(file.read().unwrap(), Some(full()));
         std::fs::write(&path, text + " ").unwrap();
-        assert_eq!(file.read().unwrap_err().code(), "report-unreadable");
+        assert_eq!(file.read().unwrap_err().code().name(), "report-unreadable");
     }
 
     #[test]

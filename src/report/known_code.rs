@@ -4,6 +4,7 @@
 //! as text: here it is read, once. Only how something is told may rest on it, no decision.
 
 use crate::codes;
+use flipside_image::code::Code;
 
 /// What a code says to who tells it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,23 +30,23 @@ pub enum KnownCode {
 
 impl KnownCode {
     /// All but [`Self::Other`], by their codes.
-    pub const ALL: [(&str, Self); 12] = [
-        (codes::DEAD_END.name(), Self::DeadEnd),
-        (codes::DIGEST_FAILED.name(), Self::DigestFailed),
-        (codes::DIGEST_ROLLED_BACK.name(), Self::DigestRolledBack),
-        (codes::ESP_DAMAGED.name(), Self::EspDamaged),
-        (codes::POLICY_DOCUMENT_EXPIRED.name(), Self::MayBeAttack),
-        (codes::POLICY_DOCUMENT_FOREIGN.name(), Self::MayBeAttack),
-        (codes::POLICY_DOCUMENT_INVALID.name(), Self::MayBeAttack),
-        (codes::POLICY_DOCUMENT_MISSING.name(), Self::MayBeAttack),
-        (codes::POLICY_DOCUMENT_REPLAYED.name(), Self::MayBeAttack),
-        (codes::POLICY_DOCUMENT_UNSIGNED.name(), Self::MayBeAttack),
-        (codes::REBOOT_INHIBITED.name(), Self::RebootInhibited),
-        (codes::UPDATES_HELD.name(), Self::UpdatesHeld),
+    const ALL: [(Code, Self); 12] = [
+        (codes::DEAD_END, Self::DeadEnd),
+        (codes::DIGEST_FAILED, Self::DigestFailed),
+        (codes::DIGEST_ROLLED_BACK, Self::DigestRolledBack),
+        (codes::ESP_DAMAGED, Self::EspDamaged),
+        (codes::POLICY_DOCUMENT_EXPIRED, Self::MayBeAttack),
+        (codes::POLICY_DOCUMENT_FOREIGN, Self::MayBeAttack),
+        (codes::POLICY_DOCUMENT_INVALID, Self::MayBeAttack),
+        (codes::POLICY_DOCUMENT_MISSING, Self::MayBeAttack),
+        (codes::POLICY_DOCUMENT_REPLAYED, Self::MayBeAttack),
+        (codes::POLICY_DOCUMENT_UNSIGNED, Self::MayBeAttack),
+        (codes::REBOOT_INHIBITED, Self::RebootInhibited),
+        (codes::UPDATES_HELD, Self::UpdatesHeld),
     ];
 
     /// What `code` says.
     pub fn of(code: &str) -> Self {
-        Self::ALL.iter().find(|(known, _)| *known == code).map_or(Self::Other, |(_, is)| *is)
+        Self::ALL.iter().find(|(known, _)| known.name() == code).map_or(Self::Other, |(_, is)| *is)
     }
 }

@@ -29,7 +29,7 @@ fn decide(wanted: &[String], host: &[String]) -> (String, Verdict) {
         names => format!("this host is {}", shown(&names.join(", "))),
     };
     let why = format!("{image_is_for}, and {host_is}");
-    (image_is_for, Verdict::block(codes::NOT_COMPATIBLE.name(), why))
+    (image_is_for, Verdict::block(codes::NOT_COMPATIBLE, why))
 }
 
 #[cfg(test)]
@@ -55,7 +55,7 @@ mod tests {
             let (_, decision) = decide(&names(wanted), &names(host));
             assert_eq!(decision.is_allow(), allowed, "{wanted} on {host}");
             if let Some(Refusal { severity, code, .. }) = decision.refusal() {
-                assert_eq!((*severity, *code), (Severity::Block, "not-compatible"));
+                assert_eq!((*severity, *code), (Severity::Block, codes::NOT_COMPATIBLE));
             }
         }
     }

@@ -84,7 +84,7 @@ fn is_tracked_registry(offer: &Offer<'_>, hook: &source::Reference) -> bool {
 fn unavailable(image: &str, error: &SourceError) -> Verdict {
     let reason = format!("the container hook {image} cannot be found: {error}");
     match is_absent(error) || matches!(error, SourceError::ManifestNotFound { .. }) {
-        true => Verdict::block(codes::CONTAINER_HOOK_MISSING.name(), reason),
-        false => Verdict::defer(codes::CONTAINER_HOOK_UNAVAILABLE.name(), reason),
+        true => Verdict::block(codes::CONTAINER_HOOK_MISSING, reason),
+        false => Verdict::defer(codes::CONTAINER_HOOK_UNAVAILABLE, reason),
     }
 }

@@ -47,17 +47,13 @@ pub fn find(
         }
         Next::Unknown => {
             let saw = format!("{version} is not in the update graph");
-            let decision = Verdict::defer(codes::GRAPH_NODE_UNKNOWN.name(), saw.clone());
+            let decision = Verdict::defer(codes::GRAPH_NODE_UNKNOWN, saw.clone());
             (Aim::Wait, here, Ruling::new(Rule::PolicyDocument, saw, decision))
         }
         Next::DeadEnd(reason) => {
             let saw = format!("{version} is a dead end of the update graph");
             let why = format!("{version} is a dead end: {reason}");
-            (
-                Aim::Wait,
-                here,
-                Ruling::new(Rule::DeadEnd, saw, Verdict::block(codes::DEAD_END.name(), why)),
-            )
+            (Aim::Wait, here, Ruling::new(Rule::DeadEnd, saw, Verdict::block(codes::DEAD_END, why)))
         }
     };
     // A host that flipside did not install has no digest to stay with.

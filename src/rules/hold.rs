@@ -29,11 +29,11 @@ pub fn decide(
             (format!("{text} (what a person asks for does not wait)"), Verdict::Allow)
         }
         (Some(false), Initiative::Automatic) => {
-            ("a hold".to_owned(), Verdict::defer(codes::UPDATES_HELD.name(), text))
+            ("a hold".to_owned(), Verdict::defer(codes::UPDATES_HELD, text))
         }
         (None, Initiative::Automatic) => {
             let why = "the clock is not synchronised: whether the hold is over cannot be told";
-            (text, Verdict::defer(codes::CLOCK_UNSET.name(), why))
+            (text, Verdict::defer(codes::CLOCK_UNSET, why))
         }
     }
 }
@@ -45,7 +45,7 @@ mod tests {
     fn code(decision: &Verdict) -> &'static str {
         match decision {
             Verdict::Allow => "allow",
-            Verdict::No(refusal) => refusal.code,
+            Verdict::No(refusal) => refusal.code.name(),
         }
     }
 

@@ -38,22 +38,14 @@ pub(super) fn ask(
     let saw = format!("{HOOK_PAYLOAD}, {size} bytes");
     if size > HOOK_LIMIT {
         let reason = format!("the image's hook has {size} bytes, more than {HOOK_LIMIT}");
-        evaluation.put(
-            Rule::ImageHook,
-            &saw,
-            Verdict::block(codes::IMAGE_HOOK_TOO_LARGE.name(), reason),
-        );
+        evaluation.put(Rule::ImageHook, &saw, Verdict::block(codes::IMAGE_HOOK_TOO_LARGE, reason));
         return Ok(None);
     }
     let answer = match fetch(source, &layer, means.stop)? {
         Ok(program) => asking.image(HOOK_PAYLOAD, &program),
         Err(error) => {
             let reason = format!("the image's hook cannot be run from memory: {error}");
-            evaluation.put(
-                Rule::ImageHook,
-                &saw,
-                Verdict::block(codes::HOOK_FAILED.name(), reason),
-            );
+            evaluation.put(Rule::ImageHook, &saw, Verdict::block(codes::HOOK_FAILED, reason));
             return Ok(None);
         }
     };

@@ -32,21 +32,13 @@ pub(super) fn ask(
 pub(super) fn leads_back(evaluation: &mut Evaluation<'_>, via: &str, trail: &[String]) {
     let via = printable::line(via, 80);
     let why = format!("the way through {via} leads back to what runs or was passed already");
-    evaluation.put(
-        Rule::Requires,
-        &trail.join("; "),
-        Verdict::block(codes::VIA_CIRCULAR.name(), why),
-    );
+    evaluation.put(Rule::Requires, &trail.join("; "), Verdict::block(codes::VIA_CIRCULAR, why));
 }
 
 /// Refuses a way of more than `most` images.
 pub(super) fn leads_too_far(evaluation: &mut Evaluation<'_>, most: usize, trail: &[String]) {
     let why = format!("the tag leads through more than {most} other images");
-    evaluation.put(
-        Rule::Requires,
-        &trail.join("; "),
-        Verdict::block(codes::VIA_TOO_LONG.name(), why),
-    );
+    evaluation.put(Rule::Requires, &trail.join("; "), Verdict::block(codes::VIA_TOO_LONG, why));
 }
 
 /// How to get to an image.
@@ -89,7 +81,7 @@ fn decide(new: &str, requires: Option<&Requires>, running: &str) -> (String, Ver
                 shown(lowest),
                 shown(running)
             );
-            (saw, Verdict::block(codes::REQUIRES_NEWER.name(), why))
+            (saw, Verdict::block(codes::REQUIRES_NEWER, why))
         }
     }
 }
@@ -114,7 +106,7 @@ mod tests {
         ] {
             assert_eq!(way(wanted.as_ref(), running), expected, "{wanted:?} {running}");
             let (_, decision) = decide("2", wanted.as_ref(), running);
-            let found = decision.refusal().map(|refusal| refusal.code);
+            let found = decision.refusal().map(|refusal| refusal.code.name());
             assert_eq!(found, code, "{wanted:?} {running}");
         }
     }

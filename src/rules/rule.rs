@@ -161,6 +161,7 @@ impl Explanation {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::codes;
     use serde_json::json;
 
     fn ruling(rule: Rule, decision: Verdict) -> Ruling {
@@ -179,8 +180,8 @@ mod tests {
     fn the_first_refusal_in_order_is_the_reason_whenever_it_was_noted() {
         let mut explanation = Explanation::default();
         assert_eq!(explanation.first_refusal(), None);
-        explanation.note(ruling(Rule::Version, Verdict::block("x", "x")));
-        explanation.note(ruling(Rule::Hold, Verdict::defer("y", "y")));
+        explanation.note(ruling(Rule::Version, Verdict::block(codes::VERSION_TOO_OLD, "x")));
+        explanation.note(ruling(Rule::Hold, Verdict::defer(codes::UPDATES_HELD, "y")));
         explanation.note(ruling(Rule::Host, Verdict::Allow));
         assert_eq!(explanation.first_refusal().unwrap().rule, Rule::Hold);
         let order: Vec<Rule> = explanation.rulings().iter().map(|r| r.rule).collect();
@@ -190,7 +191,7 @@ mod tests {
     #[test]
     fn a_refusal_stands_and_what_allows_gives_way_to_a_later_word() {
         let mut explanation = Explanation::default();
-        let refusal = ruling(Rule::Version, Verdict::block("x", "x"));
+        let refusal = ruling(Rule::Version, Verdict::block(codes::VERSION_TOO_OLD, "x"));
         for said in [ruling(Rule::Version, Verdict::Allow), refusal.clone()] {
             explanation.note(said);
         }
@@ -203,8 +204,11 @@ mod tests {
     }
     #[test]
     fn a_ruling_has_the_fields_of_its_verdict() {
-        for verdict in [Verdict::Allow, Verdict::defer("x", "later"), Verdict::block("x", "never")]
-        {
+        for verdict in [
+            Verdict::Allow,
+            Verdict::defer(codes::HOOK_DEFERRED, "later"),
+            Verdict::block(codes::HOOK_BLOCKED, "never"),
+        ] {
             let expected = json!(verdict);
             let ruling = Ruling { rule: Rule::Hold, saw: "s".to_owned(), decision: verdict };
             let mut flat = json!({"rule": "hold", "saw": "s"});

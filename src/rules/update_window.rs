@@ -23,14 +23,14 @@ pub fn decide(
     }
     let Some(now) = now else {
         let why = "the clock is not synchronised: whether an update window is open cannot be told";
-        return ("update.windows".to_owned(), Verdict::defer(codes::CLOCK_UNSET.name(), why));
+        return ("update.windows".to_owned(), Verdict::defer(codes::CLOCK_UNSET, why));
     };
     if windows.open_until(now).is_some() {
         return ("a window is open".to_owned(), Verdict::Allow);
     }
     let next = windows.next(now).map(|opening| format!("; the next is {}", opening.text()));
     let why = format!("no update window is open{}", next.unwrap_or_default());
-    ("update.windows".to_owned(), Verdict::defer(codes::UPDATE_WINDOW_CLOSED.name(), why))
+    ("update.windows".to_owned(), Verdict::defer(codes::UPDATE_WINDOW_CLOSED, why))
 }
 
 #[cfg(test)]
@@ -61,9 +61,13 @@ mod tests {
             match &decision {
                 Verdict::Allow => assert_eq!(expected, "allow", "{now:?}"),
                 Verdict::No(Refusal { severity, code, message: reason, .. }) => {
-                    assert_eq!((*severity, *code), (Severity::Defer, expected), "{now:?}");
+                    assert_eq!((*severity, code.name()), (Severity::Defer, expected), "{now:?}");
                     let next = "; the next is Sat 22:00–24:00 UTC";
-                    assert_eq!(reason.ends_with(next), *code == "update-window-closed", "{reason}");
+                    assert_eq!(
+                        reason.ends_with(next),
+                        *code == codes::UPDATE_WINDOW_CLOSED,
+                        "{reason}"
+                    );
                 }
             }
         }

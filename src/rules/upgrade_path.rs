@@ -130,7 +130,7 @@ fn judge(
 }
 
 fn misunderstood(evaluation: &mut Evaluation<'_>, error: &AskError) {
-    let decision = Verdict::block(codes::ANNOTATION_INVALID.name(), error.to_string());
+    let decision = Verdict::block(codes::ANNOTATION_INVALID, error.to_string());
     evaluation.put(rule_about(error.annotation), error.annotation, decision);
 }
 

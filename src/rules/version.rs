@@ -69,9 +69,7 @@ pub(super) fn ask_of_what_runs(evaluation: &mut Evaluation<'_>, course: &Course)
 
 /// Time may mend it.
 fn unreachable(why: String) -> Verdict {
-    Verdict::No(
-        Refusal::defer(codes::REGISTRY_UNREACHABLE.name(), why).passing(Transient::default()),
-    )
+    Verdict::No(Refusal::defer(codes::REGISTRY_UNREACHABLE, why).passing(Transient::default()))
 }
 
 /// The version that a mirror has to be above: what runs or, where that is higher, what is armed.
@@ -121,7 +119,7 @@ fn decide(new: &str, floor: &Floor<'_>) -> (String, Verdict) {
     );
     if let Some(minimum) = floor.minimum.filter(|minimum| version::is_below(new, minimum)) {
         let why = format!("{} is below policy.min_version, {}", shown(new), shown(minimum));
-        return (saw, Verdict::block(codes::VERSION_TOO_OLD.name(), why));
+        return (saw, Verdict::block(codes::VERSION_TOO_OLD, why));
     }
     if let Some(Mirror { repository, host, newest }) = &floor.mirror
         && !version::is_below(newest, new)
@@ -141,7 +139,7 @@ fn decide(new: &str, floor: &Floor<'_>) -> (String, Verdict) {
             false => "update.allow_downgrade is false",
         };
         let why = format!("{} would be a downgrade from {running}, and {because}", shown(new));
-        return (saw, Verdict::block(codes::VERSION_TOO_OLD.name(), why));
+        return (saw, Verdict::block(codes::VERSION_TOO_OLD, why));
     }
     (saw, Verdict::Allow)
 }
@@ -174,7 +172,7 @@ mod tests {
             let (_, decision) = decide(new, &floor);
             assert_eq!(decision.is_allow(), allowed, "{new} {floor:?}: {decision:?}");
             if let Some(Refusal { severity, code, message: reason, .. }) = decision.refusal() {
-                assert_eq!((*severity, *code), (Severity::Block, "version-too-old"));
+                assert_eq!((*severity, *code), (Severity::Block, codes::VERSION_TOO_OLD));
                 let names =
                     if reason.contains("downgrade") { "allow_downgrade" } else { "min_version" };
                 assert!(reason.contains(names), "{reason}");
@@ -216,7 +214,7 @@ mod tests {
             };
             let (_, decision) = decide(new, &floor);
             let refusal = decision.refusal();
-            assert_eq!(refusal.map(|refusal| refusal.code), expected, "{new} {floor:?}");
+            assert_eq!(refusal.map(|refusal| refusal.code.name()), expected, "{new} {floor:?}");
             // The timer comes back for it the same day.
             let is_transient = refusal.is_some_and(|refusal| refusal.transient.is_some());
             assert_eq!(is_transient, expected == Some("registry-unreachable"));

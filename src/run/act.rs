@@ -174,7 +174,7 @@ fn say_hold(run: &Run, settings: &config::Update) {
 
 fn changed() -> Refusal {
     Refusal::defer(
-        codes::SITUATION_CHANGED.name(),
+        codes::SITUATION_CHANGED,
         "this host or the tag changed while the hooks were asked",
     )
 }

@@ -107,5 +107,5 @@ fn noted(root: &Root) -> Vec<AskedRetry> {
 }
 
 fn is_locked(error: &Error) -> bool {
-    error.code() == codes::LOCKED.name()
+    error.code() == codes::LOCKED
 }

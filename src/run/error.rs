@@ -11,7 +11,7 @@ use flipside_core::cancel::Stopped;
 use flipside_core::install::InstallError;
 use flipside_core::refusal::{Refusal, Severity};
 use flipside_image::ImageError;
-use flipside_image::code::{Coded, Transient};
+use flipside_image::code::{Code, Coded, Transient};
 use flipside_source::SourceError;
 
 /// Why a run stopped. The host boots as before.
@@ -64,7 +64,7 @@ impl Error {
 }
 
 impl Coded for Error {
-    fn code(&self) -> &'static str {
+    fn code(&self) -> Code {
         match self {
             Self::Core(error) => error.code(),
             Self::Source(error) => error.code(),

@@ -108,7 +108,7 @@ impl Run {
     pub fn source(&self) -> Result<Box<dyn Source>, Error> {
         let image = self.config.track.image.as_deref().ok_or_else(|| {
             Refusal::block(
-                codes::NOTHING_TRACKED.name(),
+                codes::NOTHING_TRACKED,
                 "track.image is not set: there is nothing to follow",
             )
         })?;

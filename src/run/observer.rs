@@ -102,7 +102,7 @@ fn superseded(held: &Held<'_>) {
 fn withdrawn(held: &Held<'_>) {
     let Held { slot, version, .. } = held;
     let message = format!("{version} in slot {slot} was withdrawn and does not boot any more");
-    entry(Kind::Superseded, held, message).code(codes::RELEASE_WITHDRAWN.name()).send();
+    entry(Kind::Superseded, held, message).code(codes::RELEASE_WITHDRAWN).send();
 }
 
 fn promoted(held: &Held<'_>) {
@@ -123,7 +123,7 @@ fn promotion_restored(held: &Held<'_>) {
         "the firmware undid the promotion of {version} in slot {slot}; it boots first again from \
          the next boot on"
     );
-    entry(Kind::PromotionLost, held, message).code("promotion-lost").send();
+    entry(Kind::PromotionLost, held, message).code(codes::PROMOTION_LOST).send();
 }
 
 fn rollback_armed(held: &Held<'_>) {
@@ -149,7 +149,7 @@ fn digest_failed(trial: &Held<'_>) {
         trial.version,
         digest.short()
     );
-    entry(Kind::DigestFailed, trial, message).code(codes::DIGEST_FAILED.name()).send();
+    entry(Kind::DigestFailed, trial, message).code(codes::DIGEST_FAILED).send();
 }
 
 fn failed_entry(trial: &Held<'_>, reason: &str, boot_id: String) -> history::Entry {

@@ -132,7 +132,7 @@ pub(super) fn obey_retry_after(run: &Run, initiative: Initiative) -> Result<(), 
         "the registry or its graph server wants to be left alone for another {minutes} min"
     );
     let transient = Transient { retry_after: Some(wait) };
-    Err(Refusal::defer(codes::REGISTRY_RATE_LIMITED.name(), why).passing(transient).into())
+    Err(Refusal::defer(codes::REGISTRY_RATE_LIMITED, why).passing(transient).into())
 }
 
 /// Ends a run: one of the timer's that failed in a way that time alone may mend is to be made again,
@@ -144,11 +144,11 @@ pub(super) fn note_failure(run: &Run, initiative: Initiative, error: Option<&Err
     let is_by_timer = initiative == Initiative::Automatic;
     let noted = match (error, before) {
         // It asked nobody, and says nothing about the next one.
-        (Some(error), _) if error.code() == codes::STOPPED.name() => return,
+        (Some(error), _) if error.code() == codes::STOPPED => return,
         (Some(_), _) if !is_by_timer || is_waiting => return,
         (Some(error), before) => match error.transient() {
             Some(transient) => {
-                let failure = (error.code(), transient);
+                let failure = (error.code().name(), transient);
                 Failures::add(before.as_ref(), image.map(str::to_owned), now, failure, jitter)
             }
             None => match before {

@@ -86,7 +86,7 @@ pub(super) fn note_rulings(run: &Run, explanation: &Explanation) {
             rule: ruling.rule.to_string(),
             saw: ruling.saw.clone(),
             decision: ruling.decision.word().to_owned(),
-            code: refusal.map(|refusal| refusal.code.to_owned()),
+            code: refusal.map(|refusal| refusal.code.to_string()),
             reason: refusal.map(|refusal| refusal.message.clone()),
         }
     });
@@ -95,7 +95,7 @@ pub(super) fn note_rulings(run: &Run, explanation: &Explanation) {
 }
 
 fn note_error(status: &mut Status, error: &Error) {
-    let (code, message) = (error.code().to_owned(), sentence(error));
+    let (code, message) = (error.code().to_string(), sentence(error));
     let time = Timestamp::now();
     if error.is_of_source() {
         status.last_check = Some(Check { time, result: CheckResult::Failed });
@@ -151,14 +151,14 @@ fn refresh(run: &Run, status: &mut Status) {
 }
 
 fn set_problem(status: &mut Status, error: &CoreError) {
-    let (code, message) = (error.code().to_owned(), sentence(error));
+    let (code, message) = (error.code().to_string(), sentence(error));
     status.running.problem = Some(Problem { code, message });
 }
 
 fn describe(status: &mut Status, host: &Host, situation: &Situation, zone: &TimeZone) {
     status.running.slot = Some(situation.running);
     status.running.problem = situation.obstacles.running_slot.as_ref().map(|refusal| {
-        let (code, message) = (refusal.code.to_owned(), refusal.message.clone());
+        let (code, message) = (refusal.code.to_string(), refusal.message.clone());
         Problem { code, message }
     });
     status.running.evidence = situation.evidence.iter().map(|e| e.fact.clone()).collect();
@@ -298,7 +298,7 @@ fn signatures(run: &Run) -> SignatureStatus {
             problem: None,
         },
         Err(error) => {
-            let (code, message) = (error.code().to_owned(), sentence(&error));
+            let (code, message) = (error.code().to_string(), sentence(&error));
             let problem = Some(Problem { code, message });
             SignatureStatus { mode, required: true, keys: Vec::new(), problem }
         }

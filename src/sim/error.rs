@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::codes;
 use flipside_image::ImageError;
-use flipside_image::code::Coded;
+use flipside_image::code::{Code, Coded};
 
 /// Why a machine could not be made or played.
 #[derive(Debug, thiserror::Error)]
@@ -65,14 +65,14 @@ pub enum SimError {
 }
 
 impl Coded for SimError {
-    fn code(&self) -> &'static str {
+    fn code(&self) -> Code {
         match self {
-            Self::Io { .. } => codes::SIM_IO.name(),
-            Self::NotEmpty { .. } => codes::SIM_NOT_EMPTY.name(),
-            Self::NoMachine { .. } => codes::SIM_NO_MACHINE.name(),
-            Self::Location { .. } => codes::REFERENCE_INVALID.name(),
+            Self::Io { .. } => codes::SIM_IO,
+            Self::NotEmpty { .. } => codes::SIM_NOT_EMPTY,
+            Self::NoMachine { .. } => codes::SIM_NO_MACHINE,
+            Self::Location { .. } => codes::REFERENCE_INVALID,
             Self::Image { source, .. } => source.code(),
-            Self::Payload { .. } => codes::CHUNK_DAMAGED.name(),
+            Self::Payload { .. } => codes::CHUNK_DAMAGED,
         }
     }
 }

@@ -139,7 +139,7 @@ fn the_first_place_that_has_credentials_wins() {
 fn a_named_file_is_the_only_one_and_has_to_exist() {
     let mut host = Host::new().file("etc/flipside/auth.json", &auths(&["r.example"]));
     host.options.auth_file = Some("/mine.json".into());
-    assert_eq!(host.find("r.example", "a").unwrap_err().code(), "credentials-unreadable");
+    assert_eq!(host.find("r.example", "a").unwrap_err().code().name(), "credentials-unreadable");
     let host = host.file("mine.json", "{}");
     assert_eq!(host.user("r.example", "a"), "");
 }
@@ -175,12 +175,12 @@ fn what_cannot_be_read_is_told_without_its_content() {
     ] {
         let host = Host::new().file("etc/flipside/auth.json", content);
         let error = host.find("r.example", "a").unwrap_err();
-        assert_eq!(error.code(), "credentials-unreadable");
+        assert_eq!(error.code().name(), "credentials-unreadable");
         assert!(!format!("{error} {error:?}").contains("topsecret"), "{error}");
         assert!(error.to_string().contains("auth.json"));
     }
     let host = Host::new().file("etc/flipside/auth.json", &" ".repeat(2 << 20));
-    assert_eq!(host.find("r.example", "a").unwrap_err().code(), "credentials-unreadable");
+    assert_eq!(host.find("r.example", "a").unwrap_err().code().name(), "credentials-unreadable");
     assert_eq!(Host::new().file("etc/flipside/auth.json", "\n").user("r.example", "a"), "");
 }
 
@@ -218,14 +218,17 @@ fn a_helper_that_fails_is_named_and_not_quoted() {
             .file("etc/flipside/auth.json", r#"{"credsStore":"mine"}"#)
             .helper("mine", script);
         let error = host.find("r.example", "a").unwrap_err();
-        assert_eq!(error.code(), "credential-helper-failed", "{script}");
+        assert_eq!(error.code().name(), "credential-helper-failed", "{script}");
         assert!(error.to_string().contains("docker-credential-mine"));
         assert!(!error.to_string().contains("topsecret"), "{error}");
     }
     for name in ["missing", "../../bin/sh", "a b"] {
         let file = format!(r#"{{"credsStore":"{name}"}}"#);
         let host = Host::new().file("etc/flipside/auth.json", &file);
-        assert_eq!(host.find("r.example", "a").unwrap_err().code(), "credential-helper-failed");
+        assert_eq!(
+            host.find("r.example", "a").unwrap_err().code().name(),
+            "credential-helper-failed"
+        );
     }
 }
 
@@ -236,7 +239,7 @@ fn a_helper_that_hangs_is_ended_by_a_stop() {
         .helper("mine", "sleep 60 & sleep 60");
     host.options.stop.request();
     let start = std::time::Instant::now();
-    assert_eq!(host.find("r.example", "a").unwrap_err().code(), "stopped");
+    assert_eq!(host.find("r.example", "a").unwrap_err().code().name(), "stopped");
     assert!(start.elapsed().as_secs() < 2);
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use flipside_core::blob_source::FetchError;
 use flipside_core::cancel::Stopped;
-use flipside_image::code::{Coded, Transient};
+use flipside_image::code::{Code, Coded, Transient};
 use flipside_image::{Digest, ImageError};
 
 use super::{LocalError, ReferenceError};
@@ -311,43 +311,39 @@ impl SourceError {
 }
 
 impl Coded for SourceError {
-    fn code(&self) -> &'static str {
+    fn code(&self) -> Code {
         match self {
             Self::Image(error) => error.code(),
-            Self::Stopped(_) => codes::STOPPED.name(),
+            Self::Stopped(_) => codes::STOPPED,
             Self::ReferenceInvalid(error) => error.code(),
-            Self::TagNotFound { .. } => codes::TAG_NOT_FOUND.name(),
+            Self::TagNotFound { .. } => codes::TAG_NOT_FOUND,
             Self::NotAtMirrors(error) => error.code(),
-            Self::ManifestNotFound { .. } | Self::BlobNotFound { .. } => {
-                codes::BLOB_NOT_FOUND.name()
-            }
-            Self::TooManySignatures { .. } => codes::SIGNATURES_OVER_LIMIT.name(),
-            Self::UnknownHost { .. } => codes::REGISTRY_UNKNOWN_HOST.name(),
-            Self::Unreachable { .. } => codes::REGISTRY_UNREACHABLE.name(),
-            Self::CertificateExpired { .. } => codes::TLS_CERTIFICATE_EXPIRED.name(),
-            Self::CertificateNotYetValid { .. } => codes::TLS_CERTIFICATE_NOT_YET_VALID.name(),
-            Self::CertificateUntrusted { .. } => codes::TLS_UNTRUSTED.name(),
-            Self::CertificateName { .. } => codes::TLS_WRONG_NAME.name(),
-            Self::Tls { .. } => codes::TLS_FAILED.name(),
-            Self::NoAuthorities { .. } => codes::TLS_NO_AUTHORITIES.name(),
-            Self::TlsFile { .. } => codes::TLS_FILE_UNUSABLE.name(),
-            Self::Unauthorized { .. } => codes::REGISTRY_UNAUTHORIZED.name(),
-            Self::TokenRealmRefused { .. } => codes::TOKEN_REALM_REFUSED.name(),
-            Self::Forbidden { .. } => codes::REGISTRY_FORBIDDEN.name(),
-            Self::RateLimited { .. } => codes::REGISTRY_RATE_LIMITED.name(),
-            Self::Registry { .. } | Self::Unavailable { .. } => codes::REGISTRY_ERROR.name(),
-            Self::RedirectLoop { .. } | Self::RedirectInvalid { .. } => {
-                codes::REDIRECT_INVALID.name()
-            }
-            Self::PlainHttpRefused { .. } => codes::PLAIN_HTTP_REFUSED.name(),
-            Self::GraphUnreachable { .. } => codes::GRAPH_UNREACHABLE.name(),
-            Self::GraphRefused { .. } => codes::GRAPH_REFUSED.name(),
-            Self::GraphMalformed { .. } => codes::GRAPH_MALFORMED.name(),
-            Self::Truncated { .. } => codes::TRANSFER_TRUNCATED.name(),
-            Self::TimeLimit { .. } => codes::FETCH_TIME_LIMIT.name(),
-            Self::CredentialsUnreadable { .. } => codes::CREDENTIALS_UNREADABLE.name(),
-            Self::HelperFailed { .. } => codes::CREDENTIAL_HELPER_FAILED.name(),
-            Self::Runtime(_) => codes::RESOURCES_EXHAUSTED.name(),
+            Self::ManifestNotFound { .. } | Self::BlobNotFound { .. } => codes::BLOB_NOT_FOUND,
+            Self::TooManySignatures { .. } => codes::SIGNATURES_OVER_LIMIT,
+            Self::UnknownHost { .. } => codes::REGISTRY_UNKNOWN_HOST,
+            Self::Unreachable { .. } => codes::REGISTRY_UNREACHABLE,
+            Self::CertificateExpired { .. } => codes::TLS_CERTIFICATE_EXPIRED,
+            Self::CertificateNotYetValid { .. } => codes::TLS_CERTIFICATE_NOT_YET_VALID,
+            Self::CertificateUntrusted { .. } => codes::TLS_UNTRUSTED,
+            Self::CertificateName { .. } => codes::TLS_WRONG_NAME,
+            Self::Tls { .. } => codes::TLS_FAILED,
+            Self::NoAuthorities { .. } => codes::TLS_NO_AUTHORITIES,
+            Self::TlsFile { .. } => codes::TLS_FILE_UNUSABLE,
+            Self::Unauthorized { .. } => codes::REGISTRY_UNAUTHORIZED,
+            Self::TokenRealmRefused { .. } => codes::TOKEN_REALM_REFUSED,
+            Self::Forbidden { .. } => codes::REGISTRY_FORBIDDEN,
+            Self::RateLimited { .. } => codes::REGISTRY_RATE_LIMITED,
+            Self::Registry { .. } | Self::Unavailable { .. } => codes::REGISTRY_ERROR,
+            Self::RedirectLoop { .. } | Self::RedirectInvalid { .. } => codes::REDIRECT_INVALID,
+            Self::PlainHttpRefused { .. } => codes::PLAIN_HTTP_REFUSED,
+            Self::GraphUnreachable { .. } => codes::GRAPH_UNREACHABLE,
+            Self::GraphRefused { .. } => codes::GRAPH_REFUSED,
+            Self::GraphMalformed { .. } => codes::GRAPH_MALFORMED,
+            Self::Truncated { .. } => codes::TRANSFER_TRUNCATED,
+            Self::TimeLimit { .. } => codes::FETCH_TIME_LIMIT,
+            Self::CredentialsUnreadable { .. } => codes::CREDENTIALS_UNREADABLE,
+            Self::HelperFailed { .. } => codes::CREDENTIAL_HELPER_FAILED,
+            Self::Runtime(_) => codes::RESOURCES_EXHAUSTED,
             Self::Local(error) => error.code(),
         }
     }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use crate::codes;
 use flipside_image::Digest;
-use flipside_image::code::Coded;
+use flipside_image::code::{Code, Coded};
 
 /// Why a local image could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -77,16 +77,14 @@ pub enum LocalError {
 }
 
 impl Coded for LocalError {
-    fn code(&self) -> &'static str {
+    fn code(&self) -> Code {
         match self {
-            Self::File { .. } => codes::SOURCE_UNREADABLE.name(),
-            Self::LayoutInvalid { .. } | Self::ArchiveInvalid { .. } => {
-                codes::LAYOUT_INVALID.name()
-            }
-            Self::TagNotFound { .. } => codes::TAG_NOT_FOUND.name(),
-            Self::TagAmbiguous { .. } => codes::TAG_AMBIGUOUS.name(),
-            Self::BlobNotFound { .. } => codes::BLOB_NOT_FOUND.name(),
-            Self::BlobWrongSize { .. } => codes::DIGEST_MISMATCH.name(),
+            Self::File { .. } => codes::SOURCE_UNREADABLE,
+            Self::LayoutInvalid { .. } | Self::ArchiveInvalid { .. } => codes::LAYOUT_INVALID,
+            Self::TagNotFound { .. } => codes::TAG_NOT_FOUND,
+            Self::TagAmbiguous { .. } => codes::TAG_AMBIGUOUS,
+            Self::BlobNotFound { .. } => codes::BLOB_NOT_FOUND,
+            Self::BlobWrongSize { .. } => codes::DIGEST_MISMATCH,
         }
     }
 }

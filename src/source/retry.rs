@@ -113,7 +113,7 @@ impl Tries {
             return Err(failure.error);
         }
         tracing::warn!(
-            code = flipside_image::code::Coded::code(&failure.error),
+            code = flipside_image::code::Coded::code(&failure.error).name(),
             tries = self.failed,
             wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
             "trying again: {}",

@@ -100,9 +100,11 @@ pub fn recover(
             Ok(Outcome::UpToDate { .. }) => break,
             Ok(outcome) => said = format!("{outcome:?}"),
             // A rollback, or one of the faults, may end in a refusal: the host stays whole.
-            Err(error) if error.code() == "digest-rolled-back" => return Ok(()),
-            Err(error) if loses_nvram_again && error.code() == "nvram-not-kept" => return Ok(()),
-            Err(error) if error.code() == "digest-failed" => {
+            Err(error) if error.code().name() == "digest-rolled-back" => return Ok(()),
+            Err(error) if loses_nvram_again && error.code().name() == "nvram-not-kept" => {
+                return Ok(());
+            }
+            Err(error) if error.code().name() == "digest-failed" => {
                 said = error.to_string();
                 break;
             }

@@ -37,7 +37,7 @@ impl Action {
         match self {
             Self::Update => match run::update(&run, Initiative::Manual) {
                 // It has settled what came before.
-                Err(error) if error.code() == "digest-failed" => Ok(()),
+                Err(error) if error.code().name() == "digest-failed" => Ok(()),
                 result => result.map(|_| ()),
             },
             Self::Promote => run::promote(&run).map(|_| ()),

@@ -321,7 +321,7 @@ fn nvram_that_is_full_leaves_a_host_that_boots_as_before() {
     let host = ProgramHost::new();
     let run = host.0.run_with(Durable::observed(Arc::new(FullNvram)), |_| {});
     let error = update_and_finish(&run).unwrap_err();
-    assert_eq!(error.code(), "nvram-full");
+    assert_eq!(error.code().name(), "nvram-full");
     assert!(error.to_string().contains("NVRAM is full"), "{error}");
     assert_eq!(host.codes_in_status(), ["nvram-full"]);
     host.boots_as_before();

@@ -75,7 +75,7 @@ impl StepObserver for FullState {
 fn a_state_directory_that_fills_up_meanwhile_is_told() {
     let host = ProgramHost::new();
     let run = host.0.run_with(Durable::observed(Arc::new(FullState)), |_| {});
-    assert_eq!(update_and_finish(&run).unwrap_err().code(), "state-full");
+    assert_eq!(update_and_finish(&run).unwrap_err().code().name(), "state-full");
     assert_eq!(host.codes_in_status(), ["state-full"]);
     host.boots_as_before();
     host.updates();

@@ -237,7 +237,7 @@ fn what_cannot_be_built_is_refused_and_leaves_nothing() {
         let out = directory.path().join("out");
         std::fs::create_dir(&out).unwrap();
         let refused = disk::build(&plan, &out.join("disk.img")).unwrap_err();
-        assert_eq!(refused.code(), code, "{refused}");
+        assert_eq!(refused.code().name(), code, "{refused}");
         assert_eq!(std::fs::read_dir(&out).unwrap().count(), 0, "{code}");
         std::fs::remove_dir(&out).unwrap();
     }

@@ -148,7 +148,7 @@ fn what_is_no_program_or_not_whole_is_never_completed() {
         let file = f.esp.create_boot_file(Slot::B, 2000).unwrap();
         file.write_at(skip as u64, &bytes[skip..]).unwrap();
         let error = file.complete().unwrap_err();
-        assert_eq!(error.code(), "boot-file-invalid");
+        assert_eq!(error.code().name(), "boot-file-invalid");
         assert_eq!(f.esp.boot_file(Slot::B).unwrap(), BootFileState::Unbootable);
         assert_eq!(f.bytes("boot-b.efi")[..FIRST_SECTOR], [0; FIRST_SECTOR]);
     }
@@ -165,7 +165,7 @@ fn boot_files_smaller_than_a_sector_are_handled() {
         let mut read = vec![0; bytes.len()];
         file.read_at(0, &mut read).unwrap();
         assert_eq!(read, bytes);
-        assert_eq!(file.complete().unwrap_err().code(), "boot-file-invalid");
+        assert_eq!(file.complete().unwrap_err().code().name(), "boot-file-invalid");
     }
 }
 
@@ -186,7 +186,7 @@ fn a_first_sector_that_cannot_be_made_durable_is_taken_back() {
         let file = f.esp.create_boot_file(Slot::B, 2000).unwrap();
         file.write_at(0, &program(2000)).unwrap();
         armed.store(failing, std::sync::atomic::Ordering::SeqCst);
-        assert_eq!(file.complete().unwrap_err().code(), code);
+        assert_eq!(file.complete().unwrap_err().code().name(), code);
         assert_eq!(f.bytes("boot-b.efi")[..FIRST_SECTOR], [0; FIRST_SECTOR]);
     }
 }
@@ -214,7 +214,7 @@ fn a_file_that_reads_back_differently_is_made_unbootable_again() {
     *path.lock().unwrap() = f.path("boot-b.efi");
     let file = f.esp.create_boot_file(Slot::B, 2000).unwrap();
     file.write_at(0, &program(2000)).unwrap();
-    assert_eq!(file.complete().unwrap_err().code(), "read-back-mismatch");
+    assert_eq!(file.complete().unwrap_err().code().name(), "read-back-mismatch");
     assert_eq!(f.esp.boot_file(Slot::B).unwrap(), BootFileState::Unbootable);
 }
 

@@ -228,7 +228,7 @@ fn a_stopped_run_says_what_is_left_and_the_next_one_goes_on() {
         let options = Options::default();
         let error =
             write_payload(&source, &stored.layer(), &medium, &options, &Silent, &stop).unwrap_err();
-        assert_eq!(error.code(), "stopped");
+        assert_eq!(error.code().name(), "stopped");
         let InstallError::Stopped { left, .. } = error else { panic!("{error}") };
         let written = medium.written.load(Ordering::SeqCst);
         assert_eq!(left, stored.payload.size - written, "{kind:?}");

@@ -28,7 +28,7 @@ fn round(host: &TestHost, quirk: Quirk) -> (String, String) {
         Ok(Outcome::Armed { .. }) => "waiting".to_owned(),
         Ok(Outcome::UpToDate { .. }) => "up-to-date".to_owned(),
         Ok(other) => format!("{other:?}"),
-        Err(error) => error.code().to_owned(),
+        Err(error) => error.code().name().to_owned(),
     };
     (update, host.boot_with(false, power(quirk)))
 }
@@ -86,7 +86,7 @@ fn p7_under_each_firmware_fault_what_never_comes_up_is_not_tried_for_ever() {
             });
             let boot = host.boot_with(true, power(quirk));
             assert!(!boot.starts_with("dead"), "{quirk:?}: {boot}");
-            said.push((update.map_err(|error| error.code()), boot));
+            said.push((update.map_err(|error| error.code().name()), boot));
             if loses_state {
                 let _ = std::fs::remove_dir_all(host.file("var/lib/flipside"));
             }

@@ -189,7 +189,7 @@ fn a_hold_while_an_image_is_written_keeps_it_from_being_armed() {
     });
     let run = host.run_with(steps.durable(), |_| {});
     let error = run::update(&run, Initiative::Automatic).unwrap_err();
-    assert_eq!(error.code(), "updates-held");
+    assert_eq!(error.code().name(), "updates-held");
     assert_eq!(host.boot(), "A 1 promoted");
     assert!(host.status().failed.is_empty(), "it was never tried");
     // A person does not wait, and it is whole.

@@ -24,7 +24,7 @@ fn resolving_in_a_process_of_its_own() {
     let location: Location = reference.parse().unwrap();
     match open(&location, &options).unwrap().resolve() {
         Ok(digest) => println!("result {digest}"),
-        Err(error) => println!("result {}", error.code()),
+        Err(error) => println!("result {}", error.code().name()),
     }
 }
 

@@ -64,7 +64,7 @@ fn an_index_is_pushed_with_all_its_images() {
     assert_eq!(image.version(), "7.2.0");
     // The other one says x86_64 in its config, whatever the index says of it.
     let error = fetch_image(&*source, &digest, Architecture::Aarch64).unwrap_err();
-    assert_eq!(error.code(), "wrong-architecture");
+    assert_eq!(error.code().name(), "wrong-architecture");
     assert!(source.manifest(&image.digest).is_ok());
     assert_eq!(descriptor(MANIFEST_TYPE, b"x").size, 1);
 }
@@ -89,12 +89,12 @@ fn a_push_without_leave_is_told() {
     let layout = fixture("reference-image-zstd");
     options.auth_file = None;
     let error = push(&layout, None, &registry.reference("a:1"), &options).unwrap_err();
-    assert_eq!(error.code(), "registry-unauthorized", "{error}");
+    assert_eq!(error.code().name(), "registry-unauthorized", "{error}");
     let wrong = login_file(registry.address(), "flipside", "wrong");
     std::fs::write(options.root.path("/wrong.json"), wrong).unwrap();
     options.auth_file = Some("/wrong.json".into());
     let error = push(&layout, None, &registry.reference("a:1"), &options).unwrap_err();
-    assert_eq!(error.code(), "registry-unauthorized", "{error}");
+    assert_eq!(error.code().name(), "registry-unauthorized", "{error}");
 }
 
 #[test]
@@ -114,12 +114,12 @@ fn failures_of_a_push_have_codes_and_hold_no_url() {
         proxy.calm();
         proxy.fault("uploads", 100, Fault::Status(status, vec![], body.into()));
         let error = push(&layout, None, &reference, &options).unwrap_err();
-        assert_eq!(error.code(), code, "{status}: {error}");
+        assert_eq!(error.code().name(), code, "{status}: {error}");
         assert!(!format!("{error} {error:?}").contains("secret"), "{error:?}");
         assert!(!format!("{error} {error:?}").contains("uploads"), "{error:?}");
     }
     let error = push(Path::new("/nowhere"), None, &reference, &options).unwrap_err();
-    assert_eq!(error.code(), "source-unreadable", "{error}");
+    assert_eq!(error.code().name(), "source-unreadable", "{error}");
     let error = push(&layout, Some("other"), &reference, &options).unwrap_err();
-    assert_eq!(error.code(), "tag-not-found", "{error}");
+    assert_eq!(error.code().name(), "tag-not-found", "{error}");
 }

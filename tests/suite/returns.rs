@@ -240,7 +240,7 @@ fn a_running_slot_without_its_files_gets_them_back_at_the_next_boot() {
                 Some(text) => std::fs::write(&file, text).unwrap(),
             }
             host.publish(&version("2"));
-            let refused = host.update().err().map(|error| error.code());
+            let refused = host.update().err().map(|error| error.code().name());
             assert!(matches!(refused, None | Some("trial-running")), "{lost}: {refused:?}");
             if refused.is_some() {
                 assert_eq!(host.boot(), "A 1 promoted");

@@ -80,7 +80,7 @@ fn found(source: &dyn Source, subject: &Digest, verifier: &Verifier) -> String {
         (Some(Signed { form: Form::SimpleSigning, .. }), _) => "simple".to_owned(),
         (Some(Signed { form: Form::Bundle, .. }), _) => "bundle".to_owned(),
         (None, Ok(())) => "none".to_owned(),
-        (None, Err(error)) => error.code().to_owned(),
+        (None, Err(error)) => error.code().name().to_owned(),
     }
 }
 

@@ -21,7 +21,7 @@ fn names(verifier: &Verifier) -> Vec<&str> {
 
 fn opened_in(root: &Path, mode: SignatureMode) -> Result<Verifier, String> {
     let opened = opened(root, |config| config.policy.signature.mode = mode);
-    opened.map_err(|error| format!("{} {error}", error.code()))
+    opened.map_err(|error| format!("{} {error}", error.code().name()))
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn an_identity_that_names_no_repository_is_an_error() {
     let root = tempfile::tempdir().unwrap();
     let opened =
         opened(root.path(), |c| c.policy.signature.identity = Some(Address("edge".into())));
-    assert_eq!(opened.unwrap_err().code(), "reference-invalid");
+    assert_eq!(opened.unwrap_err().code().name(), "reference-invalid");
 }
 
 fn openssl(directory: &Path, arguments: &str) -> bool {

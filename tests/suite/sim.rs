@@ -341,14 +341,14 @@ fn what_is_no_machine_is_refused() {
     use flipside_image::code::Coded as _;
     let temporary = tempfile::tempdir().unwrap();
     let error = sim::boot(temporary.path(), &BootOptions::default()).unwrap_err();
-    assert_eq!(error.code(), "sim-no-machine");
+    assert_eq!(error.code().name(), "sim-no-machine");
     fs::write(temporary.path().join("sim.json"), "{\"format\": 7}").unwrap();
     let error = sim::Judge::of(temporary.path()).unwrap_err();
-    assert_eq!(error.code(), "sim-no-machine");
+    assert_eq!(error.code().name(), "sim-no-machine");
     let new = |directory: &Path, options| new_machine(directory, &options, &Plan::default());
     let error = new(temporary.path(), NewOptions::default()).unwrap_err();
-    assert_eq!(error.code, "sim-not-empty");
+    assert_eq!(error.code.name(), "sim-not-empty");
     let images = vec!["registry.example/acme:stable".into()];
     let error = new(&temporary.path().join("new"), NewOptions { images, ..NewOptions::default() });
-    assert_eq!(error.unwrap_err().code, "reference-invalid");
+    assert_eq!(error.unwrap_err().code.name(), "reference-invalid");
 }

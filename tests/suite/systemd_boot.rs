@@ -267,7 +267,11 @@ fn an_entry_that_somebody_chose_is_refused_with_what_lifts_it() {
         let before = entries(&host);
         let error = host.update().unwrap_err();
         let said = error.to_string();
-        assert_eq!(flipside_image::code::Coded::code(&error), "loader-default-set", "{place}");
+        assert_eq!(
+            flipside_image::code::Coded::code(&error).name(),
+            "loader-default-set",
+            "{place}"
+        );
         assert!(said.contains(place) && said.contains(remedy), "{said}");
         assert_eq!(entries(&host), before, "{place}");
     }

@@ -59,7 +59,7 @@ fn p8_what_was_held_before_it_was_armed_is_no_trial_on_a_host_that_forgets_its_s
         None
     });
     let held = run::update(&host.run_with(steps.durable(), |_| {}), Initiative::Automatic);
-    assert_eq!(held.unwrap_err().code(), "updates-held");
+    assert_eq!(held.unwrap_err().code().name(), "updates-held");
     for _ in 0..3 {
         assert_eq!(boot_without_state(&host, false), "A 1 promoted");
         assert_eq!(failed(&host)["trials"], serde_json::json!([]));

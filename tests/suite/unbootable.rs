@@ -78,7 +78,7 @@ fn refused(host: &TestHost, name: &str, code: &str, ways: &[Way]) -> String {
         let before = lasting(host);
         let error = update_and_finish(&host.run_with(way.steps().durable(), |_| {})).unwrap_err();
         said = error.to_string();
-        assert_eq!(error.code(), code, "{name}, {way:?}: {said}");
+        assert_eq!(error.code().name(), code, "{name}, {way:?}: {said}");
         let after = lasting(host);
         let names = before.keys().chain(after.keys());
         let changed: Vec<_> = names.filter(|name| before.get(*name) != after.get(*name)).collect();
@@ -288,7 +288,7 @@ fn install(host: &TestHost, image: &OsImage, durable: Durable) -> (Result<(), &'
         still_stands: &|| Ok(()),
     };
     let installed = install::check(&job).and_then(install::Checked::run);
-    (installed.map_err(|error| error.code()), source.fetched.load(Ordering::SeqCst))
+    (installed.map_err(|error| error.code().name()), source.fetched.load(Ordering::SeqCst))
 }
 
 #[test]

@@ -13,6 +13,7 @@ use flipside_core::cancel::Cancel;
 use flipside_core::host::{Root, Slot};
 use flipside_core::refusal::Verdict;
 use flipside_image::Digest;
+use flipside_image::code::Code;
 
 use super::documents;
 use super::program_host::ProgramHost;
@@ -91,10 +92,15 @@ pub fn context() -> Context {
     }
 }
 
-pub fn block(code: &'static str, reason: &str) -> Verdict {
-    Verdict::block(code, reason)
+pub fn block(code: &str, reason: &str) -> Verdict {
+    Verdict::block(named(code), reason)
 }
 
-pub fn defer(code: &'static str, reason: &str) -> Verdict {
-    Verdict::defer(code, reason)
+pub fn defer(code: &str, reason: &str) -> Verdict {
+    Verdict::defer(named(code), reason)
+}
+
+fn named(code: &str) -> Code {
+    let all = flipside::codes::tables();
+    *all.iter().find(|known| known.name() == code).unwrap()
 }

@@ -130,7 +130,7 @@ impl TestHost {
     /// The code with which `update` is refused.
     pub fn refusal(&self) -> &'static str {
         use flipside_image::code::Coded as _;
-        self.update().unwrap_err().code()
+        self.update().unwrap_err().code().name()
     }
 
     /// Boots to success: `B 2 promoted`, slot, version and what became of it.

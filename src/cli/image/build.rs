@@ -167,7 +167,7 @@ impl Args {
 }
 
 fn usage(message: impl Into<String>) -> Failure {
-    Failure::error(codes::ARGUMENT_INVALID.name(), message)
+    Failure::error(codes::ARGUMENT_INVALID, message)
 }
 
 /// <https://reproducible-builds.org/specs/source-date-epoch/>: "If the value is malformed,
@@ -239,7 +239,7 @@ mod tests {
         let known = time("1700000000").unwrap().unwrap().to_string();
         assert_eq!(known, "2023-11-14T22:13:20Z");
         for bad in ["", "x", "1.5", "99999999999999999999"] {
-            assert_eq!(time(bad).unwrap_err().code, "argument-invalid");
+            assert_eq!(time(bad).unwrap_err().code, codes::ARGUMENT_INVALID);
         }
     }
 

@@ -52,9 +52,6 @@ fn layout(text: &str) -> Result<(PathBuf, Option<String>), Failure> {
     let location = if text.starts_with("oci:") { text.to_owned() } else { format!("oci:{text}") };
     match location.parse()? {
         Location::Layout { directory, tag } => Ok((directory, tag)),
-        _ => Err(Failure::error(
-            codes::REFERENCE_INVALID.name(),
-            format!("{text:?} is no OCI layout"),
-        )),
+        _ => Err(Failure::error(codes::REFERENCE_INVALID, format!("{text:?} is no OCI layout"))),
     }
 }

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::fat::FatError;
 use super::gpt::{EditError, TableError};
 use crate::codes;
-use flipside_image::code::Coded;
+use flipside_image::code::{Code, Coded};
 
 /// Why something of this host is not used. Nothing was changed, except where an
 /// identity was being set.
@@ -227,43 +227,43 @@ impl HostError {
 }
 
 impl Coded for HostError {
-    fn code(&self) -> &'static str {
+    fn code(&self) -> Code {
         match self {
-            Self::Io { .. } => codes::IO_FAILED.name(),
+            Self::Io { .. } => codes::IO_FAILED,
             Self::Table { source, .. } => table_code(source),
-            Self::TableNotReread { .. } => codes::GPT_STALE.name(),
-            Self::DiskMissing { .. } => codes::DISK_MISSING.name(),
-            Self::SlotMissing { .. } => codes::SLOT_MISSING.name(),
-            Self::LabelAmbiguous { .. } => codes::LABEL_AMBIGUOUS.name(),
-            Self::SlotsIdentical { .. } => codes::SLOTS_IDENTICAL.name(),
-            Self::TargetInUse { .. } => codes::TARGET_IN_USE.name(),
-            Self::TargetIsRunning { .. } => codes::TARGET_IS_RUNNING.name(),
+            Self::TableNotReread { .. } => codes::GPT_STALE,
+            Self::DiskMissing { .. } => codes::DISK_MISSING,
+            Self::SlotMissing { .. } => codes::SLOT_MISSING,
+            Self::LabelAmbiguous { .. } => codes::LABEL_AMBIGUOUS,
+            Self::SlotsIdentical { .. } => codes::SLOTS_IDENTICAL,
+            Self::TargetInUse { .. } => codes::TARGET_IN_USE,
+            Self::TargetIsRunning { .. } => codes::TARGET_IS_RUNNING,
             Self::Identity { source, .. } => match source {
                 EditError::Table(table) => table_code(table),
-                EditError::Changed(_) => codes::GPT_STALE.name(),
-                EditError::Nil(_) => codes::PARTITION_IDENTITY_INVALID.name(),
-                EditError::Duplicate { .. } => codes::PARTITION_UUID_DUPLICATE.name(),
-                EditError::Io { .. } => codes::DISK_FAILED.name(),
-                EditError::ReadBack => codes::READ_BACK_MISMATCH.name(),
+                EditError::Changed(_) => codes::GPT_STALE,
+                EditError::Nil(_) => codes::PARTITION_IDENTITY_INVALID,
+                EditError::Duplicate { .. } => codes::PARTITION_UUID_DUPLICATE,
+                EditError::Io { .. } => codes::DISK_FAILED,
+                EditError::ReadBack => codes::READ_BACK_MISMATCH,
             },
-            Self::DiskLocked { .. } => codes::DISK_LOCKED.name(),
-            Self::EspNotMounted { .. } => codes::ESP_NOT_MOUNTED.name(),
-            Self::EspAmbiguous { .. } => codes::ESP_AMBIGUOUS.name(),
-            Self::EspMismatch { .. } => codes::ESP_MISMATCH.name(),
-            Self::EspNotOnDisk { .. } => codes::ESP_NOT_ON_DISK.name(),
-            Self::EspDamaged { .. } | Self::EspFailed { .. } => codes::ESP_DAMAGED.name(),
-            Self::EspReadOnly { .. } => codes::ESP_READ_ONLY.name(),
-            Self::RunningSlotUnclear { .. } => codes::RUNNING_SLOT_UNCLEAR.name(),
-            Self::RunningSlotUnknown { .. } => codes::RUNNING_SLOT_UNKNOWN.name(),
-            Self::StateInsideSlot { .. } => codes::STATE_INSIDE_SLOT.name(),
+            Self::DiskLocked { .. } => codes::DISK_LOCKED,
+            Self::EspNotMounted { .. } => codes::ESP_NOT_MOUNTED,
+            Self::EspAmbiguous { .. } => codes::ESP_AMBIGUOUS,
+            Self::EspMismatch { .. } => codes::ESP_MISMATCH,
+            Self::EspNotOnDisk { .. } => codes::ESP_NOT_ON_DISK,
+            Self::EspDamaged { .. } | Self::EspFailed { .. } => codes::ESP_DAMAGED,
+            Self::EspReadOnly { .. } => codes::ESP_READ_ONLY,
+            Self::RunningSlotUnclear { .. } => codes::RUNNING_SLOT_UNCLEAR,
+            Self::RunningSlotUnknown { .. } => codes::RUNNING_SLOT_UNKNOWN,
+            Self::StateInsideSlot { .. } => codes::STATE_INSIDE_SLOT,
         }
     }
 }
 
-fn table_code(error: &TableError) -> &'static str {
+fn table_code(error: &TableError) -> Code {
     match error {
-        TableError::Missing => codes::GPT_MISSING.name(),
-        TableError::Damaged { .. } | TableError::BothDamaged { .. } => codes::GPT_DAMAGED.name(),
-        TableError::Unclear { .. } => codes::GPT_UNCLEAR.name(),
+        TableError::Missing => codes::GPT_MISSING,
+        TableError::Damaged { .. } | TableError::BothDamaged { .. } => codes::GPT_DAMAGED,
+        TableError::Unclear { .. } => codes::GPT_UNCLEAR,
     }
 }

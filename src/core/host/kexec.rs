@@ -7,7 +7,7 @@ use std::io;
 
 use super::{Marker, Root};
 use crate::codes;
-use flipside_image::code::Coded;
+use flipside_image::code::{Code, Coded};
 
 /// Says that flipside loaded a kernel in this boot.
 const LOADED: Marker = Marker("kexec");
@@ -22,8 +22,8 @@ const UNLOAD: libc::c_ulong = 1;
 pub struct KernelLoaded(io::Error);
 
 impl Coded for KernelLoaded {
-    fn code(&self) -> &'static str {
-        codes::KEXEC_LOADED.name()
+    fn code(&self) -> Code {
+        codes::KEXEC_LOADED
     }
 }
 
@@ -89,7 +89,7 @@ mod tests {
         // Somebody else's.
         forget(&root).unwrap();
         mark(&root).unwrap();
-        assert_eq!(forget(&root).unwrap_err().code(), "kexec-loaded");
+        assert_eq!(forget(&root).unwrap_err().code().name(), "kexec-loaded");
         assert!(is_marked(&root));
         // It was never taken, or somebody unloaded it.
         write(KERNEL_SAYS, "0\n");

@@ -75,7 +75,7 @@ pub(super) fn refuse_unproven_running_slot(situation: &Situation) -> Result<(), 
         return Ok(());
     }
     let why = format!("slot {} runs, and has not proved itself yet", situation.running);
-    Err(Refusal::defer(codes::TRIAL_RUNNING.name(), why).into())
+    Err(Refusal::defer(codes::TRIAL_RUNNING, why).into())
 }
 
 /// Step 3, P5: the running slot comes before the target, in the firmware and in the loader.

@@ -62,7 +62,7 @@ pub(super) fn fetch<'a>(job: &Job<'a>, layer: Layer<'a>) -> Result<CheckedBootFi
     let head = incoming.head.into_inner().unwrap_or_else(PoisonError::into_inner);
     if let Err(flaw) = pe::check(&head, layer.payload.size, job.host.esp.architecture()) {
         let what = format!("the image's {BOOT_FILE_PAYLOAD} cannot be booted: {flaw}");
-        return Err(Refusal::block(codes::BOOT_FILE_INVALID.name(), what).into());
+        return Err(Refusal::block(codes::BOOT_FILE_INVALID, what).into());
     }
     Ok(CheckedBootFile { layer, spool: incoming.spool })
 }

@@ -37,7 +37,7 @@ pub fn check<'a>(job: &'a Job<'a>) -> Result<Checked<'a>, Error> {
         let partition = host.disk().by_label(label)?;
         if layer.payload.size > partition.size {
             return Err(Refusal::block(
-                codes::SLOT_TOO_SMALL.name(),
+                codes::SLOT_TOO_SMALL,
                 format!(
                     "payload {name} has {} bytes, partition {label} only {}",
                     layer.payload.size, partition.size
@@ -48,7 +48,7 @@ pub fn check<'a>(job: &'a Job<'a>) -> Result<Checked<'a>, Error> {
         // What the partition holds now would stay, and be taken for the image's.
         if layer.payload.size == 0 {
             return Err(Refusal::block(
-                codes::PAYLOAD_EMPTY.name(),
+                codes::PAYLOAD_EMPTY,
                 format!("the payload {name} is empty, and partition {label} is to hold it"),
             )
             .into());
@@ -88,7 +88,7 @@ fn refuse_duplicate(
         (None, None) => return Ok(()),
     };
     Err(Refusal::block(
-        codes::PARTITION_UUID_DUPLICATE.name(),
+        codes::PARTITION_UUID_DUPLICATE,
         format!("the image gives partition {} the UUID that {has_it} has", partition.label),
     )
     .into())
@@ -96,7 +96,6 @@ fn refuse_duplicate(
 
 fn payload<'a>(image: &'a Image, name: &str) -> Result<Layer<'a>, Error> {
     image.layer(name).ok_or_else(|| {
-        Refusal::block(codes::PAYLOAD_MISSING.name(), format!("the image has no payload {name}"))
-            .into()
+        Refusal::block(codes::PAYLOAD_MISSING, format!("the image has no payload {name}")).into()
     })
 }

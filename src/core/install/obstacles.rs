@@ -61,7 +61,7 @@ fn damaged_running_slot(
         return Ok(None);
     };
     Ok(Some(Refusal::block(
-        codes::RUNNING_SLOT_DAMAGED.name(),
+        codes::RUNNING_SLOT_DAMAGED,
         format!("slot {running} runs, and may not boot again: its boot file {what}"),
     )))
 }

@@ -42,7 +42,7 @@ pub fn decide(situation: &Situation, tag: &Digest) -> Course {
     // P6: one trial at a time.
     if waits_for_trial(situation, tag) {
         return Course::Refuse(Refusal::defer(
-            codes::TRIAL_RUNNING.name(),
+            codes::TRIAL_RUNNING,
             format!(
                 "slot {} runs {} and has not proved itself yet",
                 situation.running,
@@ -52,7 +52,7 @@ pub fn decide(situation: &Situation, tag: &Digest) -> Course {
     }
     if is_persons_rollback(situation) {
         return Course::Refuse(Refusal::defer(
-            codes::ROLLBACK_PENDING.name(),
+            codes::ROLLBACK_PENDING,
             format!("a rollback to slot {} waits for the next reboot", situation.target()),
         ));
     }
@@ -60,7 +60,7 @@ pub fn decide(situation: &Situation, tag: &Digest) -> Course {
     if holds_tag && situation.is_armed() {
         if situation.is_boot_next_ignored() {
             return Course::Refuse(Refusal::defer(
-                codes::BOOTNEXT_IGNORED.name(),
+                codes::BOOTNEXT_IGNORED,
                 format!(
                     "slot {} was to boot once before this boot, and the machine did not boot it",
                     situation.target()
@@ -71,7 +71,7 @@ pub fn decide(situation: &Situation, tag: &Digest) -> Course {
     }
     if let Next::Foreign { number, description } = &situation.next {
         return Course::Refuse(Refusal::defer(
-            codes::BOOTNEXT_TAKEN.name(),
+            codes::BOOTNEXT_TAKEN,
             format!("BootNext names {number} ({description}), which is not flipside's"),
         ));
     }
@@ -89,7 +89,7 @@ fn refuse_host(situation: &Situation, is_installed: bool) -> Option<Refusal> {
     let forgotten = forgotten.filter(|f| f.refused && situation.nvram != Nvram::Unused);
     if let Some(forgotten) = forgotten {
         return Some(Refusal::block(
-            codes::NVRAM_NOT_KEPT.name(),
+            codes::NVRAM_NOT_KEPT,
             format!(
                 "the firmware forgot its boot entries {} times before a trial could start, last of {} ({}); \
                  set boot.backend = \"systemd-boot\", which needs none, or `flipside retry {}` to try \
@@ -156,7 +156,7 @@ pub fn refuse_digest(situation: &Situation, tag: &Digest) -> Option<Refusal> {
     let digest = in_target.unwrap_or(*tag);
     if let Some(trial) = situation.failed.trial(&digest).filter(|t| t.failed) {
         return Some(Refusal::block(
-            codes::DIGEST_FAILED.name(),
+            codes::DIGEST_FAILED,
             format!(
                 "{} ({}) failed on this host: {}; `flipside retry {digest}` lets it be tried again",
                 trial.version,
@@ -167,7 +167,7 @@ pub fn refuse_digest(situation: &Situation, tag: &Digest) -> Option<Refusal> {
     }
     if situation.failed.left_by_rollback == Some(digest) {
         return Some(Refusal::block(
-            codes::DIGEST_ROLLED_BACK.name(),
+            codes::DIGEST_ROLLED_BACK,
             format!(
                 "{} was left by a rollback, and is not installed again until the tag moves; `flipside retry {digest}` allows it",
                 digest.short()
@@ -192,7 +192,7 @@ mod tests {
             Course::Unarm => "unarm",
             Course::Arm => "arm",
             Course::Install => "install",
-            Course::Refuse(refusal) => refusal.code,
+            Course::Refuse(refusal) => refusal.code.name(),
         }
     }
 
@@ -298,8 +298,8 @@ mod tests {
     #[test]
     fn what_stands_against_each_install_refuses_nothing_else() {
         for (b, armed, tag, damaged, unbootable) in [
-            (Is::Empty, false, "2", "damaged", "unbootable"),
-            (Is::Installed("2"), false, "2", "arm", "unbootable"),
+            (Is::Empty, false, "2", "running-slot-damaged", "loader-too-old"),
+            (Is::Installed("2"), false, "2", "arm", "loader-too-old"),
             (Is::Installed("2"), true, "2", "waiting", "waiting"),
             (Is::Installed("2"), false, "1", "up-to-date", "up-to-date"),
         ] {
@@ -307,10 +307,10 @@ mod tests {
             if armed {
                 facts.next = Next::Slot(Slot::B);
             }
-            facts.obstacles.running_slot = Some(Refusal::block("damaged", ""));
+            facts.obstacles.running_slot = Some(Refusal::block(codes::RUNNING_SLOT_DAMAGED, ""));
             assert_eq!(code(&decide(&facts, &digest(tag))), damaged, "{b:?} {tag}");
             facts.obstacles.running_slot = None;
-            facts.obstacles.boot = Some(Refusal::block("unbootable", ""));
+            facts.obstacles.boot = Some(Refusal::block(codes::LOADER_TOO_OLD, ""));
             assert_eq!(code(&decide(&facts, &digest(tag))), unbootable, "{b:?} {tag}");
         }
     }

@@ -11,7 +11,7 @@ use nix::sys::statvfs::statvfs;
 use nix::unistd::{AccessFlags, access};
 use serde::{Deserialize, Serialize};
 
-use flipside_image::code::Coded;
+use flipside_image::code::{Code, Coded};
 use flipside_image::unknown_fields::Extensible;
 use flipside_image::{CONFIG_LIMIT, Digest};
 
@@ -77,10 +77,10 @@ pub struct JournalError {
 }
 
 impl Coded for JournalError {
-    fn code(&self) -> &'static str {
+    fn code(&self) -> Code {
         match self.source.kind() {
-            io::ErrorKind::StorageFull => codes::STATE_FULL.name(),
-            _ => codes::STATE_UNWRITABLE.name(),
+            io::ErrorKind::StorageFull => codes::STATE_FULL,
+            _ => codes::STATE_UNWRITABLE,
         }
     }
 }

@@ -4,7 +4,7 @@
 //!
 //! - `promote`: the running slot gets its proof and the first place; a trial that fell back is
 //!   counted
-//! - `rollback`: back to the other slot; `release`: a failed digest may be tried again
+//! - `rollback`: back to the other slot; `retry`: a failed digest may be tried again
 //! - `deadline`, `fail_trial`: a trial that has to end, and has failed (P7)
 //! - `armed`, `disarm`: what the next boot was reserved for
 //! - `locked`: the host, opened for a change

@@ -30,8 +30,7 @@ pub fn retry_all(access: &Access) -> Result<Vec<Digest>, Error> {
 }
 
 fn change<T>(access: &Access, change: impl FnOnce(&mut FailedDigests) -> T) -> Result<T, Error> {
-    let no_host =
-        || Refusal::block(codes::NOT_A_HOST.name(), "no slots are recognised on this host");
+    let no_host = || Refusal::block(codes::NOT_A_HOST, "no slots are recognised on this host");
     let take = || Lock::take(&access.root);
     let (_lock, host) = open_locked(access, take)?.ok_or_else(no_host)?;
     let before = host.situation()?.failed;

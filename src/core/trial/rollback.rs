@@ -38,11 +38,10 @@ pub fn rollback(
     unverified: bool,
     fetch: &FetchConfig<'_>,
 ) -> Result<Rollback, Error> {
-    let no_host =
-        || Refusal::block(codes::NOT_A_HOST.name(), "this host has no slots to roll back to");
+    let no_host = || Refusal::block(codes::NOT_A_HOST, "this host has no slots to roll back to");
     let take = || Lock::take(&access.root);
     let (_lock, host) = match open_locked(access, take) {
-        Err(locked) if locked.code() == codes::LOCKED.name() => {
+        Err(locked) if locked.code() == codes::LOCKED => {
             return Err(refuse_locked(access, locked)?);
         }
         opened => opened?.ok_or_else(no_host)?,
@@ -55,14 +54,14 @@ pub fn rollback(
     let slot = situation.target_slot();
     if !slot.is_proven() || !slot.is_installed() {
         return Err(Refusal::block(
-            codes::SLOT_NOT_PROVEN.name(),
+            codes::SLOT_NOT_PROVEN,
             format!("slot {target} holds nothing that has booted to success"),
         )
         .into());
     }
     if let Next::Foreign { number, description } = &situation.next {
         return Err(Refusal::defer(
-            codes::BOOTNEXT_TAKEN.name(),
+            codes::BOOTNEXT_TAKEN,
             format!("BootNext names {number} ({description}), which is not flipside's"),
         )
         .into());
@@ -121,7 +120,7 @@ fn overwritten(situation: &Situation) -> Refusal {
          version in it has booted to success",
         situation.target()
     );
-    Refusal::block(codes::ROLLBACK_OVERWRITTEN.name(), why)
+    Refusal::block(codes::ROLLBACK_OVERWRITTEN, why)
 }
 
 /// Refuses a target that does not hold what its record says, or that nobody can verify.
@@ -140,15 +139,15 @@ fn refuse_damaged(
             return Ok(());
         }
         SlotContents::Unverifiable(why) => Refusal::block(
-            codes::SLOT_UNVERIFIABLE.name(),
+            codes::SLOT_UNVERIFIABLE,
             format!("slot {target} cannot be verified: {why}; --unverified accepts that"),
         ),
         SlotContents::Damaged(payloads) => Refusal::block(
-            codes::SLOT_DAMAGED.name(),
+            codes::SLOT_DAMAGED,
             format!("slot {target} is damaged: {}", payloads.join(", ")),
         ),
         SlotContents::Empty => {
-            Refusal::block(codes::SLOT_NOT_PROVEN.name(), format!("slot {target} is empty"))
+            Refusal::block(codes::SLOT_NOT_PROVEN, format!("slot {target} is empty"))
         }
     };
     Err(refusal.into())

@@ -12,7 +12,7 @@
 use jiff::Timestamp;
 
 use crate::Digest;
-use crate::code::Coded;
+use crate::code::{Code, Coded};
 use crate::codes;
 use crate::rollout::Rollout;
 use crate::version;
@@ -114,8 +114,8 @@ fn and_more(further: usize) -> String {
 }
 
 impl Coded for DocumentError {
-    fn code(&self) -> &'static str {
-        codes::POLICY_DOCUMENT_INVALID.name()
+    fn code(&self) -> Code {
+        codes::POLICY_DOCUMENT_INVALID
     }
 }
 

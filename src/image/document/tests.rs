@@ -20,7 +20,7 @@ fn with(release: &str) -> String {
 
 fn error(text: &str) -> String {
     let error = Document::parse(text.as_bytes()).unwrap_err();
-    assert_eq!(error.code(), "policy-document-invalid");
+    assert_eq!(error.code().name(), "policy-document-invalid");
     sentence(&error)
 }
 

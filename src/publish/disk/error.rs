@@ -6,7 +6,7 @@ use std::io;
 use std::path::PathBuf;
 
 use flipside_core::install::InstallError;
-use flipside_image::code::Coded;
+use flipside_image::code::{Code, Coded};
 use flipside_image::{Architecture, ImageError};
 use flipside_source::SourceError;
 
@@ -176,28 +176,28 @@ pub enum DiskBuildError {
 }
 
 impl Coded for DiskBuildError {
-    fn code(&self) -> &'static str {
+    fn code(&self) -> Code {
         match self {
             Self::Image(error) => error.code(),
             Self::Source(error) => error.code(),
             Self::Find(error) => error.code(),
             Self::Install(error) => error.code(),
-            Self::ArchitectureUnknown { .. } => codes::ARCHITECTURE_UNKNOWN.name(),
-            Self::PayloadMissing { .. } => codes::PAYLOAD_MISSING.name(),
-            Self::LoaderMissing { .. } => codes::LOADER_MISSING.name(),
-            Self::LoaderInvalid { .. } => codes::LOADER_INVALID.name(),
+            Self::ArchitectureUnknown { .. } => codes::ARCHITECTURE_UNKNOWN,
+            Self::PayloadMissing { .. } => codes::PAYLOAD_MISSING,
+            Self::LoaderMissing { .. } => codes::LOADER_MISSING,
+            Self::LoaderInvalid { .. } => codes::LOADER_INVALID,
             Self::SizeInvalid { .. }
             | Self::LabelInvalid { .. }
             | Self::OutputInvalid { .. }
-            | Self::SectorSizeMismatch { .. } => codes::ARGUMENT_INVALID.name(),
-            Self::GuidTwice { .. } => codes::PARTITION_UUID_DUPLICATE.name(),
-            Self::EspTooSmall { .. } => codes::ESP_TOO_SMALL.name(),
-            Self::SlotTooSmall { .. } => codes::SLOT_TOO_SMALL.name(),
-            Self::DiskTooSmall { .. } => codes::DISK_TOO_SMALL.name(),
-            Self::OutputExists { .. } | Self::DeviceNotEmpty { .. } => codes::OUTPUT_EXISTS.name(),
-            Self::DeviceInUse { .. } => codes::TARGET_IN_USE.name(),
-            Self::Output { .. } => codes::IO_FAILED.name(),
-            Self::ReadBackDiffers { .. } => codes::READ_BACK_MISMATCH.name(),
+            | Self::SectorSizeMismatch { .. } => codes::ARGUMENT_INVALID,
+            Self::GuidTwice { .. } => codes::PARTITION_UUID_DUPLICATE,
+            Self::EspTooSmall { .. } => codes::ESP_TOO_SMALL,
+            Self::SlotTooSmall { .. } => codes::SLOT_TOO_SMALL,
+            Self::DiskTooSmall { .. } => codes::DISK_TOO_SMALL,
+            Self::OutputExists { .. } | Self::DeviceNotEmpty { .. } => codes::OUTPUT_EXISTS,
+            Self::DeviceInUse { .. } => codes::TARGET_IN_USE,
+            Self::Output { .. } => codes::IO_FAILED,
+            Self::ReadBackDiffers { .. } => codes::READ_BACK_MISMATCH,
         }
     }
 }

@@ -29,7 +29,7 @@ impl Document {
                 let message = sentence(&error);
                 tracing::warn!("{message}");
                 let mut status = unknown();
-                status.running.problem = Some(Problem { code: error.code().to_owned(), message });
+                status.running.problem = Some(Problem { code: error.code().to_string(), message });
                 Self { status, text: None }
             }
         }

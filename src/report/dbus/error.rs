@@ -5,7 +5,7 @@
 use super::NAME;
 use crate::codes;
 use crate::report::ReportError;
-use flipside_image::code::Coded;
+use flipside_image::code::{Code, Coded};
 
 /// Why the service cannot run, or go on.
 #[derive(Debug, thiserror::Error)]
@@ -31,12 +31,12 @@ pub enum ServiceError {
 }
 
 impl Coded for ServiceError {
-    fn code(&self) -> &'static str {
+    fn code(&self) -> Code {
         match self {
-            Self::Unreachable(_) | Self::Closed => codes::DBUS_UNAVAILABLE.name(),
-            Self::Runtime(_) => codes::RESOURCES_EXHAUSTED.name(),
-            Self::NameTaken => codes::DBUS_NAME_TAKEN.name(),
-            Self::NameRefused(_) => codes::DBUS_NAME_REFUSED.name(),
+            Self::Unreachable(_) | Self::Closed => codes::DBUS_UNAVAILABLE,
+            Self::Runtime(_) => codes::RESOURCES_EXHAUSTED,
+            Self::NameTaken => codes::DBUS_NAME_TAKEN,
+            Self::NameRefused(_) => codes::DBUS_NAME_REFUSED,
             Self::Watch(error) => error.code(),
         }
     }

@@ -16,6 +16,7 @@ use tracing::Level;
 use crate::report::KnownCode;
 use flipside_core::host::Slot;
 use flipside_image::Digest;
+use flipside_image::code::Code;
 
 /// The target of the events that are entries.
 pub const TARGET: &str = "flipside::entry";
@@ -29,7 +30,7 @@ pub struct Entry {
     slot: Option<Slot>,
     version: Option<String>,
     digest: Option<Digest>,
-    code: Option<String>,
+    code: Option<Code>,
     is_made_again: bool,
 }
 
@@ -67,8 +68,8 @@ impl Entry {
     }
 
     /// `FLIPSIDE_CODE`: the stable code of a refusal or an error.
-    pub fn code(mut self, code: impl Into<String>) -> Self {
-        self.code = Some(code.into());
+    pub fn code(mut self, code: Code) -> Self {
+        self.code = Some(code);
         self
     }
 
@@ -81,8 +82,10 @@ impl Entry {
     /// That of its kind, but for a deferral behind which somebody may be, and an error after which
     /// the run is made again: these are warnings.
     fn level(&self) -> Level {
-        match (self.kind, self.code.as_deref()) {
-            (Kind::Deferred, Some(code)) if KnownCode::of(code) == KnownCode::MayBeAttack => {
+        match (self.kind, self.code) {
+            (Kind::Deferred, Some(code))
+                if KnownCode::of(code.name()) == KnownCode::MayBeAttack =>
+            {
                 Level::WARN
             }
             (Kind::Failed, _) if self.is_made_again => Level::WARN,
@@ -96,7 +99,7 @@ impl Entry {
         let message = &self.message;
         let slot = self.slot.map(|slot| slot.letter().to_string());
         let (slot, digest) = (slot.as_deref(), self.digest.map(|digest| digest.to_string()));
-        let (version, code) = (self.version.as_deref(), self.code.as_deref());
+        let (version, code) = (self.version.as_deref(), self.code.map(Code::name));
         let digest = digest.as_deref();
         // An event's level is fixed where it stands.
         macro_rules! send_at {
@@ -124,24 +127,25 @@ impl Entry {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::codes;
 
     #[test]
     fn a_deferral_behind_which_somebody_may_be_is_a_warning() {
         for (code, level) in [
-            ("policy-document-expired", Level::WARN),
-            ("policy-document-foreign", Level::WARN),
-            ("policy-document-invalid", Level::WARN),
-            ("policy-document-missing", Level::WARN),
-            ("policy-document-replayed", Level::WARN),
-            ("policy-document-unsigned", Level::WARN),
-            ("hook-deferred", Level::INFO),
-            ("clock-unset", Level::INFO),
+            (codes::POLICY_DOCUMENT_EXPIRED, Level::WARN),
+            (codes::POLICY_DOCUMENT_FOREIGN, Level::WARN),
+            (codes::POLICY_DOCUMENT_INVALID, Level::WARN),
+            (codes::POLICY_DOCUMENT_MISSING, Level::WARN),
+            (codes::POLICY_DOCUMENT_REPLAYED, Level::WARN),
+            (codes::POLICY_DOCUMENT_UNSIGNED, Level::WARN),
+            (codes::HOOK_DEFERRED, Level::INFO),
+            (codes::CLOCK_UNSET, Level::INFO),
         ] {
             assert_eq!(Entry::new(Kind::Deferred, "no").code(code).level(), level, "{code}");
         }
         assert_eq!(Entry::new(Kind::Deferred, "no").level(), Level::INFO);
-        assert_eq!(Entry::new(Kind::Failed, "no").code("esp-full").level(), Level::ERROR);
-        let again = Entry::new(Kind::Failed, "no").code("registry-unreachable").made_again();
+        assert_eq!(Entry::new(Kind::Failed, "no").code(codes::ESP_DAMAGED).level(), Level::ERROR);
+        let again = Entry::new(Kind::Failed, "no").code(codes::REGISTRY_UNREACHABLE).made_again();
         assert_eq!(again.level(), Level::WARN);
     }
 }

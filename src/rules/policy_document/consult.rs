@@ -45,7 +45,7 @@ struct Refused {
 impl Refused {
     fn invalid(name: &str, error: &dyn std::error::Error) -> Self {
         let why = printable::line(&flipside_image::code::sentence(error), 300);
-        let decision = Verdict::defer(codes::POLICY_DOCUMENT_INVALID.name(), why);
+        let decision = Verdict::defer(codes::POLICY_DOCUMENT_INVALID, why);
         Self { saw: format!("{name} is nothing to go by"), decision }
     }
 }
@@ -162,7 +162,7 @@ fn who_signed(
             Err(Refused { saw, decision })
         }
         (_, Verdict::No(refusal)) => {
-            let decision = Verdict::defer(codes::POLICY_DOCUMENT_UNSIGNED.name(), refusal.message);
+            let decision = Verdict::defer(codes::POLICY_DOCUMENT_UNSIGNED, refusal.message);
             Err(Refused { saw, decision })
         }
         (_, Verdict::Allow) => Ok(SignedBy { by, signature }),
@@ -185,7 +185,7 @@ fn read(
         let of = fetched.tag.as_deref().map_or("which it does not name", |of| of);
         let of = printable::line(of, 80);
         let why = format!("the policy document at {name} is about the tag {of}, not {tag}");
-        let decision = Verdict::defer(codes::POLICY_DOCUMENT_FOREIGN.name(), why);
+        let decision = Verdict::defer(codes::POLICY_DOCUMENT_FOREIGN, why);
         return Err(Refused { saw: format!("{name} is about {of}"), decision });
     }
     Document::parse(&fetched.document).map_err(|error| Refused::invalid(name, &error))
@@ -210,7 +210,7 @@ impl Consulted {
 
     fn missing(saw: &str) -> Self {
         let why = format!("the policy document is missing: {saw}");
-        let decision = Verdict::defer(codes::POLICY_DOCUMENT_MISSING.name(), why);
+        let decision = Verdict::defer(codes::POLICY_DOCUMENT_MISSING, why);
         Refused { saw: saw.to_owned(), decision }.into()
     }
 

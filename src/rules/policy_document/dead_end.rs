@@ -18,6 +18,6 @@ pub(super) fn judge(running: &str, here: Option<&Release>) -> Ruling {
         return Ruling::new(Rule::DeadEnd, format!("{running} is none"), Verdict::Allow);
     };
     let reason = format!("{running} is a dead end: {}", because(reason));
-    let decision = Verdict::block(codes::DEAD_END.name(), reason);
+    let decision = Verdict::block(codes::DEAD_END, reason);
     Ruling::new(Rule::DeadEnd, format!("{running} is a dead end"), decision)
 }

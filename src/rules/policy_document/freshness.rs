@@ -49,7 +49,7 @@ pub fn judge(document: &Document, last: Option<Timestamp>, now: Option<Timestamp
     let Document { issued, expires, .. } = document;
     if let Some(last) = last.filter(|last| issued < last) {
         return Freshness::Unusable(Refusal::defer(
-            codes::POLICY_DOCUMENT_REPLAYED.name(),
+            codes::POLICY_DOCUMENT_REPLAYED,
             format!(
                 "the policy document was issued {}, and this host has seen one issued {}",
                 day(*issued),
@@ -59,19 +59,19 @@ pub fn judge(document: &Document, last: Option<Timestamp>, now: Option<Timestamp
     }
     let Some(now) = now else {
         return Freshness::Unusable(Refusal::defer(
-            codes::CLOCK_UNSET.name(),
+            codes::CLOCK_UNSET,
             "the clock of this host is not synchronised, and a policy document has its time",
         ));
     };
     if issued.duration_since(now) > SLACK {
         return Freshness::Unusable(Refusal::defer(
-            codes::POLICY_DOCUMENT_NOT_YET_VALID.name(),
+            codes::POLICY_DOCUMENT_NOT_YET_VALID,
             format!("the policy document is issued {}, which is to come", day(*issued)),
         ));
     }
     if now >= *expires {
         return Freshness::Expired(Refusal::defer(
-            codes::POLICY_DOCUMENT_EXPIRED.name(),
+            codes::POLICY_DOCUMENT_EXPIRED,
             format!("the policy document has expired {}", day(*expires)),
         ));
     }
@@ -114,7 +114,7 @@ mod tests {
                 Freshness::Fresh => None,
                 Freshness::Expired(refusal) | Freshness::Unusable(refusal) => {
                     assert_eq!(refusal.severity, Severity::Defer);
-                    Some(refusal.code)
+                    Some(refusal.code.name())
                 }
             };
             assert_eq!(code, expected, "{last:?} {now:?}");

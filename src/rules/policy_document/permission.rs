@@ -46,10 +46,7 @@ impl Journey<'_> {
         let version = shown(&release.version);
         if let Some(reason) = &release.withdrawn {
             let why = format!("{version} is withdrawn: {}", because(reason));
-            return Some(refused(
-                Rule::Withdrawn,
-                Verdict::block(codes::RELEASE_WITHDRAWN.name(), why),
-            ));
+            return Some(refused(Rule::Withdrawn, Verdict::block(codes::RELEASE_WITHDRAWN, why)));
         }
         let is_reached = rollout::is_reached(self.place, self.now, release);
         (!is_reached).then(|| rollout::judge(self.place, self.now, release, None))
@@ -65,11 +62,11 @@ impl Journey<'_> {
         let order = version::compare(&release.version, here);
         if order.is_lt() {
             let why = format!("{version} would be a downgrade from {}", shown(here));
-            return refused(Rule::Version, Verdict::block(codes::VERSION_TOO_OLD.name(), why));
+            return refused(Rule::Version, Verdict::block(codes::VERSION_TOO_OLD, why));
         }
         if order.is_eq() {
             let why = format!("the way through {version} leads back to the version that runs");
-            return refused(Rule::Requires, Verdict::block(codes::VIA_CIRCULAR.name(), why));
+            return refused(Rule::Requires, Verdict::block(codes::VIA_CIRCULAR, why));
         }
         let barrier = way.last().filter(|last| last.barrier.is_some());
         let why = match barrier.and_then(|last| Some((last, last.barrier.as_ref()?))) {
@@ -79,21 +76,21 @@ impl Journey<'_> {
             }
             _ => format!("{version} is not between what runs and {target}"),
         };
-        refused(Rule::Requires, Verdict::block(codes::RELEASE_OUT_OF_RANGE.name(), why))
+        refused(Rule::Requires, Verdict::block(codes::RELEASE_OUT_OF_RANGE, why))
     }
 }
 
 fn leads_nowhere(release: &Release) -> Ruling {
     let reason = release.dead_end.as_deref().unwrap_or_default();
     let why = format!("{} is a dead end: {}", shown(&release.version), because(reason));
-    refused(Rule::DeadEnd, Verdict::block(codes::DEAD_END.name(), why))
+    refused(Rule::DeadEnd, Verdict::block(codes::DEAD_END, why))
 }
 
 fn not_listed(digests: &[Digest], goal: &Release) -> Ruling {
     let digest = digests.last().map(Digest::short).unwrap_or_default();
     let target = shown(&goal.version);
     let why = format!("the policy document does not list {digest}, which comes before {target}");
-    refused(Rule::PolicyDocument, Verdict::defer(codes::RELEASE_NOT_LISTED.name(), why))
+    refused(Rule::PolicyDocument, Verdict::defer(codes::RELEASE_NOT_LISTED, why))
 }
 
 fn refused(rule: Rule, decision: Verdict) -> Ruling {
@@ -118,7 +115,7 @@ mod tests {
         let digests: Vec<Digest> = image.iter().map(|version| digest(version)).collect();
         let objection = journey.objection(&digests, is_waypoint);
         let refusal = objection.and_then(|ruling| ruling.decision.refusal().cloned());
-        refusal.map_or("allow", |refusal| refusal.code).to_owned()
+        refusal.map_or("allow", |refusal| refusal.code.name()).to_owned()
     }
 
     #[test]

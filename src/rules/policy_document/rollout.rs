@@ -73,13 +73,13 @@ pub(super) fn judge(
                         "the rollout of {version} reaches this host last, {turn}: its machine ID \
                          does not last, /etc/machine-id is another one at each boot"
                     );
-                    Verdict::defer(codes::MACHINE_ID_UNSTABLE.name(), reason)
+                    Verdict::defer(codes::MACHINE_ID_UNSTABLE, reason)
                 }
                 _ => {
                     let reason = format!(
                         "the rollout of {version} has not reached this host; it does {turn}"
                     );
-                    Verdict::defer(codes::ROLLOUT_NOT_REACHED.name(), reason)
+                    Verdict::defer(codes::ROLLOUT_NOT_REACHED, reason)
                 }
             }
         }

@@ -128,7 +128,7 @@ impl<'a> Journey<'a> {
         let goal = self.goal.short();
         let saw = format!("the tag names {goal}, which is not listed");
         let reason = format!("the policy document does not list {goal}, which the tag names");
-        let refusal = Verdict::defer(codes::RELEASE_NOT_LISTED.name(), reason);
+        let refusal = Verdict::defer(codes::RELEASE_NOT_LISTED, reason);
         Ruling::new(Rule::PolicyDocument, saw, refusal)
     }
 

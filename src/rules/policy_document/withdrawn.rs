@@ -26,7 +26,7 @@ pub(super) fn judge(way: &[&Release], good: &[&Release]) -> Ruling {
     let saw = format!("{version} is withdrawn");
     let decision = match good {
         [] => Verdict::block(
-            codes::RELEASE_WITHDRAWN.name(),
+            codes::RELEASE_WITHDRAWN,
             format!("{version} is withdrawn: {}", because(reason)),
         ),
         _ => Verdict::Allow,

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use super::DIRECTORY;
 use crate::codes;
 use crate::config::overlay::Unusable;
-use flipside_image::code::Coded;
+use flipside_image::code::{Code, Coded};
 use flipside_source::ReferenceError;
 
 /// Why a host cannot tell good signatures from others. Nothing is installed before that is put
@@ -43,11 +43,11 @@ pub enum KeyError {
 }
 
 impl Coded for KeyError {
-    fn code(&self) -> &'static str {
+    fn code(&self) -> Code {
         match self {
-            Self::None => codes::SIGNATURE_KEYS_MISSING.name(),
+            Self::None => codes::SIGNATURE_KEYS_MISSING,
             Self::Directory(error) => error.code(),
-            Self::Unusable { .. } => codes::SIGNATURE_KEY_UNUSABLE.name(),
+            Self::Unusable { .. } => codes::SIGNATURE_KEY_UNUSABLE,
             Self::Identity { source } => source.code(),
         }
     }

@@ -98,19 +98,16 @@ impl SignatureSearch {
             Self::Signed(signed) => (signed.to_string(), Verdict::Allow),
             Self::Missing => (
                 "none".to_owned(),
-                Verdict::block(
-                    codes::SIGNATURE_MISSING.name(),
-                    format!("nobody has signed {what}"),
-                ),
+                Verdict::block(codes::SIGNATURE_MISSING, format!("nobody has signed {what}")),
             ),
             Self::Invalid(flaws) => {
                 let told = told(flaws);
                 let reason = format!("{what} has no valid signature, but {told}");
-                (told, Verdict::block(codes::SIGNATURE_INVALID.name(), reason))
+                (told, Verdict::block(codes::SIGNATURE_INVALID, reason))
             }
             Self::Unanswered(error) => {
                 let reason = format!("cannot learn who signed {what}: {}", sentence(error));
-                let refusal = Refusal::defer(codes::SIGNATURE_UNAVAILABLE.name(), reason);
+                let refusal = Refusal::defer(codes::SIGNATURE_UNAVAILABLE, reason);
                 let refusal = refusal.passing(error.transient().unwrap_or_default());
                 ("no answer".to_owned(), Verdict::No(refusal))
             }
@@ -142,14 +139,14 @@ pub(super) fn check_product(host: Option<&str>, image: &str) -> Verdict {
     match host {
         Some(host) if host == image => Verdict::Allow,
         Some(host) => Verdict::block(
-            codes::SIGNATURE_PRODUCT.name(),
+            codes::SIGNATURE_PRODUCT,
             format!(
                 "a bundle signs the image, which names no repository, and the image is of the \
                  product {image:?}, not of {host:?}"
             ),
         ),
         None => Verdict::block(
-            codes::SIGNATURE_PRODUCT.name(),
+            codes::SIGNATURE_PRODUCT,
             format!(
                 "a bundle signs the image of the product {image:?}, and this host does not say \
                  what it is: os-release has no ID; set policy.signature.product"

@@ -10,7 +10,7 @@ use super::Slot;
 use super::efi::{BootNumber, EfiError};
 use super::esp::EspError;
 use crate::refusal::Severity;
-use flipside_image::code::Coded;
+use flipside_image::code::{Code, Coded};
 
 mod systemd_boot;
 mod uefi;
@@ -46,7 +46,7 @@ impl BootError {
 }
 
 impl Coded for BootError {
-    fn code(&self) -> &'static str {
+    fn code(&self) -> Code {
         match self {
             Self::Efi(error) => error.code(),
             Self::Esp(error) => error.code(),

@@ -9,7 +9,7 @@ use super::BootNumber;
 use crate::codes;
 use crate::host::Slot;
 use crate::refusal::Severity;
-use flipside_image::code::Coded;
+use flipside_image::code::{Code, Coded};
 
 /// Why a firmware variable could not be read or changed, or must not be.
 #[derive(Debug, thiserror::Error)]
@@ -134,19 +134,17 @@ impl EfiError {
 }
 
 impl Coded for EfiError {
-    fn code(&self) -> &'static str {
+    fn code(&self) -> Code {
         match self {
-            Self::Missing { .. } => codes::EFI_VARIABLES_MISSING.name(),
-            Self::ReadOnly { .. } => codes::EFI_VARIABLES_READ_ONLY.name(),
-            Self::Full { .. } | Self::NoRoom { .. } | Self::NumbersExhausted => {
-                codes::NVRAM_FULL.name()
-            }
-            Self::WriteLost { .. } => codes::NVRAM_WRITE_LOST.name(),
-            Self::NotKept { .. } => codes::NVRAM_NOT_KEPT.name(),
-            Self::Read { .. } => codes::NVRAM_READ_FAILED.name(),
-            Self::Write { .. } => codes::NVRAM_WRITE_FAILED.name(),
-            Self::BootNextTaken { .. } => codes::BOOTNEXT_TAKEN.name(),
-            Self::EntryMissing { .. } => codes::BOOT_ENTRY_MISSING.name(),
+            Self::Missing { .. } => codes::EFI_VARIABLES_MISSING,
+            Self::ReadOnly { .. } => codes::EFI_VARIABLES_READ_ONLY,
+            Self::Full { .. } | Self::NoRoom { .. } | Self::NumbersExhausted => codes::NVRAM_FULL,
+            Self::WriteLost { .. } => codes::NVRAM_WRITE_LOST,
+            Self::NotKept { .. } => codes::NVRAM_NOT_KEPT,
+            Self::Read { .. } => codes::NVRAM_READ_FAILED,
+            Self::Write { .. } => codes::NVRAM_WRITE_FAILED,
+            Self::BootNextTaken { .. } => codes::BOOTNEXT_TAKEN,
+            Self::EntryMissing { .. } => codes::BOOT_ENTRY_MISSING,
         }
     }
 }

@@ -9,7 +9,7 @@ use nix::errno::Errno;
 
 use super::Esp;
 use crate::codes;
-use flipside_image::code::Coded;
+use flipside_image::code::{Code, Coded};
 
 /// Why a file on the ESP could not be read or changed. Files are named relative to it.
 #[derive(Debug, thiserror::Error)]
@@ -86,15 +86,15 @@ pub enum EspError {
 }
 
 impl Coded for EspError {
-    fn code(&self) -> &'static str {
+    fn code(&self) -> Code {
         match self {
-            Self::NotMounted { .. } => codes::ESP_NOT_MOUNTED.name(),
-            Self::ReadOnly { .. } => codes::ESP_READ_ONLY.name(),
-            Self::Full { .. } => codes::ESP_FULL.name(),
-            Self::Damaged { .. } => codes::ESP_DAMAGED.name(),
-            Self::Read { .. } | Self::Write { .. } => codes::IO_FAILED.name(),
-            Self::NotBootable { .. } => codes::BOOT_FILE_INVALID.name(),
-            Self::ReadBack { .. } => codes::READ_BACK_MISMATCH.name(),
+            Self::NotMounted { .. } => codes::ESP_NOT_MOUNTED,
+            Self::ReadOnly { .. } => codes::ESP_READ_ONLY,
+            Self::Full { .. } => codes::ESP_FULL,
+            Self::Damaged { .. } => codes::ESP_DAMAGED,
+            Self::Read { .. } | Self::Write { .. } => codes::IO_FAILED,
+            Self::NotBootable { .. } => codes::BOOT_FILE_INVALID,
+            Self::ReadBack { .. } => codes::READ_BACK_MISMATCH,
         }
     }
 }
@@ -179,7 +179,7 @@ mod tests {
             "cannot write EFI/flipside/boot-b.efi: the EFI system partition has 3.1 MiB free, \
              31.0 MiB are needed"
         );
-        assert_eq!(error.code(), "esp-full");
+        assert_eq!(error.code().name(), "esp-full");
     }
 
     #[test]
@@ -215,7 +215,7 @@ mod tests {
             (Errno::EUCLEAN, "esp-damaged"),
             (Errno::EPERM, "io-failed"),
         ] {
-            assert_eq!(esp.write_error(Path::new("x"), errno.into()).code(), code);
+            assert_eq!(esp.write_error(Path::new("x"), errno.into()).code().name(), code);
         }
     }
 }

@@ -38,7 +38,7 @@ fn p8_a_state_directory_inside_a_slot_is_refused() {
         match (check("/var/lib/flipside"), expected) {
             (Ok(()), None) => {}
             (Err(error), Some(label)) => {
-                assert_eq!(error.code(), "state-inside-slot");
+                assert_eq!(error.code().name(), "state-inside-slot");
                 assert!(error.to_string().contains(label), "{name}: {error}");
             }
             other => panic!("{name}: {other:?}"),

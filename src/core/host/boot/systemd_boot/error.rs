@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use crate::codes;
 use crate::host::Slot;
 use crate::refusal::Severity;
-use flipside_image::code::Coded;
+use flipside_image::code::{Code, Coded};
 
 /// Why systemd-boot could not boot a trial and come back from it.
 #[derive(Debug, thiserror::Error)]
@@ -58,12 +58,12 @@ impl LoaderError {
 }
 
 impl Coded for LoaderError {
-    fn code(&self) -> &'static str {
+    fn code(&self) -> Code {
         match self {
-            Self::Missing { .. } => codes::LOADER_NOT_SYSTEMD_BOOT.name(),
-            Self::TooOld { .. } => codes::LOADER_TOO_OLD.name(),
-            Self::DefaultSet { .. } => codes::LOADER_DEFAULT_SET.name(),
-            Self::EntryMissing { .. } => codes::BOOT_ENTRY_MISSING.name(),
+            Self::Missing { .. } => codes::LOADER_NOT_SYSTEMD_BOOT,
+            Self::TooOld { .. } => codes::LOADER_TOO_OLD,
+            Self::DefaultSet { .. } => codes::LOADER_DEFAULT_SET,
+            Self::EntryMissing { .. } => codes::BOOT_ENTRY_MISSING,
         }
     }
 }

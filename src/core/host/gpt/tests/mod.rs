@@ -26,7 +26,7 @@ fn read_image(bytes: &[u8]) -> Result<Table, TableError> {
 }
 
 fn code(error: TableError) -> &'static str {
-    HostError::table(Path::new("disk.img"), false, error).code()
+    HostError::table(Path::new("disk.img"), false, error).code().name()
 }
 
 #[test]
@@ -294,7 +294,7 @@ fn refused_edits_write_nothing() {
     ] {
         let source = edit(&path, &Durable::new(), 3, &identity).unwrap_err();
         let error = HostError::Identity { disk: path.clone(), number: 3, source };
-        assert_eq!(error.code(), expected);
+        assert_eq!(error.code().name(), expected);
     }
     edit(&path, &Durable::new(), 3, &uuid(SLOT_UUIDS[1])).unwrap();
     edit(&path, &Durable::new(), 3, &KEEP).unwrap();
