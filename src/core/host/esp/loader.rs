@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use super::boot_file::{FIRST_SECTOR, drop_cached, make_unbootable};
 use super::{Esp, EspError, RESERVE};
 use crate::host::open::open_to_read;
+use flipside_image::version;
 
 /// systemd-boot has 100 to 300 KiB; of what is longer the rest is not looked at.
 const MAX_SIZE: u64 = 4 << 20;
@@ -27,58 +28,9 @@ pub fn systemd_boot_version(program: &[u8]) -> Option<String> {
     (!version.is_empty() && !version.contains(char::is_control)).then(|| version.to_owned())
 }
 
-/// Whether systemd-boot `new` is newer than `old`, by the UAPI version format specification.
+/// Whether systemd-boot `new` is newer than `old`.
 pub fn is_newer(new: &str, old: &str) -> bool {
-    parts(new) > parts(old)
-}
-
-/// A part of a version; the order of the variants is theirs.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Part<'a> {
-    /// `~`: what follows is older than nothing.
-    PreRelease,
-    End,
-    /// `-`
-    Release,
-    /// `^`
-    Patch,
-    Dot,
-    Letters(&'a str),
-    /// By its length without leading zeros, then by its digits.
-    Number(usize, &'a str),
-}
-
-fn parts(version: &str) -> Vec<Part<'_>> {
-    let mut parts = Vec::new();
-    let mut rest = version;
-    while let Some(first) = rest.chars().next() {
-        let end = |is_part: fn(char) -> bool| rest.find(|c| !is_part(c)).unwrap_or(rest.len());
-        let (part, after) = match first {
-            '0'..='9' => {
-                let (digits, after) = rest.split_at(end(|c| c.is_ascii_digit()));
-                let digits = digits.trim_start_matches('0');
-                (Some(Part::Number(digits.len(), digits)), after)
-            }
-            'a'..='z' | 'A'..='Z' => {
-                let (letters, after) = rest.split_at(end(|c| c.is_ascii_alphabetic()));
-                (Some(Part::Letters(letters)), after)
-            }
-            other => {
-                let part = match other {
-                    '~' => Some(Part::PreRelease),
-                    '-' => Some(Part::Release),
-                    '^' => Some(Part::Patch),
-                    '.' => Some(Part::Dot),
-                    _ => None,
-                };
-                (part, rest.split_at(other.len_utf8()).1)
-            }
-        };
-        parts.extend(part);
-        rest = after;
-    }
-    parts.push(Part::End);
-    parts
+    version::is_below(old, new)
 }
 
 impl Esp {
