@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use flipside_source::{ArchiveSource, Source as _, tar};
 use libfuzzer_sys::fuzz_target;
-use rustix::fs::MemfdFlags;
+use nix::sys::memfd::{MFdFlags, memfd_create};
 
 /// Blocks with a right checksum: the fuzzer would not find one in its life.
 fn with_checksums(bytes: &[u8]) -> Vec<u8> {
@@ -25,7 +25,7 @@ fn with_checksums(bytes: &[u8]) -> Vec<u8> {
 
 fuzz_target!(|bytes: &[u8]| {
     let bytes = with_checksums(bytes);
-    let mut file = File::from(rustix::fs::memfd_create("fuzz", MemfdFlags::CLOEXEC).unwrap());
+    let mut file = File::from(memfd_create("fuzz", MFdFlags::MFD_CLOEXEC).unwrap());
     file.write_all(&bytes).unwrap();
     let length = bytes.len() as u64;
     let _ = tar::members(&file, length, &mut |member| {

@@ -10,7 +10,7 @@ use std::io::Write as _;
 
 use flipside_source::tar;
 use libfuzzer_sys::fuzz_target;
-use rustix::fs::MemfdFlags;
+use nix::sys::memfd::{MFdFlags, memfd_create};
 
 fuzz_target!(|bytes: &[u8]| {
     let Some((which, bytes)) = bytes.split_first_chunk::<4>() else { return };
@@ -22,7 +22,7 @@ fuzz_target!(|bytes: &[u8]| {
             block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
         }
     }
-    let mut file = File::from(rustix::fs::memfd_create("fuzz", MemfdFlags::CLOEXEC).unwrap());
+    let mut file = File::from(memfd_create("fuzz", MFdFlags::MFD_CLOEXEC).unwrap());
     file.write_all(&bytes).unwrap();
     let length = bytes.len() as u64;
     let mut before = 0;
