@@ -53,7 +53,12 @@ impl fmt::Display for Failure {
 
 impl<E: Coded + Send + Sync + 'static> From<E> for Failure {
     fn from(error: E) -> Self {
-        Self::error(error.code(), sentence(&error))
+        let code = error.code();
+        let severity = match code.severities() {
+            [only] => *only,
+            _ => Severity::Error,
+        };
+        Self { code, severity, message: sentence(&error) }
     }
 }
 
