@@ -10,7 +10,7 @@ use super::output::report_failure;
 use super::{Failure, Global, exit, explain, print, print_json, session};
 use crate::config::Initiative;
 use crate::rules::Depth;
-use crate::run::{self, Check, Course};
+use crate::run::{self, Action, Check};
 use flipside_core::refusal::Severity;
 
 /// Check whether an update is available, and say what `flipside update` would do.
@@ -90,24 +90,24 @@ pub fn run(args: Args, global: &Global) -> super::Result {
         }
         print(sentence(&check))?;
     }
-    let available = matches!(check.course, Course::Install | Course::Arm);
+    let available = matches!(check.action, Action::Install | Action::Arm);
     Ok(ExitCode::from(if args.exit_code && available { exit::AVAILABLE } else { exit::DONE }))
 }
 
 /// What would be done, for people.
 fn sentence(check: &Check) -> String {
     let version = check.version.as_deref().unwrap_or("the running version");
-    match &check.course {
-        Course::UpToDate => "up to date".to_owned(),
-        Course::Waiting => format!("{version} is installed and boots at the next reboot"),
-        Course::Unarm => {
+    match &check.action {
+        Action::UpToDate => "up to date".to_owned(),
+        Action::Waiting => format!("{version} is installed and boots at the next reboot"),
+        Action::Unarm => {
             "the tag went back to what runs; what is armed would be unarmed".to_owned()
         }
-        Course::Arm => format!("{version} is installed and would be armed"),
-        Course::Install => {
+        Action::Arm => format!("{version} is installed and would be armed"),
+        Action::Install => {
             format!("{version} is available ({}){}", check.tag.short(), on_the_way(check))
         }
-        Course::Refuse(refusal) => {
+        Action::Refuse(refusal) => {
             format!("{version} is not installed: {refusal} [{}]", refusal.code)
         }
     }
@@ -115,21 +115,21 @@ fn sentence(check: &Check) -> String {
 
 /// What would be done, for programs.
 fn document(check: &Check, explain: bool) -> Value {
-    let course = match &check.course {
-        Course::UpToDate => "up-to-date",
-        Course::Waiting => "waiting",
-        Course::Unarm => "unarm",
-        Course::Arm => "arm",
-        Course::Install => "install",
-        Course::Refuse(_) => "refuse",
+    let action = match &check.action {
+        Action::UpToDate => "up-to-date",
+        Action::Waiting => "waiting",
+        Action::Unarm => "unarm",
+        Action::Arm => "arm",
+        Action::Install => "install",
+        Action::Refuse(_) => "refuse",
     };
     let mut document = json!({
         "tag": check.tag,
-        "course": course,
+        "action": action,
         "version": check.version,
         "goal": check.goal,
     });
-    if let (Course::Refuse(refusal), Some(fields)) = (&check.course, document.as_object_mut()) {
+    if let (Action::Refuse(refusal), Some(fields)) = (&check.action, document.as_object_mut()) {
         fields.insert("severity".to_owned(), json!(refusal.severity));
         fields.insert("code".to_owned(), json!(refusal.code));
         fields.insert("message".to_owned(), json!(refusal.message));
@@ -148,7 +148,7 @@ fn on_the_way(check: &Check) -> String {
 
 fn print_nothing(global: &Global) -> Result<(), Failure> {
     if global.json {
-        return print_json(&json!({"course": "nothing-to-do"}));
+        return print_json(&json!({"action": "nothing-to-do"}));
     }
     print("nothing to do: track.image is not set, or this host has no slots")
 }

@@ -16,7 +16,7 @@
 //! - `programs` (`image_hook`, `host_hooks`, `container_hook`): asked last
 
 use crate::hooks::Answer;
-use flipside_core::state::course::Course;
+use flipside_core::state::action::Action;
 use flipside_image::signature::Signed;
 
 mod clock;
@@ -62,7 +62,7 @@ pub struct Approval {
     /// The rulings.
     pub explanation: Explanation,
     /// What to do. Where that is an install or an arming, every rule that was asked allows it.
-    pub course: Course,
+    pub action: Action,
     /// What to do it with: what the tag names, or something on the way to it.
     pub waypoint: Waypoint,
     /// Who signed it, where that was asked.
@@ -87,7 +87,7 @@ pub struct Unasked {
 /// Puts `offer` to every rule.
 ///
 /// # Errors
-/// What keeps a rule from being asked; a refusal is a [`Course`].
+/// What keeps a rule from being asked; a refusal is a [`Action`].
 pub fn approve(offer: &Offer<'_>, depth: Depth) -> Result<Approval, Box<Unasked>> {
     let mut evaluation = Evaluation::new(offer, depth);
     let asked = ask(&mut evaluation);
@@ -99,28 +99,28 @@ pub fn approve(offer: &Offer<'_>, depth: Depth) -> Result<Approval, Box<Unasked>
     let refusal = explanation.first_refusal().and_then(|r| r.decision.refusal().cloned());
     let publishers = policy_document::refusal(&explanation);
     let unheard = explanation.of(Rule::Version).and_then(|ruling| ruling.decision.refusal());
-    let course = match (waypoint.course.clone(), refusal, publishers, unheard.cloned()) {
-        (Course::Install | Course::Arm, Some(refusal), ..) => Course::Refuse(refusal),
+    let action = match (waypoint.action.clone(), refusal, publishers, unheard.cloned()) {
+        (Action::Install | Action::Arm, Some(refusal), ..) => Action::Refuse(refusal),
         // Who is kept from learning of an update looks like one who has none: that is said.
-        (Course::UpToDate | Course::Waiting, _, Some(refusal), _)
-        | (Course::UpToDate | Course::Unarm, _, _, Some(refusal)) => Course::Refuse(refusal),
+        (Action::UpToDate | Action::Waiting, _, Some(refusal), _)
+        | (Action::UpToDate | Action::Unarm, _, _, Some(refusal)) => Action::Refuse(refusal),
         // Who has nothing to install is refused nothing else.
-        (course, ..) => course,
+        (action, ..) => action,
     };
-    Ok(Approval { explanation, course, waypoint, signed, goal, is_revoked, answers })
+    Ok(Approval { explanation, action, waypoint, signed, goal, is_revoked, answers })
 }
 
 /// The order of the rules, as it is read.
 fn ask(evaluation: &mut Evaluation<'_>) -> Result<(Waypoint, Option<Vec<Answer>>), Error> {
     let Offer { situation, named, .. } = evaluation.offer;
-    let at_tag = |digest| Waypoint::at_tag(digest, named.course(situation, &digest));
+    let at_tag = |digest| Waypoint::at_tag(digest, named.action(situation, &digest));
     let mut waypoint = at_tag(named.digest);
     clock::ask(evaluation);
     // What is about to boot may have been withdrawn, whatever keeps from installing more.
     if evaluation.goes_on() || !waypoint.needs_approval() || situation.is_armed() {
         waypoint = at_tag(policy_document::ask(evaluation)?);
     }
-    host::ask(evaluation, &waypoint.course, &waypoint.named);
+    host::ask(evaluation, &waypoint.action, &waypoint.named);
     // That has to go first: what else there is to do depends on it.
     if evaluation.is_revoked && evaluation.depth == Depth::Update {
         return Ok((waypoint, None));
@@ -128,7 +128,7 @@ fn ask(evaluation: &mut Evaluation<'_>) -> Result<(Waypoint, Option<Vec<Answer>>
     if waypoint.needs_approval() && evaluation.goes_on() {
         waypoint = upgrade_path::walk(evaluation, waypoint)?;
     }
-    version::ask_of_what_runs(evaluation, &waypoint.course);
+    version::ask_of_what_runs(evaluation, &waypoint.action);
     // Whatever costs more than a look comes last, and only where all else allows it.
     let asks_programs =
         evaluation.depth != Depth::Check && waypoint.needs_approval() && !evaluation.is_refused();

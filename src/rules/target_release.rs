@@ -3,7 +3,7 @@
 //! Where a host is to get to: what the tag names, or what an update graph says comes next.
 
 use super::Ruling;
-use flipside_core::state::course::{Course, decide, stay, waits_for_trial};
+use flipside_core::state::action::{Action, decide, stay, waits_for_trial};
 use flipside_core::state::situation::Situation;
 use flipside_image::Digest;
 use flipside_source::{Source, SourceError};
@@ -33,11 +33,11 @@ pub(super) enum Aim {
 
 impl TargetRelease {
     /// What to do about `digest`: the goal, or a step to it.
-    pub fn course(&self, situation: &Situation, digest: &Digest) -> Course {
+    pub fn action(&self, situation: &Situation, digest: &Digest) -> Action {
         match self.aim {
             Aim::Reach => decide(situation, digest),
             Aim::Stay => stay(situation),
-            Aim::Wait => Course::UpToDate,
+            Aim::Wait => Action::UpToDate,
         }
     }
 

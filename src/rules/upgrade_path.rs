@@ -10,7 +10,7 @@ use super::{
     Error, Offer, Rule, Verdict, compatible, end_of_life, host, requires, signature, version,
 };
 use crate::codes;
-use flipside_core::state::course::{Course, decide};
+use flipside_core::state::action::{Action, decide};
 use flipside_image::constraints::{AskError, Asks, COMPATIBLE, END_OF_LIFE};
 use flipside_source::{self as source, Tagged};
 
@@ -32,7 +32,7 @@ pub(super) fn walk(
         look_at(evaluation, &mut waypoint)?;
         if waypoint.is_back() {
             requires::leads_back(evaluation, &waypoint.named.short(), &trail);
-            waypoint.course = Course::Install;
+            waypoint.action = Action::Install;
             return Ok(waypoint);
         }
         if !waypoint.needs_approval() || waypoint.is_closed || !evaluation.goes_on() {
@@ -49,14 +49,14 @@ pub(super) fn walk(
         let source = waypoint.source(evaluation.offer.source).sibling(&via)?;
         let Tagged { digest: named, mirror } = source.tagged()?;
         evaluation.mirror = evaluation.mirror.take().or(mirror);
-        let course = decide(evaluation.offer.situation, &named);
-        let next = Waypoint::on_the_way(source, named, course);
+        let action = decide(evaluation.offer.situation, &named);
+        let next = Waypoint::on_the_way(source, named, action);
         if next.is_back() || passed.contains(&named) {
             requires::leads_back(evaluation, &via, &trail);
             return Ok(waypoint);
         }
         passed.push(named);
-        host::ask(evaluation, &next.course, &named);
+        host::ask(evaluation, &next.action, &named);
         waypoint = next;
     }
 }
@@ -66,21 +66,21 @@ pub(super) fn walk(
 fn look_at(evaluation: &mut Evaluation<'_>, waypoint: &mut Waypoint) -> Result<(), Error> {
     evaluation.signed = None;
     let Offer { means, situation, named, .. } = evaluation.offer;
-    if waypoint.course == Course::Arm {
+    if waypoint.action == Action::Arm {
         let digests = waypoint.digests(situation);
         if !permits(evaluation, &digests, waypoint.is_on_the_way()) && !evaluation.goes_on() {
             return Ok(());
         }
         return signature::ask_of_installed(evaluation);
     }
-    if waypoint.course != Course::Install {
+    if waypoint.action != Action::Install {
         return Ok(());
     }
     let source = waypoint.source.as_deref().unwrap_or(evaluation.offer.source);
     let found = source::find_manifest(source, &waypoint.named, means.architecture)?;
     // An index may come again with the same image for this host: the image counts.
-    waypoint.course = decide(situation, &found.digest);
-    host::ask(evaluation, &waypoint.course, &found.digest);
+    waypoint.action = decide(situation, &found.digest);
+    host::ask(evaluation, &waypoint.action, &found.digest);
     if !waypoint.needs_approval() || !evaluation.goes_on() {
         return Ok(());
     }

@@ -9,7 +9,7 @@ use super::rule::shown;
 use super::{Offer, Rule, Verdict};
 use crate::codes;
 use flipside_core::refusal::Refusal;
-use flipside_core::state::course::Course;
+use flipside_core::state::action::Action;
 use flipside_core::state::situation::Situation;
 use flipside_image::code::Transient;
 use flipside_image::version;
@@ -44,11 +44,11 @@ pub(super) fn ask(evaluation: &mut Evaluation<'_>, new: &str, is_waypoint: bool)
 
 /// Asks it where nothing is to be installed. A mirror that is late names what runs although there
 /// is something newer, which may even be armed.
-pub(super) fn ask_of_what_runs(evaluation: &mut Evaluation<'_>, course: &Course) {
-    let mirror = match course {
-        Course::UpToDate => evaluation.mirror_alone(),
+pub(super) fn ask_of_what_runs(evaluation: &mut Evaluation<'_>, action: &Action) {
+    let mirror = match action {
+        Action::UpToDate => evaluation.mirror_alone(),
         // A document does not say which of its releases the tag names.
-        Course::Unarm => evaluation.mirror.as_deref(),
+        Action::Unarm => evaluation.mirror.as_deref(),
         _ => None,
     };
     let Some(mirror) = mirror else { return };
@@ -56,8 +56,8 @@ pub(super) fn ask_of_what_runs(evaluation: &mut Evaluation<'_>, course: &Course)
     let (running, repository) =
         (shown(situation.running_slot().version()), evaluation.offer.source.repository());
     let saw = format!("{running} runs, which the mirror {mirror} names");
-    let kept = match course {
-        Course::Unarm => format!("; {} stays armed", shown(situation.target_slot().version())),
+    let kept = match action {
+        Action::Unarm => format!("; {} stays armed", shown(situation.target_slot().version())),
         _ => String::new(),
     };
     let why = format!(

@@ -3,7 +3,7 @@
 //! One image between this host and what the tag names.
 
 use super::running::digests as digests_of;
-use flipside_core::state::course::Course;
+use flipside_core::state::action::Action;
 use flipside_core::state::situation::Situation;
 use flipside_image::{Digest, Image};
 use flipside_source::{Source, SourceError};
@@ -15,7 +15,7 @@ pub struct Waypoint {
     /// What is named there: the image, or an index that lists it.
     pub named: Digest,
     /// What to do about it on this host.
-    pub course: Course,
+    pub action: Action,
     /// The image; `None` where nothing is to be fetched.
     pub image: Option<Image>,
     /// Nobody signed it: nothing more of it may be looked at.
@@ -24,12 +24,12 @@ pub struct Waypoint {
 
 impl Waypoint {
     /// What the tag names, or the policy document in its place.
-    pub(super) fn at_tag(tag: Digest, course: Course) -> Self {
-        Self { source: None, named: tag, course, image: None, is_closed: false }
+    pub(super) fn at_tag(tag: Digest, action: Action) -> Self {
+        Self { source: None, named: tag, action, image: None, is_closed: false }
     }
 
-    pub(super) fn on_the_way(source: Box<dyn Source>, named: Digest, course: Course) -> Self {
-        Self { source: Some(source), named, course, image: None, is_closed: false }
+    pub(super) fn on_the_way(source: Box<dyn Source>, named: Digest, action: Action) -> Self {
+        Self { source: Some(source), named, action, image: None, is_closed: false }
     }
 
     /// Where it is, for a tag at `tagged`.
@@ -47,7 +47,7 @@ impl Waypoint {
     pub(super) fn digests(&self, situation: &Situation) -> Vec<Digest> {
         let image = self.image.as_ref().map(|image| image.digest);
         let mut digests: Vec<Digest> = [self.named].into_iter().chain(image).collect();
-        if self.course == Course::Arm {
+        if self.action == Action::Arm {
             digests.extend(digests_of(situation.target_slot()));
         }
         digests
@@ -60,13 +60,13 @@ impl Waypoint {
 
     /// Whether it is anything that rules are asked about.
     pub(super) fn needs_approval(&self) -> bool {
-        matches!(self.course, Course::Install | Course::Arm)
+        matches!(self.action, Action::Install | Action::Arm)
     }
 
     /// Whether it is on the way to something and runs already: it is below what was asked for, and
     /// does not become any higher.
     pub(super) fn is_back(&self) -> bool {
-        self.is_on_the_way() && matches!(self.course, Course::UpToDate | Course::Unarm)
+        self.is_on_the_way() && matches!(self.action, Action::UpToDate | Action::Unarm)
     }
 
     /// Whether something else is named there by now, where that is not where the tag is. A mirror

@@ -5,7 +5,7 @@
 use flipside_core::install::{self, Job, arm_installed};
 use flipside_core::progress::{Event, Phase};
 use flipside_core::refusal::Refusal;
-use flipside_core::state::{Course, Situation};
+use flipside_core::state::{Action, Situation};
 use flipside_core::trial::{disarm_superseded, disarm_withdrawn, settle};
 use flipside_core::{Access, Host, Lock};
 use flipside_image::{CONFIG_LIMIT, Digest, Image};
@@ -38,11 +38,11 @@ pub(super) fn act(run: &Run, offer: &Offer<'_>, approval: &Approval) -> Result<O
     let host = Host::open(&access)?.ok_or_else(changed)?;
     let (_, mut situation) = settle(&lock, &access, &host)?;
     // What is installed has them looked for in its preflight.
-    if matches!(approval.course, Course::Refuse(_)) {
+    if matches!(approval.action, Action::Refuse(_)) {
         host.look_for_obstacles(&mut situation, &run.stop)?;
     }
-    let course = offer.named.course(&situation, &approval.waypoint.digest());
-    if let Some(outcome) = without_lock(&situation, &offer.named.digest, &course)? {
+    let action = offer.named.action(&situation, &approval.waypoint.digest());
+    if let Some(outcome) = without_lock(&situation, &offer.named.digest, &action)? {
         return Ok(outcome);
     }
     let act = Act {
@@ -54,24 +54,24 @@ pub(super) fn act(run: &Run, offer: &Offer<'_>, approval: &Approval) -> Result<O
         host: &host,
         situation: &situation,
     };
-    act.refuse_changed(&course)?;
+    act.refuse_changed(&action)?;
     run.stop.check()?;
-    if matches!(course, Course::Install | Course::Arm) {
+    if matches!(action, Action::Install | Action::Arm) {
         act.refuse_held()?;
     }
-    match (course, &approval.waypoint.image) {
-        (Course::Install, Some(image)) => act.install(image),
-        (Course::Arm, _) => act.arm(),
-        (Course::Unarm, _) => act.disarm(),
+    match (action, &approval.waypoint.image) {
+        (Action::Install, Some(image)) => act.install(image),
+        (Action::Arm, _) => act.arm(),
+        (Action::Unarm, _) => act.disarm(),
         _ => Err(changed().into()),
     }
 }
 
 impl Act<'_> {
-    fn refuse_changed(&self, course: &Course) -> Result<(), Error> {
-        let Approval { course: planned, waypoint, .. } = self.approval;
+    fn refuse_changed(&self, action: &Action) -> Result<(), Error> {
+        let Approval { action: planned, waypoint, .. } = self.approval;
         let is_fetched = waypoint.image.is_some();
-        if course != planned || (is_fetched && self.has_tag_moved()?) {
+        if action != planned || (is_fetched && self.has_tag_moved()?) {
             return Err(changed().into());
         }
         Ok(())

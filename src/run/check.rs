@@ -2,7 +2,7 @@
 
 //! What an update would do: a look and a judgement, and nothing after them.
 
-use flipside_core::state::Course;
+use flipside_core::state::Action;
 use flipside_image::Digest;
 
 use super::Error;
@@ -20,7 +20,7 @@ pub struct Check {
     /// What the tag points to.
     pub tag: Digest,
     /// What an update would do about it.
-    pub course: Course,
+    pub action: Action,
     /// The version that an update would bring, where there is one.
     pub version: Option<String>,
     /// The version of what the tag names, where it was looked at. Another one than `version` where
@@ -33,7 +33,7 @@ pub struct Check {
 /// Says what an update of this initiative would do. Writes nothing outside `/run`.
 ///
 /// # Errors
-/// [`Unasked`]; a refusal is not an error here but a [`Course`]. `None` where there is
+/// [`Unasked`]; a refusal is not an error here but a [`Action`]. `None` where there is
 /// nothing to follow or no slot.
 pub fn check(
     run: &Run,
@@ -43,15 +43,15 @@ pub fn check(
     obey_retry_after(run, initiative)?;
     let Looked::At(look) = look(run)? else { return Ok(None) };
     let offer = look.offer(run, initiative);
-    let Approval { explanation, course, waypoint, goal, .. } = judge(run, &offer, depth)?;
-    let version = match (&waypoint.image, &course) {
+    let Approval { explanation, action, waypoint, goal, .. } = judge(run, &offer, depth)?;
+    let version = match (&waypoint.image, &action) {
         (Some(image), _) => Some(image.version().to_owned()),
-        (None, Course::Waiting | Course::Arm) => {
+        (None, Action::Waiting | Action::Arm) => {
             Some(look.situation.target_slot().version().to_owned())
         }
         _ => None,
     };
-    Ok(Some(Check { tag: look.named.digest, course, version, goal, explanation }))
+    Ok(Some(Check { tag: look.named.digest, action, version, goal, explanation }))
 }
 
 /// Ends a check: what an update would be refused for stands in the status, as after an update.
@@ -62,7 +62,7 @@ pub fn finish_check(
 ) {
     let refused: Error;
     let error = match checked {
-        Ok(Some(Check { course: Course::Refuse(refusal), .. })) => {
+        Ok(Some(Check { action: Action::Refuse(refusal), .. })) => {
             refused = refusal.clone().into();
             Some(&refused)
         }

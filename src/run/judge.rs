@@ -3,7 +3,7 @@
 //! The second step of a run: what is on offer is put to the rules, and the status tells what they
 //! say.
 
-use flipside_core::state::Course;
+use flipside_core::state::Action;
 
 use super::status::{note_check, note_rulings};
 use super::trial_due::note_trial_due;
@@ -22,14 +22,14 @@ pub struct Unasked {
 /// Puts `offer` to every rule. The rulings go to the status, also where it ends with an error.
 ///
 /// # Errors
-/// What keeps a rule from being asked; a refusal is a [`Course`].
+/// What keeps a rule from being asked; a refusal is a [`Action`].
 pub(super) fn judge(run: &Run, offer: &Offer<'_>, depth: Depth) -> Result<Approval, Box<Unasked>> {
     if offer.is_only_asked {
         return Ok(rules::approve(offer, depth)?);
     }
     let Offer { named, situation, .. } = offer;
     // What is on offer is known before any rule has been asked.
-    note_check(run, &named.digest, None, &named.course(situation, &named.digest));
+    note_check(run, &named.digest, None, &named.action(situation, &named.digest));
     let asked = rules::approve(offer, depth);
     note_rulings(
         run,
@@ -40,11 +40,11 @@ pub(super) fn judge(run: &Run, offer: &Offer<'_>, depth: Depth) -> Result<Approv
     );
     let approval = asked?;
     // Who has nothing to install may be refused the tag all the same.
-    let course = match approval.waypoint.course {
-        Course::UpToDate => &Course::UpToDate,
-        _ => &approval.course,
+    let action = match approval.waypoint.action {
+        Action::UpToDate => &Action::UpToDate,
+        _ => &approval.action,
     };
-    note_check(run, &named.digest, approval.goal.as_deref(), course);
+    note_check(run, &named.digest, approval.goal.as_deref(), action);
     note_trial_due(&run.root, named.waits_for_firmware(situation, &approval.waypoint.named));
     Ok(approval)
 }

@@ -5,7 +5,7 @@
 
 use flipside_core::host::Files;
 use flipside_core::progress::{Event, Phase};
-use flipside_core::state::{Aftermath, Course, Situation};
+use flipside_core::state::{Action, Aftermath, Situation};
 use flipside_core::{Host, architecture};
 use flipside_image::Architecture;
 use flipside_image::signature::Verifier;
@@ -64,8 +64,8 @@ pub(super) fn look(run: &Run) -> Result<Looked, Error> {
     let named = find_target_release(&means, source.as_ref(), &facts)?;
     // Before anybody is asked about it. Where nothing would be installed, nothing is looked for.
     let mut situation = anticipate(run, facts.clone());
-    let would = named.course(&situation, &named.digest);
-    if matches!(would, Course::Install | Course::Arm) {
+    let would = named.action(&situation, &named.digest);
+    if matches!(would, Action::Install | Action::Arm) {
         host.look_for_obstacles(&mut facts, &run.stop)?;
         situation.obstacles = facts.obstacles.clone();
     }

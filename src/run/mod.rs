@@ -52,7 +52,7 @@ pub use asked_retry::{AskedRetry, retry_or_note};
 pub use check::{Check, check, finish_check};
 pub use error::Error;
 pub use flipside_core::install::SlotContents;
-pub use flipside_core::state::Course;
+pub use flipside_core::state::Action;
 pub use flipside_core::trial::{Armed, FailedRun, Promotion, Rollback};
 pub use health::health;
 pub use judge::Unasked;

@@ -2,7 +2,7 @@
 
 //! The hooks that an update on offer would ask, asked alone or only named (`flipside hooks run`).
 
-use flipside_core::state::Course;
+use flipside_core::state::Action;
 use flipside_image::HOOK_PAYLOAD;
 use flipside_source::fetch_image;
 
@@ -30,10 +30,10 @@ pub struct HooksPlanned {
 pub fn plan_hooks(run: &Run, initiative: Initiative) -> Result<Option<HooksPlanned>, Error> {
     let Looked::At(look) = look(run)? else { return Ok(None) };
     let offer = Offer { is_only_asked: true, ..look.offer(run, initiative) };
-    let Approval { course, waypoint, .. } = judge(run, &offer, Depth::Check)?;
-    match course {
-        Course::Refuse(refusal) => Err(refusal.into()),
-        Course::Install | Course::Arm => {
+    let Approval { action, waypoint, .. } = judge(run, &offer, Depth::Check)?;
+    match action {
+        Action::Refuse(refusal) => Err(refusal.into()),
+        Action::Install | Action::Arm => {
             let context =
                 hook_context(&run.config, initiative, &look.situation, waypoint.image.as_ref());
             let asking = Asking::new(&run.root, &run.config.policy.hooks, &context, &run.stop);
@@ -53,7 +53,7 @@ pub fn plan_hooks(run: &Run, initiative: Initiative) -> Result<Option<HooksPlann
             hooks.extend(container.map(|image| asking.plan(Kind::Container, image)));
             Ok(Some(HooksPlanned { new: context.new, hooks }))
         }
-        Course::UpToDate | Course::Waiting | Course::Unarm => Ok(None),
+        Action::UpToDate | Action::Waiting | Action::Unarm => Ok(None),
     }
 }
 
@@ -77,10 +77,10 @@ pub fn ask_hooks_about_offer(
 ) -> Result<Option<HooksAsked>, Error> {
     let Looked::At(look) = look(run)? else { return Ok(None) };
     let offer = Offer { is_only_asked: true, ..look.offer(run, initiative) };
-    let Approval { course, waypoint, answers, .. } = judge(run, &offer, Depth::Update)?;
-    match (answers, course) {
+    let Approval { action, waypoint, answers, .. } = judge(run, &offer, Depth::Update)?;
+    match (answers, action) {
         // A rule about hooks may refuse without an answer of one.
-        (Some(answers), Course::Refuse(refusal)) if hooks::decide(&answers).is_allow() => {
+        (Some(answers), Action::Refuse(refusal)) if hooks::decide(&answers).is_allow() => {
             Err(refusal.into())
         }
         (Some(answers), _) => {
@@ -88,7 +88,7 @@ pub fn ask_hooks_about_offer(
                 hook_context(&run.config, initiative, &look.situation, waypoint.image.as_ref()).new;
             Ok(Some(HooksAsked { new, answers }))
         }
-        (None, Course::Refuse(refusal)) => Err(refusal.into()),
+        (None, Action::Refuse(refusal)) => Err(refusal.into()),
         (None, _) => Ok(None),
     }
 }

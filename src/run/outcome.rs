@@ -3,7 +3,7 @@
 //! What an update came to.
 
 use flipside_core::Slot;
-use flipside_core::state::{Course, Situation};
+use flipside_core::state::{Action, Situation};
 use flipside_image::Digest;
 
 use super::Error;
@@ -40,27 +40,27 @@ pub enum Outcome {
     },
 }
 
-/// The outcome of a course that touches nothing; `None` for one that needs the lock.
+/// The outcome of an action that touches nothing; `None` for one that needs the lock.
 ///
 /// # Errors
 /// The refusal.
 pub(super) fn without_lock(
     situation: &Situation,
     tag: &Digest,
-    course: &Course,
+    action: &Action,
 ) -> Result<Option<Outcome>, Error> {
-    match course {
-        Course::UpToDate => Ok(Some(Outcome::UpToDate {
+    match action {
+        Action::UpToDate => Ok(Some(Outcome::UpToDate {
             version: situation.running_slot().version().to_owned(),
             tag: *tag,
         })),
-        Course::Waiting => Ok(Some(Outcome::Armed {
+        Action::Waiting => Ok(Some(Outcome::Armed {
             slot: situation.target(),
             version: situation.target_slot().version().to_owned(),
             tag: *tag,
             before: true,
         })),
-        Course::Refuse(refusal) => Err(refusal.clone().into()),
-        Course::Unarm | Course::Arm | Course::Install => Ok(None),
+        Action::Refuse(refusal) => Err(refusal.clone().into()),
+        Action::Unarm | Action::Arm | Action::Install => Ok(None),
     }
 }

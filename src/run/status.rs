@@ -3,7 +3,7 @@
 //! The status document, from the facts of the host and from what the last runs said.
 
 use flipside_core::state::journal::State as Noted;
-use flipside_core::state::{Aftermath, Course, Situation, SlotFacts};
+use flipside_core::state::{Action, Aftermath, Situation, SlotFacts};
 use flipside_core::{Error as CoreError, Host};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -59,8 +59,8 @@ pub fn finish(run: &Run, error: Option<&Error>) {
 }
 
 /// What a look at the source came to.
-pub(super) fn note_check(run: &Run, tag: &Digest, version: Option<&str>, course: &Course) {
-    let is_new = !matches!(course, Course::UpToDate | Course::Unarm);
+pub(super) fn note_check(run: &Run, tag: &Digest, version: Option<&str>, action: &Action) {
+    let is_new = !matches!(action, Action::UpToDate | Action::Unarm);
     run.follow.change(|status| {
         let result = if is_new { CheckResult::Available } else { CheckResult::UpToDate };
         status.last_check = Some(Check { time: Timestamp::now(), result });

@@ -2,7 +2,7 @@
 
 //! A run, from the tag to an armed slot: look, judge, act under the lock.
 
-use flipside_core::state::Course;
+use flipside_core::state::Action;
 
 use super::act::{act, disarm_revoked};
 use super::asked_retry::do_asked_retries;
@@ -36,7 +36,7 @@ pub fn update(run: &Run, initiative: Initiative) -> Result<Outcome, Error> {
     }
     // P10: the usual run ends here, and has written nothing.
     if ends_here(&look, &approval)
-        && let Some(outcome) = without_lock(&look.facts, &look.named.digest, &approval.course)?
+        && let Some(outcome) = without_lock(&look.facts, &look.named.digest, &approval.action)?
     {
         return Ok(outcome);
     }
@@ -50,12 +50,12 @@ pub fn finish_update(run: &Run, initiative: Initiative, error: Option<&Error>) {
     finish(run, error);
 }
 
-/// Whether a course that touches nothing ends the run. What became of a trial is noted first, unless
+/// Whether an action that touches nothing ends the run. What became of a trial is noted first, unless
 /// a rule refuses what follows.
 fn ends_here(look: &Look, approval: &Approval) -> bool {
     let nothing_happened = look.situation == look.facts;
     let is_host_fine =
         approval.explanation.of(Rule::Host).is_some_and(|ruling| ruling.decision.is_allow());
-    let is_refused_by_rule = matches!(approval.course, Course::Refuse(_)) && is_host_fine;
+    let is_refused_by_rule = matches!(approval.action, Action::Refuse(_)) && is_host_fine;
     nothing_happened || is_refused_by_rule
 }

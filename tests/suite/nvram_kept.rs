@@ -245,11 +245,11 @@ fn variables_that_nobody_keeps_are_refused_before_anything_is_written() {
             flipside::config::Initiative::Manual,
             flipside::rules::Depth::Check,
         );
-        match check.unwrap().unwrap().course {
-            run::Course::Refuse(refusal) => {
+        match check.unwrap().unwrap().action {
+            run::Action::Refuse(refusal) => {
                 assert_eq!(refusal.code.name(), "nvram-not-kept", "{name}")
             }
-            course => panic!("{name}: {course:?}"),
+            action => panic!("{name}: {action:?}"),
         }
     }
 }

@@ -7,7 +7,7 @@ use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 use flipside::config::Initiative;
 use flipside::report::status_text;
 use flipside::rules::Depth;
-use flipside::run::{self, Course};
+use flipside::run::{self, Action};
 
 use crate::support::host::TestHost;
 use crate::support::images::ImageBuilder;
@@ -50,13 +50,13 @@ fn a_damaged_running_slot_is_told_before_any_hook_runs() {
         host.publish(&version("3"));
         let check = || {
             let check = run::check(&host.run(), Initiative::Manual, Depth::Explain);
-            check.unwrap().unwrap().course
+            check.unwrap().unwrap().action
         };
         match check() {
-            Course::Refuse(refusal) => {
+            Action::Refuse(refusal) => {
                 assert_eq!(refusal.code.name(), "running-slot-damaged", "{name}")
             }
-            course => panic!("{name}: {course:?}"),
+            action => panic!("{name}: {action:?}"),
         }
         assert_eq!(host.refusal(), "running-slot-damaged", "{name}");
         assert_eq!(host.status().blocked.unwrap().code, "running-slot-damaged", "{name}");

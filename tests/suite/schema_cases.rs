@@ -41,7 +41,7 @@ fn publish(host: &ProgramHost, version: &str) {
 fn a_machine_without_slots() {
     let root = tempfile::tempdir().unwrap();
     for (line, place, expected) in [
-        ("check", "/course", "nothing-to-do".into()),
+        ("check", "/action", "nothing-to-do".into()),
         ("update", "/outcome", "nothing-to-do".into()),
         ("promote", "/promotion", "nothing-to-do".into()),
         ("trial-deadline", "/slot", Value::Null),
@@ -64,7 +64,7 @@ fn updates() {
     host.write("proc/sys/kernel/hostname", "edge-7\n");
     assert_eq!(says(&host, "status", "/host/name"), "edge-7");
     assert_eq!(says(&host, "verify", "/1/verdict"), "empty");
-    for (version, course, outcome) in [
+    for (version, action, outcome) in [
         ("1", "up-to-date", "up-to-date"),
         ("2", "install", "armed"),
         ("2", "waiting", "waiting"),
@@ -74,7 +74,7 @@ fn updates() {
         ("3", "install", "armed"),
     ] {
         publish(&host, version);
-        assert_eq!(says(&host, "check", "/course"), course, "{version}");
+        assert_eq!(says(&host, "check", "/action"), action, "{version}");
         assert_eq!(says(&host, "update", "/outcome"), outcome, "{version}");
     }
     assert_eq!(says(&host, "promote", "/promotion"), "unchanged");

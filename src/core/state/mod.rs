@@ -5,20 +5,20 @@
 //! Pure, so that every case stands in a table of tests:
 //!
 //! - `situation`: the facts, and what follows from them
-//! - `course`: what to do about a release
+//! - `action`: what to do about a release
 //! - `failed`: what is not tried again
 //! - `transition`: what the program is told of each step
 //!
 //! `running` says which slot runs, and asks `host` for the facts that it needs. `journal` is the
 //! record of the last transition, and keeps its own files.
 
-pub mod course;
+pub mod action;
 pub mod failed;
 pub mod journal;
 pub mod running;
 pub mod situation;
 pub mod transition;
 
-pub use course::Course;
+pub use action::Action;
 pub use situation::{Aftermath, Situation, SlotFacts};
 pub use transition::{Observer, Transition};

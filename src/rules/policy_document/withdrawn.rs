@@ -8,7 +8,7 @@ use crate::codes;
 use crate::rules::evaluation::Evaluation;
 use crate::rules::running::{digests, running};
 use crate::rules::{Rule, Ruling, Verdict};
-use flipside_core::state::course::is_persons_rollback;
+use flipside_core::state::action::is_persons_rollback;
 use flipside_core::state::situation::Situation;
 use flipside_image::document::{Document, Release};
 

@@ -12,7 +12,7 @@ use crate::refusal::Refusal;
 
 /// What an update run is to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Course {
+pub enum Action {
     /// The running slot holds what the tag names.
     UpToDate,
     /// The target holds what the tag names, and boots at the next reboot.
@@ -30,18 +30,18 @@ pub enum Course {
 
 /// Decides about `tag`, the digest that the tag has now. Call it after the aftermath of
 /// the last arming was dealt with.
-pub fn decide(situation: &Situation, tag: &Digest) -> Course {
+pub fn decide(situation: &Situation, tag: &Digest) -> Action {
     let running = situation.running_slot();
     let target = situation.target_slot();
     if holds(running, tag) {
         return stay(situation);
     }
     if let Some(refusal) = refuse_digest(situation, tag) {
-        return Course::Refuse(refusal);
+        return Action::Refuse(refusal);
     }
     // P6: one trial at a time.
     if waits_for_trial(situation, tag) {
-        return Course::Refuse(Refusal::defer(
+        return Action::Refuse(Refusal::defer(
             codes::TRIAL_RUNNING,
             format!(
                 "slot {} runs {} and has not proved itself yet",
@@ -51,7 +51,7 @@ pub fn decide(situation: &Situation, tag: &Digest) -> Course {
         ));
     }
     if is_persons_rollback(situation) {
-        return Course::Refuse(Refusal::defer(
+        return Action::Refuse(Refusal::defer(
             codes::ROLLBACK_PENDING,
             format!("a rollback to slot {} waits for the next reboot", situation.target()),
         ));
@@ -59,7 +59,7 @@ pub fn decide(situation: &Situation, tag: &Digest) -> Course {
     let holds_tag = holds(target, tag) && target.is_installed();
     if holds_tag && situation.is_armed() {
         if situation.is_boot_next_ignored() {
-            return Course::Refuse(Refusal::defer(
+            return Action::Refuse(Refusal::defer(
                 codes::BOOTNEXT_IGNORED,
                 format!(
                     "slot {} was to boot once before this boot, and the machine did not boot it",
@@ -67,18 +67,18 @@ pub fn decide(situation: &Situation, tag: &Digest) -> Course {
                 ),
             ));
         }
-        return Course::Waiting;
+        return Action::Waiting;
     }
     if let Next::Foreign { number, description } = &situation.next {
-        return Course::Refuse(Refusal::defer(
+        return Action::Refuse(Refusal::defer(
             codes::BOOTNEXT_TAKEN,
             format!("BootNext names {number} ({description}), which is not flipside's"),
         ));
     }
     match refuse_host(situation, holds_tag) {
-        Some(refusal) => Course::Refuse(refusal),
-        None if holds_tag => Course::Arm,
-        None => Course::Install,
+        Some(refusal) => Action::Refuse(refusal),
+        None if holds_tag => Action::Arm,
+        None => Action::Install,
     }
 }
 
@@ -119,13 +119,13 @@ fn holds(slot: &SlotFacts, tag: &Digest) -> bool {
 
 /// What to do where what runs is what is wanted: whatever else was armed must not boot, except what
 /// a person wants.
-pub fn stay(situation: &Situation) -> Course {
+pub fn stay(situation: &Situation) -> Action {
     // With the journal lost, a proven target that is armed may be a rollback.
     let is_the_tags = !situation.target_slot().is_proven()
         || noted(situation, &[State::Arming, State::Returning]);
     match situation.is_armed() && is_the_tags {
-        true => Course::Unarm,
-        false => Course::UpToDate,
+        true => Action::Unarm,
+        false => Action::UpToDate,
     }
 }
 
@@ -185,14 +185,14 @@ mod tests {
     use crate::slot::Slot;
     use crate::state::situation::example::{Is, digest, entry, situation};
 
-    fn code(course: &Course) -> &'static str {
-        match course {
-            Course::UpToDate => "up-to-date",
-            Course::Waiting => "waiting",
-            Course::Unarm => "unarm",
-            Course::Arm => "arm",
-            Course::Install => "install",
-            Course::Refuse(refusal) => refusal.code.name(),
+    fn code(action: &Action) -> &'static str {
+        match action {
+            Action::UpToDate => "up-to-date",
+            Action::Waiting => "waiting",
+            Action::Unarm => "unarm",
+            Action::Arm => "arm",
+            Action::Install => "install",
+            Action::Refuse(refusal) => refusal.code.name(),
         }
     }
 
