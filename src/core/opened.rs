@@ -30,10 +30,10 @@ use crate::refusal::Refusal;
 use crate::settings::{BootBackend, HostConfig, Settings};
 use crate::slot::Slot;
 use crate::state::failed::FailedDigests;
+use crate::state::host_state::Obstacles;
 use crate::state::journal::{self, Entry, Journal, State};
 use crate::state::running::{Running, determine};
-use crate::state::situation::Obstacles;
-use crate::state::{Observer, Situation, SlotFacts, Transition};
+use crate::state::{HostState, Observer, SlotFacts, Transition};
 
 /// How a host is reached, and by whom.
 #[derive(Clone)]
@@ -166,12 +166,12 @@ impl Host {
     ///
     /// # Errors
     /// [`Error`] where the ESP or the firmware cannot be read.
-    pub fn situation(&self) -> Result<Situation, Error> {
+    pub fn host_state(&self) -> Result<HostState, Error> {
         let (next, first, nvram) = match &self.boot {
             Ok(boot) => (boot.next()?, boot.first()?, boot.nvram()?),
             Err(_) => (Next::Nothing, None, Nvram::Unused),
         };
-        Ok(Situation {
+        Ok(HostState {
             running: self.running.slot,
             evidence: self.running.evidence.clone(),
             a: self.slot_facts(Slot::A)?,

@@ -8,7 +8,7 @@ use super::running::running;
 use super::target_release::{Aim, TargetRelease};
 use super::{Error, Means, Rule, Ruling, Verdict};
 use crate::codes;
-use flipside_core::state::situation::Situation;
+use flipside_core::state::host_state::HostState;
 use flipside_image::graph::Next;
 use flipside_image::rollout::{Place, Wariness};
 use flipside_source::{Location, Source, fetch_graph};
@@ -20,7 +20,7 @@ use flipside_source::{Location, Source, fetch_graph};
 pub fn find(
     means: &Means<'_>,
     source: &dyn Source,
-    situation: &Situation,
+    host_state: &HostState,
 ) -> Result<TargetRelease, Error> {
     let Some(base) = means.config.track.graph.as_deref() else {
         let tagged = source.tagged()?;
@@ -31,8 +31,8 @@ pub fn find(
             aim: Aim::Reach,
         });
     };
-    let running = running(situation);
-    let parameters = parameters(means, source, situation)?;
+    let running = running(host_state);
+    let parameters = parameters(means, source, host_state)?;
     let graph = fetch_graph(base, &parameters, means.options)?;
     let here = running.digests.last().copied();
     let version = &running.version;
@@ -65,9 +65,9 @@ pub fn find(
 fn parameters(
     means: &Means<'_>,
     source: &dyn Source,
-    situation: &Situation,
+    host_state: &HostState,
 ) -> Result<Vec<(&'static str, String)>, Error> {
-    let running = running(situation);
+    let running = running(host_state);
     let stream = match means.config.track.image.as_deref().unwrap_or_default().parse()? {
         Location::Registry(reference) => reference.tag().to_owned(),
         Location::Layout { tag, .. } | Location::Archive { tag, .. } => tag.unwrap_or_default(),

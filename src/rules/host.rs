@@ -9,8 +9,8 @@ use flipside_image::Digest;
 
 /// Asks it about `digest`, for which the facts say `action`.
 pub(super) fn ask(evaluation: &mut Evaluation<'_>, action: &Action, digest: &Digest) {
-    let situation = evaluation.offer.situation;
-    let (slot, version) = (situation.running, situation.running_slot().version());
+    let host_state = evaluation.offer.host_state;
+    let (slot, version) = (host_state.running, host_state.running_slot().version());
     let saw = format!("slot {slot} runs {version}, the tag names {}", digest.short());
     let decision = match action {
         Action::Refuse(refusal) => Verdict::No(refusal.clone()),

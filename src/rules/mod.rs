@@ -112,12 +112,12 @@ pub fn approve(offer: &Offer<'_>, depth: Depth) -> Result<Approval, Box<Unasked>
 
 /// The order of the rules, as it is read.
 fn ask(evaluation: &mut Evaluation<'_>) -> Result<(Waypoint, Option<Vec<Answer>>), Error> {
-    let Offer { situation, named, .. } = evaluation.offer;
-    let at_tag = |digest| Waypoint::at_tag(digest, named.action(situation, &digest));
+    let Offer { host_state, named, .. } = evaluation.offer;
+    let at_tag = |digest| Waypoint::at_tag(digest, named.action(host_state, &digest));
     let mut waypoint = at_tag(named.digest);
     clock::ask(evaluation);
     // What is about to boot may have been withdrawn, whatever keeps from installing more.
-    if evaluation.goes_on() || !waypoint.needs_approval() || situation.is_armed() {
+    if evaluation.goes_on() || !waypoint.needs_approval() || host_state.is_armed() {
         waypoint = at_tag(policy_document::ask(evaluation)?);
     }
     host::ask(evaluation, &waypoint.action, &waypoint.named);

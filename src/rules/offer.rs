@@ -8,7 +8,7 @@ use crate::system::Clock;
 use flipside_core::cancel::Cancel;
 use flipside_core::host::{Files, Root};
 use flipside_core::progress::Progress;
-use flipside_core::state::situation::Situation;
+use flipside_core::state::host_state::HostState;
 use flipside_image::Architecture;
 use flipside_image::signature::Verifier;
 use flipside_source::{self as source, Source};
@@ -47,7 +47,7 @@ pub struct Offer<'a> {
     /// Who wants the update.
     pub initiative: Initiative,
     /// The facts, a trial that fell back counted.
-    pub situation: &'a Situation,
+    pub host_state: &'a HostState,
     /// Where the tag is.
     pub source: &'a dyn Source,
     /// What the tag points to, or what an update graph says in its place.

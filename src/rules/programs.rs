@@ -10,7 +10,7 @@ use crate::config::{Config, Initiative};
 use crate::hooks::{self, Answer, Asking, Context, System};
 use flipside_core::host::Slot;
 use flipside_core::progress::{Event, Phase};
-use flipside_core::state::situation::Situation;
+use flipside_core::state::host_state::HostState;
 use flipside_image::Image;
 
 /// Asks them, up to the first that does not allow.
@@ -18,9 +18,9 @@ pub(super) fn ask(
     evaluation: &mut Evaluation<'_>,
     waypoint: &Waypoint,
 ) -> Result<Vec<Answer>, Error> {
-    let Offer { means, initiative, situation, .. } = evaluation.offer;
+    let Offer { means, initiative, host_state, .. } = evaluation.offer;
     means.progress.event(Event::Phase(Phase::Hooks));
-    let context = context(means.config, *initiative, situation, waypoint.image.as_ref());
+    let context = context(means.config, *initiative, host_state, waypoint.image.as_ref());
     if let Some(answer) = hooks::nested() {
         evaluation.put(Rule::HostHooks, &answer.hook, answer.decision.clone());
         return Ok(vec![answer]);
@@ -41,19 +41,19 @@ pub(super) fn ask(
 pub fn context(
     config: &Config,
     initiative: Initiative,
-    situation: &Situation,
+    host_state: &HostState,
     image: Option<&Image>,
 ) -> Context {
     let system = |slot: Slot| {
-        let facts = situation.slot(slot);
+        let facts = host_state.slot(slot);
         let version = facts.record.as_ref().map(|record| record.version.clone());
         System { slot, version, digest: facts.digest() }
     };
-    let target = situation.target();
+    let target = host_state.target();
     Context {
         image: config.track.image.as_deref().unwrap_or_default().to_owned(),
         initiative,
-        running: system(situation.running),
+        running: system(host_state.running),
         new: match image {
             Some(image) => System {
                 slot: target,

@@ -2,13 +2,13 @@
 
 //! What a slot holds, as documents and graphs know it.
 
-use flipside_core::state::situation::{Situation, SlotFacts};
+use flipside_core::state::host_state::{HostState, SlotFacts};
 use flipside_image::Digest;
 use flipside_image::graph::Running;
 
 /// What runs.
-pub(super) fn running(situation: &Situation) -> Running {
-    let facts = situation.running_slot();
+pub(super) fn running(host_state: &HostState) -> Running {
+    let facts = host_state.running_slot();
     Running { digests: digests(facts), version: facts.version().to_owned() }
 }
 

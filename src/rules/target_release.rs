@@ -4,7 +4,7 @@
 
 use super::Ruling;
 use flipside_core::state::action::{Action, decide, stay, waits_for_trial};
-use flipside_core::state::situation::Situation;
+use flipside_core::state::host_state::HostState;
 use flipside_image::Digest;
 use flipside_source::{Source, SourceError};
 
@@ -33,17 +33,19 @@ pub(super) enum Aim {
 
 impl TargetRelease {
     /// What to do about `digest`: the goal, or a step to it.
-    pub fn action(&self, situation: &Situation, digest: &Digest) -> Action {
+    pub fn action(&self, host_state: &HostState, digest: &Digest) -> Action {
         match self.aim {
-            Aim::Reach => decide(situation, digest),
-            Aim::Stay => stay(situation),
+            Aim::Reach => decide(host_state, digest),
+            Aim::Stay => stay(host_state),
             Aim::Wait => Action::UpToDate,
         }
     }
 
     /// Whether `digest`, the goal or a step to it, waits for the trial of what kexec started.
-    pub fn waits_for_firmware(&self, situation: &Situation, digest: &Digest) -> bool {
-        self.is_to_be_reached() && situation.awaits_firmware() && waits_for_trial(situation, digest)
+    pub fn waits_for_firmware(&self, host_state: &HostState, digest: &Digest) -> bool {
+        self.is_to_be_reached()
+            && host_state.awaits_firmware()
+            && waits_for_trial(host_state, digest)
     }
 
     /// Whether the host is to go there, and not to stay where it is.

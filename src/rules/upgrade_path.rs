@@ -49,7 +49,7 @@ pub(super) fn walk(
         let source = waypoint.source(evaluation.offer.source).sibling(&via)?;
         let Tagged { digest: named, mirror } = source.tagged()?;
         evaluation.mirror = evaluation.mirror.take().or(mirror);
-        let action = decide(evaluation.offer.situation, &named);
+        let action = decide(evaluation.offer.host_state, &named);
         let next = Waypoint::on_the_way(source, named, action);
         if next.is_back() || passed.contains(&named) {
             requires::leads_back(evaluation, &via, &trail);
@@ -65,9 +65,9 @@ pub(super) fn walk(
 /// and only then its config.
 fn look_at(evaluation: &mut Evaluation<'_>, waypoint: &mut Waypoint) -> Result<(), Error> {
     evaluation.signed = None;
-    let Offer { means, situation, named, .. } = evaluation.offer;
+    let Offer { means, host_state, named, .. } = evaluation.offer;
     if waypoint.action == Action::Arm {
-        let digests = waypoint.digests(situation);
+        let digests = waypoint.digests(host_state);
         if !permits(evaluation, &digests, waypoint.is_on_the_way()) && !evaluation.goes_on() {
             return Ok(());
         }
@@ -79,7 +79,7 @@ fn look_at(evaluation: &mut Evaluation<'_>, waypoint: &mut Waypoint) -> Result<(
     let source = waypoint.source.as_deref().unwrap_or(evaluation.offer.source);
     let found = source::find_manifest(source, &waypoint.named, means.architecture)?;
     // An index may come again with the same image for this host: the image counts.
-    waypoint.action = decide(situation, &found.digest);
+    waypoint.action = decide(host_state, &found.digest);
     host::ask(evaluation, &waypoint.action, &found.digest);
     if !waypoint.needs_approval() || !evaluation.goes_on() {
         return Ok(());
@@ -111,7 +111,7 @@ fn judge(
 ) -> Option<String> {
     // What an earlier run installed was asked for all of this then, but for the version.
     let Some(image) = &waypoint.image else {
-        let installed = evaluation.offer.situation.target_slot().version();
+        let installed = evaluation.offer.host_state.target_slot().version();
         version::ask(evaluation, installed, waypoint.is_on_the_way());
         return None;
     };

@@ -10,7 +10,7 @@ use super::{Offer, Rule, Verdict};
 use crate::codes;
 use flipside_core::refusal::Refusal;
 use flipside_core::state::action::Action;
-use flipside_core::state::situation::Situation;
+use flipside_core::state::host_state::HostState;
 use flipside_image::code::Transient;
 use flipside_image::version;
 
@@ -21,9 +21,9 @@ use flipside_image::version;
 /// floor for an image on the way to another one, nor for what a graph names without a policy
 /// document: whoever can move a tag, or answer for the graph server, chooses those.
 pub(super) fn ask(evaluation: &mut Evaluation<'_>, new: &str, is_waypoint: bool) {
-    let Offer { means, situation, named, .. } = evaluation.offer;
+    let Offer { means, host_state, named, .. } = evaluation.offer;
     let config = means.config;
-    let record = situation.running_slot().record.as_ref();
+    let record = host_state.running_slot().record.as_ref();
     let is_chosen_by_others =
         is_waypoint || (named.is_from_graph() && evaluation.document.is_none());
     let counts = is_chosen_by_others || !withdrawn::is_what_runs_withdrawn(evaluation);
@@ -35,7 +35,7 @@ pub(super) fn ask(evaluation: &mut Evaluation<'_>, new: &str, is_waypoint: bool)
         mirror: evaluation.mirror_alone().map(|mirror| Mirror {
             repository: evaluation.offer.source.repository(),
             host: mirror.to_owned(),
-            newest: newest(evaluation.offer.situation).to_owned(),
+            newest: newest(evaluation.offer.host_state).to_owned(),
         }),
     };
     let (saw, decision) = decide(new, &floor);
@@ -52,12 +52,12 @@ pub(super) fn ask_of_what_runs(evaluation: &mut Evaluation<'_>, action: &Action)
         _ => None,
     };
     let Some(mirror) = mirror else { return };
-    let situation = evaluation.offer.situation;
+    let host_state = evaluation.offer.host_state;
     let (running, repository) =
-        (shown(situation.running_slot().version()), evaluation.offer.source.repository());
+        (shown(host_state.running_slot().version()), evaluation.offer.source.repository());
     let saw = format!("{running} runs, which the mirror {mirror} names");
     let kept = match action {
-        Action::Unarm => format!("; {} stays armed", shown(situation.target_slot().version())),
+        Action::Unarm => format!("; {} stays armed", shown(host_state.target_slot().version())),
         _ => String::new(),
     };
     let why = format!(
@@ -73,9 +73,9 @@ fn unreachable(why: String) -> Verdict {
 }
 
 /// The version that a mirror has to be above: what runs or, where that is higher, what is armed.
-fn newest(situation: &Situation) -> &str {
-    let running = situation.running_slot().version();
-    let armed = Some(situation.target_slot().version()).filter(|_| situation.is_armed());
+fn newest(host_state: &HostState) -> &str {
+    let running = host_state.running_slot().version();
+    let armed = Some(host_state.target_slot().version()).filter(|_| host_state.is_armed());
     armed.filter(|armed| version::is_below(running, armed)).unwrap_or(running)
 }
 

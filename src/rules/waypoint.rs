@@ -4,7 +4,7 @@
 
 use super::running::digests as digests_of;
 use flipside_core::state::action::Action;
-use flipside_core::state::situation::Situation;
+use flipside_core::state::host_state::HostState;
 use flipside_image::{Digest, Image};
 use flipside_source::{Source, SourceError};
 
@@ -42,13 +42,13 @@ impl Waypoint {
         self.image.as_ref().map_or(self.named, |image| image.digest)
     }
 
-    /// Every digest of the image: what is named, and what of it is known besides. `situation` tells
+    /// Every digest of the image: what is named, and what of it is known besides. `host_state` tells
     /// what the target slot holds, where that is the image.
-    pub(super) fn digests(&self, situation: &Situation) -> Vec<Digest> {
+    pub(super) fn digests(&self, host_state: &HostState) -> Vec<Digest> {
         let image = self.image.as_ref().map(|image| image.digest);
         let mut digests: Vec<Digest> = [self.named].into_iter().chain(image).collect();
         if self.action == Action::Arm {
-            digests.extend(digests_of(situation.target_slot()));
+            digests.extend(digests_of(host_state.target_slot()));
         }
         digests
     }

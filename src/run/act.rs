@@ -5,7 +5,7 @@
 use flipside_core::install::{self, Job, arm_installed};
 use flipside_core::progress::{Event, Phase};
 use flipside_core::refusal::Refusal;
-use flipside_core::state::{Action, Situation};
+use flipside_core::state::{Action, HostState};
 use flipside_core::trial::{disarm_superseded, disarm_withdrawn, settle};
 use flipside_core::{Access, Host, Lock};
 use flipside_image::{CONFIG_LIMIT, Digest, Image};
@@ -25,7 +25,7 @@ struct Act<'a> {
     offer: &'a Offer<'a>,
     approval: &'a Approval,
     host: &'a Host,
-    situation: &'a Situation,
+    host_state: &'a HostState,
 }
 
 /// Does what was approved, if this host and the tag are still what they were.
@@ -36,13 +36,13 @@ pub(super) fn act(run: &Run, offer: &Offer<'_>, approval: &Approval) -> Result<O
     let lock = Lock::take(&run.root)?;
     let access = run.access();
     let host = Host::open(&access)?.ok_or_else(changed)?;
-    let (_, mut situation) = settle(&lock, &access, &host)?;
+    let (_, mut host_state) = settle(&lock, &access, &host)?;
     // What is installed has them looked for in its preflight.
     if matches!(approval.action, Action::Refuse(_)) {
-        host.look_for_obstacles(&mut situation, &run.stop)?;
+        host.look_for_obstacles(&mut host_state, &run.stop)?;
     }
-    let action = offer.named.action(&situation, &approval.waypoint.digest());
-    if let Some(outcome) = without_lock(&situation, &offer.named.digest, &action)? {
+    let action = offer.named.action(&host_state, &approval.waypoint.digest());
+    if let Some(outcome) = without_lock(&host_state, &offer.named.digest, &action)? {
         return Ok(outcome);
     }
     let act = Act {
@@ -52,7 +52,7 @@ pub(super) fn act(run: &Run, offer: &Offer<'_>, approval: &Approval) -> Result<O
         offer,
         approval,
         host: &host,
-        situation: &situation,
+        host_state: &host_state,
     };
     act.refuse_changed(&action)?;
     run.stop.check()?;
@@ -95,7 +95,7 @@ impl Act<'_> {
     fn still_stands(&self) -> Result<(), flipside_core::Error> {
         let Offer { means, initiative, .. } = self.offer;
         nobody_holds(means, &settings_now(means), *initiative)?;
-        still_stands(self.offer, &self.approval.waypoint, self.situation)
+        still_stands(self.offer, &self.approval.waypoint, self.host_state)
     }
 
     fn install(&self, image: &Image) -> Result<Outcome, Error> {
@@ -113,7 +113,7 @@ impl Act<'_> {
             lock: self.lock,
             access: self.access,
             host: self.host,
-            situation: self.situation,
+            host_state: self.host_state,
             source,
             repository: source.repository(),
             image,
@@ -124,7 +124,7 @@ impl Act<'_> {
             still_stands: &|| self.still_stands(),
         };
         let checked = install::check(&job)?;
-        let what = format!("writing {} into slot {}", image.version(), self.situation.target());
+        let what = format!("writing {} into slot {}", image.version(), self.host_state.target());
         let _inhibitor = Inhibitor::take(&self.run.root, &what);
         checked.run()?;
         self.run.progress.event(Event::Phase(Phase::Done));
@@ -133,18 +133,18 @@ impl Act<'_> {
 
     fn arm(&self) -> Result<Outcome, Error> {
         self.still_stands()?;
-        arm_installed(self.lock, self.host, self.situation)?;
-        Ok(self.armed(self.situation.target_slot().version()))
+        arm_installed(self.lock, self.host, self.host_state)?;
+        Ok(self.armed(self.host_state.target_slot().version()))
     }
 
     fn disarm(&self) -> Result<Outcome, Error> {
-        disarm_superseded(self.lock, self.host, self.situation)?;
-        let version = self.situation.target_slot().version().to_owned();
-        Ok(Outcome::Unarmed { slot: self.situation.target(), version })
+        disarm_superseded(self.lock, self.host, self.host_state)?;
+        let version = self.host_state.target_slot().version().to_owned();
+        Ok(Outcome::Unarmed { slot: self.host_state.target(), version })
     }
 
     fn armed(&self, version: &str) -> Outcome {
-        let (slot, tag): (_, Digest) = (self.situation.target(), self.offer.named.digest);
+        let (slot, tag): (_, Digest) = (self.host_state.target(), self.offer.named.digest);
         Outcome::Armed { slot, version: version.to_owned(), tag, before: false }
     }
 }
@@ -153,14 +153,14 @@ impl Act<'_> {
 ///
 /// # Errors
 /// [`Error`].
-pub(super) fn disarm_revoked(run: &Run, facts: &Situation) -> Result<(), Error> {
+pub(super) fn disarm_revoked(run: &Run, facts: &HostState) -> Result<(), Error> {
     let lock = Lock::take(&run.root)?;
     let host = Host::open(&run.access())?.ok_or_else(changed)?;
-    let situation = host.situation()?;
-    if !situation.is_armed() || situation.target_slot() != facts.target_slot() {
+    let host_state = host.host_state()?;
+    if !host_state.is_armed() || host_state.target_slot() != facts.target_slot() {
         return Err(changed().into());
     }
-    Ok(disarm_withdrawn(&lock, &host, &situation)?)
+    Ok(disarm_withdrawn(&lock, &host, &host_state)?)
 }
 
 /// Only a person gets this far on a host that is held.

@@ -47,7 +47,7 @@ pub fn check(
     let version = match (&waypoint.image, &action) {
         (Some(image), _) => Some(image.version().to_owned()),
         (None, Action::Waiting | Action::Arm) => {
-            Some(look.situation.target_slot().version().to_owned())
+            Some(look.host_state.target_slot().version().to_owned())
         }
         _ => None,
     };

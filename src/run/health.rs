@@ -17,10 +17,10 @@ pub fn health(run: &Run) -> Result<Option<Vec<Answer>>, Error> {
         return Ok(None);
     }
     let Some(host) = Host::open(&run.access())? else { return Ok(None) };
-    let situation = host.situation()?;
-    let slot = situation.running_slot();
+    let host_state = host.host_state()?;
+    let slot = host_state.running_slot();
     let context = Context {
-        slot: situation.running,
+        slot: host_state.running,
         version: slot.record.as_ref().map(|record| record.version.clone()),
         digest: slot.digest(),
         is_trial: !slot.is_proven(),

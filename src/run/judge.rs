@@ -27,9 +27,9 @@ pub(super) fn judge(run: &Run, offer: &Offer<'_>, depth: Depth) -> Result<Approv
     if offer.is_only_asked {
         return Ok(rules::approve(offer, depth)?);
     }
-    let Offer { named, situation, .. } = offer;
+    let Offer { named, host_state, .. } = offer;
     // What is on offer is known before any rule has been asked.
-    note_check(run, &named.digest, None, &named.action(situation, &named.digest));
+    note_check(run, &named.digest, None, &named.action(host_state, &named.digest));
     let asked = rules::approve(offer, depth);
     note_rulings(
         run,
@@ -45,7 +45,7 @@ pub(super) fn judge(run: &Run, offer: &Offer<'_>, depth: Depth) -> Result<Approv
         _ => &approval.action,
     };
     note_check(run, &named.digest, approval.goal.as_deref(), action);
-    note_trial_due(&run.root, named.waits_for_firmware(situation, &approval.waypoint.named));
+    note_trial_due(&run.root, named.waits_for_firmware(host_state, &approval.waypoint.named));
     Ok(approval)
 }
 

@@ -5,7 +5,7 @@
 
 use flipside_core::host::Files;
 use flipside_core::progress::{Event, Phase};
-use flipside_core::state::{Action, Aftermath, Situation};
+use flipside_core::state::{Action, Aftermath, HostState};
 use flipside_core::{Host, architecture};
 use flipside_image::Architecture;
 use flipside_image::signature::Verifier;
@@ -27,9 +27,9 @@ pub(super) enum Looked {
 /// A host, and what is on offer to it.
 pub(super) struct Look {
     /// The host as it is.
-    pub facts: Situation,
+    pub facts: HostState,
     /// The same once a trial that fell back has been counted.
-    pub situation: Situation,
+    pub host_state: HostState,
     /// Where the tag is.
     pub source: Box<dyn Source>,
     /// What the tag names, or an update graph in its place.
@@ -55,7 +55,7 @@ pub(super) fn look(run: &Run) -> Result<Looked, Error> {
     };
     let verifier = open_verifier(&run.root, &run.config)?;
     let product = product(run, &host);
-    let mut facts = host.situation()?;
+    let mut facts = host.host_state()?;
     let source = run.source()?;
     run.progress.event(Event::Phase(Phase::Checking));
     let (architecture, options) = (architecture()?, run.source_options());
@@ -63,15 +63,15 @@ pub(super) fn look(run: &Run) -> Result<Looked, Error> {
     let means = means(run, architecture, &options, &files);
     let named = find_target_release(&means, source.as_ref(), &facts)?;
     // Before anybody is asked about it. Where nothing would be installed, nothing is looked for.
-    let mut situation = anticipate(run, facts.clone());
-    let would = named.action(&situation, &named.digest);
+    let mut host_state = anticipate(run, facts.clone());
+    let would = named.action(&host_state, &named.digest);
     if matches!(would, Action::Install | Action::Arm) {
         host.look_for_obstacles(&mut facts, &run.stop)?;
-        situation.obstacles = facts.obstacles.clone();
+        host_state.obstacles = facts.obstacles.clone();
     }
     Ok(Looked::At(Box::new(Look {
         facts,
-        situation,
+        host_state,
         source,
         named,
         verifier,
@@ -88,7 +88,7 @@ impl Look {
         Offer {
             means: means(run, self.architecture, &self.options, &self.files),
             initiative,
-            situation: &self.situation,
+            host_state: &self.host_state,
             source: self.source.as_ref(),
             named: &self.named,
             verifier: &self.verifier,
@@ -122,10 +122,10 @@ fn product(run: &Run, host: &Host) -> Option<String> {
     configured.or(host.os_id()).map(str::to_owned)
 }
 
-/// The situation as it will be once a trial that fell back has been counted.
-fn anticipate(run: &Run, mut situation: Situation) -> Situation {
-    let aftermath = situation.aftermath();
-    let (failed, limit) = (&mut situation.failed, run.config.trial.attempts);
+/// The host state as it will be once a trial that fell back has been counted.
+fn anticipate(run: &Run, mut host_state: HostState) -> HostState {
+    let aftermath = host_state.aftermath();
+    let (failed, limit) = (&mut host_state.failed, run.config.trial.attempts);
     match aftermath {
         Aftermath::FellBack { digest, version, arming } => {
             failed.count(digest, &version, &arming, limit);
@@ -135,5 +135,5 @@ fn anticipate(run: &Run, mut situation: Situation) -> Situation {
         }
         Aftermath::Nothing | Aftermath::Trial => {}
     }
-    situation
+    host_state
 }

@@ -35,8 +35,8 @@ const NEXT_STEP: Marker = Marker("next-step");
 /// else: the next run of the timer may be a day away, and so the goal as many days as there are steps.
 pub fn trigger_next_run(run: &Run, slot: Slot) {
     let is_step = Host::open(&run.access()).is_ok_and(|host| {
-        let situation = host.and_then(|host| host.situation().ok());
-        let record = situation.and_then(|s| s.slot(slot).record.clone());
+        let host_state = host.and_then(|host| host.host_state().ok());
+        let record = host_state.and_then(|s| s.slot(slot).record.clone());
         record.is_some_and(|record| record.towards.is_some())
     });
     // What comes after a step of a graph only its server knows.

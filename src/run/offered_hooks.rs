@@ -35,7 +35,7 @@ pub fn plan_hooks(run: &Run, initiative: Initiative) -> Result<Option<HooksPlann
         Action::Refuse(refusal) => Err(refusal.into()),
         Action::Install | Action::Arm => {
             let context =
-                hook_context(&run.config, initiative, &look.situation, waypoint.image.as_ref());
+                hook_context(&run.config, initiative, &look.host_state, waypoint.image.as_ref());
             let asking = Asking::new(&run.root, &run.config.policy.hooks, &context, &run.stop);
             // What is only to be armed is asked as well, and was not looked at so far.
             let image = match waypoint.image {
@@ -85,7 +85,8 @@ pub fn ask_hooks_about_offer(
         }
         (Some(answers), _) => {
             let new =
-                hook_context(&run.config, initiative, &look.situation, waypoint.image.as_ref()).new;
+                hook_context(&run.config, initiative, &look.host_state, waypoint.image.as_ref())
+                    .new;
             Ok(Some(HooksAsked { new, answers }))
         }
         (None, Action::Refuse(refusal)) => Err(refusal.into()),

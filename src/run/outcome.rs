@@ -3,7 +3,7 @@
 //! What an update came to.
 
 use flipside_core::Slot;
-use flipside_core::state::{Action, Situation};
+use flipside_core::state::{Action, HostState};
 use flipside_image::Digest;
 
 use super::Error;
@@ -45,18 +45,18 @@ pub enum Outcome {
 /// # Errors
 /// The refusal.
 pub(super) fn without_lock(
-    situation: &Situation,
+    host_state: &HostState,
     tag: &Digest,
     action: &Action,
 ) -> Result<Option<Outcome>, Error> {
     match action {
         Action::UpToDate => Ok(Some(Outcome::UpToDate {
-            version: situation.running_slot().version().to_owned(),
+            version: host_state.running_slot().version().to_owned(),
             tag: *tag,
         })),
         Action::Waiting => Ok(Some(Outcome::Armed {
-            slot: situation.target(),
-            version: situation.target_slot().version().to_owned(),
+            slot: host_state.target(),
+            version: host_state.target_slot().version().to_owned(),
             tag: *tag,
             before: true,
         })),

@@ -3,7 +3,7 @@
 //! The status document, from the facts of the host and from what the last runs said.
 
 use flipside_core::state::journal::State as Noted;
-use flipside_core::state::{Action, Aftermath, Situation, SlotFacts};
+use flipside_core::state::{Action, Aftermath, HostState, SlotFacts};
 use flipside_core::{Error as CoreError, Host};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -138,10 +138,10 @@ fn refresh(run: &Run, status: &mut Status) {
         Ok(None) => return,
         Err(error) => return set_problem(status, &error),
     };
-    match host.situation() {
-        Ok(mut situation) => {
-            let looked = host.look_for_obstacles(&mut situation, &run.stop);
-            describe(status, &host, &situation, &zone);
+    match host.host_state() {
+        Ok(mut host_state) => {
+            let looked = host.look_for_obstacles(&mut host_state, &run.stop);
+            describe(status, &host, &host_state, &zone);
             if let Err(error) = looked {
                 set_problem(status, &error);
             }
@@ -155,26 +155,26 @@ fn set_problem(status: &mut Status, error: &CoreError) {
     status.running.problem = Some(Problem { code, message });
 }
 
-fn describe(status: &mut Status, host: &Host, situation: &Situation, zone: &TimeZone) {
-    status.running.slot = Some(situation.running);
-    status.running.problem = situation.obstacles.running_slot.as_ref().map(|refusal| {
+fn describe(status: &mut Status, host: &Host, host_state: &HostState, zone: &TimeZone) {
+    status.running.slot = Some(host_state.running);
+    status.running.problem = host_state.obstacles.running_slot.as_ref().map(|refusal| {
         let (code, message) = (refusal.code.to_string(), refusal.message.clone());
         Problem { code, message }
     });
-    status.running.evidence = situation.evidence.iter().map(|e| e.fact.clone()).collect();
+    status.running.evidence = host_state.evidence.iter().map(|e| e.fact.clone()).collect();
     let entries = host.boot_entries();
     for slot in Slot::BOTH {
         let entry = entries.iter().find(|e| e.kind == EntryKind::Slot(slot));
-        status.slots.push(describe_slot(situation, slot, entry));
+        status.slots.push(describe_slot(host_state, slot, entry));
     }
-    status.boot_next = match &situation.next {
+    status.boot_next = match &host_state.next {
         boot::Next::Nothing => None,
         boot::Next::Slot(slot) => status.slot(*slot).and_then(|s| s.boot_entry.clone()),
         boot::Next::Foreign { number, .. } => Some(EntryName::Number(*number).to_string()),
     };
     status.boot_order = entries.iter().filter(|e| e.is_listed).map(describe_entry).collect();
-    status.left_by_rollback = situation.failed.left_by_rollback;
-    status.failed = situation
+    status.left_by_rollback = host_state.failed.left_by_rollback;
+    status.failed = host_state
         .failed
         .trials
         .iter()
@@ -186,34 +186,34 @@ fn describe(status: &mut Status, host: &Host, situation: &Situation, zone: &Time
             attempts: trial.attempts,
         })
         .collect();
-    status.end_of_life = end_of_life(situation, zone);
-    status.reboot_required = situation.waits_for_reboot().is_some();
-    status.next_reboot.take_if(|_| situation.waits_for_reboot().is_none());
+    status.end_of_life = end_of_life(host_state, zone);
+    status.reboot_required = host_state.waits_for_reboot().is_some();
+    status.next_reboot.take_if(|_| host_state.waits_for_reboot().is_none());
     let is_installed = |digest: &Digest| {
-        let holds = |slot| situation.slot(slot).record.as_ref().is_some_and(|r| r.is_of(digest));
+        let holds = |slot| host_state.slot(slot).record.as_ref().is_some_and(|r| r.is_of(digest));
         Slot::BOTH.into_iter().any(holds)
     };
     status.available.take_if(|available| is_installed(&available.digest));
-    status.state = state(situation);
+    status.state = state(host_state);
 }
 
 /// What the image said of itself when it was installed; it may have been a later flipside's.
-fn end_of_life(situation: &Situation, zone: &TimeZone) -> Option<report::EndOfLife> {
-    let text = situation.running_slot().record.as_ref()?.end_of_life.as_deref()?;
+fn end_of_life(host_state: &HostState, zone: &TimeZone) -> Option<report::EndOfLife> {
+    let text = host_state.running_slot().record.as_ref()?.end_of_life.as_deref()?;
     let EndOfLife { at, text } = EndOfLife::parse(text).ok()?;
     Some(report::EndOfLife { time: at.time(zone), day: at.text(zone), text })
 }
 
-fn state(situation: &Situation) -> State {
-    let target = situation.target_slot();
-    let noted = situation.journal.as_ref().map(|entry| entry.state);
-    if situation.aftermath() == Aftermath::Trial {
+fn state(host_state: &HostState) -> State {
+    let target = host_state.target_slot();
+    let noted = host_state.journal.as_ref().map(|entry| entry.state);
+    if host_state.aftermath() == Aftermath::Trial {
         State::Trial
-    } else if situation.is_armed() {
+    } else if host_state.is_armed() {
         State::Armed
     } else if target.is_installed() && !target.is_proven() {
-        let was_tried = target.digest().is_some_and(|d| situation.failed.trial(&d).is_some());
-        let is_unarmed = !was_tried && situation.failed.unarmed == target.digest();
+        let was_tried = target.digest().is_some_and(|d| host_state.failed.trial(&d).is_some());
+        let is_unarmed = !was_tried && host_state.failed.unarmed == target.digest();
         match noted {
             Some(Noted::Writing | Noted::Arming) => State::Installed,
             None if is_unarmed => State::Installed,
@@ -226,16 +226,20 @@ fn state(situation: &Situation) -> State {
     }
 }
 
-fn describe_slot(situation: &Situation, slot: Slot, entry: Option<&boot::BootEntry>) -> SlotStatus {
-    let facts = situation.slot(slot);
-    let journal = situation.journal.as_ref().filter(|e| e.slot == slot);
+fn describe_slot(
+    host_state: &HostState,
+    slot: Slot,
+    entry: Option<&boot::BootEntry>,
+) -> SlotStatus {
+    let facts = host_state.slot(slot);
+    let journal = host_state.journal.as_ref().filter(|e| e.slot == slot);
     SlotStatus {
         slot,
-        running: slot == situation.running,
+        running: slot == host_state.running,
         version: facts.record.as_ref().map(|record| record.version.clone()),
         digest: facts.digest(),
         signed_by: facts.record.as_ref().and_then(|record| record.signed_by.clone()),
-        state: slot_state(situation, slot, facts),
+        state: slot_state(host_state, slot, facts),
         since: journal.filter(|e| e.digest == facts.digest()).map(|e| e.time),
         boot_file: match facts.boot_file {
             BootFileState::Absent => BootFile::Absent,
@@ -247,19 +251,19 @@ fn describe_slot(situation: &Situation, slot: Slot, entry: Option<&boot::BootEnt
     }
 }
 
-fn slot_state(situation: &Situation, slot: Slot, facts: &SlotFacts) -> SlotState {
-    let has_failed = facts.digest().is_some_and(|d| situation.failed.has_failed(&d));
-    let is_next = situation.next == boot::Next::Slot(slot) && slot != situation.running;
+fn slot_state(host_state: &HostState, slot: Slot, facts: &SlotFacts) -> SlotState {
+    let has_failed = facts.digest().is_some_and(|d| host_state.failed.has_failed(&d));
+    let is_next = host_state.next == boot::Next::Slot(slot) && slot != host_state.running;
     match facts {
         _ if is_next => SlotState::Armed,
         facts if facts.is_proven() => SlotState::Proven,
-        _ if slot == situation.running => SlotState::Trial,
+        _ if slot == host_state.running => SlotState::Trial,
         _ if has_failed => SlotState::Failed,
         facts if facts.is_installed() => SlotState::Installed,
         facts if facts.record.is_some() || facts.boot_file != BootFileState::Absent => {
             SlotState::Writing
         }
-        _ => match &situation.journal {
+        _ => match &host_state.journal {
             Some(entry) if entry.state == Noted::Writing && entry.slot == slot => {
                 SlotState::Writing
             }

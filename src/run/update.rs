@@ -53,7 +53,7 @@ pub fn finish_update(run: &Run, initiative: Initiative, error: Option<&Error>) {
 /// Whether an action that touches nothing ends the run. What became of a trial is noted first, unless
 /// a rule refuses what follows.
 fn ends_here(look: &Look, approval: &Approval) -> bool {
-    let nothing_happened = look.situation == look.facts;
+    let nothing_happened = look.host_state == look.facts;
     let is_host_fine =
         approval.explanation.of(Rule::Host).is_some_and(|ruling| ruling.decision.is_allow());
     let is_refused_by_rule = matches!(approval.action, Action::Refuse(_)) && is_host_fine;

@@ -85,9 +85,9 @@ pub fn armed(run: &Run) -> Result<Option<Armed>, Error> {
 pub fn verify(run: &Run, slots: &[Slot]) -> Result<Vec<(Slot, SlotContents)>, Error> {
     let access = run.access();
     let Some(host) = Host::open(&access)? else { return Ok(Vec::new()) };
-    let situation = host.situation()?;
+    let host_state = host.host_state()?;
     let fetch = |digest: &Digest| fetch_config(run, digest);
-    let verify = |slot: &Slot| Ok((*slot, contents(&access, &host, &situation, *slot, &fetch)?));
+    let verify = |slot: &Slot| Ok((*slot, contents(&access, &host, &host_state, *slot, &fetch)?));
     slots.iter().map(verify).collect()
 }
 

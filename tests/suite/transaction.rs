@@ -90,12 +90,12 @@ fn p6_core_itself_asks_for_the_proof() {
     let access = host.run().access();
     let lock = Lock::take(&access.root).unwrap();
     let opened = Host::open(&access).unwrap().unwrap();
-    let situation = opened.situation().unwrap();
+    let host_state = opened.host_state().unwrap();
     let job = Job {
         lock: &lock,
         access: &access,
         host: &opened,
-        situation: &situation,
+        host_state: &host_state,
         source: &LayoutSource::open(&published.layout, Some("stable")).unwrap(),
         repository: String::new(),
         image: &published.image,
@@ -106,7 +106,7 @@ fn p6_core_itself_asks_for_the_proof() {
         still_stands: &|| Ok(()),
     };
     let installing = install::check(&job).map(|_| ()).unwrap_err();
-    let arming = arm_installed(&lock, &opened, &situation).unwrap_err();
+    let arming = arm_installed(&lock, &opened, &host_state).unwrap_err();
     assert_eq!([installing.code().name(), arming.code().name()], ["trial-running"; 2]);
 }
 

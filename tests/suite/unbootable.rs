@@ -269,7 +269,7 @@ fn install(host: &TestHost, image: &OsImage, durable: Durable) -> (Result<(), &'
     let access = host.run_with(durable, |_| {}).access();
     let lock = Lock::take(&access.root).unwrap();
     let opened = Host::open(&access).unwrap().unwrap();
-    let situation = opened.situation().unwrap();
+    let host_state = opened.host_state().unwrap();
     let source = LayoutSource::open(&image.layout, Some("stable")).unwrap();
     let blob = image.image.layer("kernel.efi").unwrap().descriptor;
     let source = Counting { source, blob, fetched: AtomicU64::new(0) };
@@ -277,7 +277,7 @@ fn install(host: &TestHost, image: &OsImage, durable: Durable) -> (Result<(), &'
         lock: &lock,
         access: &access,
         host: &opened,
-        situation: &situation,
+        host_state: &host_state,
         source: &source,
         repository: String::new(),
         image: &image.image,

@@ -11,29 +11,29 @@ use crate::slot::Slot;
 use crate::state::failed::FailedDigests;
 use crate::state::journal::State;
 use crate::state::transition::Held;
-use crate::state::{Situation, Transition};
+use crate::state::{HostState, Transition};
 use flipside_image::Digest;
 
 /// Arms a target that an earlier run installed: steps 3, 7 and 8 alone.
 ///
 /// # Errors
 /// Whatever stopped it. The running slot boots as before.
-pub fn arm_installed(_lock: &Lock, host: &Host, situation: &Situation) -> Result<(), Error> {
-    refuse_unproven_running_slot(situation)?;
-    let target = situation.target();
+pub fn arm_installed(_lock: &Lock, host: &Host, host_state: &HostState) -> Result<(), Error> {
+    refuse_unproven_running_slot(host_state)?;
+    let target = host_state.target();
     let backend = host.boot()?;
-    backend.check(situation.running)?;
-    secure(host, situation)?;
+    backend.check(host_state.running)?;
+    secure(host, host_state)?;
     host.durable.phase("list")?;
-    backend.add(target, situation.target_slot().standing())?;
+    backend.add(target, host_state.target_slot().standing())?;
     host.durable.phase("arm")?;
-    let slot = situation.target_slot();
-    let mut failed = situation.failed.clone();
+    let slot = host_state.target_slot();
+    let mut failed = host_state.failed.clone();
     if slot.is_proven() {
         failed.returning_to = slot.digest();
     }
     failed.unarmed.take_if(|unarmed| Some(*unarmed) == slot.digest());
-    if failed != situation.failed {
+    if failed != host_state.failed {
         host.write_failed(&failed)?;
     }
     host.note(State::Arming, target, slot)?;
@@ -47,10 +47,10 @@ pub fn arm_installed(_lock: &Lock, host: &Host, situation: &Situation) -> Result
 /// armed. Durable before it is.
 pub(super) fn forget_unarmed(
     host: &Host,
-    situation: &Situation,
+    host_state: &HostState,
     digest: Digest,
 ) -> Result<(), Error> {
-    let mut failed = situation.failed.clone();
+    let mut failed = host_state.failed.clone();
     match failed.unarmed.take_if(|unarmed| *unarmed == digest) {
         Some(_) => host.write_failed(&failed),
         None => Ok(()),
@@ -59,28 +59,28 @@ pub(super) fn forget_unarmed(
 
 /// P8: says on the ESP that what the target holds was not armed, which is the journal's word where
 /// the state directory lasts. A host that cannot keep it may count a trial that never was.
-pub(crate) fn note_unarmed(host: &Host, situation: &Situation, digest: Option<Digest>) {
-    if digest.is_none() || situation.failed.unarmed == digest {
+pub(crate) fn note_unarmed(host: &Host, host_state: &HostState, digest: Option<Digest>) {
+    if digest.is_none() || host_state.failed.unarmed == digest {
         return;
     }
-    let failed = FailedDigests { unarmed: digest, ..situation.failed.clone() };
+    let failed = FailedDigests { unarmed: digest, ..host_state.failed.clone() };
     if let Err(error) = host.write_failed(&failed) {
         tracing::warn!("{error}");
     }
 }
 
 /// P6: while the running slot is on trial, the other one is what there is to go back to.
-pub(super) fn refuse_unproven_running_slot(situation: &Situation) -> Result<(), Error> {
-    if situation.running_slot().is_proven() {
+pub(super) fn refuse_unproven_running_slot(host_state: &HostState) -> Result<(), Error> {
+    if host_state.running_slot().is_proven() {
         return Ok(());
     }
-    let why = format!("slot {} runs, and has not proved itself yet", situation.running);
+    let why = format!("slot {} runs, and has not proved itself yet", host_state.running);
     Err(Refusal::defer(codes::TRIAL_RUNNING, why).into())
 }
 
 /// Step 3, P5: the running slot comes before the target, in the firmware and in the loader.
-pub(crate) fn secure(host: &Host, situation: &Situation) -> Result<(), Error> {
-    let running = situation.running;
+pub(crate) fn secure(host: &Host, host_state: &HostState) -> Result<(), Error> {
+    let running = host_state.running;
     host.durable.phase("secure")?;
     let backend = host.boot()?;
     backend.secure(running)?;

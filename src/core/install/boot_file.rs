@@ -41,7 +41,7 @@ pub(super) struct CheckedBootFile<'a> {
 /// `boot-file-invalid`; what keeps it from being fetched.
 pub(super) fn fetch<'a>(job: &Job<'a>, layer: Layer<'a>) -> Result<CheckedBootFile<'a>, Error> {
     job.access.progress.event(Event::Phase(Phase::Fetching));
-    let standing = job.host.esp.open_boot_file(job.situation.target())?;
+    let standing = job.host.esp.open_boot_file(job.host_state.target())?;
     let spool = job.host.spool(layer.payload.size);
     let spool = spool.inspect_err(|error| {
         tracing::info!(

@@ -21,15 +21,15 @@ use crate::refusal::Refusal;
 /// # Errors
 /// What stands against the install.
 pub fn check<'a>(job: &'a Job<'a>) -> Result<Checked<'a>, Error> {
-    let Job { host, situation, image, .. } = job;
+    let Job { host, host_state, image, .. } = job;
     host.durable.phase("check")?;
-    refuse_unproven_running_slot(situation)?;
-    refuse_damaged_running_slot(host, situation, &job.access.stop)?;
+    refuse_unproven_running_slot(host_state)?;
+    refuse_damaged_running_slot(host, host_state, &job.access.stop)?;
     image
         .config
         .check_bootable()
         .map_err(|error| Refusal::block(error.code(), error.to_string()))?;
-    let target = situation.target();
+    let target = host_state.target();
     let boot_file = payload(image, BOOT_FILE_PAYLOAD)?;
     let mut partitions = Vec::new();
     for (name, label) in host.labels(target) {
@@ -60,7 +60,7 @@ pub fn check<'a>(job: &'a Job<'a>) -> Result<Checked<'a>, Error> {
     }
     host.check_esp(target, boot_file.payload.size)?;
     host.check_state_directory()?;
-    host.boot()?.check(situation.running)?;
+    host.boot()?.check(host_state.running)?;
     for layer in image.layers() {
         let name = layer.payload.name.as_str();
         if !host.takes(name) && name != HOOK_PAYLOAD {

@@ -13,7 +13,7 @@ use crate::host::medium::Medium;
 use crate::lock::Lock;
 use crate::opened::{Access, Host};
 use crate::progress::Progress;
-use crate::state::Situation;
+use crate::state::HostState;
 use crate::state::journal::{Entry, State};
 
 /// What is to be installed, and on what.
@@ -25,7 +25,7 @@ pub struct Job<'a> {
     /// The host.
     pub host: &'a Host,
     /// The facts, read under the lock.
-    pub situation: &'a Situation,
+    pub host_state: &'a HostState,
     /// Where the image comes from.
     pub source: &'a dyn BlobSource,
     /// The repository that it comes from, without tag.
@@ -73,14 +73,14 @@ impl Job<'_> {
 
     /// How payloads are put there.
     pub(super) fn options(&self) -> Options {
-        let resume = self.situation.journal.as_ref().is_some_and(|e: &Entry| {
+        let resume = self.host_state.journal.as_ref().is_some_and(|e: &Entry| {
             e.state == State::Writing && e.digest == Some(self.image.digest)
         });
         Options { read_back: self.access.settings.read_back, resume, ..Options::default() }
     }
 
     pub(super) fn note(&self, state: State) -> Result<(), Error> {
-        let target = self.situation.target();
+        let target = self.host_state.target();
         self.host.note_of(state, target, Some(self.image.digest), self.image.version())
     }
 
@@ -88,7 +88,7 @@ impl Job<'_> {
     /// they are fetched when they are wanted: it is no reason to stop (P8).
     pub(super) fn keep_config(&self) {
         let descriptor = &self.image.manifest.config;
-        let running = self.situation.running_slot().record.as_ref();
+        let running = self.host_state.running_slot().record.as_ref();
         let needed: Vec<_> = running.and_then(|r| r.config_digest).into_iter().collect();
         let kept = (self.config)().and_then(|bytes| {
             let kept = self.host.journal.keep_config(&descriptor.digest, &bytes, &needed);

@@ -9,24 +9,24 @@ use crate::codes;
 use crate::error::Error;
 use crate::opened::Host;
 use crate::refusal::{Refusal, Severity};
-use crate::state::Situation;
+use crate::state::HostState;
 use flipside_image::code::{Coded as _, sentence};
 
 impl Host {
-    /// Fills in the obstacles of `situation`. Reads the running slot's boot file; changes nothing.
+    /// Fills in the obstacles of `host_state`. Reads the running slot's boot file; changes nothing.
     ///
     /// # Errors
     /// [`Error`] where that cannot be read.
     pub fn look_for_obstacles(
         &self,
-        situation: &mut Situation,
+        host_state: &mut HostState,
         stop: &Cancel,
     ) -> Result<(), Error> {
-        situation.obstacles.running_slot = damaged_running_slot(self, situation, stop)?;
-        let check = self.boot().and_then(|boot| Ok(boot.check(situation.running)?));
+        host_state.obstacles.running_slot = damaged_running_slot(self, host_state, stop)?;
+        let check = self.boot().and_then(|boot| Ok(boot.check(host_state.running)?));
         // What only failed here may go better when the update comes to it.
         let is_block = |error: &Error| error.severity() == Severity::Block;
-        situation.obstacles.boot = check
+        host_state.obstacles.boot = check
             .err()
             .filter(is_block)
             .map(|error| Refusal::block(error.code(), sentence(&error)));
@@ -38,10 +38,10 @@ impl Host {
 /// file was damaged since, the target may be all that still boots, and is not written.
 pub(super) fn refuse_damaged_running_slot(
     host: &Host,
-    situation: &Situation,
+    host_state: &HostState,
     stop: &Cancel,
 ) -> Result<(), Error> {
-    match damaged_running_slot(host, situation, stop)? {
+    match damaged_running_slot(host, host_state, stop)? {
         None => Ok(()),
         Some(refusal) => Err(refusal.into()),
     }
@@ -49,13 +49,13 @@ pub(super) fn refuse_damaged_running_slot(
 
 fn damaged_running_slot(
     host: &Host,
-    situation: &Situation,
+    host_state: &HostState,
     stop: &Cancel,
 ) -> Result<Option<Refusal>, Error> {
-    let running = situation.running;
-    let what = if !situation.running_slot().has_boot_file() {
+    let running = host_state.running;
+    let what = if !host_state.running_slot().has_boot_file() {
         "is missing, or no EFI program"
-    } else if slot::has_damaged_boot_file(host, situation, running, stop)? {
+    } else if slot::has_damaged_boot_file(host, host_state, running, stop)? {
         "does not hold what was installed"
     } else {
         return Ok(None);

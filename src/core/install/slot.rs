@@ -12,7 +12,7 @@ use crate::host::medium::Medium as _;
 use crate::opened::{Access, Host};
 use crate::progress::Silent;
 use crate::slot::Slot;
-use crate::state::Situation;
+use crate::state::HostState;
 
 /// Fetches the config of the image with this digest, which this host has not kept; in words, why
 /// not.
@@ -38,11 +38,11 @@ pub enum SlotContents {
 pub fn contents(
     access: &Access,
     host: &Host,
-    situation: &Situation,
+    host_state: &HostState,
     slot: Slot,
     fetch: &FetchConfig<'_>,
 ) -> Result<SlotContents, Error> {
-    let Some(record) = &situation.slot(slot).record else { return Ok(SlotContents::Empty) };
+    let Some(record) = &host_state.slot(slot).record else { return Ok(SlotContents::Empty) };
     let config = match config(host, record, fetch) {
         Ok(config) => config,
         Err(why) => return Ok(SlotContents::Unverifiable(why)),
@@ -87,11 +87,11 @@ pub fn contents(
 /// [`Error`] where it cannot be read.
 pub(super) fn has_damaged_boot_file(
     host: &Host,
-    situation: &Situation,
+    host_state: &HostState,
     slot: Slot,
     stop: &Cancel,
 ) -> Result<bool, Error> {
-    let record = situation.slot(slot).record.as_ref();
+    let record = host_state.slot(slot).record.as_ref();
     let kept = record.and_then(|record| host.journal.config(&record.config_digest?));
     let config = kept.and_then(|bytes| ImageConfig::parse(&bytes).ok());
     let is_it = |payload: &&Payload| payload.name.as_str() == BOOT_FILE_PAYLOAD;

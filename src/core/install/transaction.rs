@@ -55,7 +55,7 @@ impl Checked<'_> {
 
 impl<'a> Checked<'a> {
     fn secure_running_slot(self) -> Result<Secured<'a>, Error> {
-        secure(self.job.host, self.job.situation)?;
+        secure(self.job.host, self.job.host_state)?;
         Ok(Secured(self))
     }
 }
@@ -65,12 +65,12 @@ impl<'a> Secured<'a> {
     /// journal speaks first, so that what follows is not taken for a fall-back.
     fn disarm_target(self) -> Result<Disarmed<'a>, Error> {
         let job = self.0.job;
-        let target = job.situation.target();
+        let target = job.host_state.target();
         job.host.durable.phase("disarm")?;
         job.note(State::Writing)?;
         disarm(job.host, target)?;
-        if job.situation.is_armed() {
-            let held = Held::of(target, job.situation.target_slot());
+        if job.host_state.is_armed() {
+            let held = Held::of(target, job.host_state.target_slot());
             job.host.tell(&Transition::Superseded(&held));
         }
         Ok(Disarmed(self.0))
@@ -90,7 +90,7 @@ impl<'a> Disarmed<'a> {
     /// Step 5: partitions written, synced, read back (P3 is the pipeline's).
     fn write_partitions(self) -> Result<Written<'a>, Error> {
         let job = self.0.job;
-        let (version, slot) = (job.image.version().to_owned(), job.situation.target());
+        let (version, slot) = (job.image.version().to_owned(), job.host_state.target());
         job.access.progress.event(Event::Installing { version, slot });
         job.host.durable.phase("write")?;
         for (layer, partition) in &self.0.partitions {
@@ -121,7 +121,7 @@ impl<'a> Written<'a> {
     /// bootable, then the loader's entry for it.
     fn write_boot_file(self) -> Result<Bootable<'a>, Error> {
         let Checked { job, boot_file, .. } = &self.0;
-        let target = job.situation.target();
+        let target = job.host_state.target();
         job.host.durable.phase("boot-file")?;
         job.access.progress.event(Event::Phase(Phase::Arming));
         job.keep_config();
@@ -140,7 +140,7 @@ impl<'a> Bootable<'a> {
     fn list_boot_entry(self) -> Result<Listed<'a>, Error> {
         let job = self.0.job;
         job.host.durable.phase("list")?;
-        job.host.boot()?.add(job.situation.target(), Standing::Unproven)?;
+        job.host.boot()?.add(job.host_state.target(), Standing::Unproven)?;
         Ok(Listed(self.0))
     }
 }
@@ -153,13 +153,13 @@ impl Listed<'_> {
         let digest = job.image.digest;
         let stands = job.access.stop.check().map_err(Error::from);
         if let Err(error) = stands.and_then(|()| (job.still_stands)()) {
-            note_unarmed(job.host, job.situation, Some(digest));
+            note_unarmed(job.host, job.host_state, Some(digest));
             return Err(error);
         }
         job.host.durable.phase("arm")?;
-        forget_unarmed(job.host, job.situation, digest)?;
+        forget_unarmed(job.host, job.host_state, digest)?;
         job.note(State::Arming)?;
-        let target = job.situation.target();
+        let target = job.host_state.target();
         job.host.boot()?.arm(target)?;
         let (digest, version) = (Some(digest), job.image.version());
         job.host.tell(&Transition::Armed(&Held { slot: target, digest, version }));

@@ -4,8 +4,8 @@
 
 use flipside_image::Digest;
 
+use super::host_state::{Aftermath, HostState, SlotFacts};
 use super::journal::State;
-use super::situation::{Aftermath, Situation, SlotFacts};
 use crate::codes;
 use crate::host::boot::{Next, Nvram};
 use crate::refusal::Refusal;
@@ -30,52 +30,52 @@ pub enum Action {
 
 /// Decides about `tag`, the digest that the tag has now. Call it after the aftermath of
 /// the last arming was dealt with.
-pub fn decide(situation: &Situation, tag: &Digest) -> Action {
-    let running = situation.running_slot();
-    let target = situation.target_slot();
+pub fn decide(host_state: &HostState, tag: &Digest) -> Action {
+    let running = host_state.running_slot();
+    let target = host_state.target_slot();
     if holds(running, tag) {
-        return stay(situation);
+        return stay(host_state);
     }
-    if let Some(refusal) = refuse_digest(situation, tag) {
+    if let Some(refusal) = refuse_digest(host_state, tag) {
         return Action::Refuse(refusal);
     }
     // P6: one trial at a time.
-    if waits_for_trial(situation, tag) {
+    if waits_for_trial(host_state, tag) {
         return Action::Refuse(Refusal::defer(
             codes::TRIAL_RUNNING,
             format!(
                 "slot {} runs {} and has not proved itself yet",
-                situation.running,
+                host_state.running,
                 running.version()
             ),
         ));
     }
-    if is_persons_rollback(situation) {
+    if is_persons_rollback(host_state) {
         return Action::Refuse(Refusal::defer(
             codes::ROLLBACK_PENDING,
-            format!("a rollback to slot {} waits for the next reboot", situation.target()),
+            format!("a rollback to slot {} waits for the next reboot", host_state.target()),
         ));
     }
     let holds_tag = holds(target, tag) && target.is_installed();
-    if holds_tag && situation.is_armed() {
-        if situation.is_boot_next_ignored() {
+    if holds_tag && host_state.is_armed() {
+        if host_state.is_boot_next_ignored() {
             return Action::Refuse(Refusal::defer(
                 codes::BOOTNEXT_IGNORED,
                 format!(
                     "slot {} was to boot once before this boot, and the machine did not boot it",
-                    situation.target()
+                    host_state.target()
                 ),
             ));
         }
         return Action::Waiting;
     }
-    if let Next::Foreign { number, description } = &situation.next {
+    if let Next::Foreign { number, description } = &host_state.next {
         return Action::Refuse(Refusal::defer(
             codes::BOOTNEXT_TAKEN,
             format!("BootNext names {number} ({description}), which is not flipside's"),
         ));
     }
-    match refuse_host(situation, holds_tag) {
+    match refuse_host(host_state, holds_tag) {
         Some(refusal) => Action::Refuse(refusal),
         None if holds_tag => Action::Arm,
         None => Action::Install,
@@ -84,9 +84,9 @@ pub fn decide(situation: &Situation, tag: &Digest) -> Action {
 
 /// What stands against a trial on this host, whatever is to be tried. What is installed already
 /// (`is_installed`) may be all that boots where the running slot does not, and is armed.
-fn refuse_host(situation: &Situation, is_installed: bool) -> Option<Refusal> {
-    let forgotten = situation.failed.forgotten.as_ref();
-    let forgotten = forgotten.filter(|f| f.refused && situation.nvram != Nvram::Unused);
+fn refuse_host(host_state: &HostState, is_installed: bool) -> Option<Refusal> {
+    let forgotten = host_state.failed.forgotten.as_ref();
+    let forgotten = forgotten.filter(|f| f.refused && host_state.nvram != Nvram::Unused);
     if let Some(forgotten) = forgotten {
         return Some(Refusal::block(
             codes::NVRAM_NOT_KEPT,
@@ -101,16 +101,16 @@ fn refuse_host(situation: &Situation, is_installed: bool) -> Option<Refusal> {
             ),
         ));
     }
-    let obstacles = &situation.obstacles;
+    let obstacles = &host_state.obstacles;
     let running_slot = obstacles.running_slot.as_ref().filter(|_| !is_installed);
     running_slot.or(obstacles.boot.as_ref()).cloned()
 }
 
 /// Whether nothing but the trial that goes on keeps this host from `tag` (P6).
-pub fn waits_for_trial(situation: &Situation, tag: &Digest) -> bool {
-    situation.aftermath() == Aftermath::Trial
-        && !holds(situation.running_slot(), tag)
-        && refuse_digest(situation, tag).is_none()
+pub fn waits_for_trial(host_state: &HostState, tag: &Digest) -> bool {
+    host_state.aftermath() == Aftermath::Trial
+        && !holds(host_state.running_slot(), tag)
+        && refuse_digest(host_state, tag).is_none()
 }
 
 fn holds(slot: &SlotFacts, tag: &Digest) -> bool {
@@ -119,11 +119,11 @@ fn holds(slot: &SlotFacts, tag: &Digest) -> bool {
 
 /// What to do where what runs is what is wanted: whatever else was armed must not boot, except what
 /// a person wants.
-pub fn stay(situation: &Situation) -> Action {
+pub fn stay(host_state: &HostState) -> Action {
     // With the journal lost, a proven target that is armed may be a rollback.
-    let is_the_tags = !situation.target_slot().is_proven()
-        || noted(situation, &[State::Arming, State::Returning]);
-    match situation.is_armed() && is_the_tags {
+    let is_the_tags = !host_state.target_slot().is_proven()
+        || noted(host_state, &[State::Arming, State::Returning]);
+    match host_state.is_armed() && is_the_tags {
         true => Action::Unarm,
         false => Action::UpToDate,
     }
@@ -131,30 +131,30 @@ pub fn stay(situation: &Situation) -> Action {
 
 /// Whether what is armed is a rollback, a person's wish. What it leaves is noted by its digest. If
 /// that is unknown, the journal knows.
-pub fn is_persons_rollback(situation: &Situation) -> bool {
-    let running = situation.running_slot().digest();
-    let was_left = running.is_some() && situation.failed.left_by_rollback == running;
-    let is_a_return = situation.is_armed() && situation.target_slot().is_proven();
-    is_a_return && (was_left || noted(situation, &[State::RollingBack]))
+pub fn is_persons_rollback(host_state: &HostState) -> bool {
+    let running = host_state.running_slot().digest();
+    let was_left = running.is_some() && host_state.failed.left_by_rollback == running;
+    let is_a_return = host_state.is_armed() && host_state.target_slot().is_proven();
+    is_a_return && (was_left || noted(host_state, &[State::RollingBack]))
 }
 
 /// Whether the journal's last word is one of `states`, of what the target holds.
-fn noted(situation: &Situation, states: &[State]) -> bool {
-    let target = situation.target_slot();
-    situation.journal.as_ref().is_some_and(|entry| {
+fn noted(host_state: &HostState, states: &[State]) -> bool {
+    let target = host_state.target_slot();
+    host_state.journal.as_ref().is_some_and(|entry| {
         states.contains(&entry.state)
-            && entry.slot == situation.target()
+            && entry.slot == host_state.target()
             && entry.digest == target.digest()
     })
 }
 
 /// P7: digests that are not tried by themselves. Asked with the tag's digest, and again
 /// with the manifest's where the tag names an index.
-pub fn refuse_digest(situation: &Situation, tag: &Digest) -> Option<Refusal> {
-    let target = situation.target_slot();
+pub fn refuse_digest(host_state: &HostState, tag: &Digest) -> Option<Refusal> {
+    let target = host_state.target_slot();
     let in_target = target.record.as_ref().filter(|r| r.is_of(tag)).and_then(|r| r.digest);
     let digest = in_target.unwrap_or(*tag);
-    if let Some(trial) = situation.failed.trial(&digest).filter(|t| t.failed) {
+    if let Some(trial) = host_state.failed.trial(&digest).filter(|t| t.failed) {
         return Some(Refusal::block(
             codes::DIGEST_FAILED,
             format!(
@@ -165,7 +165,7 @@ pub fn refuse_digest(situation: &Situation, tag: &Digest) -> Option<Refusal> {
             ),
         ));
     }
-    if situation.failed.left_by_rollback == Some(digest) {
+    if host_state.failed.left_by_rollback == Some(digest) {
         return Some(Refusal::block(
             codes::DIGEST_ROLLED_BACK,
             format!(
@@ -183,7 +183,7 @@ mod tests {
     use crate::host::efi::BootNumber;
     use crate::host::esp::Proof;
     use crate::slot::Slot;
-    use crate::state::situation::example::{Is, digest, entry, situation};
+    use crate::state::host_state::example::{Is, digest, entry, host_state};
 
     fn code(action: &Action) -> &'static str {
         match action {
@@ -196,7 +196,7 @@ mod tests {
         }
     }
 
-    fn armed(mut facts: Situation) -> Situation {
+    fn armed(mut facts: HostState) -> HostState {
         facts.next = Next::Slot(Slot::B);
         facts
     }
@@ -218,7 +218,7 @@ mod tests {
             (Is::Proven("2"), false, "3", "install"),
             (Is::Proven("2"), true, "1", "up-to-date"),
         ] {
-            let mut facts = situation(Is::Proven("1"), b);
+            let mut facts = host_state(Is::Proven("1"), b);
             if armed {
                 facts.next = Next::Slot(Slot::B);
             }
@@ -235,7 +235,7 @@ mod tests {
             (Is::Proven("2"), Some(State::RollingBack), "up-to-date"),
             (Is::Proven("2"), None, "up-to-date"),
         ] {
-            let mut facts = armed(situation(Is::Proven("1"), b));
+            let mut facts = armed(host_state(Is::Proven("1"), b));
             facts.journal = state.map(|state| entry(state, "2", "now"));
             assert_eq!(code(&decide(&facts, &digest("1"))), expected, "{b:?} {state:?}");
             // Of something else, which the target held before.
@@ -253,7 +253,7 @@ mod tests {
             (State::Returning, "3", "install"),
             (State::Returning, "2", "waiting"),
         ] {
-            let mut facts = armed(situation(Is::Proven("1"), Is::Proven("2")));
+            let mut facts = armed(host_state(Is::Proven("1"), Is::Proven("2")));
             if let Some(record) = &mut facts.a.record {
                 record.digest = None;
                 facts.a.proof = Some(Proof::of(record));
@@ -265,7 +265,7 @@ mod tests {
 
     #[test]
     fn p6_a_trial_takes_no_update_and_is_up_to_date_with_itself() {
-        let facts = situation(Is::Installed("1"), Is::Proven("0"));
+        let facts = host_state(Is::Installed("1"), Is::Proven("0"));
         assert_eq!(code(&decide(&facts, &digest("1"))), "up-to-date");
         assert_eq!(code(&decide(&facts, &digest("2"))), "trial-running");
         assert_eq!(code(&decide(&facts, &digest("0"))), "trial-running");
@@ -275,7 +275,7 @@ mod tests {
 
     #[test]
     fn p7_what_failed_or_was_left_is_refused_also_under_its_index_digest() {
-        let mut facts = situation(Is::Proven("1"), Is::Installed("2"));
+        let mut facts = host_state(Is::Proven("1"), Is::Installed("2"));
         facts.failed.count(digest("2"), "2", "boot", 1);
         assert_eq!(code(&decide(&facts, &digest("2"))), "digest-failed");
         assert_eq!(code(&decide(&facts, &digest("3"))), "install");
@@ -289,7 +289,7 @@ mod tests {
         assert_eq!(code(&decide(&facts, &index)), "digest-failed");
         assert!(!waits_for_trial(&facts, &index));
 
-        let mut facts = situation(Is::Proven("1"), Is::Proven("2"));
+        let mut facts = host_state(Is::Proven("1"), Is::Proven("2"));
         facts.failed.left_by_rollback = Some(digest("2"));
         assert_eq!(code(&decide(&facts, &digest("2"))), "digest-rolled-back");
         assert_eq!(code(&decide(&facts, &digest("3"))), "install");
@@ -303,7 +303,7 @@ mod tests {
             (Is::Installed("2"), true, "2", "waiting", "waiting"),
             (Is::Installed("2"), false, "1", "up-to-date", "up-to-date"),
         ] {
-            let mut facts = situation(Is::Proven("1"), b);
+            let mut facts = host_state(Is::Proven("1"), b);
             if armed {
                 facts.next = Next::Slot(Slot::B);
             }
@@ -323,7 +323,7 @@ mod tests {
             (Nvram::Unused, 1, "install"),
             (Nvram::Lost, 2, "install"),
         ] {
-            let mut facts = situation(Is::Proven("1"), Is::Installed("2"));
+            let mut facts = host_state(Is::Proven("1"), Is::Installed("2"));
             facts.nvram = nvram;
             facts.failed.count_forgotten(digest("2"), "2", "x", limit);
             assert_eq!(code(&decide(&facts, &digest("3"))), expected, "{nvram:?} {limit}");
@@ -333,12 +333,12 @@ mod tests {
 
     #[test]
     fn a_pending_rollback_and_a_next_boot_of_others_are_respected() {
-        let mut facts = situation(Is::Proven("2"), Is::Proven("1"));
+        let mut facts = host_state(Is::Proven("2"), Is::Proven("1"));
         facts.next = Next::Slot(Slot::B);
         facts.failed.left_by_rollback = Some(digest("2"));
         assert_eq!(code(&decide(&facts, &digest("3"))), "rollback-pending");
 
-        let mut facts = situation(Is::Proven("1"), Is::Empty);
+        let mut facts = host_state(Is::Proven("1"), Is::Empty);
         facts.next = Next::Foreign { number: BootNumber(7), description: "Windows".to_owned() };
         assert_eq!(code(&decide(&facts, &digest("2"))), "bootnext-taken");
         assert_eq!(code(&decide(&facts, &digest("1"))), "up-to-date");

@@ -4,7 +4,7 @@
 //!
 //! Pure, so that every case stands in a table of tests:
 //!
-//! - `situation`: the facts, and what follows from them
+//! - `host_state`: the facts, and what follows from them
 //! - `action`: what to do about a release
 //! - `failed`: what is not tried again
 //! - `transition`: what the program is told of each step
@@ -14,11 +14,11 @@
 
 pub mod action;
 pub mod failed;
+pub mod host_state;
 pub mod journal;
 pub mod running;
-pub mod situation;
 pub mod transition;
 
 pub use action::Action;
-pub use situation::{Aftermath, Situation, SlotFacts};
+pub use host_state::{Aftermath, HostState, SlotFacts};
 pub use transition::{Observer, Transition};

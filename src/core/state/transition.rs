@@ -5,8 +5,8 @@
 
 use flipside_image::Digest;
 
+use super::host_state::SlotFacts;
 use super::journal::Entry;
-use super::situation::SlotFacts;
 use crate::slot::Slot;
 
 /// What happened.

@@ -7,7 +7,7 @@ use crate::host::esp::InstalledBootFile;
 use crate::lock::Lock;
 use crate::opened::{Access, Host};
 use crate::slot::Slot;
-use crate::state::Situation;
+use crate::state::HostState;
 
 /// The slot that boots once at the next boot. It stays so, and no other run of flipside is at work, as
 /// long as the value lives.
@@ -30,8 +30,9 @@ pub struct Armed {
 /// # Errors
 /// [`Error`]; `locked` where another run is at work.
 pub fn armed(access: &Access, is_trial_due: bool) -> Result<Option<Armed>, Error> {
-    let waits =
-        |host: &Host| -> Result<bool, Error> { Ok(host.situation()?.waits_for_reboot().is_some()) };
+    let waits = |host: &Host| -> Result<bool, Error> {
+        Ok(host.host_state()?.waits_for_reboot().is_some())
+    };
     match Host::open(access)? {
         Some(host) if waits(&host)? => {}
         _ => return Ok(None),
@@ -39,28 +40,28 @@ pub fn armed(access: &Access, is_trial_due: bool) -> Result<Option<Armed>, Error
     let lock = Lock::take(&access.root)?;
     // Whoever held it may have changed the disk.
     let Some(host) = Host::open(access)? else { return Ok(None) };
-    let situation = host.situation()?;
-    let Some(slot) = situation.waits_for_reboot() else { return Ok(None) };
-    let boot_file = match slot == situation.running {
+    let host_state = host.host_state()?;
+    let Some(slot) = host_state.waits_for_reboot() else { return Ok(None) };
+    let boot_file = match slot == host_state.running {
         // By kexec it would only be put off again.
         true => None,
         false => host.esp.open_boot_file(slot)?,
     };
     Ok(Some(Armed {
         slot,
-        version: situation.slot(slot).version().to_owned(),
+        version: host_state.slot(slot).version().to_owned(),
         boot_file,
-        not_by_itself: not_by_itself(&situation, is_trial_due),
+        not_by_itself: not_by_itself(&host_state, is_trial_due),
         _lock: lock,
     }))
 }
 
 /// Why no reboot is to come by itself.
-fn not_by_itself(situation: &Situation, is_trial_due: bool) -> Option<&'static str> {
-    if situation.is_boot_next_ignored() {
+fn not_by_itself(host_state: &HostState, is_trial_due: bool) -> Option<&'static str> {
+    if host_state.is_boot_next_ignored() {
         return Some("the machine did not boot what was armed, and would not at another reboot");
     }
     // Who asked for kexec asked for no boot by the firmware, until something newer waits for it.
-    (situation.awaits_firmware() && !is_trial_due)
+    (host_state.awaits_firmware() && !is_trial_due)
         .then_some("kexec started what runs, and no update waits for its trial")
 }

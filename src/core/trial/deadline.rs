@@ -80,9 +80,9 @@ pub fn trial_by_firmware(
 /// [`Error`]; also where the ESP is not mounted.
 pub fn trial_by_esp(access: &Access) -> Result<Option<TrialBoot>, Error> {
     let Some(host) = Host::open(access)? else { return Ok(None) };
-    let situation = host.situation()?;
-    let trial = TrialBoot { running: situation.running, back_to: situation.target() };
-    Ok(Some(trial).filter(|_| situation.is_trial_with_a_way_back()))
+    let host_state = host.host_state()?;
+    let trial = TrialBoot { running: host_state.running, back_to: host_state.target() };
+    Ok(Some(trial).filter(|_| host_state.is_trial_with_a_way_back()))
 }
 
 /// Whether the ESP speaks against ending this boot at its deadline: it would come back.
@@ -91,7 +91,7 @@ pub fn trial_by_esp(access: &Access) -> Result<Option<TrialBoot>, Error> {
 /// [`Error`]; also where the ESP is not mounted.
 pub fn has_nowhere_to_go(access: &Access) -> Result<bool, Error> {
     let Some(host) = Host::open(access)? else { return Ok(false) };
-    Ok(host.situation()?.has_nowhere_to_go())
+    Ok(host.host_state()?.has_nowhere_to_go())
 }
 
 /// Says to [`has_boot_success`] that this boot needs no deadline any more. Kept in `/run` for the

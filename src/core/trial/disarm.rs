@@ -11,15 +11,15 @@ use crate::opened::Host;
 use crate::state::failed::FailedDigests;
 use crate::state::journal::State;
 use crate::state::transition::Held;
-use crate::state::{Situation, Transition};
+use crate::state::{HostState, Transition};
 
 /// Disarms the target, because the tag names what runs.
 ///
 /// # Errors
 /// [`Error`].
-pub fn disarm_superseded(_lock: &Lock, host: &Host, situation: &Situation) -> Result<(), Error> {
-    disarm(host, situation)?;
-    let held = Held::of(situation.target(), situation.target_slot());
+pub fn disarm_superseded(_lock: &Lock, host: &Host, host_state: &HostState) -> Result<(), Error> {
+    disarm(host, host_state)?;
+    let held = Held::of(host_state.target(), host_state.target_slot());
     host.tell(&Transition::Superseded(&held));
     Ok(())
 }
@@ -28,26 +28,26 @@ pub fn disarm_superseded(_lock: &Lock, host: &Host, situation: &Situation) -> Re
 ///
 /// # Errors
 /// [`Error`].
-pub fn disarm_withdrawn(_lock: &Lock, host: &Host, situation: &Situation) -> Result<(), Error> {
-    disarm(host, situation)?;
-    let held = Held::of(situation.target(), situation.target_slot());
+pub fn disarm_withdrawn(_lock: &Lock, host: &Host, host_state: &HostState) -> Result<(), Error> {
+    disarm(host, host_state)?;
+    let held = Held::of(host_state.target(), host_state.target_slot());
     host.tell(&Transition::Withdrawn(&held));
     Ok(())
 }
 
 /// The journal first: a slot that is no longer armed must not count as fallen back. Where the journal
 /// takes nothing (P8), that is better than that it boots.
-fn disarm(host: &Host, situation: &Situation) -> Result<(), Error> {
-    let target = situation.target();
-    let slot = situation.target_slot();
+fn disarm(host: &Host, host_state: &HostState) -> Result<(), Error> {
+    let target = host_state.target();
+    let slot = host_state.target_slot();
     without_journal(host.note(State::Writing, target, slot));
     if !slot.is_proven() {
-        note_unarmed(host, situation, slot.digest());
+        note_unarmed(host, host_state, slot.digest());
     }
     host.boot()?.disarm(target)?;
     // Whoever arrives there all the same is not wanted there any more.
-    if slot.is_proven() && situation.failed.returning_to == slot.digest() {
-        let failed = FailedDigests { returning_to: None, ..situation.failed.clone() };
+    if slot.is_proven() && host_state.failed.returning_to == slot.digest() {
+        let failed = FailedDigests { returning_to: None, ..host_state.failed.clone() };
         host.write_failed(&failed)?;
     }
     Ok(())

@@ -33,10 +33,11 @@ pub(super) fn keep_up_to_date(root: &Root, host: &Host) -> Result<(), Error> {
     if now == new || !may_replace(&now, &new, host)? {
         return remove_copy(host);
     }
-    let situation = host.situation()?;
-    let is_settled = situation.running_slot().is_proven() && situation.next == Next::Nothing;
+    let host_state = host.host_state()?;
+    let is_settled = host_state.running_slot().is_proven() && host_state.next == Next::Nothing;
     // One that cannot boot cannot get worse.
-    let boots_without = is_cut_off(&now) || host.boot()?.boots_without_loader(situation.running)?;
+    let boots_without =
+        is_cut_off(&now) || host.boot()?.boots_without_loader(host_state.running)?;
     if !is_settled || !boots_without {
         return Ok(());
     }

@@ -17,7 +17,7 @@ use crate::opened::{Access, Host};
 use crate::slot::Slot;
 use crate::state::journal::State;
 use crate::state::transition::Held;
-use crate::state::{Aftermath, Situation, Transition};
+use crate::state::{Aftermath, HostState, Transition};
 
 /// What a promote found and did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,11 +57,11 @@ const PATIENCE: Duration = Duration::from_secs(300);
 pub fn promote(access: &Access) -> Result<Promotion, Error> {
     let take = || Lock::wait(&access.root, PATIENCE, &access.stop);
     let Some((lock, host)) = open_locked(access, take)? else { return Ok(Promotion::NotAHost) };
-    let (aftermath, situation) = settle(&lock, access, &host)?;
-    let promotion = decide(&host, &situation, aftermath)?;
+    let (aftermath, host_state) = settle(&lock, access, &host)?;
+    let promotion = decide(&host, &host_state, aftermath)?;
     // Under the lock: the deadline may be waiting for it.
     note_no_deadline(&access.root);
-    announce(&host, &host.situation()?, &promotion);
+    announce(&host, &host.host_state()?, &promotion);
     // Boots nothing today: where it fails, the promotion stands all the same.
     if !matches!(promotion, Promotion::FellBack { .. } | Promotion::Restored(_))
         && let Err(error) = loader::keep_up_to_date(&access.root, &host)
@@ -72,8 +72,8 @@ pub fn promote(access: &Access) -> Result<Promotion, Error> {
 }
 
 /// What became of it, for whoever watches.
-fn announce(host: &Host, situation: &Situation, promotion: &Promotion) {
-    let held = |slot| Held::of(slot, situation.slot(slot));
+fn announce(host: &Host, host_state: &HostState, promotion: &Promotion) {
+    let held = |slot| Held::of(slot, host_state.slot(slot));
     match promotion {
         Promotion::Promoted(slot) => host.tell(&Transition::Promoted(&held(*slot))),
         Promotion::RolledBack(slot) => host.tell(&Transition::RolledBack(&held(*slot))),
@@ -82,20 +82,20 @@ fn announce(host: &Host, situation: &Situation, promotion: &Promotion) {
     }
 }
 
-fn decide(host: &Host, situation: &Situation, aftermath: Aftermath) -> Result<Promotion, Error> {
+fn decide(host: &Host, host_state: &HostState, aftermath: Aftermath) -> Result<Promotion, Error> {
     match aftermath {
-        Aftermath::Trial if situation.by_kexec => Ok(Promotion::ByKexec),
+        Aftermath::Trial if host_state.by_kexec => Ok(Promotion::ByKexec),
         // A person has seen enough of it.
-        Aftermath::Trial if situation.is_rollback_pending() => {
-            Ok(Promotion::Unchanged(situation.running))
+        Aftermath::Trial if host_state.is_rollback_pending() => {
+            Ok(Promotion::Unchanged(host_state.running))
         }
-        Aftermath::Trial => prove(host, situation),
+        Aftermath::Trial => prove(host, host_state),
         Aftermath::FellBack { digest, version, .. } => {
-            keep(host, situation)?;
-            let failed = situation.failed.has_failed(&digest);
-            Ok(Promotion::FellBack { to: situation.running, failed, version })
+            keep(host, host_state)?;
+            let failed = host_state.failed.has_failed(&digest);
+            Ok(Promotion::FellBack { to: host_state.running, failed, version })
         }
-        Aftermath::Nothing | Aftermath::Forgotten { .. } => keep(host, situation),
+        Aftermath::Nothing | Aftermath::Forgotten { .. } => keep(host, host_state),
     }
 }
 
@@ -104,8 +104,8 @@ fn decide(host: &Host, situation: &Situation, aftermath: Aftermath) -> Result<Pr
 ///
 /// # Errors
 /// [`Error`]; what was done before it stays.
-pub fn settle(_lock: &Lock, access: &Access, host: &Host) -> Result<(Aftermath, Situation), Error> {
-    let before = host.situation()?;
+pub fn settle(_lock: &Lock, access: &Access, host: &Host) -> Result<(Aftermath, HostState), Error> {
+    let before = host.host_state()?;
     let aftermath = before.aftermath();
     let mut failed = before.failed.clone();
     if let Aftermath::FellBack { digest, version, arming } = &aftermath {
@@ -128,7 +128,7 @@ pub fn settle(_lock: &Lock, access: &Access, host: &Host) -> Result<(Aftermath, 
         failed.unarmed = Some(*digest);
         host.write_failed(&failed)?;
     }
-    let counted = Situation { failed, ..before.clone() };
+    let counted = HostState { failed, ..before.clone() };
     // Also where an earlier run counted, and was cut off here.
     let is_condemned = counted.has_failed_target();
     if is_condemned {
@@ -145,7 +145,7 @@ pub fn settle(_lock: &Lock, access: &Access, host: &Host) -> Result<(Aftermath, 
     }
     let has_counted = matches!(aftermath, Aftermath::FellBack { .. } | Aftermath::Forgotten { .. });
     let has_changed = is_condemned || has_counted;
-    let now = if has_changed { host.situation()? } else { before };
+    let now = if has_changed { host.host_state()? } else { before };
     Ok((aftermath, now))
 }
 
@@ -170,19 +170,19 @@ fn condemn(host: &Host, target: Slot) -> Result<(), Error> {
 
 /// The proof, the loader's order, then the firmware's: cut anywhere, a slot that comes first
 /// is a proven one.
-fn prove(host: &Host, situation: &Situation) -> Result<Promotion, Error> {
-    let running = situation.running;
+fn prove(host: &Host, host_state: &HostState) -> Result<Promotion, Error> {
+    let running = host_state.running;
     host.durable.phase("prove")?;
-    let record = match &situation.running_slot().record {
+    let record = match &host_state.running_slot().record {
         Some(record) => record.clone(),
         None => record_by_os_release(host, running)?,
     };
     host.esp.write_proof(running, &Proof::of(&record))?;
-    forgive(host, situation, &record, true)?;
-    prefer(host, situation)?;
-    if situation.target_slot().is_installed() {
+    forgive(host, host_state, &record, true)?;
+    prefer(host, host_state)?;
+    if host_state.target_slot().is_installed() {
         // With NVRAM wiped, the slot that was left has no entry either.
-        host.boot()?.add(situation.target(), situation.target_slot().standing())?;
+        host.boot()?.add(host_state.target(), host_state.target_slot().standing())?;
     }
     let noted = host.note_of(State::Promoted, running, record.digest, &record.version);
     without_journal(noted);
@@ -210,61 +210,61 @@ fn record_by_os_release(host: &Host, running: Slot) -> Result<Record, Error> {
 /// that brought what was armed (`has_arrived`) did not forget it.
 fn forgive(
     host: &Host,
-    situation: &Situation,
+    host_state: &HostState,
     record: &Record,
     has_arrived: bool,
 ) -> Result<(), Error> {
-    let mut failed = situation.failed.clone();
+    let mut failed = host_state.failed.clone();
     failed.returning_to = None;
     failed.forgotten.take_if(|_| has_arrived);
     failed.unarmed.take_if(|unarmed| Some(*unarmed) == record.digest);
     if let Some(digest) = &record.digest {
         failed.retry(digest);
     }
-    if situation.target_slot().digest().is_some_and(|left| failed.left_by_rollback != Some(left)) {
+    if host_state.target_slot().digest().is_some_and(|left| failed.left_by_rollback != Some(left)) {
         failed.left_by_rollback = None;
     }
-    if failed == situation.failed { Ok(()) } else { host.write_failed(&failed) }
+    if failed == host_state.failed { Ok(()) } else { host.write_failed(&failed) }
 }
 
 /// The running slot first, in the loader and in the firmware.
-fn prefer(host: &Host, situation: &Situation) -> Result<(), Error> {
-    let running = situation.running;
+fn prefer(host: &Host, host_state: &HostState) -> Result<(), Error> {
+    let running = host_state.running;
     host.durable.phase("prefer")?;
     put_first_in_loader(host, running)?;
     let backend = host.boot()?;
-    backend.prefer(running, situation.target_slot().standing())?;
+    backend.prefer(running, host_state.target_slot().standing())?;
     // Firmware that does not consume BootNext would boot by it for ever.
     backend.disarm(running)?;
     Ok(())
 }
 
 /// The running slot was proven before. Nothing is written where everything is in order.
-fn keep(host: &Host, situation: &Situation) -> Result<Promotion, Error> {
-    let running = situation.running;
-    let target = situation.target();
-    let pending_rollback = situation.is_armed() && situation.target_slot().is_proven();
+fn keep(host: &Host, host_state: &HostState) -> Result<Promotion, Error> {
+    let running = host_state.running;
+    let target = host_state.target();
+    let pending_rollback = host_state.is_armed() && host_state.target_slot().is_proven();
     if pending_rollback {
         return Ok(Promotion::Unchanged(running));
     }
-    if situation.preferred() == target {
-        return restore(host, situation);
+    if host_state.preferred() == target {
+        return restore(host, host_state);
     }
-    let rolled_back = situation.has_rolled_back() && situation.target_slot().is_proven();
-    let arrived = situation.has_returned() || (rolled_back && situation.first != Some(running));
-    prefer(host, situation)?;
-    if situation.target_slot().is_installed() {
-        if situation.target_slot().loader_entry.is_none() {
+    let rolled_back = host_state.has_rolled_back() && host_state.target_slot().is_proven();
+    let arrived = host_state.has_returned() || (rolled_back && host_state.first != Some(running));
+    prefer(host, host_state)?;
+    if host_state.target_slot().is_installed() {
+        if host_state.target_slot().loader_entry.is_none() {
             host.esp.write_loader_entry(target, &host.title(target), false)?;
         }
-        host.boot()?.add(target, situation.target_slot().standing())?;
+        host.boot()?.add(target, host_state.target_slot().standing())?;
     }
     // Last: until it has the first place, being here is explained by what is forgotten now.
-    if let Some(record) = &situation.running_slot().record {
-        forgive(host, situation, record, arrived)?;
+    if let Some(record) = &host_state.running_slot().record {
+        forgive(host, host_state, record, arrived)?;
     }
     if arrived {
-        without_journal(host.note(State::Promoted, running, situation.running_slot()));
+        without_journal(host.note(State::Promoted, running, host_state.running_slot()));
         return Ok(match rolled_back {
             true => Promotion::RolledBack(running),
             false => Promotion::Promoted(running),
@@ -275,14 +275,14 @@ fn keep(host: &Host, situation: &Situation) -> Result<Promotion, Error> {
 
 /// `promotion-lost`: the other slot was promoted last, but the firmware came here. Its
 /// first place is put back; the image is not to blame.
-fn restore(host: &Host, situation: &Situation) -> Result<Promotion, Error> {
-    let target = situation.target();
-    if !situation.is_promotion_lost() {
-        return Ok(Promotion::Unchanged(situation.running));
+fn restore(host: &Host, host_state: &HostState) -> Result<Promotion, Error> {
+    let target = host_state.target();
+    if !host_state.is_promotion_lost() {
+        return Ok(Promotion::Unchanged(host_state.running));
     }
     host.durable.phase("restore")?;
     let backend = host.boot()?;
-    backend.secure(situation.running)?;
-    backend.prefer(target, situation.running_slot().standing())?;
+    backend.secure(host_state.running)?;
+    backend.prefer(target, host_state.running_slot().standing())?;
     Ok(Promotion::Restored(target))
 }

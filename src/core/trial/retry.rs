@@ -33,7 +33,7 @@ fn change<T>(access: &Access, change: impl FnOnce(&mut FailedDigests) -> T) -> R
     let no_host = || Refusal::block(codes::NOT_A_HOST, "no slots are recognised on this host");
     let take = || Lock::take(&access.root);
     let (_lock, host) = open_locked(access, take)?.ok_or_else(no_host)?;
-    let before = host.situation()?.failed;
+    let before = host.host_state()?.failed;
     let mut failed = before.clone();
     let changed = change(&mut failed);
     if failed != before {

@@ -16,7 +16,7 @@ use crate::refusal::Refusal;
 use crate::slot::Slot;
 use crate::state::journal::{Entry, State};
 use crate::state::transition::Held;
-use crate::state::{Situation, Transition};
+use crate::state::{HostState, Transition};
 
 /// Where a rollback goes at the next reboot.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,12 +46,12 @@ pub fn rollback(
         }
         opened => opened?.ok_or_else(no_host)?,
     };
-    let situation = host.situation()?;
-    if is_being_written(&situation) && !situation.target_slot().is_installed() {
-        return Err(overwritten(&situation).into());
+    let host_state = host.host_state()?;
+    if is_being_written(&host_state) && !host_state.target_slot().is_installed() {
+        return Err(overwritten(&host_state).into());
     }
-    let target = situation.target();
-    let slot = situation.target_slot();
+    let target = host_state.target();
+    let slot = host_state.target_slot();
     if !slot.is_proven() || !slot.is_installed() {
         return Err(Refusal::block(
             codes::SLOT_NOT_PROVEN,
@@ -59,22 +59,22 @@ pub fn rollback(
         )
         .into());
     }
-    if let Next::Foreign { number, description } = &situation.next {
+    if let Next::Foreign { number, description } = &host_state.next {
         return Err(Refusal::defer(
             codes::BOOTNEXT_TAKEN,
             format!("BootNext names {number} ({description}), which is not flipside's"),
         )
         .into());
     }
-    refuse_damaged(access, &host, &situation, unverified, fetch)?;
+    refuse_damaged(access, &host, &host_state, unverified, fetch)?;
     let backend = host.boot()?;
-    backend.check(situation.running)?;
+    backend.check(host_state.running)?;
     access.stop.check()?;
 
-    let running = situation.running_slot();
+    let running = host_state.running_slot();
     if running.is_proven() && running.has_boot_file() {
-        secure(&host, &situation)?;
-        backend.add(target, situation.target_slot().standing())?;
+        secure(&host, &host_state)?;
+        backend.add(target, host_state.target_slot().standing())?;
     } else {
         // P5: from a trial, or from what would not boot again, it is the slot to go back to that is
         // proven and comes first.
@@ -83,8 +83,8 @@ pub fn rollback(
     // The hold is durable before the reboot: it is what tells promote, on the other side,
     // that a person wanted to be there.
     host.durable.phase("hold")?;
-    let mut failed = situation.failed.clone();
-    failed.left_by_rollback = situation.running_slot().digest();
+    let mut failed = host_state.failed.clone();
+    failed.left_by_rollback = host_state.running_slot().digest();
     failed.returning_to = slot.digest();
     host.write_failed(&failed)?;
     host.durable.phase("arm")?;
@@ -96,29 +96,29 @@ pub fn rollback(
 
 /// Why not, where another run holds the lock: it may be writing what a rollback would go to.
 fn refuse_locked(access: &Access, locked: Error) -> Result<Error, Error> {
-    let situation = match Host::open(access)? {
-        Some(host) => host.situation()?,
+    let host_state = match Host::open(access)? {
+        Some(host) => host.host_state()?,
         None => return Ok(locked),
     };
-    match is_being_written(&situation) {
-        true => Ok(overwritten(&situation).into()),
+    match is_being_written(&host_state) {
+        true => Ok(overwritten(&host_state).into()),
         false => Ok(locked),
     }
 }
 
 /// Whether an update has begun to write the target, as the journal has it.
-fn is_being_written(situation: &Situation) -> bool {
+fn is_being_written(host_state: &HostState) -> bool {
     let is_written = |entry: &Entry| {
-        entry.slot == situation.target() && matches!(entry.state, State::Writing | State::Arming)
+        entry.slot == host_state.target() && matches!(entry.state, State::Writing | State::Arming)
     };
-    !situation.target_slot().is_proven() && situation.journal.as_ref().is_some_and(is_written)
+    !host_state.target_slot().is_proven() && host_state.journal.as_ref().is_some_and(is_written)
 }
 
-fn overwritten(situation: &Situation) -> Refusal {
+fn overwritten(host_state: &HostState) -> Refusal {
     let why = format!(
         "slot {} is being overwritten by an update: there is nothing to go back to until the \
          version in it has booted to success",
-        situation.target()
+        host_state.target()
     );
     Refusal::block(codes::ROLLBACK_OVERWRITTEN, why)
 }
@@ -127,12 +127,12 @@ fn overwritten(situation: &Situation) -> Refusal {
 fn refuse_damaged(
     access: &Access,
     host: &Host,
-    situation: &Situation,
+    host_state: &HostState,
     unverified: bool,
     fetch: &FetchConfig<'_>,
 ) -> Result<(), Error> {
-    let target = situation.target();
-    let refusal = match contents(access, host, situation, target, fetch)? {
+    let target = host_state.target();
+    let refusal = match contents(access, host, host_state, target, fetch)? {
         SlotContents::Whole => return Ok(()),
         SlotContents::Unverifiable(why) if unverified => {
             tracing::warn!("slot {target} is not verified: {why}");

@@ -11,7 +11,7 @@ use super::evaluation::{Depth, Evaluation, InForce};
 use super::running::running;
 use super::{Error, Explanation, Offer, Rule, Ruling, Waypoint};
 use flipside_core::refusal::Refusal;
-use flipside_core::state::situation::Situation;
+use flipside_core::state::host_state::HostState;
 use flipside_image::Digest;
 use flipside_image::printable;
 
@@ -39,7 +39,7 @@ const PUBLISHERS: [Rule; 5] =
 /// # Errors
 /// The source's: nobody knows whether there is a document.
 pub(super) fn ask(evaluation: &mut Evaluation<'_>) -> Result<Digest, Error> {
-    let Offer { means, source, verifier, situation, named, .. } = evaluation.offer;
+    let Offer { means, source, verifier, host_state, named, .. } = evaluation.offer;
     let goal = &named.digest;
     let now = means.clock().now();
     let consulted = consult(means, *source, verifier, now)?;
@@ -56,8 +56,8 @@ pub(super) fn ask(evaluation: &mut Evaluation<'_>) -> Result<Digest, Error> {
     let (Some(document), Some(now)) = (consulted.document, now) else { return Ok(*goal) };
     let is_vouched = consulted.is_vouched;
     // A mirror cannot take away what is armed by a document of its own.
-    evaluation.is_revoked = is_vouched && withdrawn::is_target_revoked(&document, situation);
-    let running = running(situation);
+    evaluation.is_revoked = is_vouched && withdrawn::is_target_revoked(&document, host_state);
+    let running = running(host_state);
     // It stays, and is not known by a digest: no way leads there.
     if !named.is_to_be_reached() && running.digests.is_empty() {
         evaluation.document = Some(InForce { document, now, is_vouched });
@@ -95,7 +95,7 @@ pub(super) fn permits(
 }
 
 /// Refuses what was approved before, where the document says something else by now: hooks and
-/// writing take their time. `situation`: the host as it is by now. Where nobody answers, what was
+/// writing take their time. `host_state`: the host as it is by now. Where nobody answers, what was
 /// said before holds.
 ///
 /// # Errors
@@ -103,7 +103,7 @@ pub(super) fn permits(
 pub fn still_stands(
     offer: &Offer<'_>,
     waypoint: &Waypoint,
-    situation: &Situation,
+    host_state: &HostState,
 ) -> Result<(), flipside_core::Error> {
     let Offer { means, source, verifier, .. } = offer;
     let now = means.clock().now();
@@ -118,7 +118,7 @@ pub fn still_stands(
     consulted.remember(means.files);
     let (Some(document), Some(now)) = (consulted.document, now) else { return Ok(()) };
     let in_force = InForce { document, now, is_vouched: consulted.is_vouched };
-    let digests = waypoint.digests(situation);
+    let digests = waypoint.digests(host_state);
     let objection = objection(offer, &in_force, &digests, waypoint.is_on_the_way());
     match objection.and_then(|ruling| ruling.decision.refusal().cloned()) {
         Some(refusal) => Err(refusal.into()),
@@ -132,7 +132,7 @@ fn objection(
     digests: &[Digest],
     is_waypoint: bool,
 ) -> Option<Ruling> {
-    let (running, place) = (running(offer.situation), rollout::place(&offer.means));
+    let (running, place) = (running(offer.host_state), rollout::place(&offer.means));
     let goal = &offer.named.digest;
     let journey = Journey { document, running: &running, goal, now: *now, place: &place };
     journey.objection(digests, is_waypoint)

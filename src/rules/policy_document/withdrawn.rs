@@ -9,7 +9,7 @@ use crate::rules::evaluation::Evaluation;
 use crate::rules::running::{digests, running};
 use crate::rules::{Rule, Ruling, Verdict};
 use flipside_core::state::action::is_persons_rollback;
-use flipside_core::state::situation::Situation;
+use flipside_core::state::host_state::HostState;
 use flipside_image::document::{Document, Release};
 
 /// `way`: what the host could take; `good`: what of it is not withdrawn.
@@ -45,7 +45,7 @@ pub(super) fn of_what_runs(goal: &Release) -> Ruling {
 pub(in crate::rules) fn is_what_runs_withdrawn(evaluation: &Evaluation<'_>) -> bool {
     let Some(in_force) = &evaluation.document else { return false };
     let document = &in_force.document;
-    let running = running(evaluation.offer.situation);
+    let running = running(evaluation.offer.host_state);
     let by_digest = running.digests.iter().find_map(|digest| document.release(digest));
     let release = by_digest.or_else(|| document.version(&running.version));
     release.is_some_and(|release| release.withdrawn.is_some())
@@ -53,10 +53,10 @@ pub(in crate::rules) fn is_what_runs_withdrawn(evaluation: &Evaluation<'_>) -> b
 
 /// Whether the target boots next and was withdrawn. What is not listed by its digests is known by
 /// its version. Where a person goes back to it, that is no matter of the publisher's.
-pub(super) fn is_target_revoked(document: &Document, situation: &Situation) -> bool {
-    let target = situation.target_slot();
-    let is_armed = situation.is_armed() && target.is_installed();
-    let may_be_revoked = is_armed && !is_persons_rollback(situation);
+pub(super) fn is_target_revoked(document: &Document, host_state: &HostState) -> bool {
+    let target = host_state.target_slot();
+    let is_armed = host_state.is_armed() && target.is_installed();
+    let may_be_revoked = is_armed && !is_persons_rollback(host_state);
     let by_digest: Vec<_> = digests(target).iter().filter_map(|d| document.release(d)).collect();
     let is_withdrawn = match by_digest.as_slice() {
         [] => document.version(target.version()).is_some_and(|r| r.withdrawn.is_some()),

@@ -44,8 +44,8 @@ pub(super) fn ask(
 
 /// The same of what the target holds: keys may have gone since it was written.
 pub(super) fn ask_of_installed(evaluation: &mut Evaluation<'_>) -> Result<(), Error> {
-    let Offer { means, situation, source, .. } = evaluation.offer;
-    let record = situation.target_slot().record.as_ref();
+    let Offer { means, host_state, source, .. } = evaluation.offer;
+    let record = host_state.target_slot().record.as_ref();
     let Some(digest) = record.and_then(|record| record.digest) else { return Ok(()) };
     let index = record.and_then(|record| record.index_digest);
     let digests: Vec<_> = index.into_iter().chain([digest]).collect();

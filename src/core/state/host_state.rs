@@ -64,7 +64,7 @@ impl SlotFacts {
 
 /// All facts that a decision rests on.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Situation {
+pub struct HostState {
     /// The slot that runs.
     pub running: Slot,
     /// How that is known.
@@ -128,7 +128,7 @@ pub enum Aftermath {
     },
 }
 
-impl Situation {
+impl HostState {
     /// The facts of `slot`.
     pub fn slot(&self, slot: Slot) -> &SlotFacts {
         match slot {
@@ -380,8 +380,8 @@ pub(super) mod example {
     }
 
     /// Slot A runs, in boot "now"; no journal, nothing armed, nothing failed.
-    pub fn situation(a: Is, b: Is) -> Situation {
-        Situation {
+    pub fn host_state(a: Is, b: Is) -> HostState {
+        HostState {
             running: Slot::A,
             evidence: Vec::new(),
             a: slot(a),
@@ -400,11 +400,11 @@ pub(super) mod example {
 
 #[cfg(test)]
 mod tests {
-    use super::example::{Is, digest, entry, situation};
+    use super::example::{Is, digest, entry, host_state};
     use super::*;
 
-    fn counts(situation: &Situation) -> bool {
-        matches!(situation.aftermath(), Aftermath::FellBack { .. })
+    fn counts(host_state: &HostState) -> bool {
+        matches!(host_state.aftermath(), Aftermath::FellBack { .. })
     }
 
     #[test]
@@ -422,7 +422,7 @@ mod tests {
             (Is::Proven("2"), State::Returning, "before", true),
             (Is::Proven("2"), State::RollingBack, "before", false),
         ] {
-            let mut facts = situation(Is::Proven("1"), b);
+            let mut facts = host_state(Is::Proven("1"), b);
             facts.journal = Some(entry(state, "2", boot_id));
             assert_eq!(counts(&facts), expected, "{b:?} {state:?} {boot_id}");
             // Still set: not tried.
@@ -433,18 +433,18 @@ mod tests {
 
     #[test]
     fn p8_without_a_journal_an_unproven_target_counts_once_per_boot() {
-        let mut facts = situation(Is::Proven("1"), Is::Installed("2"));
+        let mut facts = host_state(Is::Proven("1"), Is::Installed("2"));
         assert!(counts(&facts));
         facts.failed.count(digest("2"), "2", "now", 2);
         assert!(!counts(&facts));
         facts.boot_id = "later".to_owned();
         assert!(counts(&facts));
-        assert!(!counts(&situation(Is::Proven("1"), Is::Proven("2"))));
+        assert!(!counts(&host_state(Is::Proven("1"), Is::Proven("2"))));
     }
 
     #[test]
     fn p8_without_a_journal_what_was_not_armed_since_is_no_trial() {
-        let mut facts = situation(Is::Proven("1"), Is::Installed("2"));
+        let mut facts = host_state(Is::Proven("1"), Is::Installed("2"));
         facts.failed.unarmed = Some(digest("2"));
         assert!(!counts(&facts));
         facts.failed.unarmed = Some(digest("3"));
@@ -458,10 +458,10 @@ mod tests {
     #[test]
     fn a_trial_that_the_firmware_forgot_is_not_counted_as_tried() {
         let is_forgotten =
-            |facts: &Situation| matches!(facts.aftermath(), Aftermath::Forgotten { .. });
+            |facts: &HostState| matches!(facts.aftermath(), Aftermath::Forgotten { .. });
         for (nvram, expected) in [(Nvram::Lost, true), (Nvram::Kept, false), (Nvram::Unused, false)]
         {
-            let mut facts = situation(Is::Proven("1"), Is::Installed("2"));
+            let mut facts = host_state(Is::Proven("1"), Is::Installed("2"));
             facts.nvram = nvram;
             assert_eq!((is_forgotten(&facts), counts(&facts)), (expected, !expected), "{nvram:?}");
             facts.journal = Some(entry(State::Armed, "2", "before"));
@@ -469,7 +469,7 @@ mod tests {
             facts.journal = Some(entry(State::Writing, "2", "before"));
             assert!(!is_forgotten(&facts), "{nvram:?}: it was not armed");
         }
-        let mut facts = situation(Is::Proven("1"), Is::Installed("2"));
+        let mut facts = host_state(Is::Proven("1"), Is::Installed("2"));
         (facts.nvram, facts.journal) = (Nvram::Lost, Some(entry(State::Armed, "2", "before")));
         let Aftermath::Forgotten { arming, .. } = facts.aftermath() else { panic!() };
         facts.failed.count_forgotten(digest("2"), "2", &arming, 2);
@@ -481,7 +481,7 @@ mod tests {
 
     #[test]
     fn p7_a_trial_that_failed_at_once_is_told_once_by_the_old_slot() {
-        let mut facts = situation(Is::Proven("1"), Is::Installed("2"));
+        let mut facts = host_state(Is::Proven("1"), Is::Installed("2"));
         facts.failed.fail(digest("2"), "2", "health check x failed", "the trial's");
         assert!(!counts(&facts), "without a journal there is nothing to tell");
         facts.journal = Some(entry(State::Armed, "2", "before"));
@@ -498,12 +498,12 @@ mod tests {
             (Is::Installed("2"), Is::Installed("1"), false),
             (Is::Installed("2"), Is::Empty, false),
         ] {
-            let mut facts = situation(a, b);
+            let mut facts = host_state(a, b);
             assert_eq!(facts.is_trial_with_a_way_back(), expected, "{a:?} {b:?}");
             facts.by_kexec = true;
             assert!(!facts.is_trial_with_a_way_back(), "{a:?} {b:?}");
         }
-        let mut facts = situation(Is::Installed("2"), Is::Proven("1"));
+        let mut facts = host_state(Is::Installed("2"), Is::Proven("1"));
         (facts.next, facts.failed.returning_to) = (Next::Slot(Slot::B), Some(digest("1")));
         assert!(!facts.is_trial_with_a_way_back(), "a person goes back");
     }
@@ -520,7 +520,7 @@ mod tests {
             (Is::Proven("2"), Is::Proven("1"), true, false),
             (Is::Proven("2"), Is::Empty, true, true),
         ] {
-            let mut facts = situation(a, b);
+            let mut facts = host_state(a, b);
             facts.failed.returning_to = returned.then(|| digest("2"));
             assert_eq!(facts.has_nowhere_to_go(), expected, "{a:?} {b:?} {returned}");
         }
@@ -528,7 +528,7 @@ mod tests {
 
     #[test]
     fn what_failed_in_another_boot_had_failed() {
-        let mut facts = situation(Is::Installed("2"), Is::Proven("1"));
+        let mut facts = host_state(Is::Installed("2"), Is::Proven("1"));
         assert!(!facts.had_failed());
         facts.failed.fail(digest("2"), "2", "health check x failed", "now");
         assert!(!facts.had_failed(), "in this boot");
@@ -548,7 +548,7 @@ mod tests {
             (Is::Installed("1"), Next::Slot(A), false, None),
             (Is::Proven("1"), Next::Slot(A), true, None),
         ] {
-            let mut facts = situation(a, Is::Proven("0"));
+            let mut facts = host_state(a, Is::Proven("0"));
             (facts.next, facts.by_kexec) = (next.clone(), by_kexec);
             assert_eq!(facts.waits_for_reboot(), expected, "{a:?} {next:?} {by_kexec}");
         }
@@ -557,7 +557,7 @@ mod tests {
     #[test]
     fn a_failed_target_is_given_up_only_where_what_runs_boots_again() {
         for (a, expected) in [(Is::Proven("1"), true), (Is::Installed("1"), false)] {
-            let mut facts = situation(a, Is::Installed("2"));
+            let mut facts = host_state(a, Is::Installed("2"));
             facts.failed.count(digest("2"), "2", "before", 1);
             assert_eq!(facts.has_failed_target(), expected, "{a:?}");
             facts.a.boot_file = BootFileState::Unbootable;
@@ -567,16 +567,16 @@ mod tests {
 
     #[test]
     fn a_running_slot_without_proof_is_a_trial() {
-        let facts = situation(Is::Installed("1"), Is::Proven("0"));
+        let facts = host_state(Is::Installed("1"), Is::Proven("0"));
         assert_eq!(facts.aftermath(), Aftermath::Trial);
-        let mut facts = situation(Is::Proven("1"), Is::Empty);
+        let mut facts = host_state(Is::Proven("1"), Is::Empty);
         facts.a.proof = Some(Proof::Digest(digest("another")));
         assert_eq!(facts.aftermath(), Aftermath::Trial);
     }
 
     #[test]
     fn the_slot_promoted_last_is_preferred_unless_a_rollback_left_it() {
-        let mut facts = situation(Is::Proven("1"), Is::Proven("2"));
+        let mut facts = host_state(Is::Proven("1"), Is::Proven("2"));
         assert_eq!(facts.preferred(), Slot::A);
         facts.b.loader_entry = Some(true);
         assert_eq!(facts.preferred(), Slot::B);
