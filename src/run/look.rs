@@ -5,7 +5,7 @@
 
 use flipside_core::host::Files;
 use flipside_core::progress::{Event, Phase};
-use flipside_core::state::{Action, Aftermath, HostState};
+use flipside_core::state::{Action, HostState, TrialOutcome};
 use flipside_core::{Host, architecture};
 use flipside_image::Architecture;
 use flipside_image::signature::Verifier;
@@ -124,16 +124,16 @@ fn product(run: &Run, host: &Host) -> Option<String> {
 
 /// The host state as it will be once a trial that fell back has been counted.
 fn anticipate(run: &Run, mut host_state: HostState) -> HostState {
-    let aftermath = host_state.aftermath();
+    let trial_outcome = host_state.trial_outcome();
     let (failed, limit) = (&mut host_state.failed, run.config.trial.attempts);
-    match aftermath {
-        Aftermath::FellBack { digest, version, arming } => {
+    match trial_outcome {
+        TrialOutcome::FellBack { digest, version, arming } => {
             failed.count(digest, &version, &arming, limit);
         }
-        Aftermath::Forgotten { digest, version, arming } => {
+        TrialOutcome::Forgotten { digest, version, arming } => {
             failed.count_forgotten(digest, &version, &arming, limit);
         }
-        Aftermath::Nothing | Aftermath::Trial => {}
+        TrialOutcome::Nothing | TrialOutcome::Trial => {}
     }
     host_state
 }

@@ -3,7 +3,7 @@
 //! The status document, from the facts of the host and from what the last runs said.
 
 use flipside_core::state::journal::State as Noted;
-use flipside_core::state::{Action, Aftermath, HostState, SlotFacts};
+use flipside_core::state::{Action, HostState, SlotFacts, TrialOutcome};
 use flipside_core::{Error as CoreError, Host};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -207,7 +207,7 @@ fn end_of_life(host_state: &HostState, zone: &TimeZone) -> Option<report::EndOfL
 fn state(host_state: &HostState) -> State {
     let target = host_state.target_slot();
     let noted = host_state.journal.as_ref().map(|entry| entry.state);
-    if host_state.aftermath() == Aftermath::Trial {
+    if host_state.trial_outcome() == TrialOutcome::Trial {
         State::Trial
     } else if host_state.is_armed() {
         State::Armed

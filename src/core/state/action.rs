@@ -4,7 +4,7 @@
 
 use flipside_image::Digest;
 
-use super::host_state::{Aftermath, HostState, SlotFacts};
+use super::host_state::{HostState, SlotFacts, TrialOutcome};
 use super::journal::State;
 use crate::codes;
 use crate::host::boot::{Next, Nvram};
@@ -28,7 +28,7 @@ pub enum Action {
     Refuse(Refusal),
 }
 
-/// Decides about `tag`, the digest that the tag has now. Call it after the aftermath of
+/// Decides about `tag`, the digest that the tag has now. Call it after the trial outcome of
 /// the last arming was dealt with.
 pub fn decide(host_state: &HostState, tag: &Digest) -> Action {
     let running = host_state.running_slot();
@@ -108,7 +108,7 @@ fn refuse_host(host_state: &HostState, is_installed: bool) -> Option<Refusal> {
 
 /// Whether nothing but the trial that goes on keeps this host from `tag` (P6).
 pub fn waits_for_trial(host_state: &HostState, tag: &Digest) -> bool {
-    host_state.aftermath() == Aftermath::Trial
+    host_state.trial_outcome() == TrialOutcome::Trial
         && !holds(host_state.running_slot(), tag)
         && refuse_digest(host_state, tag).is_none()
 }

@@ -103,7 +103,7 @@ pub struct Obstacles {
 
 /// What happened to the last arming, seen from the running slot.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Aftermath {
+pub enum TrialOutcome {
     /// Nothing that has to be dealt with.
     Nothing,
     /// The running slot has not proved itself yet.
@@ -193,18 +193,18 @@ impl HostState {
     /// says that it was not armed since, so that a host whose state is lost at each boot does not
     /// try for ever. Where nothing is left in NVRAM of what flipside wrote there, the firmware
     /// started nothing by it.
-    pub fn aftermath(&self) -> Aftermath {
+    pub fn trial_outcome(&self) -> TrialOutcome {
         if !self.running_slot().is_proven() {
-            return Aftermath::Trial;
+            return TrialOutcome::Trial;
         }
         let target = self.target_slot();
-        let Some(digest) = target.digest() else { return Aftermath::Nothing };
+        let Some(digest) = target.digest() else { return TrialOutcome::Nothing };
         if !target.is_installed() || self.is_armed() {
-            return Aftermath::Nothing;
+            return TrialOutcome::Nothing;
         }
         // A person left it by a rollback: it was not tried to its end.
         if !target.is_proven() && self.has_rolled_back() {
-            return Aftermath::Nothing;
+            return TrialOutcome::Nothing;
         }
         // What was armed as a trial and has its proof by now did succeed.
         let was_armed_as = if target.is_proven() { State::Returning } else { State::Armed };
@@ -212,25 +212,25 @@ impl HostState {
         let is_over = |e: &Entry| e.boot_id != self.boot_id || self.boot_id.is_empty();
         let arming = match self.entry_of_target() {
             Some(e) if e.state == was_armed_as && is_over(e) => format!("{} {}", e.time, e.boot_id),
-            Some(_) => return Aftermath::Nothing,
+            Some(_) => return TrialOutcome::Nothing,
             // A proven slot needs the journal's word to have failed.
-            None if target.is_proven() => return Aftermath::Nothing,
+            None if target.is_proven() => return TrialOutcome::Nothing,
             // It was dealt with, in which boot nobody knows.
-            None if self.failed.has_failed(&digest) => return Aftermath::Nothing,
-            None if self.failed.unarmed == Some(digest) => return Aftermath::Nothing,
+            None if self.failed.has_failed(&digest) => return TrialOutcome::Nothing,
+            None if self.failed.unarmed == Some(digest) => return TrialOutcome::Nothing,
             None => self.boot_id.clone(),
         };
         let forgotten = self.failed.forgotten.as_ref();
         if self.failed.trial(&digest).is_some_and(|t| t.arming == arming)
             || forgotten.is_some_and(|f| f.digest == digest && f.arming == arming)
         {
-            return Aftermath::Nothing;
+            return TrialOutcome::Nothing;
         }
         let version = target.version().to_owned();
         // A trial that failed at once was started, whatever became of NVRAM since.
         match self.nvram == Nvram::Lost && !self.failed.has_failed(&digest) {
-            true => Aftermath::Forgotten { digest, version, arming },
-            false => Aftermath::FellBack { digest, version, arming },
+            true => TrialOutcome::Forgotten { digest, version, arming },
+            false => TrialOutcome::FellBack { digest, version, arming },
         }
     }
 
@@ -256,7 +256,7 @@ impl HostState {
     /// prove itself, and the other slot has.
     pub fn is_trial_with_a_way_back(&self) -> bool {
         let target = self.target_slot();
-        self.aftermath() == Aftermath::Trial
+        self.trial_outcome() == TrialOutcome::Trial
             && !self.by_kexec
             && !self.is_rollback_pending()
             && target.is_installed()
@@ -404,7 +404,7 @@ mod tests {
     use super::*;
 
     fn counts(host_state: &HostState) -> bool {
-        matches!(host_state.aftermath(), Aftermath::FellBack { .. })
+        matches!(host_state.trial_outcome(), TrialOutcome::FellBack { .. })
     }
 
     #[test]
@@ -458,7 +458,7 @@ mod tests {
     #[test]
     fn a_trial_that_the_firmware_forgot_is_not_counted_as_tried() {
         let is_forgotten =
-            |facts: &HostState| matches!(facts.aftermath(), Aftermath::Forgotten { .. });
+            |facts: &HostState| matches!(facts.trial_outcome(), TrialOutcome::Forgotten { .. });
         for (nvram, expected) in [(Nvram::Lost, true), (Nvram::Kept, false), (Nvram::Unused, false)]
         {
             let mut facts = host_state(Is::Proven("1"), Is::Installed("2"));
@@ -471,9 +471,9 @@ mod tests {
         }
         let mut facts = host_state(Is::Proven("1"), Is::Installed("2"));
         (facts.nvram, facts.journal) = (Nvram::Lost, Some(entry(State::Armed, "2", "before")));
-        let Aftermath::Forgotten { arming, .. } = facts.aftermath() else { panic!() };
+        let TrialOutcome::Forgotten { arming, .. } = facts.trial_outcome() else { panic!() };
         facts.failed.count_forgotten(digest("2"), "2", &arming, 2);
-        assert_eq!(facts.aftermath(), Aftermath::Nothing, "once per arming");
+        assert_eq!(facts.trial_outcome(), TrialOutcome::Nothing, "once per arming");
         facts.failed.forgotten = None;
         facts.failed.fail(digest("2"), "2", "health check x failed", "the trial's");
         assert!(counts(&facts), "it was started");
@@ -485,7 +485,7 @@ mod tests {
         facts.failed.fail(digest("2"), "2", "health check x failed", "the trial's");
         assert!(!counts(&facts), "without a journal there is nothing to tell");
         facts.journal = Some(entry(State::Armed, "2", "before"));
-        let Aftermath::FellBack { arming, .. } = facts.aftermath() else { panic!() };
+        let TrialOutcome::FellBack { arming, .. } = facts.trial_outcome() else { panic!() };
         facts.failed.count(digest("2"), "2", &arming, 2);
         assert!(!counts(&facts));
     }
@@ -568,10 +568,10 @@ mod tests {
     #[test]
     fn a_running_slot_without_proof_is_a_trial() {
         let facts = host_state(Is::Installed("1"), Is::Proven("0"));
-        assert_eq!(facts.aftermath(), Aftermath::Trial);
+        assert_eq!(facts.trial_outcome(), TrialOutcome::Trial);
         let mut facts = host_state(Is::Proven("1"), Is::Empty);
         facts.a.proof = Some(Proof::Digest(digest("another")));
-        assert_eq!(facts.aftermath(), Aftermath::Trial);
+        assert_eq!(facts.trial_outcome(), TrialOutcome::Trial);
     }
 
     #[test]

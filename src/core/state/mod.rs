@@ -20,5 +20,5 @@ pub mod running;
 pub mod transition;
 
 pub use action::Action;
-pub use host_state::{Aftermath, HostState, SlotFacts};
+pub use host_state::{HostState, SlotFacts, TrialOutcome};
 pub use transition::{Observer, Transition};

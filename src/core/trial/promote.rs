@@ -17,7 +17,7 @@ use crate::opened::{Access, Host};
 use crate::slot::Slot;
 use crate::state::journal::State;
 use crate::state::transition::Held;
-use crate::state::{Aftermath, HostState, Transition};
+use crate::state::{HostState, Transition, TrialOutcome};
 
 /// What a promote found and did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,8 +57,8 @@ const PATIENCE: Duration = Duration::from_secs(300);
 pub fn promote(access: &Access) -> Result<Promotion, Error> {
     let take = || Lock::wait(&access.root, PATIENCE, &access.stop);
     let Some((lock, host)) = open_locked(access, take)? else { return Ok(Promotion::NotAHost) };
-    let (aftermath, host_state) = settle(&lock, access, &host)?;
-    let promotion = decide(&host, &host_state, aftermath)?;
+    let (trial_outcome, host_state) = settle(&lock, access, &host)?;
+    let promotion = decide(&host, &host_state, trial_outcome)?;
     // Under the lock: the deadline may be waiting for it.
     note_no_deadline(&access.root);
     announce(&host, &host.host_state()?, &promotion);
@@ -82,20 +82,24 @@ fn announce(host: &Host, host_state: &HostState, promotion: &Promotion) {
     }
 }
 
-fn decide(host: &Host, host_state: &HostState, aftermath: Aftermath) -> Result<Promotion, Error> {
-    match aftermath {
-        Aftermath::Trial if host_state.by_kexec => Ok(Promotion::ByKexec),
+fn decide(
+    host: &Host,
+    host_state: &HostState,
+    trial_outcome: TrialOutcome,
+) -> Result<Promotion, Error> {
+    match trial_outcome {
+        TrialOutcome::Trial if host_state.by_kexec => Ok(Promotion::ByKexec),
         // A person has seen enough of it.
-        Aftermath::Trial if host_state.is_rollback_pending() => {
+        TrialOutcome::Trial if host_state.is_rollback_pending() => {
             Ok(Promotion::Unchanged(host_state.running))
         }
-        Aftermath::Trial => prove(host, host_state),
-        Aftermath::FellBack { digest, version, .. } => {
+        TrialOutcome::Trial => prove(host, host_state),
+        TrialOutcome::FellBack { digest, version, .. } => {
             keep(host, host_state)?;
             let failed = host_state.failed.has_failed(&digest);
             Ok(Promotion::FellBack { to: host_state.running, failed, version })
         }
-        Aftermath::Nothing | Aftermath::Forgotten { .. } => keep(host, host_state),
+        TrialOutcome::Nothing | TrialOutcome::Forgotten { .. } => keep(host, host_state),
     }
 }
 
@@ -104,11 +108,15 @@ fn decide(host: &Host, host_state: &HostState, aftermath: Aftermath) -> Result<P
 ///
 /// # Errors
 /// [`Error`]; what was done before it stays.
-pub fn settle(_lock: &Lock, access: &Access, host: &Host) -> Result<(Aftermath, HostState), Error> {
+pub fn settle(
+    _lock: &Lock,
+    access: &Access,
+    host: &Host,
+) -> Result<(TrialOutcome, HostState), Error> {
     let before = host.host_state()?;
-    let aftermath = before.aftermath();
+    let trial_outcome = before.trial_outcome();
     let mut failed = before.failed.clone();
-    if let Aftermath::FellBack { digest, version, arming } = &aftermath {
+    if let TrialOutcome::FellBack { digest, version, arming } = &trial_outcome {
         host.durable.phase("count")?;
         failed.count(*digest, version, arming, access.settings.attempts);
         failed.unarmed = Some(*digest);
@@ -118,7 +126,7 @@ pub fn settle(_lock: &Lock, access: &Access, host: &Host) -> Result<(Aftermath, 
         let failed = failed.has_failed(digest);
         host.tell(&Transition::FellBack { trial: &trial, running: &running, failed });
     }
-    if let Aftermath::Forgotten { digest, version, arming } = &aftermath {
+    if let TrialOutcome::Forgotten { digest, version, arming } = &trial_outcome {
         host.durable.phase("count")?;
         tracing::warn!(
             "the firmware forgot its boot entries, and that {version} was to be tried: it was not, \
@@ -134,7 +142,7 @@ pub fn settle(_lock: &Lock, access: &Access, host: &Host) -> Result<(Aftermath, 
     if is_condemned {
         condemn(host, before.target())?;
     }
-    if let Aftermath::FellBack { digest, version, .. } = &aftermath {
+    if let TrialOutcome::FellBack { digest, version, .. } = &trial_outcome {
         let noted = host.note_of(State::FellBack, before.target(), Some(*digest), version);
         without_journal(noted);
         let reason = counted.failed.trial(digest).map_or("", |trial| &trial.reason);
@@ -143,10 +151,11 @@ pub fn settle(_lock: &Lock, access: &Access, host: &Host) -> Result<(Aftermath, 
         let boot_id = &before.boot_id;
         host.tell(&Transition::TrialOver { trial: &trial, reason, arming, boot_id });
     }
-    let has_counted = matches!(aftermath, Aftermath::FellBack { .. } | Aftermath::Forgotten { .. });
+    let has_counted =
+        matches!(trial_outcome, TrialOutcome::FellBack { .. } | TrialOutcome::Forgotten { .. });
     let has_changed = is_condemned || has_counted;
     let now = if has_changed { host.host_state()? } else { before };
-    Ok((aftermath, now))
+    Ok((trial_outcome, now))
 }
 
 /// P8: the journal is no authority; one that takes no entry is told and stops nothing.
