@@ -6,7 +6,7 @@ use flipside_core::install::{self, Job, arm_installed};
 use flipside_core::progress::{Event, Phase};
 use flipside_core::refusal::Refusal;
 use flipside_core::state::{Action, HostState};
-use flipside_core::trial::{disarm_superseded, disarm_withdrawn, settle};
+use flipside_core::trial::{disarm_superseded, disarm_withdrawn, record_trial_outcome};
 use flipside_core::{Access, Host, Lock};
 use flipside_image::{CONFIG_LIMIT, Digest, Image};
 
@@ -36,7 +36,7 @@ pub(super) fn act(run: &Run, offer: &Offer<'_>, approval: &Approval) -> Result<O
     let lock = Lock::take(&run.root)?;
     let access = run.access();
     let host = Host::open(&access)?.ok_or_else(changed)?;
-    let (_, mut host_state) = settle(&lock, &access, &host)?;
+    let (_, mut host_state) = record_trial_outcome(&lock, &access, &host)?;
     // What is installed has them looked for in its preflight.
     if matches!(approval.action, Action::Refuse(_)) {
         host.look_for_obstacles(&mut host_state, &run.stop)?;

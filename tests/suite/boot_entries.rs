@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use flipside_core::host::Slot;
-use flipside_core::host::boot::{Backend as _, BootError, EntryKind, EntryName, Next, Standing};
+use flipside_core::host::boot::{Backend as _, BootError, EntryKind, EntryName, Next, SlotProof};
 use flipside_core::host::durable::{Durable, Step};
 use flipside_core::host::efi::{BootNumber, EfiError};
 use flipside_core::refusal::Severity;
@@ -257,7 +257,7 @@ fn p5_the_running_slot_comes_first_whatever_nvram_holds() {
         assert_eq!(steps.take(), [""; 0], "{name}: a check changes nothing");
         boot.secure(Slot::A).unwrap();
         assert_eq!(nvram.order(), secured, "{name}: secured");
-        boot.add(Slot::B, Standing::Proven).unwrap();
+        boot.add(Slot::B, SlotProof::Present).unwrap();
         assert_eq!(nvram.order(), added, "{name}: added");
         assert_eq!(boot.first().unwrap(), Some(Slot::A), "{name}");
         boot.arm(Slot::B).unwrap();
@@ -271,7 +271,7 @@ fn p5_the_running_slot_comes_first_whatever_nvram_holds() {
         steps.take();
         let before = nvram.all();
         boot.secure(Slot::A).unwrap();
-        boot.add(Slot::B, Standing::Proven).unwrap();
+        boot.add(Slot::B, SlotProof::Present).unwrap();
         boot.arm(Slot::B).unwrap();
         assert_eq!(steps.take(), [""; 0], "{name}: nothing is written twice");
         assert_eq!(nvram.all(), before, "{name}");
@@ -314,8 +314,8 @@ fn entries_of_others_are_never_written() {
         };
         let before = read();
         boot.secure(Slot::A).unwrap();
-        boot.add(Slot::B, Standing::Proven).unwrap();
-        boot.prefer(Slot::B, Standing::Proven).unwrap();
+        boot.add(Slot::B, SlotProof::Present).unwrap();
+        boot.set_default(Slot::B, SlotProof::Present).unwrap();
         assert_eq!(read(), before, "{name}");
         let kept: Vec<u16> = nvram.order().into_iter().filter(|n| foreign.contains(n)).collect();
         let expected: Vec<u16> = order.iter().copied().filter(|n| foreign.contains(n)).collect();
@@ -329,7 +329,7 @@ fn an_entry_exists_before_it_is_listed_and_is_listed_before_it_is_armed() {
     let (steps, durable) = watched(&nvram);
     let boot = nvram.boot(&durable);
     boot.secure(Slot::A).unwrap();
-    boot.add(Slot::B, Standing::Proven).unwrap();
+    boot.add(Slot::B, SlotProof::Present).unwrap();
     boot.arm(Slot::B).unwrap();
     assert_eq!(
         steps.take(),
@@ -354,11 +354,11 @@ fn a_promote_takes_the_first_place_of_flipsides_and_repairs_entries() {
     ] {
         let nvram = Nvram::with(order, &entries);
         let boot = nvram.boot(&Durable::new());
-        boot.prefer(Slot::B, Standing::Proven).unwrap();
+        boot.set_default(Slot::B, SlotProof::Present).unwrap();
         assert_eq!(nvram.order(), expected, "{order:?}");
         assert_eq!(boot.first().unwrap(), Some(Slot::B));
         let before = nvram.all();
-        boot.prefer(Slot::B, Standing::Proven).unwrap();
+        boot.set_default(Slot::B, SlotProof::Present).unwrap();
         assert_eq!(nvram.all(), before);
     }
 }
@@ -426,7 +426,7 @@ fn nothing_is_added_or_armed_without_what_it_rests_on() {
     let boot = nvram.boot(&Durable::new());
     let before = nvram.all();
     assert_eq!(
-        boot.add(Slot::B, Standing::Proven).unwrap_err().code().name(),
+        boot.add(Slot::B, SlotProof::Present).unwrap_err().code().name(),
         "boot-entry-missing"
     );
     assert_eq!(boot.arm(Slot::B).unwrap_err().code().name(), "boot-entry-missing");
@@ -468,13 +468,13 @@ fn an_unproven_target_stands_last_and_a_proven_one_behind_the_running_slot() {
     let nvram = Nvram::with(&[1, 3], &[(1, slot('a')), (3, foreign())]);
     let boot = nvram.boot(&Durable::new());
     boot.secure(Slot::A).unwrap();
-    boot.add(Slot::B, Standing::Unproven).unwrap();
+    boot.add(Slot::B, SlotProof::Absent).unwrap();
     let target = *nvram.order().last().unwrap();
     assert_eq!(nvram.order(), [1, 3, target]);
-    boot.add(Slot::B, Standing::Proven).unwrap();
+    boot.add(Slot::B, SlotProof::Present).unwrap();
     assert_eq!(nvram.order(), [1, 3, target], "behind is behind");
-    boot.prefer(Slot::A, Standing::Unproven).unwrap();
+    boot.set_default(Slot::A, SlotProof::Absent).unwrap();
     assert_eq!(nvram.order(), [1, 3, target], "the pending trial stays last");
-    boot.prefer(Slot::B, Standing::Proven).unwrap();
+    boot.set_default(Slot::B, SlotProof::Present).unwrap();
     assert_eq!(nvram.order(), [target, 1, 3]);
 }

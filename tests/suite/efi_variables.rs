@@ -5,7 +5,7 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 
-use flipside_core::host::boot::{Backend as _, BootError, Standing};
+use flipside_core::host::boot::{Backend as _, BootError, SlotProof};
 use flipside_core::host::durable::{Durable, Step, StepObserver};
 use flipside_core::host::efi::{EfiError, GLOBAL_VARIABLE, boot_facts, esp_hint, evidence};
 use flipside_core::host::{Root, Slot};
@@ -35,7 +35,7 @@ fn read_only_variables_are_refused_before_anything_is_written() {
     assert_eq!(boot.check(Slot::A).unwrap_err().code().name(), "efi-variables-read-only");
     boot.secure(Slot::A).unwrap();
     assert_eq!(
-        boot.add(Slot::B, Standing::Proven).unwrap_err().code().name(),
+        boot.add(Slot::B, SlotProof::Present).unwrap_err().code().name(),
         "efi-variables-read-only"
     );
     assert_eq!(boot.first().unwrap(), Some(Slot::A));
@@ -71,7 +71,7 @@ fn a_write_that_the_firmware_undoes_is_noticed() {
         let undo = Undo { nvram: nvram.efivars(), name };
         let boot = nvram.boot(&Durable::observed(std::sync::Arc::new(undo)));
         let error =
-            boot.add(Slot::B, Standing::Proven).and_then(|()| boot.arm(Slot::B)).unwrap_err();
+            boot.add(Slot::B, SlotProof::Present).and_then(|()| boot.arm(Slot::B)).unwrap_err();
         assert_eq!(error.code().name(), "nvram-write-lost", "{name}");
         assert!(error.to_string().contains(name), "{error}");
     }
@@ -129,7 +129,7 @@ fn what_real_firmware_and_systemd_boot_left_is_understood() {
     expected.insert(whole_path, [&[7, 0, 0, 0][..], &slot('a')].concat());
     for _ in 0..2 {
         boot.secure(Slot::A).unwrap();
-        boot.add(Slot::B, Standing::Proven).unwrap();
+        boot.add(Slot::B, SlotProof::Present).unwrap();
         assert_eq!(nvram.all(), expected);
     }
 }
@@ -243,7 +243,7 @@ fn an_entry_of_others_that_cannot_be_read_stands_in_nobodys_way() {
     std::fs::create_dir(path).unwrap();
     let boot = nvram.boot(&Durable::new());
     boot.secure(Slot::A).unwrap();
-    boot.add(Slot::B, Standing::Proven).unwrap();
+    boot.add(Slot::B, SlotProof::Present).unwrap();
     assert_eq!(nvram.order(), [1, 5, 2]);
 }
 
@@ -255,7 +255,7 @@ fn a_signal_in_a_write_does_not_lose_the_step() {
         (count < 2).then(|| nix::errno::Errno::EINTR.into())
     });
     let nvram = Nvram::with(&[5], &[(5, slot('a'))]);
-    nvram.boot(&steps.durable()).add(Slot::B, Standing::Proven).unwrap();
+    nvram.boot(&steps.durable()).add(Slot::B, SlotProof::Present).unwrap();
     assert_eq!(nvram.order(), [5, 1]);
     assert_eq!(steps.take(), ["set Boot0001", "set Boot0001", "set Boot0001", "set BootOrder"]);
 }

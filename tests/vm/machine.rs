@@ -243,7 +243,7 @@ impl Machine {
     ///
     /// # Errors
     /// As [`Machine::ask`].
-    pub fn settle(&mut self) -> Result<String> {
+    pub fn record_trial_outcome(&mut self) -> Result<String> {
         let state = self.ask("systemctl is-system-running --wait")?.text.trim().to_owned();
         if state != "running" {
             self.ask("systemctl --failed --no-legend --plain; systemctl list-jobs --no-legend")?;

@@ -25,7 +25,7 @@ pub fn arm_installed(_lock: &Lock, host: &Host, host_state: &HostState) -> Resul
     backend.check(host_state.running)?;
     secure(host, host_state)?;
     host.durable.phase("list")?;
-    backend.add(target, host_state.target_slot().standing())?;
+    backend.add(target, host_state.target_slot().proof())?;
     host.durable.phase("arm")?;
     let slot = host_state.target_slot();
     let mut failed = host_state.failed.clone();

@@ -9,7 +9,7 @@ use super::arm::{forget_unarmed, note_unarmed, secure};
 use super::boot_file::CheckedBootFile;
 use super::job::Job;
 use crate::error::Error;
-use crate::host::boot::Standing;
+use crate::host::boot::SlotProof;
 use crate::host::{Partition, kexec};
 use crate::opened::Host;
 use crate::progress::{Event, Phase};
@@ -44,7 +44,7 @@ impl Checked<'_> {
     pub fn run(self) -> Result<(), Error> {
         // P2: a kernel that was loaded for kexec would start with what is overwritten now.
         kexec::forget(&self.job.access.root)?;
-        self.secure_running_slot()?
+        self.put_fallback_first()?
             .disarm_target()?
             .write_partitions()?
             .write_boot_file()?
@@ -54,7 +54,7 @@ impl Checked<'_> {
 }
 
 impl<'a> Checked<'a> {
-    fn secure_running_slot(self) -> Result<Secured<'a>, Error> {
+    fn put_fallback_first(self) -> Result<Secured<'a>, Error> {
         secure(self.job.host, self.job.host_state)?;
         Ok(Secured(self))
     }
@@ -140,7 +140,7 @@ impl<'a> Bootable<'a> {
     fn list_boot_entry(self) -> Result<Listed<'a>, Error> {
         let job = self.0.job;
         job.host.durable.phase("list")?;
-        job.host.boot()?.add(job.host_state.target(), Standing::Unproven)?;
+        job.host.boot()?.add(job.host_state.target(), SlotProof::Absent)?;
         Ok(Listed(self.0))
     }
 }

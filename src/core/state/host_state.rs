@@ -8,7 +8,7 @@ use flipside_image::Digest;
 use super::failed::FailedDigests;
 use super::journal::{Entry, State};
 use crate::host::Record;
-use crate::host::boot::{Next, Nvram, Standing};
+use crate::host::boot::{Next, Nvram, SlotProof};
 use crate::host::esp::{BootFileState, Proof};
 use crate::host::running::Evidence;
 use crate::refusal::Refusal;
@@ -47,8 +47,8 @@ impl SlotFacts {
     }
 
     /// The same, for boot managers.
-    pub fn standing(&self) -> Standing {
-        if self.is_proven() { Standing::Proven } else { Standing::Unproven }
+    pub fn proof(&self) -> SlotProof {
+        if self.is_proven() { SlotProof::Present } else { SlotProof::Absent }
     }
 
     /// The digest of what the slot holds, where it is known.

@@ -26,6 +26,6 @@ pub use deadline::{
 };
 pub use disarm::{disarm_superseded, disarm_withdrawn};
 pub use fail_trial::{FailedRun, fail_trial};
-pub use promote::{Promotion, promote, settle};
+pub use promote::{Promotion, promote, record_trial_outcome};
 pub use retry::{retry, retry_all};
 pub use rollback::{Rollback, rollback};

@@ -57,7 +57,7 @@ const PATIENCE: Duration = Duration::from_secs(300);
 pub fn promote(access: &Access) -> Result<Promotion, Error> {
     let take = || Lock::wait(&access.root, PATIENCE, &access.stop);
     let Some((lock, host)) = open_locked(access, take)? else { return Ok(Promotion::NotAHost) };
-    let (trial_outcome, host_state) = settle(&lock, access, &host)?;
+    let (trial_outcome, host_state) = record_trial_outcome(&lock, access, &host)?;
     let promotion = decide(&host, &host_state, trial_outcome)?;
     // Under the lock: the deadline may be waiting for it.
     note_no_deadline(&access.root);
@@ -108,7 +108,7 @@ fn decide(
 ///
 /// # Errors
 /// [`Error`]; what was done before it stays.
-pub fn settle(
+pub fn record_trial_outcome(
     _lock: &Lock,
     access: &Access,
     host: &Host,
@@ -188,10 +188,10 @@ fn prove(host: &Host, host_state: &HostState) -> Result<Promotion, Error> {
     };
     host.esp.write_proof(running, &Proof::of(&record))?;
     forgive(host, host_state, &record, true)?;
-    prefer(host, host_state)?;
+    set_default(host, host_state)?;
     if host_state.target_slot().is_installed() {
         // With NVRAM wiped, the slot that was left has no entry either.
-        host.boot()?.add(host_state.target(), host_state.target_slot().standing())?;
+        host.boot()?.add(host_state.target(), host_state.target_slot().proof())?;
     }
     let noted = host.note_of(State::Promoted, running, record.digest, &record.version);
     without_journal(noted);
@@ -237,12 +237,12 @@ fn forgive(
 }
 
 /// The running slot first, in the loader and in the firmware.
-fn prefer(host: &Host, host_state: &HostState) -> Result<(), Error> {
+fn set_default(host: &Host, host_state: &HostState) -> Result<(), Error> {
     let running = host_state.running;
     host.durable.phase("prefer")?;
     put_first_in_loader(host, running)?;
     let backend = host.boot()?;
-    backend.prefer(running, host_state.target_slot().standing())?;
+    backend.set_default(running, host_state.target_slot().proof())?;
     // Firmware that does not consume BootNext would boot by it for ever.
     backend.disarm(running)?;
     Ok(())
@@ -261,12 +261,12 @@ fn keep(host: &Host, host_state: &HostState) -> Result<Promotion, Error> {
     }
     let rolled_back = host_state.has_rolled_back() && host_state.target_slot().is_proven();
     let arrived = host_state.has_returned() || (rolled_back && host_state.first != Some(running));
-    prefer(host, host_state)?;
+    set_default(host, host_state)?;
     if host_state.target_slot().is_installed() {
         if host_state.target_slot().loader_entry.is_none() {
             host.esp.write_loader_entry(target, &host.title(target), false)?;
         }
-        host.boot()?.add(target, host_state.target_slot().standing())?;
+        host.boot()?.add(target, host_state.target_slot().proof())?;
     }
     // Last: until it has the first place, being here is explained by what is forgotten now.
     if let Some(record) = &host_state.running_slot().record {
@@ -292,6 +292,6 @@ fn restore(host: &Host, host_state: &HostState) -> Result<Promotion, Error> {
     host.durable.phase("restore")?;
     let backend = host.boot()?;
     backend.secure(host_state.running)?;
-    backend.prefer(target, host_state.running_slot().standing())?;
+    backend.set_default(target, host_state.running_slot().proof())?;
     Ok(Promotion::Restored(target))
 }

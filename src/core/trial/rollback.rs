@@ -74,7 +74,7 @@ pub fn rollback(
     let running = host_state.running_slot();
     if running.is_proven() && running.has_boot_file() {
         secure(&host, &host_state)?;
-        backend.add(target, host_state.target_slot().standing())?;
+        backend.add(target, host_state.target_slot().proof())?;
     } else {
         // P5: from a trial, or from what would not boot again, it is the slot to go back to that is
         // proven and comes first.

@@ -37,7 +37,7 @@ pub fn run(bench: &Bench<'_>) -> Result<()> {
     bench.publish(&v2)?;
     let mut machine = Machine::new(bench, &v1, &bench.settings(""))?;
     machine.start()?;
-    machine.settle()?;
+    machine.record_trial_outcome()?;
     expect::promoted(&mut machine, "a", "1.0", 300)?;
 
     reads(&mut machine)?;

@@ -75,7 +75,7 @@ pub fn updates(machine: &mut Machine, slot: &str, version: &str) -> Result<()> {
 /// Expects a trial, which succeeds. (The status is asked early in the boot.)
 pub fn trial_then_promoted(machine: &mut Machine, slot: &str, version: &str) -> Result<()> {
     runs(machine, slot, version, "trial")?;
-    let state = machine.settle()?;
+    let state = machine.record_trial_outcome()?;
     ensure!(state == "running", "after the boot of {version} the system is {state}");
     promoted(machine, slot, version, 300)
 }

@@ -133,7 +133,7 @@ fn comes_back(bench: &Bench<'_>, failure: Failure) -> Result<()> {
     machine.send("systemctl reboot")?;
     // The trial may come as far as the test's shell, or not.
     wait_for_old(&mut machine, "1.0")?;
-    machine.settle()?;
+    machine.record_trial_outcome()?;
     expect::promoted(&mut machine, "a", "1.0", 300)?;
     is_told(&mut machine, &v2, &failure)?;
     is_passed_over(&mut machine, &v2)

@@ -66,7 +66,7 @@ pub fn run(bench: &Bench<'_>) -> Result<()> {
     publish(CURIOUS)?;
     let mut machine = Machine::new(bench, &v1, &settings("200s", false))?;
     machine.start()?;
-    machine.settle()?;
+    machine.record_trial_outcome()?;
     expect::promoted(&mut machine, "a", "1.0", 300)?;
 
     is_in_its_sandbox(&mut machine)?;

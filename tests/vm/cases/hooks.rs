@@ -72,7 +72,7 @@ pub fn run(bench: &Bench<'_>) -> Result<()> {
     let settings = bench.settings("[policy.hooks]\ntimeout = \"90s\"\nmemory = \"64MiB\"\n");
     let mut machine = Machine::new(bench, &v1, &settings)?;
     machine.start()?;
-    machine.settle()?;
+    machine.record_trial_outcome()?;
     expect::promoted(&mut machine, "a", "1.0", 300)?;
     let port = bench.registry_in_guest();
     let port = port.rsplit(':').next().unwrap_or_default();

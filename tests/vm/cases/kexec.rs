@@ -15,7 +15,7 @@ pub fn run(bench: &Bench<'_>) -> Result<()> {
     bench.publish(&v2)?;
     let mut machine = Machine::new(bench, &v1, &bench.settings(""))?;
     machine.start()?;
-    machine.settle()?;
+    machine.record_trial_outcome()?;
     expect::promoted(&mut machine, "a", "1.0", 300)?;
     let firmware_booted = boot_current(&mut machine)?;
 
@@ -26,7 +26,7 @@ pub fn run(bench: &Bench<'_>) -> Result<()> {
         boot_current(&mut machine)? == firmware_booted,
         "the machine came back by its firmware, not by kexec"
     );
-    let state = machine.settle()?;
+    let state = machine.record_trial_outcome()?;
     ensure!(state == "running", "after kexec the system is {state}");
     let status = expect::runs(&mut machine, "b", "2.0", "trial")?;
     ensure!(status.pointer("/boot_next").is_some_and(|next| !next.is_null()), "it is not armed");

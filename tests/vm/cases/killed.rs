@@ -47,7 +47,7 @@ fn debian_by(bench: &Bench<'_>, random: &mut Random) -> Result<()> {
     bench.publish(&v2)?;
     let mut machine = Machine::new(bench, &v1, &bench.settings("[trial]\nattempts = 9\n"))?;
     machine.start()?;
-    machine.settle()?;
+    machine.record_trial_outcome()?;
     expect::promoted(&mut machine, "a", "1.0", 300)?;
 
     machine.send("systemctl start flipside-update.service")?;
@@ -57,7 +57,7 @@ fn debian_by(bench: &Bench<'_>, random: &mut Random) -> Result<()> {
     // It may have been armed already, and then this is its trial.
     let is_trial = machine.ask("grep -c VERSION_ID=2.0 /etc/os-release")?.status == 0;
     if !is_trial {
-        machine.settle()?;
+        machine.record_trial_outcome()?;
         expect::promoted(&mut machine, "a", "1.0", 300)?;
         expect::updates(&mut machine, "b", "2.0")?;
         machine.send("systemctl reboot")?;
@@ -67,12 +67,12 @@ fn debian_by(bench: &Bench<'_>, random: &mut Random) -> Result<()> {
     std::thread::sleep(random.part_of(Duration::from_secs(40)));
     machine.kill();
     machine.start()?;
-    machine.settle()?;
+    machine.record_trial_outcome()?;
     if machine.ask("grep -c VERSION_ID=1.0 /etc/os-release")?.status == 0 {
         expect::promoted(&mut machine, "a", "1.0", 300)?;
         expect::updates(&mut machine, "b", "2.0")?;
         machine.reboot()?;
-        machine.settle()?;
+        machine.record_trial_outcome()?;
     }
     expect::promoted(&mut machine, "b", "2.0", 300)
 }

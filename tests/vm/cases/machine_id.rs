@@ -21,7 +21,7 @@ pub fn run(bench: &Bench<'_>) -> Result<()> {
     let mut machine = Machine::new(bench, &v1, &settings)?;
     bench.publish(&v1)?;
     machine.start()?;
-    machine.settle()?;
+    machine.record_trial_outcome()?;
     expect::promoted(&mut machine, "a", "1.0", 300)?;
     let first = id(&mut machine)?;
     let kept = machine.run("cat /var/lib/flipside/machine-id")?;
@@ -41,7 +41,7 @@ pub fn run(bench: &Bench<'_>) -> Result<()> {
     machine.send("systemctl reboot")?;
     // The trial may come as far as the test's shell, or not.
     super::failing::wait_for_old(&mut machine, "3.0")?;
-    machine.settle()?;
+    machine.record_trial_outcome()?;
     expect::promoted(&mut machine, "a", "3.0", 300)?;
     let now = id(&mut machine)?;
     ensure!(now == first, "after the fall-back the ID is {now}, not {first}");

@@ -36,7 +36,7 @@ pub fn run(bench: &Bench<'_>) -> Result<()> {
     let var = debian.base().join("var");
     let mut machine = Machine::with_var(bench, &system, &var, "")?;
     machine.start()?;
-    machine.settle()?;
+    machine.record_trial_outcome()?;
     machine.run(
         "for d in usr etc; do\n\
          mkdir -p /tmp/over/$d /tmp/over/$d.work\n\

@@ -24,7 +24,7 @@ pub fn nvram_wiped(bench: &Bench<'_>) -> Result<()> {
     machine.power_off()?;
     machine.wipe_nvram()?;
     machine.start()?;
-    machine.settle()?;
+    machine.record_trial_outcome()?;
     expect::promoted(&mut machine, "b", "2.0", 300)?;
     let status = machine.status()?;
     let first = text(&status, "/boot_order/0/what");
@@ -56,7 +56,7 @@ pub fn no_health(bench: &Bench<'_>) -> Result<()> {
     machine
         .run("while [ $(systemctl is-active slow.service) != activating ]; do sleep 0.3; done")?;
     expect::runs(&mut machine, "b", "2.0", "trial")?;
-    machine.settle()?;
+    machine.record_trial_outcome()?;
     expect::promoted(&mut machine, "b", "2.0", 300)?;
     let mut at = |unit: &str, what: &str| -> Result<u64> {
         let text = machine.run(&format!("systemctl show --value -p {what} {unit}"))?;

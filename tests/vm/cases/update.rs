@@ -30,7 +30,7 @@ pub fn by_steps(bench: &Bench<'_>) -> Result<()> {
     let settings = bench.settings("[reboot]\nstrategy = \"immediate\"\n");
     let mut machine = Machine::new(bench, &v1, &settings)?;
     machine.start()?;
-    machine.settle()?;
+    machine.record_trial_outcome()?;
     expect::promoted(&mut machine, "a", "1.0", 300)?;
     machine.send("systemctl start flipside-update.service")?;
     machine.wait_boot()?;
@@ -48,7 +48,7 @@ fn run(bench: &Bench<'_>, backend: &str) -> Result<()> {
     };
     let mut machine = Machine::new(bench, &v1, &settings("strategy = \"immediate\""))?;
     machine.start()?;
-    machine.settle()?;
+    machine.record_trial_outcome()?;
     expect::promoted(&mut machine, "a", "1.0", 300)?;
     let variables = variables(&mut machine)?;
 

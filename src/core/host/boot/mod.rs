@@ -119,13 +119,13 @@ pub struct BootEntry {
     pub is_listed: bool,
 }
 
-/// Whether what a slot holds has booted to success.
+/// Whether a slot has its proof: whether what it holds has booted to success.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
+pub enum SlotProof {
     /// It has.
-    Proven,
+    Present,
     /// It has not.
-    Unproven,
+    Absent,
 }
 
 /// A way to boot slots. Each call reads what stands there now and trusts no earlier answer;
@@ -168,7 +168,7 @@ pub trait Backend: Send + Sync {
     ///
     /// # Errors
     /// What cannot be read or changed.
-    fn add(&self, target: Slot, standing: Standing) -> Result<(), BootError>;
+    fn add(&self, target: Slot, proof: SlotProof) -> Result<(), BootError>;
 
     /// Reserves the next boot for `target`, which was added.
     ///
@@ -186,7 +186,7 @@ pub trait Backend: Send + Sync {
     ///
     /// # Errors
     /// What cannot be read or changed.
-    fn prefer(&self, slot: Slot, other: Standing) -> Result<(), BootError>;
+    fn set_default(&self, slot: Slot, other: SlotProof) -> Result<(), BootError>;
 
     /// Whether the running slot boots by itself, as it did this time, also while the
     /// removable-media loader cannot: only then may that be replaced.

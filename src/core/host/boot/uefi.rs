@@ -6,7 +6,7 @@
 //! it stands there: an entry is made before it is listed, is unlisted before it is removed, and
 //! the order changes in one write.
 
-use super::{Backend, BootEntry, BootError, EntryKind, EntryName, Next, Nvram, Standing};
+use super::{Backend, BootEntry, BootError, EntryKind, EntryName, Next, Nvram, SlotProof};
 use crate::host::efi::entries::Entries;
 use crate::host::efi::{
     BootNumber, BootOrder, EfiError, GLOBAL_VARIABLE, Keeper, Variables, boot_file_path, var_file,
@@ -229,7 +229,7 @@ impl Backend for UefiBoot {
         self.keep()
     }
 
-    fn add(&self, target: Slot, standing: Standing) -> Result<(), BootError> {
+    fn add(&self, target: Slot, proof: SlotProof) -> Result<(), BootError> {
         let entries = self.read()?;
         let running = target.other();
         // P5: only behind a running slot that boots by itself.
@@ -242,9 +242,9 @@ impl Backend for UefiBoot {
         let mut order = replaced(&entries.order, number, &superfluous);
         let kept = entries.of_slot(target).into_iter().filter(|kept| order.contains(*kept));
         for number in kept.chain([number]).collect::<Vec<_>>() {
-            order = match standing {
-                Standing::Proven => order.with_behind(number, leader),
-                Standing::Unproven => order.with_last(number),
+            order = match proof {
+                SlotProof::Present => order.with_behind(number, leader),
+                SlotProof::Absent => order.with_last(number),
             };
         }
         self.write_order(&entries.order, &order)?;
@@ -276,12 +276,12 @@ impl Backend for UefiBoot {
         self.keep()
     }
 
-    fn prefer(&self, slot: Slot, standing: Standing) -> Result<(), BootError> {
+    fn set_default(&self, slot: Slot, proof: SlotProof) -> Result<(), BootError> {
         let entries = self.read()?;
         let front = self.ensure_entry(slot, &entries)?;
         let mut superfluous = front.superfluous;
         let other = slot.other();
-        let back = if entries.of_slot(other).is_empty() || standing == Standing::Unproven {
+        let back = if entries.of_slot(other).is_empty() || proof == SlotProof::Absent {
             None
         } else {
             let back = self.ensure_entry(other, &entries)?;

@@ -13,7 +13,7 @@ mod error;
 
 pub use error::LoaderError;
 
-use super::{Backend, BootEntry, BootError, EntryKind, EntryName, Next, Nvram, Standing};
+use super::{Backend, BootEntry, BootError, EntryKind, EntryName, Next, Nvram, SlotProof};
 use crate::host::efi::{Variables, evidence};
 use crate::host::esp::{BootFileState, Esp, Stored};
 use crate::slot::Slot;
@@ -144,7 +144,7 @@ impl Backend for SystemdBoot {
         self.put_first(running)
     }
 
-    fn add(&self, target: Slot, _standing: Standing) -> Result<(), BootError> {
+    fn add(&self, target: Slot, _proof: SlotProof) -> Result<(), BootError> {
         // P5: only behind a running slot that boots by itself.
         let running = target.other();
         if self.is_preferred(running)? != Some(true) || !self.is_bootable(running)? {
@@ -174,7 +174,7 @@ impl Backend for SystemdBoot {
         Ok(self.esp.remove_counted_entries(target)?)
     }
 
-    fn prefer(&self, slot: Slot, _other: Standing) -> Result<(), BootError> {
+    fn set_default(&self, slot: Slot, _other: SlotProof) -> Result<(), BootError> {
         self.put_first(slot)
     }
 
