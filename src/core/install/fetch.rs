@@ -57,7 +57,7 @@ impl Supply<'_> {
     /// The next empty buffer, as soon as there is one.
     pub(super) fn buffer(&self) -> Result<Buffer, Stopped> {
         loop {
-            self.job.halt.check()?;
+            self.job.abort.check()?;
             match self.empty.recv_timeout(PATIENCE) {
                 Ok(mut buffer) => {
                     buffer.set_filled(0);
@@ -169,7 +169,7 @@ impl Transfer<'_> {
         take: &mut dyn FnMut(&[u8]) -> Result<(), Stopped>,
     ) -> Result<(), FetchError> {
         self.source.stream(self.layer.descriptor, range, &mut |piece| {
-            self.halt.check()?;
+            self.abort.check()?;
             let bytes = piece.len() as u64;
             self.fetched.fetch_add(bytes, Ordering::Relaxed);
             self.target.progress.event(Event::Fetched(bytes));

@@ -12,6 +12,7 @@
 //! chunk, or of neighbouring small ones. Workers decode a parcel, hash each of its chunks
 //! and write it where it belongs. Between them go a fixed number of buffers.
 
+mod abort;
 mod arm;
 mod batch;
 mod boot_file;
@@ -20,7 +21,6 @@ mod buffer;
 mod check;
 mod decode;
 mod fetch;
-mod halt;
 mod job;
 mod obstacles;
 mod pipeline;

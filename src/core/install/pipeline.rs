@@ -43,21 +43,22 @@ pub(super) fn transfer(
         let supply = Supply { job, empty, full: fill };
         for _ in 0..budget.connections.min(spans.len()) {
             let (supply, spans, next) = (supply.clone(), &spans, &next);
-            job.halt.start(scope, &payload.name, move || fetch_spans(&supply, spans, next));
+            job.abort.start(scope, &payload.name, move || fetch_spans(&supply, spans, next));
         }
         if job.is_stream() && !batches.is_empty() {
             let supply = supply.clone();
-            job.halt.start(scope, &payload.name, move || fetch_stream(&supply, plan));
+            job.abort.start(scope, &payload.name, move || fetch_stream(&supply, plan));
         }
         for _ in 0..budget.workers.min(batches.len()) {
             let (full, give) = (full.clone(), give.clone());
-            job.halt.start(scope, &payload.name, move || write_parcels(job, decoded, &full, &give));
+            job.abort
+                .start(scope, &payload.name, move || write_parcels(job, decoded, &full, &give));
         }
         // Now only the threads hold the channels, and each side sees the other end.
         drop((supply, full, give));
     });
     let written = job.written.load(Ordering::Relaxed);
-    job.halt.finish(&payload.name, size - written)?;
+    job.abort.finish(&payload.name, size - written)?;
     Ok(Written { kept: payload.size - size, written, fetched: job.fetched.load(Ordering::Relaxed) })
 }
 
@@ -67,7 +68,7 @@ fn fetch_spans(
     next: &AtomicUsize,
 ) -> Result<(), InstallError> {
     while let Some(span) = spans.get(next.fetch_add(1, Ordering::Relaxed)) {
-        if supply.job.halt.is_raised() {
+        if supply.job.abort.is_raised() {
             break;
         }
         fetch(supply, span)?;

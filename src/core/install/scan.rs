@@ -5,11 +5,11 @@
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 
+use super::abort::Abort;
 use super::batch::{Batch, length, within};
 use super::budget;
 use super::buffer::Buffer;
 use super::decode::check_hash;
-use super::halt::Halt;
 use super::transfer::Target;
 use super::{InstallError, Options};
 use crate::host::medium::ALIGNMENT;
@@ -36,7 +36,7 @@ pub(super) fn scan(
     unreadable: Unreadable,
     found: &Found<'_>,
 ) -> Result<(), InstallError> {
-    let halt = Halt::new(target.stop);
+    let abort = Abort::new(target.stop);
     let (next, done) = (AtomicUsize::new(0), AtomicU64::new(0));
     let widest = batches.iter().map(|batch| length(&batch.range(target.payload))).max();
     // Room for the blocks into which a batch reaches at both ends.
@@ -44,7 +44,7 @@ pub(super) fn scan(
     let work = || {
         let mut buffer = Buffer::new(space);
         while let Some(batch) = batches.get(next.fetch_add(1, Ordering::Relaxed)) {
-            if halt.is_raised() {
+            if abort.is_raised() {
                 break;
             }
             scan_batch(target, *batch, &mut buffer, unreadable, found)?;
@@ -54,11 +54,11 @@ pub(super) fn scan(
     };
     thread::scope(|scope| {
         for _ in 0..budget::readers(options, space).min(batches.len()) {
-            halt.start(scope, &target.payload.name, work);
+            abort.start(scope, &target.payload.name, work);
         }
     });
     let all: u64 = batches.iter().map(|batch| length(&batch.range(target.payload)) as u64).sum();
-    halt.finish(&target.payload.name, all - done.into_inner())
+    abort.finish(&target.payload.name, all - done.into_inner())
 }
 
 fn scan_batch(

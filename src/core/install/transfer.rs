@@ -7,9 +7,9 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
 use super::InstallError;
+use super::abort::Abort;
 use super::batch::Batch;
 use super::decode::Damage;
-use super::halt::Halt;
 use crate::blob_source::BlobSource;
 use crate::cancel::Cancel;
 use crate::host::medium::Medium;
@@ -60,7 +60,7 @@ pub(super) struct Transfer<'a> {
     pub(super) target: Target<'a>,
     pub(super) source: &'a dyn BlobSource,
     pub(super) layer: &'a Layer<'a>,
-    pub(super) halt: Halt<'a>,
+    pub(super) abort: Abort<'a>,
     /// Bytes of the layer that came.
     pub(super) fetched: AtomicU64,
     /// Bytes of the payload that were written.
@@ -79,7 +79,7 @@ impl<'a> Transfer<'a> {
             target,
             source,
             layer,
-            halt: Halt::new(target.stop),
+            abort: Abort::new(target.stop),
             fetched: AtomicU64::new(0),
             written: AtomicU64::new(0),
             retries: AtomicU32::new(RETRIES),

@@ -32,7 +32,7 @@ pub(super) fn write_parcels(
     let mut decoding =
         decoded.map(|size| Decoding { decoder: FrameDecoder::new(), chunks: Buffer::new(size) });
     for mut parcel in full {
-        if job.halt.is_raised() {
+        if job.abort.is_raised() {
             break;
         }
         write_parcel(job, decoding.as_mut(), &mut parcel)?;
@@ -57,7 +57,7 @@ fn write_parcel(
         };
         fetch_again(job, index, parcel, &damage)?;
         let again = unpack(job, decoding.as_deref_mut(), parcel, index);
-        if again.is_err() && job.halt.is_raised() {
+        if again.is_err() && job.abort.is_raised() {
             // It may have come only half.
             return Ok(());
         }

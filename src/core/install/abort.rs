@@ -13,18 +13,18 @@ use flipside_image::PayloadName;
 /// Raised by the first thread that fails, or by the wish to stop; every thread
 /// asks between two pieces of work and wherever it waits.
 #[derive(Debug)]
-pub(super) struct Halt<'a> {
+pub(super) struct Abort<'a> {
     stop: &'a Cancel,
     raised: AtomicBool,
     error: Mutex<Option<InstallError>>,
 }
 
-impl<'a> Halt<'a> {
+impl<'a> Abort<'a> {
     pub(super) fn new(stop: &'a Cancel) -> Self {
         Self { stop, raised: AtomicBool::new(false), error: Mutex::new(None) }
     }
 
-    /// Runs `work` in a thread; its error halts the others.
+    /// Runs `work` in a thread; its error aborts the others.
     pub(super) fn start<'scope, 'env>(
         &'scope self,
         scope: &'scope Scope<'scope, 'env>,
@@ -33,7 +33,7 @@ impl<'a> Halt<'a> {
     ) {
         let run = move || {
             // A thread that panics must not leave the others waiting for it.
-            let mut guard = RaiseOnDrop { halt: self, armed: true };
+            let mut guard = RaiseOnDrop { abort: self, armed: true };
             match work() {
                 Ok(()) => guard.armed = false,
                 Err(error) => self.fail(error),
@@ -44,7 +44,7 @@ impl<'a> Halt<'a> {
         }
     }
 
-    /// Keeps the first error and halts everybody.
+    /// Keeps the first error and aborts everybody.
     fn fail(&self, error: InstallError) {
         self.error.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
         self.raised.store(true, Ordering::Release);
@@ -72,14 +72,14 @@ impl<'a> Halt<'a> {
 }
 
 struct RaiseOnDrop<'a> {
-    halt: &'a Halt<'a>,
+    abort: &'a Abort<'a>,
     armed: bool,
 }
 
 impl Drop for RaiseOnDrop<'_> {
     fn drop(&mut self) {
         if self.armed {
-            self.halt.raised.store(true, Ordering::Release);
+            self.abort.raised.store(true, Ordering::Release);
         }
     }
 }
