@@ -40,7 +40,7 @@ pub(super) struct Transfer<'a> {
 }
 
 /// Where in the blob a body begins and ends.
-struct Span {
+struct ByteRange {
     at: u64,
     until: u64,
 }
@@ -122,18 +122,20 @@ impl<'a> Transfer<'a> {
         endpoint: &Endpoint,
         answer: Answer,
         ranged: bool,
-    ) -> Result<Option<(Span, Response)>, Failure> {
+    ) -> Result<Option<(ByteRange, Response)>, Failure> {
         let status = answer.response.status();
         match status {
             // Ranges are optional: the body is the whole blob, and what is known is skipped.
-            StatusCode::OK => Ok(Some((Span { at: 0, until: self.blob.size }, answer.response))),
+            StatusCode::OK => {
+                Ok(Some((ByteRange { at: 0, until: self.blob.size }, answer.response)))
+            }
             StatusCode::PARTIAL_CONTENT if ranged => {
                 let header = answer.response.headers().get(CONTENT_RANGE);
                 let range = header
                     .and_then(|h| h.to_str().ok())
                     .and_then(ContentRange::parse)
                     .filter(|r| r.continues(self.next, self.blob.size));
-                Ok(range.map(|r| (Span { at: r.start, until: r.end }, answer.response)))
+                Ok(range.map(|r| (ByteRange { at: r.start, until: r.end }, answer.response)))
             }
             StatusCode::RANGE_NOT_SATISFIABLE if ranged => Ok(None),
             StatusCode::NOT_FOUND => Err(SourceError::BlobNotFound {
@@ -155,11 +157,11 @@ impl<'a> Transfer<'a> {
     async fn take(
         &mut self,
         endpoint: &Endpoint,
-        span: Span,
+        span: ByteRange,
         mut response: Response,
         sink: &mut Sink<'_>,
     ) -> Result<(), Failure> {
-        let Span { mut at, until } = span;
+        let ByteRange { mut at, until } = span;
         let last = until.min(self.end);
         while at < last {
             let waiting = Instant::now();

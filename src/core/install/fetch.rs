@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! From the source: large spans of a layer, cut into parcels.
+//! From the source: large spans of a layer, cut into work items.
 
 use std::ops::Range;
 use std::sync::atomic::Ordering;
@@ -20,25 +20,25 @@ use flipside_image::ChunkIndex;
 
 /// How much one request asks for at most, in bytes: large, so that requests cost nothing;
 /// not all, so that two connections share the work.
-const SPAN_BYTES: u64 = 16 << 20;
+const RANGE_BYTES: u64 = 16 << 20;
 
 /// How often a thread that waits asks whether it is time to end.
 const PATIENCE: Duration = Duration::from_millis(50);
 
 /// A batch on its way, in the form that a worker takes.
-pub(super) struct Parcel {
+pub(super) struct WorkItem {
     pub(super) batch: Batch,
     pub(super) buffer: Buffer,
 }
 
 /// Batches that lie side by side in the layer and are asked for at once.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Span {
+pub(super) struct ByteRange {
     stored: Range<u64>,
     batches: Vec<Batch>,
 }
 
-impl Span {
+impl ByteRange {
     /// How many bytes of the layer it is.
     pub(super) fn size(&self) -> u64 {
         self.stored.end - self.stored.start
@@ -50,7 +50,7 @@ impl Span {
 pub(super) struct Supply<'a> {
     pub(super) job: &'a Transfer<'a>,
     pub(super) empty: Receiver<Buffer>,
-    pub(super) full: Sender<Parcel>,
+    pub(super) full: Sender<WorkItem>,
 }
 
 impl Supply<'_> {
@@ -69,42 +69,45 @@ impl Supply<'_> {
         }
     }
 
-    /// Hands a parcel to whichever worker is free.
-    pub(super) fn send(&self, parcel: Parcel) -> Result<(), Stopped> {
-        self.full.send(parcel).map_err(|_| Stopped)
+    /// Hands a work item to whichever worker is free.
+    pub(super) fn send(&self, item: WorkItem) -> Result<(), Stopped> {
+        self.full.send(item).map_err(|_| Stopped)
     }
 }
 
 /// Puts `batches` together to as few requests as is good.
-pub(super) fn spans(job: &Transfer<'_>, batches: &[Batch]) -> Result<Vec<Span>, InstallError> {
-    let mut spans: Vec<Span> = Vec::new();
+pub(super) fn ranges(
+    job: &Transfer<'_>,
+    batches: &[Batch],
+) -> Result<Vec<ByteRange>, InstallError> {
+    let mut ranges: Vec<ByteRange> = Vec::new();
     for batch in batches {
         let missing = || job.bad(batch.first(), &Damage::LayerEnds);
         let stored = job.stored_range(*batch).ok_or_else(missing)?;
-        match spans.last_mut() {
+        match ranges.last_mut() {
             Some(last)
                 if last.stored.end == stored.start
-                    && stored.end - last.stored.start <= SPAN_BYTES =>
+                    && stored.end - last.stored.start <= RANGE_BYTES =>
             {
                 last.stored.end = stored.end;
                 last.batches.push(*batch);
             }
-            _ => spans.push(Span { stored, batches: vec![*batch] }),
+            _ => ranges.push(ByteRange { stored, batches: vec![*batch] }),
         }
     }
-    Ok(spans)
+    Ok(ranges)
 }
 
-/// Fetches a span and hands out its parcels. Ends early, without an error of its own,
+/// Fetches a span and hands out its work items. Ends early, without an error of its own,
 /// when the others end.
-pub(super) fn fetch(supply: &Supply<'_>, span: &Span) -> Result<(), InstallError> {
+pub(super) fn fetch(supply: &Supply<'_>, range: &ByteRange) -> Result<(), InstallError> {
     let job = supply.job;
-    let mut batches = span.batches.iter();
-    let mut open: Option<(Parcel, usize)> = None;
+    let mut batches = range.batches.iter();
+    let mut open: Option<(WorkItem, usize)> = None;
     let mut is_too_long = false;
-    let streamed = job.stream(span.stored.clone(), &mut |mut piece| {
+    let streamed = job.stream(range.stored.clone(), &mut |mut piece| {
         while !piece.is_empty() {
-            let (mut parcel, wanted) = match open.take() {
+            let (mut item, wanted) = match open.take() {
                 Some(open) => open,
                 None => {
                     let Some(batch) = batches.next() else {
@@ -112,45 +115,45 @@ pub(super) fn fetch(supply: &Supply<'_>, span: &Span) -> Result<(), InstallError
                         return Err(Stopped);
                     };
                     let wanted = job.stored_range(*batch).map_or(0, |range| length(&range));
-                    (Parcel { batch: *batch, buffer: supply.buffer()? }, wanted)
+                    (WorkItem { batch: *batch, buffer: supply.buffer()? }, wanted)
                 }
             };
-            let taken = parcel.buffer.fill_up(wanted, piece);
+            let taken = item.buffer.fill_up(wanted, piece);
             piece = piece.get(taken..).unwrap_or_default();
-            if parcel.buffer.bytes().len() >= wanted {
-                supply.send(parcel)?;
+            if item.buffer.bytes().len() >= wanted {
+                supply.send(item)?;
             } else {
-                open = Some((parcel, wanted));
+                open = Some((item, wanted));
             }
         }
         Ok(())
     });
-    let missing = open.map(|(parcel, _)| parcel.batch).or_else(|| batches.next().copied());
-    match (streamed, missing, span.batches.last()) {
+    let missing = open.map(|(item, _)| item.batch).or_else(|| batches.next().copied());
+    match (streamed, missing, range.batches.last()) {
         (_, None, Some(last)) if is_too_long => Err(job.bad(last.last(), &Damage::LayerGoesOn)),
         (Ok(()), Some(batch), _) => Err(job.bad(batch.first(), &Damage::LayerEnds)),
         (streamed, _, _) => job.unless_stopped(streamed),
     }
 }
 
-/// Fetches one chunk once more into its place in the parcel: bytes can turn on the way.
+/// Fetches one chunk once more into its place in the work item: bytes can turn on the way.
 /// `damage` is what was wrong with it, and stays so where it may not be tried again.
 pub(super) fn fetch_again(
     job: &Transfer<'_>,
     index: ChunkIndex,
-    parcel: &mut Parcel,
+    item: &mut WorkItem,
     damage: &Damage,
 ) -> Result<(), InstallError> {
     let may_try = |left: u32| left.checked_sub(1);
     let (Some(range), Some(all), Ok(_)) = (
         job.stored_range(Batch::of(index)),
-        job.stored_range(parcel.batch),
+        job.stored_range(item.batch),
         job.retries.fetch_update(Ordering::Relaxed, Ordering::Relaxed, may_try),
     ) else {
         return Err(job.bad(index, damage));
     };
     let place = within(&all, &range);
-    let mut space = parcel.buffer.bytes_mut().get_mut(place).unwrap_or_default();
+    let mut space = item.buffer.bytes_mut().get_mut(place).unwrap_or_default();
     let streamed = job.stream(range, &mut |piece| {
         let (now, later) =
             std::mem::take(&mut space).split_at_mut_checked(piece.len()).ok_or(Stopped)?;

@@ -8,20 +8,20 @@
 //! - `slot`: whether a slot holds what its record says
 //! - the rest: fetch → decode → verify → write, then read back. Bounded in memory, on all cores.
 //!
-//! Fetching threads stream large spans of the layer and cut them into parcels of one
-//! chunk, or of neighbouring small ones. Workers decode a parcel, hash each of its chunks
+//! Fetching threads stream large spans of the layer and cut them into work items of one
+//! chunk, or of neighbouring small ones. Workers decode a work item, hash each of its chunks
 //! and write it where it belongs. Between them go a fixed number of buffers.
 
 mod abort;
 mod arm;
 mod batch;
 mod boot_file;
-mod budget;
 mod buffer;
 mod check;
 mod decode;
 mod fetch;
 mod job;
+mod memory_limit;
 mod obstacles;
 mod pipeline;
 mod plan;

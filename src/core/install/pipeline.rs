@@ -8,9 +8,9 @@ use std::thread;
 use crossbeam_channel::bounded;
 
 use super::batch::{Batch, length};
-use super::budget::Budget;
 use super::buffer::Buffer;
-use super::fetch::{Span, Supply, fetch, spans};
+use super::fetch::{ByteRange, Supply, fetch, ranges};
+use super::memory_limit::MemoryLimit;
 use super::plan::Plan;
 use super::stream::fetch_stream;
 use super::transfer::Transfer;
@@ -27,29 +27,29 @@ pub(super) fn transfer(
     batches: &[Batch],
 ) -> Result<Written, InstallError> {
     let payload = job.target.payload;
-    let spans = if job.is_stream() { Vec::new() } else { spans(job, batches)? };
+    let ranges = if job.is_stream() { Vec::new() } else { ranges(job, batches)? };
     let size = bytes(payload, batches);
-    announce(job, size, &spans, !batches.is_empty());
+    announce(job, size, &ranges, !batches.is_empty());
 
-    let Sizes { parcel, decoded } = Sizes::of(job, batches);
-    let budget = Budget::new(options, parcel, decoded.unwrap_or(0));
-    let (fill, full) = bounded(budget.parcels);
-    let (give, empty) = bounded(budget.parcels);
-    for _ in 0..budget.parcels {
-        let _ = give.send(Buffer::new(parcel));
+    let Sizes { item, decoded } = Sizes::of(job, batches);
+    let memory_limit = MemoryLimit::new(options, item, decoded.unwrap_or(0));
+    let (fill, full) = bounded(memory_limit.items);
+    let (give, empty) = bounded(memory_limit.items);
+    for _ in 0..memory_limit.items {
+        let _ = give.send(Buffer::new(item));
     }
     let next = AtomicUsize::new(0);
     thread::scope(|scope| {
         let supply = Supply { job, empty, full: fill };
-        for _ in 0..budget.connections.min(spans.len()) {
-            let (supply, spans, next) = (supply.clone(), &spans, &next);
-            job.abort.start(scope, &payload.name, move || fetch_spans(&supply, spans, next));
+        for _ in 0..memory_limit.connections.min(ranges.len()) {
+            let (supply, ranges, next) = (supply.clone(), &ranges, &next);
+            job.abort.start(scope, &payload.name, move || fetch_spans(&supply, ranges, next));
         }
         if job.is_stream() && !batches.is_empty() {
             let supply = supply.clone();
             job.abort.start(scope, &payload.name, move || fetch_stream(&supply, plan));
         }
-        for _ in 0..budget.workers.min(batches.len()) {
+        for _ in 0..memory_limit.workers.min(batches.len()) {
             let (full, give) = (full.clone(), give.clone());
             job.abort
                 .start(scope, &payload.name, move || write_parcels(job, decoded, &full, &give));
@@ -64,23 +64,23 @@ pub(super) fn transfer(
 
 fn fetch_spans(
     supply: &Supply<'_>,
-    spans: &[Span],
+    ranges: &[ByteRange],
     next: &AtomicUsize,
 ) -> Result<(), InstallError> {
-    while let Some(span) = spans.get(next.fetch_add(1, Ordering::Relaxed)) {
+    while let Some(range) = ranges.get(next.fetch_add(1, Ordering::Relaxed)) {
         if supply.job.abort.is_raised() {
             break;
         }
-        fetch(supply, span)?;
+        fetch(supply, range)?;
     }
     Ok(())
 }
 
-fn announce(job: &Transfer<'_>, size: u64, spans: &[Span], is_wanted: bool) {
+fn announce(job: &Transfer<'_>, size: u64, ranges: &[ByteRange], is_wanted: bool) {
     let payload = job.target.payload;
     let fetch = match job.is_stream() {
         true if is_wanted => job.layer.descriptor.size,
-        _ => spans.iter().map(Span::size).sum(),
+        _ => ranges.iter().map(ByteRange::size).sum(),
     };
     let (name, kept) = (payload.name.to_string(), payload.size - size);
     job.target.progress.event(Event::Payload { name, size: payload.size, kept, fetch });
@@ -93,8 +93,8 @@ fn bytes(payload: &Payload, batches: &[Batch]) -> u64 {
 /// How large buffers have to be, in bytes.
 struct Sizes {
     /// What is handed from a fetching thread to a worker.
-    parcel: usize,
-    /// What a worker makes of it; `None` where a parcel has the chunks as they are.
+    item: usize,
+    /// What a worker makes of it; `None` where a work item has the chunks as they are.
     decoded: Option<usize>,
 }
 
@@ -106,11 +106,11 @@ impl Sizes {
         };
         if job.is_stream() {
             // What stands in the target already is decoded as well.
-            return Self { parcel: chunks(&Batch::split(payload, |_| true)), decoded: None };
+            return Self { item: chunks(&Batch::split(payload, |_| true)), decoded: None };
         }
         let stored = batches.iter().filter_map(|batch| job.stored_range(*batch));
         Self {
-            parcel: stored.map(|range| length(&range)).max().unwrap_or(0),
+            item: stored.map(|range| length(&range)).max().unwrap_or(0),
             decoded: job.layer.frames.is_some().then(|| chunks(batches)),
         }
     }

@@ -7,9 +7,9 @@ use std::thread;
 
 use super::abort::Abort;
 use super::batch::{Batch, length, within};
-use super::budget;
 use super::buffer::Buffer;
 use super::decode::check_hash;
+use super::memory_limit;
 use super::transfer::Target;
 use super::{InstallError, Options};
 use crate::host::medium::ALIGNMENT;
@@ -53,7 +53,7 @@ pub(super) fn scan(
         Ok(())
     };
     thread::scope(|scope| {
-        for _ in 0..budget::readers(options, space).min(batches.len()) {
+        for _ in 0..memory_limit::readers(options, space).min(batches.len()) {
             abort.start(scope, &target.payload.name, work);
         }
     });

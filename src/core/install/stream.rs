@@ -8,7 +8,7 @@ use super::InstallError;
 use super::batch::{Batch, length};
 use super::buffer::Buffer;
 use super::decode::{Damage, undecodable};
-use super::fetch::{Parcel, Supply};
+use super::fetch::{Supply, WorkItem};
 use super::plan::{ChunkSource, Plan};
 use crate::cancel::Stopped;
 use flipside_image::ChunkIndex;
@@ -17,7 +17,7 @@ use flipside_image::ChunkIndex;
 /// `zstd` command takes without being asked. The decoder needs that much memory.
 const WINDOW_LOG_MAX: u32 = 27;
 
-/// Cuts what a stream decodes to into parcels.
+/// Cuts what a stream decodes to into work items.
 struct Cutter<'a> {
     supply: &'a Supply<'a>,
     plan: &'a Plan,
@@ -54,7 +54,7 @@ impl From<ErrorCode> for End {
     }
 }
 
-/// Fetches and decodes the layer as far as it is wanted, and hands out its parcels.
+/// Fetches and decodes the layer as far as it is wanted, and hands out its work items.
 pub(super) fn fetch_stream(supply: &Supply<'_>, plan: &Plan) -> Result<(), InstallError> {
     let job = supply.job;
     let mut cutter = Cutter::new(supply, plan)?;
@@ -127,7 +127,7 @@ impl<'a> Cutter<'a> {
             self.buffer = Some(buffer);
             return Ok(());
         }
-        self.supply.send(Parcel { batch, buffer })?;
+        self.supply.send(WorkItem { batch, buffer })?;
         self.wanted -= 1;
         if self.wanted == 0 && !self.batches.is_empty() { Err(End::Complete) } else { Ok(()) }
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! A worker: decodes a parcel, hashes every chunk of it, and writes it.
+//! A worker: decodes a work item, hashes every chunk of it, and writes it.
 
 use std::sync::atomic::Ordering;
 
@@ -10,7 +10,7 @@ use super::InstallError;
 use super::batch::{Batch, length, within};
 use super::buffer::Buffer;
 use super::decode::{Damage, FrameDecoder, check_hash};
-use super::fetch::{Parcel, fetch_again};
+use super::fetch::{WorkItem, fetch_again};
 use super::transfer::Transfer;
 use crate::progress::Event;
 use flipside_image::ChunkIndex;
@@ -21,23 +21,23 @@ struct Decoding {
     chunks: Buffer,
 }
 
-/// Takes parcels until there are no more, and gives their buffers back. Where they hold
+/// Takes work items until there are no more, and gives their buffers back. Where they hold
 /// frames, `decoded` is the most that the frames of one decode to.
 pub(super) fn write_parcels(
     job: &Transfer<'_>,
     decoded: Option<usize>,
-    full: &Receiver<Parcel>,
+    full: &Receiver<WorkItem>,
     empty: &Sender<Buffer>,
 ) -> Result<(), InstallError> {
     let mut decoding =
         decoded.map(|size| Decoding { decoder: FrameDecoder::new(), chunks: Buffer::new(size) });
-    for mut parcel in full {
+    for mut item in full {
         if job.abort.is_raised() {
             break;
         }
-        write_parcel(job, decoding.as_mut(), &mut parcel)?;
+        write_parcel(job, decoding.as_mut(), &mut item)?;
         // Nobody takes it any more when all was fetched.
-        let _ = empty.send(parcel.buffer);
+        let _ = empty.send(item.buffer);
     }
     Ok(())
 }
@@ -45,18 +45,18 @@ pub(super) fn write_parcels(
 fn write_parcel(
     job: &Transfer<'_>,
     mut decoding: Option<&mut Decoding>,
-    parcel: &mut Parcel,
+    item: &mut WorkItem,
 ) -> Result<(), InstallError> {
-    let range = parcel.batch.range(job.target.payload);
+    let range = item.batch.range(job.target.payload);
     if let Some(decoding) = &mut decoding {
         decoding.chunks.set_filled(length(&range));
     }
-    for index in parcel.batch.chunks() {
-        let Err(damage) = unpack(job, decoding.as_deref_mut(), parcel, index) else {
+    for index in item.batch.chunks() {
+        let Err(damage) = unpack(job, decoding.as_deref_mut(), item, index) else {
             continue;
         };
-        fetch_again(job, index, parcel, &damage)?;
-        let again = unpack(job, decoding.as_deref_mut(), parcel, index);
+        fetch_again(job, index, item, &damage)?;
+        let again = unpack(job, decoding.as_deref_mut(), item, index);
         if again.is_err() && job.abort.is_raised() {
             // It may have come only half.
             return Ok(());
@@ -64,7 +64,7 @@ fn write_parcel(
         again.map_err(|damage| job.bad(index, &damage))?;
     }
     // P3: every chunk in here was unpacked, which hashes it.
-    let bytes = decoding.map_or(parcel.buffer.bytes(), |decoding| decoding.chunks.bytes());
+    let bytes = decoding.map_or(item.buffer.bytes(), |decoding| decoding.chunks.bytes());
     job.target
         .medium
         .write_at(range.start, bytes)
@@ -75,22 +75,22 @@ fn write_parcel(
     Ok(())
 }
 
-/// Brings one chunk of the parcel into the form in which it is written, and checks it.
+/// Brings one chunk of the work item into the form in which it is written, and checks it.
 fn unpack(
     job: &Transfer<'_>,
     decoding: Option<&mut Decoding>,
-    parcel: &mut Parcel,
+    item: &mut WorkItem,
     index: ChunkIndex,
 ) -> Result<(), Damage> {
     let payload = job.target.payload;
-    let place = within(&parcel.batch.range(payload), &payload.chunk_range(index));
+    let place = within(&item.batch.range(payload), &payload.chunk_range(index));
     let hash = payload.chunks.get(index.0 as usize).ok_or(Damage::LayerEnds)?;
     let Some(decoding) = decoding else {
-        return check_hash(parcel.buffer.bytes().get(place).unwrap_or_default(), hash);
+        return check_hash(item.buffer.bytes().get(place).unwrap_or_default(), hash);
     };
     let stored = |batch| job.stored_range(batch).ok_or(Damage::LayerEnds);
-    let frame = within(&stored(parcel.batch)?, &stored(Batch::of(index))?);
-    let frame = parcel.buffer.bytes().get(frame).unwrap_or_default();
+    let frame = within(&stored(item.batch)?, &stored(Batch::of(index))?);
+    let frame = item.buffer.bytes().get(frame).unwrap_or_default();
     let chunk = decoding.chunks.bytes_mut().get_mut(place).unwrap_or_default();
     decoding.decoder.decode(frame, chunk)?;
     check_hash(chunk, hash)

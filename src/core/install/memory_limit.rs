@@ -17,31 +17,32 @@ const CONNECTIONS: usize = 2;
 
 /// Threads and buffers of the way from the source to the medium.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Budget {
+pub(super) struct MemoryLimit {
     /// Threads that fetch.
     pub(super) connections: usize,
     /// Threads that decode, hash and write.
     pub(super) workers: usize,
     /// Buffers that go between them.
-    pub(super) parcels: usize,
+    pub(super) items: usize,
 }
 
-impl Budget {
-    /// For parcels of `parcel` bytes, from each of which a worker decodes `decoded` bytes.
-    pub(super) fn new(options: &Options, parcel: usize, decoded: usize) -> Self {
-        let mut budget = Self { connections: CONNECTIONS, workers: workers(options), parcels: 0 };
+impl MemoryLimit {
+    /// For work items of `work item` bytes, from each of which a worker decodes `decoded` bytes.
+    pub(super) fn new(options: &Options, item: usize, decoded: usize) -> Self {
+        let mut memory_limit =
+            Self { connections: CONNECTIONS, workers: workers(options), items: 0 };
         loop {
-            let left = MEMORY.saturating_sub(budget.workers.saturating_mul(decoded));
+            let left = MEMORY.saturating_sub(memory_limit.workers.saturating_mul(decoded));
             // One in the hands of every thread and one waiting for every worker.
-            let wanted = 2 * budget.workers + budget.connections;
-            let least = budget.workers + budget.connections;
-            budget.parcels = wanted.min(left / parcel.max(1));
-            if budget.parcels >= least {
-                return budget;
+            let wanted = 2 * memory_limit.workers + memory_limit.connections;
+            let least = memory_limit.workers + memory_limit.connections;
+            memory_limit.items = wanted.min(left / item.max(1));
+            if memory_limit.items >= least {
+                return memory_limit;
             }
-            match budget.workers {
-                1 => return Self { connections: 1, workers: 1, parcels: 2 },
-                workers => budget.workers = workers - 1,
+            match memory_limit.workers {
+                1 => return Self { connections: 1, workers: 1, items: 2 },
+                workers => memory_limit.workers = workers - 1,
             }
         }
     }
@@ -69,18 +70,24 @@ mod tests {
     #[test]
     fn memory_bounds_the_threads() {
         const MIB: usize = 1 << 20;
-        for (cores, parcel, decoded) in
+        for (cores, item, decoded) in
             [(1, MIB, MIB), (2, MIB, MIB), (64, MIB, MIB), (64, MIB, 0), (8, 2 * MIB, 4 * MIB)]
         {
             let options = Options { workers: Some(cores), ..Options::default() };
-            let budget = Budget::new(&options, parcel, decoded);
-            assert!(budget.workers * decoded + budget.parcels * parcel <= MEMORY, "{budget:?}");
-            assert!(budget.parcels >= budget.workers + budget.connections, "{budget:?}");
-            assert!((1..=cores).contains(&budget.workers));
+            let memory_limit = MemoryLimit::new(&options, item, decoded);
+            assert!(
+                memory_limit.workers * decoded + memory_limit.items * item <= MEMORY,
+                "{memory_limit:?}"
+            );
+            assert!(
+                memory_limit.items >= memory_limit.workers + memory_limit.connections,
+                "{memory_limit:?}"
+            );
+            assert!((1..=cores).contains(&memory_limit.workers));
         }
         let options = Options { workers: Some(8), ..Options::default() };
-        let least = Budget { connections: 1, workers: 1, parcels: 2 };
-        assert_eq!(Budget::new(&options, 16 * MIB, 16 * MIB), least);
+        let least = MemoryLimit { connections: 1, workers: 1, items: 2 };
+        assert_eq!(MemoryLimit::new(&options, 16 * MIB, 16 * MIB), least);
         assert_eq!(readers(&options, 16 * MIB + 8192), 1);
         assert_eq!(readers(&options, MIB + 8192), 8);
     }
