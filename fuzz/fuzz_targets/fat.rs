@@ -8,7 +8,7 @@
 use std::io;
 
 use flipside_core::host::fat::{self, Use};
-use flipside_core::host::medium::Medium;
+use flipside_core::host::storage::Storage;
 use libfuzzer_sys::fuzz_target;
 
 struct Partition<'a> {
@@ -16,7 +16,7 @@ struct Partition<'a> {
     size: u64,
 }
 
-impl Medium for Partition<'_> {
+impl Storage for Partition<'_> {
     fn name(&self) -> String {
         "fuzz".to_owned()
     }

@@ -13,14 +13,14 @@ use flipside_image::{ChunkIndex, ImageError, PayloadName};
 #[derive(Debug, thiserror::Error)]
 pub enum InstallError {
     /// Nothing was written.
-    #[error("payload {payload} has {size} bytes, more than the {capacity} of {medium}")]
+    #[error("payload {payload} has {size} bytes, more than the {capacity} of {storage}")]
     PayloadTooLarge {
         /// The payload.
         payload: PayloadName,
         /// Its size in bytes.
         size: u64,
         /// Where it was to go.
-        medium: String,
+        storage: String,
         /// How many bytes fit there.
         capacity: u64,
     },
@@ -36,44 +36,44 @@ pub enum InstallError {
         source: FetchError,
     },
     /// The target did not take bytes.
-    #[error("cannot write payload {payload} to {medium} at byte {offset}: {source}")]
+    #[error("cannot write payload {payload} to {storage} at byte {offset}: {source}")]
     Write {
         /// The payload.
         payload: PayloadName,
         /// The target.
-        medium: String,
+        storage: String,
         /// Where in it.
         offset: u64,
         /// The device's reason.
         source: io::Error,
     },
     /// The target took bytes and then could not make them durable.
-    #[error("cannot make payload {payload} on {medium} durable: {source}")]
+    #[error("cannot make payload {payload} on {storage} durable: {source}")]
     Sync {
         /// The payload.
         payload: PayloadName,
         /// The target.
-        medium: String,
+        storage: String,
         /// The device's reason.
         source: io::Error,
     },
     /// The target did not give bytes.
-    #[error("cannot read payload {payload} from {medium} at byte {offset}: {source}")]
+    #[error("cannot read payload {payload} from {storage} at byte {offset}: {source}")]
     Read {
         /// The payload.
         payload: PayloadName,
         /// The target.
-        medium: String,
+        storage: String,
         /// Where in it.
         offset: u64,
         /// The device's reason.
         source: io::Error,
     },
     /// The target gives other bytes than were written.
-    #[error("{medium} does not hold what was written to it: chunk {index} of payload {payload}")]
+    #[error("{storage} does not hold what was written to it: chunk {index} of payload {payload}")]
     ReadBackMismatch {
         /// The target.
-        medium: String,
+        storage: String,
         /// The payload.
         payload: PayloadName,
         /// The first such chunk that was found.

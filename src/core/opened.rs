@@ -20,8 +20,8 @@ use crate::host::durable::Durable;
 use crate::host::efi::{self, EfiError, Variables};
 use crate::host::esp::{Esp, Stored};
 use crate::host::os_release::OsRelease;
+use crate::host::partition_io::PartitionIo;
 use crate::host::place::{self, Place};
-use crate::host::region::Region;
 use crate::host::running;
 use crate::host::spool::Spool;
 use crate::host::{Partition, Root};
@@ -234,7 +234,7 @@ impl Host {
     ///
     /// # Errors
     /// [`Error::Host`].
-    pub(crate) fn open_target(&self, partition: &Partition) -> Result<Region, Error> {
+    pub(crate) fn open_target(&self, partition: &Partition) -> Result<PartitionIo, Error> {
         Ok(self.disk().open_target(partition, &self.running.protected)?)
     }
 

@@ -12,7 +12,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
-use flipside_core::host::medium::Medium;
+use flipside_core::host::storage::Storage;
 
 /// `MFD_EXEC` of `<linux/memfd.h>`; nix has no name for it.
 const MAY_RUN: MFdFlags = MFdFlags::from_bits_retain(0x10);
@@ -60,7 +60,7 @@ impl Blank {
     }
 }
 
-impl Medium for Blank {
+impl Storage for Blank {
     fn name(&self) -> String {
         "memory".to_owned()
     }

@@ -8,7 +8,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use flipside_core::cancel::Cancel;
-use flipside_core::host::medium::Medium;
+use flipside_core::host::storage::Storage;
 use flipside_core::install::{self, Options};
 use flipside_core::progress::Progress;
 use flipside_image::Image;
@@ -24,7 +24,7 @@ struct Output<'a> {
     size: u64,
 }
 
-impl Medium for Output<'_> {
+impl Storage for Output<'_> {
     fn name(&self) -> String {
         self.path.display().to_string()
     }
@@ -76,10 +76,10 @@ pub fn extract(
     let file = temporary_in(&directory_of(output))?;
     let size = layer.payload.size;
     file.as_file().set_len(size).map_err(PublishError::file("write", output))?;
-    let medium = Output { path: output, file: file.as_file(), size };
+    let storage = Output { path: output, file: file.as_file(), size };
     // Nobody cuts the power between writing a file and using it here.
     let options = Options { read_back: false, ..Options::default() };
-    install::write_payload(source, &layer, &medium, &options, progress, stop)?;
+    install::write_payload(source, &layer, &storage, &options, progress, stop)?;
     file.persist(output).map_err(|error| PublishError::file("write", output)(error.error))?;
     Ok(())
 }

@@ -13,7 +13,7 @@ use std::os::fd::{AsFd as _, AsRawFd as _};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use crate::codes;
-use flipside_core::host::medium::Medium;
+use flipside_core::host::storage::Storage;
 use flipside_core::host::{Root, Slot, kexec};
 use flipside_image::code::{Code, Coded};
 use flipside_image::pe;
@@ -80,7 +80,7 @@ impl Kernel {
     ///
     /// # Errors
     /// [`KexecError::NoKernel`], [`KexecError::Read`].
-    pub fn of(boot_file: &dyn Medium) -> Result<Self, KexecError> {
+    pub fn of(boot_file: &dyn Storage) -> Result<Self, KexecError> {
         let failed = |source| KexecError::Read { boot_file: boot_file.name(), source };
         let no_kernel = |why| KexecError::NoKernel { boot_file: boot_file.name(), why };
         let read = |to: &mut [u8], at: u64| boot_file.read_at(at, to);
@@ -126,7 +126,7 @@ impl Kernel {
 ///
 /// # Errors
 /// [`KexecError`].
-pub fn load(root: &Root, boot_file: &dyn Medium, slot: Slot) -> Result<(), KexecError> {
+pub fn load(root: &Root, boot_file: &dyn Storage, slot: Slot) -> Result<(), KexecError> {
     let refused = |source| KexecError::Refused { boot_file: boot_file.name(), source };
     let kernel = Kernel::of(boot_file)?;
     if !root.is_live() {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use flipside_core::host::Slot;
 use flipside_core::host::durable::Step;
 use flipside_core::host::esp::{BootFileState, EspError, FIRST_SECTOR};
-use flipside_core::host::medium::Medium as _;
+use flipside_core::host::storage::Storage as _;
 use flipside_image::code::Coded as _;
 use nix::errno::Errno;
 use proptest::prelude::*;

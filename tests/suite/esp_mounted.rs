@@ -9,7 +9,7 @@ use std::process::Command;
 use flipside_core::host::Slot;
 use flipside_core::host::durable::Durable;
 use flipside_core::host::esp::{BootFileState, Esp, EspError};
-use flipside_core::host::medium::Medium as _;
+use flipside_core::host::storage::Storage as _;
 use flipside_image::Architecture;
 use flipside_image::code::Coded as _;
 

@@ -294,7 +294,7 @@ fn p2_what_is_kept_on_a_cached_medium_is_read_back_as_well() {
         assert_eq!(code, is_cached.then_some("read-back-mismatch"), "{is_cached}");
     }
     // A boot file is one.
-    use flipside_core::host::medium::Medium as _;
+    use flipside_core::host::storage::Storage as _;
     let directory = tempfile::tempdir().unwrap();
     let architecture = flipside_image::Architecture::X86_64;
     let esp = flipside_core::testing::esp(

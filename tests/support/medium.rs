@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use flipside_core::host::medium::Medium;
+use flipside_core::host::storage::Storage;
 
 /// A medium in memory that watches what reaches it.
 #[derive(Default)]
@@ -54,7 +54,7 @@ impl Memory {
     }
 }
 
-impl Medium for Memory {
+impl Storage for Memory {
     fn name(&self) -> String {
         "partition system-b".to_owned()
     }
@@ -131,7 +131,7 @@ impl FileMedium {
     }
 }
 
-impl Medium for FileMedium {
+impl Storage for FileMedium {
     fn name(&self) -> String {
         "a file".to_owned()
     }

@@ -15,22 +15,22 @@ pub mod fat;
 mod files;
 pub mod gpt;
 pub mod kexec;
+mod lower_devices;
 mod marker;
-pub mod medium;
 pub mod mounts;
 pub mod open;
 pub mod os_release;
 mod page_cache;
 pub mod partition;
+pub mod partition_io;
 pub mod place;
 pub mod power;
 pub mod protected;
 mod record;
-pub mod region;
 mod root;
 pub mod running;
 pub(crate) mod spool;
-mod stack;
+pub mod storage;
 #[cfg(test)]
 pub(crate) mod test_disk;
 #[cfg(test)]

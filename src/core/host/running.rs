@@ -7,10 +7,10 @@ use std::path::Path;
 use super::cmdline::CommandLine;
 use super::disk::Disk;
 use super::error::HostError;
+use super::lower_devices::{Side, devices_behind};
 use super::mounts::{Mounts, real_path};
 use super::partition::Partition;
 use super::protected::Protected;
-use super::stack::{Side, devices_behind};
 use super::{Root, Slot};
 use crate::settings::HostConfig;
 

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use crate::host::medium::ALIGNMENT;
+use crate::host::storage::ALIGNMENT;
 use flipside_image::{ChunkIndex, ChunkSize, Payload};
 
 /// What a batch covers at most, in bytes, unless a single chunk is larger.

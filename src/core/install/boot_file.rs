@@ -20,8 +20,8 @@ use crate::blob_source::{BlobSource, FetchError, Sink};
 use crate::codes;
 use crate::error::Error;
 use crate::host::esp::InstalledBootFile;
-use crate::host::medium::Medium;
 use crate::host::spool::Spool;
+use crate::host::storage::Storage;
 use crate::progress::{Event, Phase, Progress};
 use crate::refusal::Refusal;
 
@@ -77,12 +77,12 @@ impl CheckedBootFile<'_> {
     ///
     /// # Errors
     /// Those of [`write_payload`].
-    pub(super) fn write(&self, job: &Job<'_>, medium: &dyn Medium) -> Result<(), InstallError> {
+    pub(super) fn write(&self, job: &Job<'_>, storage: &dyn Storage) -> Result<(), InstallError> {
         if let Some(spool) = &self.spool {
             let source = Spooled { spool, layer: &self.layer };
             let layer = Layer { compression: Compression::None, frames: None, ..self.layer };
             let progress = Local(job.access.progress.as_ref());
-            match job.write(&source, &layer, medium, &progress) {
+            match job.write(&source, &layer, storage, &progress) {
                 Err(error @ (InstallError::Image(_) | InstallError::Fetch { .. }))
                     if !error.is_stopped() =>
                 {
@@ -91,7 +91,7 @@ impl CheckedBootFile<'_> {
                 written => return written,
             }
         }
-        job.write(job.source, &self.layer, medium, job.access.progress.as_ref())
+        job.write(job.source, &self.layer, storage, job.access.progress.as_ref())
     }
 }
 
@@ -127,7 +127,8 @@ impl<'a> Incoming<'a> {
     fn take_standing(&self, job: &Job<'_>, options: &Options) -> Result<bool, InstallError> {
         let Some(standing) = self.standing else { return Ok(false) };
         let (payload, stop) = (self.layer.payload, &job.access.stop);
-        let target = |medium| Target { medium, payload, progress: &crate::progress::Silent, stop };
+        let target =
+            |storage| Target { storage, payload, progress: &crate::progress::Silent, stop };
         let (from, to) = (target(standing), target(self));
         let kept = Plan::make(from, options)?.batches(payload, ChunkSource::Kept);
         for range in kept.iter().map(|batch| batch.range(payload)) {
@@ -141,7 +142,7 @@ impl<'a> Incoming<'a> {
     }
 }
 
-impl Medium for Incoming<'_> {
+impl Storage for Incoming<'_> {
     fn name(&self) -> String {
         "the state directory".to_owned()
     }
@@ -190,10 +191,10 @@ impl BlobSource for Spooled<'_> {
         while offset < range.end {
             let mut piece = vec![0; length(&(offset..range.end)).min(PIECE)];
             self.spool.read_at(offset, &mut piece).map_err(|source| {
-                let (payload, medium) = (self.layer.payload.name.clone(), "the state directory");
+                let (payload, storage) = (self.layer.payload.name.clone(), "the state directory");
                 FetchError::failed(InstallError::Read {
                     payload,
-                    medium: medium.to_owned(),
+                    storage: storage.to_owned(),
                     offset,
                     source,
                 })

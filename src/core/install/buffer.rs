@@ -2,7 +2,7 @@
 
 //! Memory that direct I/O takes, made once and used again.
 
-use crate::host::medium::ALIGNMENT;
+use crate::host::storage::ALIGNMENT;
 
 /// Bytes that begin at a multiple of [`ALIGNMENT`]. Pages that were never
 /// filled cost no memory.

@@ -9,7 +9,7 @@ use super::{InstallError, Options, write_payload};
 use crate::blob_source::BlobSource;
 use crate::error::Error;
 use crate::host::Record;
-use crate::host::medium::Medium;
+use crate::host::storage::Storage;
 use crate::lock::Lock;
 use crate::opened::{Access, Host};
 use crate::progress::Progress;
@@ -64,10 +64,10 @@ impl Job<'_> {
         &self,
         source: &dyn BlobSource,
         layer: &Layer<'_>,
-        medium: &dyn Medium,
+        storage: &dyn Storage,
         progress: &dyn Progress,
     ) -> Result<(), InstallError> {
-        write_payload(source, layer, medium, &self.options(), progress, &self.access.stop)?;
+        write_payload(source, layer, storage, &self.options(), progress, &self.access.stop)?;
         Ok(())
     }
 

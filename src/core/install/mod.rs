@@ -46,7 +46,7 @@ pub use transaction::Checked;
 
 use crate::blob_source::BlobSource;
 use crate::cancel::Cancel;
-use crate::host::medium::Medium;
+use crate::host::storage::Storage;
 use crate::progress::{Event, Phase, Progress};
 use batch::Batch;
 use flipside_image::Layer;
@@ -93,13 +93,13 @@ pub struct Written {
 pub fn write_payload(
     source: &dyn BlobSource,
     layer: &Layer<'_>,
-    medium: &dyn Medium,
+    storage: &dyn Storage,
     options: &Options,
     progress: &dyn Progress,
     stop: &Cancel,
 ) -> Result<Written, InstallError> {
     let payload = layer.payload;
-    let target = Target { medium, payload, progress, stop };
+    let target = Target { storage, payload, progress, stop };
     target.check_size()?;
 
     progress.event(Event::Phase(Phase::Comparing));
@@ -118,12 +118,13 @@ pub fn write_payload(
         }
         written => written?,
     };
-    medium.sync().map_err(|source| target.sync_error(source))?;
+    storage.sync().map_err(|source| target.sync_error(source))?;
 
     if options.read_back {
         progress.event(Event::Phase(Phase::ReadingBack));
         // P2: what was kept was read from the medium, where that is not cached.
-        let read_again = if medium.is_cached() { Batch::split(payload, |_| true) } else { fetched };
+        let read_again =
+            if storage.is_cached() { Batch::split(payload, |_| true) } else { fetched };
         read_back::read_back(target, options, &read_again)?;
     }
     Ok(written)

@@ -9,7 +9,7 @@ use super::scan::{Unreadable, scan};
 use super::transfer::Target;
 use super::{InstallError, Options};
 use crate::cancel::Cancel;
-use crate::host::medium::Medium;
+use crate::host::storage::Storage;
 use crate::progress::{Event, Progress};
 use flipside_image::{ChunkIndex, Payload};
 
@@ -25,8 +25,8 @@ pub(super) fn read_back(
             target.report_read(index);
             return Ok(());
         }
-        let (medium, payload) = (target.medium.name(), target.payload.name.clone());
-        Err(InstallError::ReadBackMismatch { medium, payload, index })
+        let (storage, payload) = (target.storage.name(), target.payload.name.clone());
+        Err(InstallError::ReadBackMismatch { storage, payload, index })
     })
 }
 
@@ -37,12 +37,12 @@ pub(super) fn read_back(
 /// [`InstallError::PayloadTooLarge`], [`InstallError::Read`] and
 /// [`InstallError::Stopped`].
 pub fn verify(
-    medium: &dyn Medium,
+    storage: &dyn Storage,
     payload: &Payload,
     progress: &dyn Progress,
     stop: &Cancel,
 ) -> Result<Vec<ChunkIndex>, InstallError> {
-    let target = Target { medium, payload, progress, stop };
+    let target = Target { storage, payload, progress, stop };
     target.check_size()?;
     let damaged = Mutex::new(Vec::new());
     let all = Batch::split(payload, |_| true);

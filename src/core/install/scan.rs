@@ -12,7 +12,7 @@ use super::decode::check_hash;
 use super::memory_limit;
 use super::transfer::Target;
 use super::{InstallError, Options};
-use crate::host::medium::ALIGNMENT;
+use crate::host::storage::ALIGNMENT;
 use flipside_image::ChunkIndex;
 
 /// What a chunk is that the medium does not give.
@@ -73,9 +73,9 @@ fn scan_batch(
     // Whole blocks, so that they come from the medium and not from the page cache.
     let block = ALIGNMENT as u64;
     let blocks = range.start - range.start % block
-        ..range.end.next_multiple_of(block).min(target.medium.capacity());
+        ..range.end.next_multiple_of(block).min(target.storage.capacity());
     buffer.set_filled(length(&blocks));
-    let read = match target.medium.read_at(blocks.start, buffer.bytes_mut()) {
+    let read = match target.storage.read_at(blocks.start, buffer.bytes_mut()) {
         Err(source) if unreadable == Unreadable::IsError => {
             return Err(target.read_error(range.start, source));
         }

@@ -8,7 +8,7 @@ use super::read_back::verify;
 use crate::cancel::Cancel;
 use crate::error::Error;
 use crate::host::Record;
-use crate::host::medium::Medium as _;
+use crate::host::storage::Storage as _;
 use crate::opened::{Access, Host};
 use crate::progress::Silent;
 use crate::slot::Slot;
@@ -51,22 +51,22 @@ pub fn contents(
     for payload in &config.payloads {
         let name = payload.name.as_str();
         let result = if name == BOOT_FILE_PAYLOAD {
-            let Some(medium) = host.esp.open_boot_file(slot)? else {
+            let Some(storage) = host.esp.open_boot_file(slot)? else {
                 damaged.push(format!("{name} (the boot file is missing)"));
                 continue;
             };
-            if medium.capacity() < payload.size {
+            if storage.capacity() < payload.size {
                 damaged.push(format!("{name} (the boot file is cut short)"));
                 continue;
             }
-            verify(&medium, payload, access.progress.as_ref(), &access.stop)
+            verify(&storage, payload, access.progress.as_ref(), &access.stop)
         } else {
             let Some((_, label)) = host.labels(slot).find(|(mapped, _)| *mapped == name) else {
                 continue;
             };
             let partition = host.disk().by_label(label)?;
-            let medium = host.disk().open_for_reading(partition)?;
-            verify(&medium, payload, access.progress.as_ref(), &access.stop)
+            let storage = host.disk().open_for_reading(partition)?;
+            verify(&storage, payload, access.progress.as_ref(), &access.stop)
         };
         let chunks = result?;
         if let (Some(first), Some(last)) = (chunks.first(), chunks.last()) {
@@ -99,11 +99,11 @@ pub(super) fn has_damaged_boot_file(
     else {
         return Ok(false);
     };
-    let Some(medium) = host.esp.open_boot_file(slot)? else { return Ok(true) };
-    if medium.capacity() < payload.size {
+    let Some(storage) = host.esp.open_boot_file(slot)? else { return Ok(true) };
+    if storage.capacity() < payload.size {
         return Ok(true);
     }
-    Ok(!verify(&medium, payload, &Silent, stop)?.is_empty())
+    Ok(!verify(&storage, payload, &Silent, stop)?.is_empty())
 }
 
 /// The config from the state directory, or else from where the image came.

@@ -105,9 +105,9 @@ impl<'a> Disarmed<'a> {
                 };
                 partition = job.host.disk().set_identity(&partition, &random)?;
             }
-            let medium = job.host.open_target(&partition)?;
-            job.write(job.source, layer, &medium, job.access.progress.as_ref())?;
-            drop(medium);
+            let storage = job.host.open_target(&partition)?;
+            job.write(job.source, layer, &storage, job.access.progress.as_ref())?;
+            drop(storage);
             if let Some(identity) = identity {
                 job.host.disk().set_identity(&partition, &identity)?;
             }
@@ -126,9 +126,9 @@ impl<'a> Written<'a> {
         job.access.progress.event(Event::Phase(Phase::Arming));
         job.keep_config();
         job.host.esp.write_record(target, &job.record())?;
-        let medium = job.host.esp.create_boot_file(target, boot_file.size())?;
-        boot_file.write(job, &medium)?;
-        medium.complete()?;
+        let storage = job.host.esp.create_boot_file(target, boot_file.size())?;
+        boot_file.write(job, &storage)?;
+        storage.complete()?;
         job.host.esp.write_loader_entry(target, &job.host.title(target), false)?;
         Ok(Bootable(self.0))
     }

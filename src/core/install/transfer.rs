@@ -12,7 +12,7 @@ use super::batch::Batch;
 use super::decode::Damage;
 use crate::blob_source::BlobSource;
 use crate::cancel::Cancel;
-use crate::host::medium::Medium;
+use crate::host::storage::Storage;
 use crate::progress::Progress;
 use flipside_image::{ChunkIndex, Compression, ImageError, Layer, Payload};
 
@@ -22,7 +22,7 @@ const RETRIES: u32 = 8;
 /// A payload and where it stands or shall stand.
 #[derive(Clone, Copy)]
 pub(super) struct Target<'a> {
-    pub(super) medium: &'a dyn Medium,
+    pub(super) storage: &'a dyn Storage,
     pub(super) payload: &'a Payload,
     pub(super) progress: &'a dyn Progress,
     pub(super) stop: &'a Cancel,
@@ -31,27 +31,27 @@ pub(super) struct Target<'a> {
 impl Target<'_> {
     /// Refuses a payload that does not fit.
     pub(super) fn check_size(&self) -> Result<(), InstallError> {
-        let (size, capacity) = (self.payload.size, self.medium.capacity());
+        let (size, capacity) = (self.payload.size, self.storage.capacity());
         if size <= capacity {
             return Ok(());
         }
-        let (payload, medium) = (self.payload.name.clone(), self.medium.name());
-        Err(InstallError::PayloadTooLarge { payload, size, medium, capacity })
+        let (payload, storage) = (self.payload.name.clone(), self.storage.name());
+        Err(InstallError::PayloadTooLarge { payload, size, storage, capacity })
     }
 
     pub(super) fn read_error(&self, offset: u64, source: io::Error) -> InstallError {
-        let (payload, medium) = (self.payload.name.clone(), self.medium.name());
-        InstallError::Read { payload, medium, offset, source }
+        let (payload, storage) = (self.payload.name.clone(), self.storage.name());
+        InstallError::Read { payload, storage, offset, source }
     }
 
     pub(super) fn write_error(&self, offset: u64, source: io::Error) -> InstallError {
-        let (payload, medium) = (self.payload.name.clone(), self.medium.name());
-        InstallError::Write { payload, medium, offset, source }
+        let (payload, storage) = (self.payload.name.clone(), self.storage.name());
+        InstallError::Write { payload, storage, offset, source }
     }
 
     pub(super) fn sync_error(&self, source: io::Error) -> InstallError {
-        let (payload, medium) = (self.payload.name.clone(), self.medium.name());
-        InstallError::Sync { payload, medium, source }
+        let (payload, storage) = (self.payload.name.clone(), self.storage.name());
+        InstallError::Sync { payload, storage, source }
     }
 }
 

@@ -66,7 +66,7 @@ fn write_parcel(
     // P3: every chunk in here was unpacked, which hashes it.
     let bytes = decoding.map_or(item.buffer.bytes(), |decoding| decoding.chunks.bytes());
     job.target
-        .medium
+        .storage
         .write_at(range.start, bytes)
         .map_err(|source| job.target.write_error(range.start, source))?;
     let written = bytes.len() as u64;

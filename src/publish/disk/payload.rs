@@ -9,7 +9,7 @@ use std::os::unix::fs::FileExt as _;
 use std::sync::{Mutex, PoisonError};
 
 use flipside_core::cancel::Cancel;
-use flipside_core::host::medium::Medium;
+use flipside_core::host::storage::Storage;
 use flipside_core::install::{self, Options};
 use flipside_core::progress::Progress;
 use flipside_image::{Compression, Layer, Payload};
@@ -46,7 +46,7 @@ impl Memory {
     }
 }
 
-impl Medium for Memory {
+impl Storage for Memory {
     fn name(&self) -> String {
         self.name.clone()
     }
@@ -85,7 +85,7 @@ impl Region<'_> {
     }
 }
 
-impl Medium for Region<'_> {
+impl Storage for Region<'_> {
     fn name(&self) -> String {
         format!("partition {}", self.partition.label)
     }
@@ -145,12 +145,12 @@ pub(super) fn share(
 pub(super) fn copy(
     source: &dyn Source,
     layer: &Layer<'_>,
-    medium: &dyn Medium,
+    storage: &dyn Storage,
     progress: &dyn Progress,
     stop: &Cancel,
 ) -> Result<(), DiskBuildError> {
     let options = Options { read_back: false, ..Options::default() };
-    install::write_payload(source, layer, medium, &options, progress, stop)?;
+    install::write_payload(source, layer, storage, &options, progress, stop)?;
     Ok(())
 }
 

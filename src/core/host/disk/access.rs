@@ -13,8 +13,8 @@ use super::Disk;
 use crate::host::device::DeviceNumber;
 use crate::host::error::HostError;
 use crate::host::partition::{Identity, Partition};
+use crate::host::partition_io::{Access, PartitionIo};
 use crate::host::protected::Protected;
-use crate::host::region::{Access, Region};
 
 impl Disk {
     /// What `partition` is, whatever it is called.
@@ -37,7 +37,7 @@ impl Disk {
         &self,
         partition: &Partition,
         running: &Protected,
-    ) -> Result<Region, HostError> {
+    ) -> Result<PartitionIo, HostError> {
         let refuse_running = |identity: &Identity| {
             if running.has(identity) {
                 return Err(HostError::TargetIsRunning { partition: self.name_of(partition) });
@@ -64,7 +64,7 @@ impl Disk {
     ///
     /// # Errors
     /// The device's.
-    pub fn open_for_reading(&self, partition: &Partition) -> Result<Region, HostError> {
+    pub fn open_for_reading(&self, partition: &Partition) -> Result<PartitionIo, HostError> {
         let (path, _) = self.way_to(partition)?;
         let file = File::open(path).map_err(HostError::io("open", path))?;
         self.region(partition, file, path, Access::Read)
@@ -103,7 +103,7 @@ impl Disk {
         mut file: File,
         path: &Path,
         access: Access,
-    ) -> Result<Region, HostError> {
+    ) -> Result<PartitionIo, HostError> {
         self.opened_identity(&file, partition)?;
         let range = if self.is_block_device {
             let size = file.seek(SeekFrom::End(0)).map_err(HostError::io("measure", path))?;
@@ -118,7 +118,7 @@ impl Disk {
             partition.range()
         };
         let name = self.name_of(partition);
-        Ok(Region::new(&self.durable, name, file, path, access, range))
+        Ok(PartitionIo::new(&self.durable, name, file, path, access, range))
     }
 
     fn name_of(&self, partition: &Partition) -> String {
@@ -128,5 +128,9 @@ impl Disk {
 
 fn region_identity(file: &File, path: &Path, partition: &Partition) -> Result<Identity, HostError> {
     let found = file.metadata().map_err(HostError::io("ask", path))?;
-    Ok(Identity::Region { file_system: found.dev(), inode: found.ino(), range: partition.range() })
+    Ok(Identity::PartitionIo {
+        file_system: found.dev(),
+        inode: found.ino(),
+        range: partition.range(),
+    })
 }

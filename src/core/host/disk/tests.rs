@@ -6,9 +6,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::host::medium::Medium as _;
 use crate::host::protected::Protected;
 use crate::host::running::facts;
+use crate::host::storage::Storage as _;
 use crate::host::test_disk::{self, KEEP, MIB, SLOT_UUIDS, patch, program, run};
 use flipside_image::PartitionIdentity;
 use flipside_image::code::Coded as _;

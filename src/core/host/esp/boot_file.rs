@@ -13,9 +13,9 @@ use super::program::BootFileState;
 use super::{Esp, EspError, RESERVE};
 use crate::host::Slot;
 use crate::host::durable::{Durable, DurableFile};
-use crate::host::medium::Medium;
 use crate::host::open::open_to_read;
 use crate::host::page_cache::drop_pages;
+use crate::host::storage::Storage;
 use flipside_image::pe;
 
 /// How much of a boot file is withheld: without its first bytes it is no program, and 512
@@ -281,7 +281,7 @@ pub(super) fn drop_cached(file: &File) {
     }
 }
 
-impl Medium for BootFile {
+impl Storage for BootFile {
     fn name(&self) -> String {
         format!("boot file {}", self.name.display())
     }

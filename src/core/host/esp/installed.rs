@@ -10,8 +10,8 @@ use std::path::PathBuf;
 use super::boot_file::drop_cached;
 use super::{Esp, EspError};
 use crate::host::Slot;
-use crate::host::medium::Medium;
 use crate::host::open::open_to_read;
+use crate::host::storage::Storage;
 
 /// A boot file, open for reading. Reads come from the medium, not from what the kernel had in
 /// memory when it was opened.
@@ -40,7 +40,7 @@ impl Esp {
     }
 }
 
-impl Medium for InstalledBootFile {
+impl Storage for InstalledBootFile {
     fn name(&self) -> String {
         format!("boot file {}", self.name.display())
     }

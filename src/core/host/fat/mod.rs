@@ -7,7 +7,7 @@ use std::io;
 use std::thread;
 use std::time::Duration;
 
-use super::medium::Medium;
+use super::storage::Storage;
 use flipside_image::fat::{BootSector, BootSectorError, Kind, Marks};
 
 /// How the file system is used while it is looked at.
@@ -63,7 +63,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 ///
 /// # Errors
 /// The first thing that is wrong with it.
-pub fn check(partition: &dyn Medium, used: Use) -> Result<Found, FatError> {
+pub fn check(partition: &dyn Storage, used: Use) -> Result<Found, FatError> {
     let mut sector = [0; 512];
     partition.read_at(0, &mut sector)?;
     if sector.iter().all(|byte| *byte == 0) {
@@ -98,7 +98,7 @@ pub fn check(partition: &dyn Medium, used: Use) -> Result<Found, FatError> {
 ///
 /// # Errors
 /// The first thing that is wrong with it.
-pub fn check_patiently(partition: &dyn Medium, used: Use) -> Result<Found, FatError> {
+pub fn check_patiently(partition: &dyn Storage, used: Use) -> Result<Found, FatError> {
     for _ in 0..RETRIES {
         match check(partition, used) {
             Err(FatError::CopiesDiffer) if used == Use::Mounted => thread::sleep(PAUSE),
@@ -108,13 +108,13 @@ pub fn check_patiently(partition: &dyn Medium, used: Use) -> Result<Found, FatEr
     check(partition, used)
 }
 
-fn check_start(partition: &dyn Medium, boot: &BootSector) -> Result<Marks, FatError> {
+fn check_start(partition: &dyn Storage, boot: &BootSector) -> Result<Marks, FatError> {
     let mut start = [0; 8];
     partition.read_at(boot.active_fat(), &mut start)?;
     boot.marks(&start).ok_or(FatError::TableStart)
 }
 
-fn check_copies(partition: &dyn Medium, boot: &BootSector) -> Result<(), FatError> {
+fn check_copies(partition: &dyn Storage, boot: &BootSector) -> Result<(), FatError> {
     if !boot.is_mirrored {
         return Ok(());
     }

@@ -11,7 +11,7 @@ use crate::host::test_disk::{MIB, program, run};
 /// A partition in memory.
 struct Bytes(Vec<u8>);
 
-impl Medium for Bytes {
+impl Storage for Bytes {
     fn name(&self) -> String {
         "bytes".into()
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! A partition as a [`Medium`]: a block device of its own, or a region of the
+//! A partition as a [`Storage`]: a block device of its own, or a region of the
 //! file that holds a disk's image.
 
 use std::fs::{File, OpenOptions};
@@ -15,8 +15,8 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
 use super::durable::{Durable, DurableFile};
-use super::medium::{ALIGNMENT, Medium};
 use super::page_cache::drop_pages;
+use super::storage::{ALIGNMENT, Storage};
 
 /// Whether a region may be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub(super) enum Access {
 /// An open partition. Two ways lead to it: past the page cache for what is aligned,
 /// through it for the rest, and for all where the file system cannot do the former.
 #[derive(Debug)]
-pub struct Region {
+pub struct PartitionIo {
     durable: Durable,
     name: String,
     buffered: DurableFile,
@@ -41,7 +41,7 @@ pub struct Region {
     range: Range<u64>,
 }
 
-impl Region {
+impl PartitionIo {
     /// `buffered` was opened for `access`; `range` are its bytes that are the partition.
     pub(super) fn new(
         durable: &Durable,
@@ -118,7 +118,7 @@ impl Region {
     }
 }
 
-impl Medium for Region {
+impl Storage for PartitionIo {
     fn name(&self) -> String {
         self.name.clone()
     }
@@ -199,9 +199,9 @@ mod tests {
         }
     }
 
-    fn region(path: &Path, range: Range<u64>) -> Region {
+    fn region(path: &Path, range: Range<u64>) -> PartitionIo {
         let file = OpenOptions::new().read(true).write(true).open(path).unwrap();
-        Region::new(&Durable::new(), "partition x".into(), file, path, Access::Write, range)
+        PartitionIo::new(&Durable::new(), "partition x".into(), file, path, Access::Write, range)
     }
 
     #[test]
