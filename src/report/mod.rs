@@ -9,10 +9,10 @@ mod error;
 #[cfg(test)]
 mod example;
 pub mod file;
-mod follow;
 pub mod history;
 pub mod journal;
 mod known_code;
+mod live_status;
 pub mod motd;
 mod notify;
 pub mod progress;
@@ -24,8 +24,8 @@ pub mod watch;
 
 pub use error::ReportError;
 pub use file::StatusFile;
-pub use follow::Follow;
 pub use known_code::KnownCode;
+pub use live_status::LiveStatus;
 pub use notify::Notify;
 pub use status::Status;
 pub use text::status_text;

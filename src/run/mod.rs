@@ -19,7 +19,7 @@ use flipside_core::Access;
 use crate::codes;
 use crate::config::{ClockMode, Config};
 use crate::report::progress::Tee;
-use crate::report::{Follow, Notify, StatusFile};
+use crate::report::{LiveStatus, Notify, StatusFile};
 use crate::system::Clock;
 use flipside_core::cancel::Cancel;
 use flipside_core::host::durable::Durable;
@@ -79,7 +79,7 @@ pub struct Run {
     /// Whom to tell how far it is.
     pub progress: Arc<dyn Progress>,
     /// The status that others see meanwhile; its file stands in `/run`.
-    pub follow: Arc<Follow>,
+    pub follow: Arc<LiveStatus>,
     /// The wish to stop.
     pub stop: Cancel,
     /// Whether any registry may be spoken to without TLS (`--plain-http`).
@@ -95,7 +95,7 @@ impl Run {
         stop: Cancel,
         plain_http: bool,
     ) -> Self {
-        let follow = Arc::new(Follow::new(StatusFile::of(root), last_status(root)));
+        let follow = Arc::new(LiveStatus::new(StatusFile::of(root), last_status(root)));
         let progress = Arc::new(Tee(vec![shown, Arc::new(Notify::new()), follow.clone()]));
         let (root, durable) = (root.clone(), Durable::new());
         Self { root, config, durable, progress, follow, stop, plain_http }

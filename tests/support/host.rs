@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use flipside::config::{Config, Initiative};
 use flipside::report::progress::Silent;
-use flipside::report::{Follow, Status, StatusFile};
+use flipside::report::{LiveStatus, Status, StatusFile};
 use flipside::run::{self, Error as RunError, Outcome, Promotion, Run};
 use flipside_core::cancel::Cancel;
 use flipside_core::host::Root;
@@ -165,7 +165,7 @@ pub fn run_on(path: &Path, durable: Durable, change: impl FnOnce(&mut Config)) -
     let root = Root::new(path);
     let mut config = Config::load(&root).unwrap();
     change(&mut config);
-    let follow = Follow::new(StatusFile::of(&root), run::last_status(&root));
+    let follow = LiveStatus::new(StatusFile::of(&root), run::last_status(&root));
     Run {
         config,
         durable,

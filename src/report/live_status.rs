@@ -9,7 +9,7 @@ use super::{Status, StatusFile};
 
 /// Keeps the status file up to date while a run goes on. A file that cannot be
 /// written is said once, and is no reason to end the run.
-pub struct Follow(Mutex<Inner>);
+pub struct LiveStatus(Mutex<Inner>);
 
 struct Inner {
     file: StatusFile,
@@ -18,7 +18,7 @@ struct Inner {
     has_complained: bool,
 }
 
-impl Follow {
+impl LiveStatus {
     /// Begins with `status`, without writing it.
     pub fn new(file: StatusFile, status: Status) -> Self {
         let tally = Tally::default();
@@ -38,7 +38,7 @@ impl Follow {
     }
 }
 
-impl Progress for Follow {
+impl Progress for LiveStatus {
     fn event(&self, event: Event) {
         let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         inner.tally.take(&event);
@@ -75,7 +75,7 @@ mod tests {
         let root = Root::new(directory.path());
         let seen = || StatusFile::of(&root).read().unwrap().unwrap();
         let status = Status::unknown(jiff::Timestamp::now());
-        let follow = Follow::new(StatusFile::of(&root), status);
+        let follow = LiveStatus::new(StatusFile::of(&root), status);
         follow.change(|status| status.state = State::Writing);
         assert_eq!(seen().state, State::Writing);
         follow.event(Event::Phase(Phase::Writing));
