@@ -19,6 +19,7 @@ use crate::system::zone_of;
 use flipside_core::host::{self, Root, Slot};
 
 mod error;
+pub mod jitter;
 pub mod kexec;
 #[cfg(feature = "dbus")]
 mod logind;
@@ -27,7 +28,6 @@ pub mod next_update;
 mod no_bus;
 pub mod plan;
 mod sessions;
-pub mod spread;
 #[cfg(feature = "dbus")]
 mod timer;
 
@@ -38,8 +38,8 @@ use no_bus::{Bus, Logind, Timer};
 use {crate::system::bus::Bus, logind::Logind, timer::Timer};
 
 use flipside_image::code::Coded as _;
+use jitter::Share;
 use plan::{Circumstances, Plan};
-use spread::Share;
 
 /// How what everybody reads begins; flipside knows its own reboots by it.
 const MESSAGE: &str = "flipside reboots this machine into ";

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::spread::Share;
+use super::jitter::Share;
 use super::{Bus, RebootError, Timer};
 use crate::config::window::Windows;
 use crate::config::{Automatic, Update};

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::spread::Share;
+use super::jitter::Share;
 use crate::config::RebootStrategy;
 use crate::config::window::{Opening, Windows};
 
