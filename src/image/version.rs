@@ -45,8 +45,8 @@ pub fn compare(a: &str, b: &str) -> Ordering {
 }
 
 /// Whether `version` is lower than `floor`.
-pub fn is_below(version: &str, floor: &str) -> bool {
-    compare(version, floor) == Ordering::Less
+pub fn is_below(version: &str, min_version: &str) -> bool {
+    compare(version, min_version) == Ordering::Less
 }
 
 fn is_meaningful(byte: u8) -> bool {

@@ -27,7 +27,7 @@ pub(super) fn ask(evaluation: &mut Evaluation<'_>, new: &str, is_waypoint: bool)
     let is_chosen_by_others =
         is_waypoint || (named.is_from_graph() && evaluation.document.is_none());
     let counts = is_chosen_by_others || !withdrawn::is_what_runs_withdrawn(evaluation);
-    let floor = Floor {
+    let min_version = MinVersion {
         running: record.map(|record| record.version.as_str()).filter(|_| counts),
         minimum: config.policy.min_version.as_deref(),
         allow_downgrade: config.update.allow_downgrade,
@@ -38,7 +38,7 @@ pub(super) fn ask(evaluation: &mut Evaluation<'_>, new: &str, is_waypoint: bool)
             newest: newest(evaluation.offer.host_state).to_owned(),
         }),
     };
-    let (saw, decision) = decide(new, &floor);
+    let (saw, decision) = decide(new, &min_version);
     evaluation.put(Rule::Version, &saw, decision);
 }
 
@@ -82,7 +82,7 @@ fn newest(host_state: &HostState) -> &str {
 /// What a version must not be below. What was rolled back from, what fell back and what stands
 /// in the other slot are no part of it: only what runs raises it.
 #[derive(Debug, Clone, Default)]
-struct Floor<'a> {
+struct MinVersion<'a> {
     /// The version that runs; `None` where it counts for nothing: unknown, or withdrawn.
     running: Option<&'a str>,
     /// `policy.min_version`.
@@ -106,22 +106,23 @@ struct Mirror {
 }
 
 /// What the rule saw of an image with this version, and says.
-fn decide(new: &str, floor: &Floor<'_>) -> (String, Verdict) {
+fn decide(new: &str, min_version: &MinVersion<'_>) -> (String, Verdict) {
     let minimum =
-        floor.minimum.map(|minimum| format!(", policy.min_version is {}", shown(minimum)));
-    let mirror = floor.mirror.as_ref().map(|mirror| format!(", named by mirror {}", mirror.host));
+        min_version.minimum.map(|minimum| format!(", policy.min_version is {}", shown(minimum)));
+    let mirror =
+        min_version.mirror.as_ref().map(|mirror| format!(", named by mirror {}", mirror.host));
     let saw = format!(
         "{}, {} runs{}{}",
         shown(new),
-        floor.running.map_or("what counts for nothing".to_owned(), shown),
+        min_version.running.map_or("what counts for nothing".to_owned(), shown),
         minimum.unwrap_or_default(),
         mirror.unwrap_or_default()
     );
-    if let Some(minimum) = floor.minimum.filter(|minimum| version::is_below(new, minimum)) {
+    if let Some(minimum) = min_version.minimum.filter(|minimum| version::is_below(new, minimum)) {
         let why = format!("{} is below policy.min_version, {}", shown(new), shown(minimum));
         return (saw, Verdict::block(codes::VERSION_TOO_OLD, why));
     }
-    if let Some(Mirror { repository, host, newest }) = &floor.mirror
+    if let Some(Mirror { repository, host, newest }) = &min_version.mirror
         && !version::is_below(newest, new)
     {
         let why = format!(
@@ -131,10 +132,10 @@ fn decide(new: &str, floor: &Floor<'_>) -> (String, Verdict) {
         );
         return (saw, unreachable(why));
     }
-    let is_downgrade = floor.running.is_some_and(|running| version::is_below(new, running));
-    if is_downgrade && (floor.is_fixed || !floor.allow_downgrade) {
-        let running = shown(floor.running.unwrap_or_default());
-        let because = match floor.is_fixed {
+    let is_downgrade = min_version.running.is_some_and(|running| version::is_below(new, running));
+    if is_downgrade && (min_version.is_fixed || !min_version.allow_downgrade) {
+        let running = shown(min_version.running.unwrap_or_default());
+        let because = match min_version.is_fixed {
             true => "update.allow_downgrade is only for what the tag itself names",
             false => "update.allow_downgrade is false",
         };
@@ -168,9 +169,10 @@ mod tests {
             ("1", None, None, false, true),
             ("1", None, Some("2"), false, false),
         ] {
-            let floor = Floor { running, minimum, allow_downgrade, is_fixed, mirror: None };
-            let (_, decision) = decide(new, &floor);
-            assert_eq!(decision.is_allow(), allowed, "{new} {floor:?}: {decision:?}");
+            let min_version =
+                MinVersion { running, minimum, allow_downgrade, is_fixed, mirror: None };
+            let (_, decision) = decide(new, &min_version);
+            assert_eq!(decision.is_allow(), allowed, "{new} {min_version:?}: {decision:?}");
             if let Some(Refusal { severity, code, message: reason, .. }) = decision.refusal() {
                 assert_eq!((*severity, *code), (Severity::Block, codes::VERSION_TOO_OLD));
                 let names =
@@ -184,9 +186,13 @@ mod tests {
     fn no_setting_lifts_a_floor_that_is_fixed() {
         for (new, allowed) in [("0.9", false), ("1~rc1", false), ("1", true), ("1.1", true)] {
             let running = Some("1");
-            let floor =
-                Floor { running, allow_downgrade: true, is_fixed: true, ..Floor::default() };
-            let (_, decision) = decide(new, &floor);
+            let min_version = MinVersion {
+                running,
+                allow_downgrade: true,
+                is_fixed: true,
+                ..MinVersion::default()
+            };
+            let (_, decision) = decide(new, &min_version);
             assert_eq!(decision.is_allow(), allowed, "{new}");
         }
     }
@@ -205,16 +211,20 @@ mod tests {
         ] {
             let mirror =
                 Mirror { repository: "r/a".into(), host: "m".into(), newest: newest.into() };
-            let floor = Floor {
+            let min_version = MinVersion {
                 running,
                 minimum,
                 allow_downgrade: true,
                 mirror: Some(mirror),
-                ..Floor::default()
+                ..MinVersion::default()
             };
-            let (_, decision) = decide(new, &floor);
+            let (_, decision) = decide(new, &min_version);
             let refusal = decision.refusal();
-            assert_eq!(refusal.map(|refusal| refusal.code.name()), expected, "{new} {floor:?}");
+            assert_eq!(
+                refusal.map(|refusal| refusal.code.name()),
+                expected,
+                "{new} {min_version:?}"
+            );
             // The timer comes back for it the same day.
             let is_transient = refusal.is_some_and(|refusal| refusal.transient.is_some());
             assert_eq!(is_transient, expected == Some("registry-unreachable"));
