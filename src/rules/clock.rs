@@ -12,8 +12,8 @@ use flipside_core::refusal::Refusal;
 
 /// Asks both.
 pub(super) fn ask(evaluation: &mut Evaluation<'_>) {
-    let means = &evaluation.offer.means;
-    let said = Said::now(means, &means.config.update, evaluation.offer.initiative);
+    let means = &evaluation.candidate.means;
+    let said = Said::now(means, &means.config.update, evaluation.candidate.initiative);
     let (saw, decision) = said.hold;
     evaluation.put(Rule::Hold, &saw, decision);
     let (saw, decision) = said.window;

@@ -9,7 +9,7 @@ use crate::codes;
 
 /// Asks it about an image for the hosts `wanted`.
 pub(super) fn ask(evaluation: &mut Evaluation<'_>, wanted: &[String]) {
-    let host = &evaluation.offer.means.config.host.compatible;
+    let host = &evaluation.candidate.means.config.host.compatible;
     let host: Vec<String> = host.iter().map(|name| name.to_string()).collect();
     let (saw, decision) = decide(wanted, &host);
     evaluation.put(Rule::Compatible, &saw, decision);

@@ -4,7 +4,7 @@
 //! that is, who signed it, and what it says.
 
 use super::evaluation::Evaluation;
-use super::{Error, Offer, Rule, Verdict, signature};
+use super::{Candidate, Error, Rule, Verdict, signature};
 use crate::codes;
 use crate::hooks::{Answer, Asking, Container};
 use flipside_image::reference::is_loopback;
@@ -17,13 +17,13 @@ pub(super) fn ask(
     evaluation: &mut Evaluation<'_>,
     asking: &Asking<'_>,
 ) -> Result<Option<Answer>, Error> {
-    let means = &evaluation.offer.means;
+    let means = &evaluation.candidate.means;
     let settings = &means.config.policy.hooks.container;
     let Some(image) = settings.image.as_deref() else {
         evaluation.put(Rule::ContainerHook, "none is set", Verdict::Allow);
         return Ok(None);
     };
-    let container = match find(evaluation.offer, image, settings.network)? {
+    let container = match find(evaluation.candidate, image, settings.network)? {
         Ok(container) => container,
         Err(decision) => {
             evaluation.put(Rule::ContainerHook, image, decision);
@@ -38,7 +38,7 @@ pub(super) fn ask(
 
 /// From the tag to a digest that one of this host's keys has signed, where they are to.
 fn find(
-    offer: &Offer<'_>,
+    candidate: &Candidate<'_>,
     image: &str,
     network: bool,
 ) -> Result<Result<Container, Verdict>, Error> {
@@ -47,8 +47,8 @@ fn find(
         return Err(SourceError::from(ReferenceError::new(image, reason)).into());
     };
     // They are the tracked repository's, and so is the client certificate.
-    let mut options = Options { mirrors: Vec::new(), ..offer.means.options.clone() };
-    if !is_tracked_registry(offer, &reference) {
+    let mut options = Options { mirrors: Vec::new(), ..candidate.means.options.clone() };
+    if !is_tracked_registry(candidate, &reference) {
         options.client_cert = None;
         options.client_key = None;
     }
@@ -58,7 +58,7 @@ fn find(
         Err(SourceError::Stopped(stopped)) => return Err(stopped.into()),
         Err(error) => return Ok(Err(unavailable(image, &error))),
     };
-    let mut verifier = offer.verifier.of_repository(&reference);
+    let mut verifier = candidate.verifier.of_repository(&reference);
     if reference.digest().is_none() {
         verifier = verifier.bound();
     }
@@ -76,8 +76,8 @@ fn find(
 }
 
 /// Whether it comes from the registry that this host follows.
-fn is_tracked_registry(offer: &Offer<'_>, hook: &source::Reference) -> bool {
-    let image = offer.means.config.track.image.as_deref().map(str::parse);
+fn is_tracked_registry(candidate: &Candidate<'_>, hook: &source::Reference) -> bool {
+    let image = candidate.means.config.track.image.as_deref().map(str::parse);
     matches!(image, Some(Ok(Location::Registry(tracked))) if tracked.host() == hook.host())
 }
 

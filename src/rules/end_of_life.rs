@@ -15,7 +15,7 @@ const TOLD: usize = 120;
 
 /// Asks it about an image.
 pub(super) fn ask(evaluation: &mut Evaluation<'_>, of: Option<&EndOfLife>) {
-    let zone = zone_of(evaluation.offer.means.root);
+    let zone = zone_of(evaluation.candidate.means.root);
     evaluation.put(Rule::EndOfLife, &told(of, &zone), Verdict::Allow);
 }
 

@@ -2,7 +2,7 @@
 
 //! What the rules said about an offer so far.
 
-use super::{Explanation, Offer, Rule, Ruling, Verdict};
+use super::{Candidate, Explanation, Rule, Ruling, Verdict};
 use crate::hooks::{self, Answer, RanAs};
 use flipside_image::document::Document;
 use flipside_image::printable;
@@ -35,7 +35,7 @@ pub(super) struct InForce {
 
 /// The questions, as far as they were asked.
 pub(super) struct Evaluation<'a> {
-    pub offer: &'a Offer<'a>,
+    pub candidate: &'a Candidate<'a>,
     pub depth: Depth,
     pub explanation: Explanation,
     /// Who signed the image that was looked at last.
@@ -51,16 +51,16 @@ pub(super) struct Evaluation<'a> {
 }
 
 impl<'a> Evaluation<'a> {
-    /// Of `offer`, before anything was asked.
-    pub fn new(offer: &'a Offer<'a>, depth: Depth) -> Self {
+    /// Of `candidate`, before anything was asked.
+    pub fn new(candidate: &'a Candidate<'a>, depth: Depth) -> Self {
         Self {
-            offer,
+            candidate,
             depth,
             explanation: Explanation::default(),
             signed: None,
             goal: None,
             document: None,
-            mirror: offer.named.mirror.clone(),
+            mirror: candidate.named.mirror.clone(),
             is_revoked: false,
         }
     }

@@ -9,7 +9,7 @@ use flipside_image::Digest;
 
 /// Asks it about `digest`, for which the facts say `action`.
 pub(super) fn ask(evaluation: &mut Evaluation<'_>, action: &Action, digest: &Digest) {
-    let host_state = evaluation.offer.host_state;
+    let host_state = evaluation.candidate.host_state;
     let (slot, version) = (host_state.running, host_state.running_slot().version());
     let saw = format!("slot {slot} runs {version}, the tag names {}", digest.short());
     let decision = match action {

@@ -12,7 +12,7 @@ pub(super) fn ask(
     asking: &Asking<'_>,
 ) -> Result<Vec<Answer>, Error> {
     let answers = asking.host();
-    evaluation.offer.means.stop.check()?;
+    evaluation.candidate.means.stop.check()?;
     evaluation.put_answers(Rule::HostHooks, &names(&answers), &answers);
     Ok(answers)
 }

@@ -22,8 +22,8 @@ pub(super) fn ask(
     asking: &Asking<'_>,
     waypoint: &Waypoint,
 ) -> Result<Option<Answer>, Error> {
-    let means = &evaluation.offer.means;
-    let source = waypoint.source(evaluation.offer.source);
+    let means = &evaluation.candidate.means;
+    let source = waypoint.source(evaluation.candidate.source);
     let installed = match &waypoint.image {
         Some(_) => None,
         // It is to be armed, and its hook may have changed its mind since.

@@ -8,7 +8,7 @@
 //! Nothing here writes a slot: policy documents are remembered, and hooks run. `docs/policy.md`
 //! describes every rule.
 //!
-//! - `offer`, `target_release`, `waypoint`: what is asked about; `running`: what a slot holds
+//! - `candidate`, `target_release`, `waypoint`: what is asked about; `running`: what a slot holds
 //! - `graph`: what an update graph says comes next, in place of the tag
 //! - `host`, `clock` (`hold`, `update_window`), `policy_document`: asked about a digest
 //! - `upgrade_path`: the images between what runs and the target release, each put to `signature`,
@@ -19,6 +19,7 @@ use crate::hooks::Answer;
 use flipside_core::state::action::Action;
 use flipside_image::signature::Signed;
 
+mod candidate;
 mod clock;
 mod compatible;
 mod container_hook;
@@ -30,7 +31,6 @@ mod hold;
 mod host;
 mod host_hooks;
 mod image_hook;
-mod offer;
 mod policy_document;
 mod programs;
 mod requires;
@@ -43,12 +43,12 @@ mod upgrade_path;
 mod version;
 mod waypoint;
 
+pub use candidate::{Candidate, Means};
 pub use clock::{nobody_holds, settings_now, time_allows};
 pub use error::Error;
 pub use evaluation::Depth;
 pub use flipside_core::refusal::Verdict;
 pub use graph::find as find_target_release;
-pub use offer::{Means, Offer};
 pub use policy_document::still_stands;
 pub use programs::context as hook_context;
 pub use rule::{Explanation, Rule, Ruling};
@@ -84,12 +84,12 @@ pub struct Unasked {
     pub explanation: Explanation,
 }
 
-/// Puts `offer` to every rule.
+/// Puts `candidate` to every rule.
 ///
 /// # Errors
 /// What keeps a rule from being asked; a refusal is a [`Action`].
-pub fn approve(offer: &Offer<'_>, depth: Depth) -> Result<Approval, Box<Unasked>> {
-    let mut evaluation = Evaluation::new(offer, depth);
+pub fn approve(candidate: &Candidate<'_>, depth: Depth) -> Result<Approval, Box<Unasked>> {
+    let mut evaluation = Evaluation::new(candidate, depth);
     let asked = ask(&mut evaluation);
     let Evaluation { explanation, signed, goal, is_revoked, .. } = evaluation;
     let (waypoint, answers) = match asked {
@@ -112,7 +112,7 @@ pub fn approve(offer: &Offer<'_>, depth: Depth) -> Result<Approval, Box<Unasked>
 
 /// The order of the rules, as it is read.
 fn ask(evaluation: &mut Evaluation<'_>) -> Result<(Waypoint, Option<Vec<Answer>>), Error> {
-    let Offer { host_state, named, .. } = evaluation.offer;
+    let Candidate { host_state, named, .. } = evaluation.candidate;
     let at_tag = |digest| Waypoint::at_tag(digest, named.action(host_state, &digest));
     let mut waypoint = at_tag(named.digest);
     clock::ask(evaluation);

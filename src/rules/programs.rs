@@ -5,7 +5,7 @@
 
 use super::evaluation::Evaluation;
 use super::waypoint::Waypoint;
-use super::{Error, Offer, Rule, container_hook, host_hooks, image_hook};
+use super::{Candidate, Error, Rule, container_hook, host_hooks, image_hook};
 use crate::config::{Config, Initiative};
 use crate::hooks::{self, Answer, Asking, Context, System};
 use flipside_core::host::Slot;
@@ -18,7 +18,7 @@ pub(super) fn ask(
     evaluation: &mut Evaluation<'_>,
     waypoint: &Waypoint,
 ) -> Result<Vec<Answer>, Error> {
-    let Offer { means, initiative, host_state, .. } = evaluation.offer;
+    let Candidate { means, initiative, host_state, .. } = evaluation.candidate;
     means.progress.event(Event::Phase(Phase::Hooks));
     let context = context(means.config, *initiative, host_state, waypoint.image.as_ref());
     if let Some(answer) = hooks::nested() {

@@ -18,7 +18,7 @@ pub(super) fn ask(
     requires: Option<&Requires>,
     trail: &mut Vec<String>,
 ) -> Option<String> {
-    let running = evaluation.offer.host_state.running_slot().version();
+    let running = evaluation.candidate.host_state.running_slot().version();
     let (saw, decision) = decide(new, requires, running);
     trail.push(saw);
     evaluation.put(Rule::Requires, &trail.join("; "), decision);

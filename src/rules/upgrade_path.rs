@@ -7,7 +7,7 @@ use super::evaluation::Evaluation;
 use super::policy_document::permits;
 use super::waypoint::Waypoint;
 use super::{
-    Error, Offer, Rule, Verdict, compatible, end_of_life, host, requires, signature, version,
+    Candidate, Error, Rule, Verdict, compatible, end_of_life, host, requires, signature, version,
 };
 use crate::codes;
 use flipside_core::state::action::{Action, decide};
@@ -46,10 +46,10 @@ pub(super) fn walk(
             requires::leads_too_far(evaluation, STEPS, &trail);
             return Ok(waypoint);
         }
-        let source = waypoint.source(evaluation.offer.source).sibling(&via)?;
+        let source = waypoint.source(evaluation.candidate.source).sibling(&via)?;
         let Tagged { digest: named, mirror } = source.tagged()?;
         evaluation.mirror = evaluation.mirror.take().or(mirror);
-        let action = decide(evaluation.offer.host_state, &named);
+        let action = decide(evaluation.candidate.host_state, &named);
         let next = Waypoint::on_the_way(source, named, action);
         if next.is_back() || passed.contains(&named) {
             requires::leads_back(evaluation, &via, &trail);
@@ -65,7 +65,7 @@ pub(super) fn walk(
 /// and only then its config.
 fn look_at(evaluation: &mut Evaluation<'_>, waypoint: &mut Waypoint) -> Result<(), Error> {
     evaluation.signed = None;
-    let Offer { means, host_state, named, .. } = evaluation.offer;
+    let Candidate { means, host_state, named, .. } = evaluation.candidate;
     if waypoint.action == Action::Arm {
         let digests = waypoint.digests(host_state);
         if !permits(evaluation, &digests, waypoint.is_on_the_way()) && !evaluation.goes_on() {
@@ -76,7 +76,7 @@ fn look_at(evaluation: &mut Evaluation<'_>, waypoint: &mut Waypoint) -> Result<(
     if waypoint.action != Action::Install {
         return Ok(());
     }
-    let source = waypoint.source.as_deref().unwrap_or(evaluation.offer.source);
+    let source = waypoint.source.as_deref().unwrap_or(evaluation.candidate.source);
     let found = source::find_manifest(source, &waypoint.named, means.architecture)?;
     // An index may come again with the same image for this host: the image counts.
     waypoint.action = decide(host_state, &found.digest);
@@ -111,7 +111,7 @@ fn judge(
 ) -> Option<String> {
     // What an earlier run installed was asked for all of this then, but for the version.
     let Some(image) = &waypoint.image else {
-        let installed = evaluation.offer.host_state.target_slot().version();
+        let installed = evaluation.candidate.host_state.target_slot().version();
         version::ask(evaluation, installed, waypoint.is_on_the_way());
         return None;
     };

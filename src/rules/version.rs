@@ -6,7 +6,7 @@
 use super::evaluation::Evaluation;
 use super::policy_document::withdrawn;
 use super::rule::shown;
-use super::{Offer, Rule, Verdict};
+use super::{Candidate, Rule, Verdict};
 use crate::codes;
 use flipside_core::refusal::Refusal;
 use flipside_core::state::action::Action;
@@ -21,7 +21,7 @@ use flipside_image::version;
 /// floor for an image on the way to another one, nor for what a graph names without a policy
 /// document: whoever can move a tag, or answer for the graph server, chooses those.
 pub(super) fn ask(evaluation: &mut Evaluation<'_>, new: &str, is_waypoint: bool) {
-    let Offer { means, host_state, named, .. } = evaluation.offer;
+    let Candidate { means, host_state, named, .. } = evaluation.candidate;
     let config = means.config;
     let record = host_state.running_slot().record.as_ref();
     let is_chosen_by_others =
@@ -33,9 +33,9 @@ pub(super) fn ask(evaluation: &mut Evaluation<'_>, new: &str, is_waypoint: bool)
         allow_downgrade: config.update.allow_downgrade,
         is_fixed: is_chosen_by_others,
         mirror: evaluation.mirror_alone().map(|mirror| Mirror {
-            repository: evaluation.offer.source.repository(),
+            repository: evaluation.candidate.source.repository(),
             host: mirror.to_owned(),
-            newest: newest(evaluation.offer.host_state).to_owned(),
+            newest: newest(evaluation.candidate.host_state).to_owned(),
         }),
     };
     let (saw, decision) = decide(new, &min_version);
@@ -52,9 +52,9 @@ pub(super) fn ask_of_what_runs(evaluation: &mut Evaluation<'_>, action: &Action)
         _ => None,
     };
     let Some(mirror) = mirror else { return };
-    let host_state = evaluation.offer.host_state;
+    let host_state = evaluation.candidate.host_state;
     let (running, repository) =
-        (shown(host_state.running_slot().version()), evaluation.offer.source.repository());
+        (shown(host_state.running_slot().version()), evaluation.candidate.source.repository());
     let saw = format!("{running} runs, which the mirror {mirror} names");
     let kept = match action {
         Action::Unarm => format!("; {} stays armed", shown(host_state.target_slot().version())),

@@ -14,7 +14,7 @@ use super::outcome::{Outcome, without_lock};
 use super::{Error, Run};
 use crate::codes;
 use crate::config;
-use crate::rules::{Approval, Offer, nobody_holds, settings_now, still_stands, time_allows};
+use crate::rules::{Approval, Candidate, nobody_holds, settings_now, still_stands, time_allows};
 use crate::system::{Clock, Inhibitor, zone_of};
 
 /// An approval, and the host that was read under the lock.
@@ -22,7 +22,7 @@ struct Act<'a> {
     lock: &'a Lock,
     run: &'a Run,
     access: &'a Access,
-    offer: &'a Offer<'a>,
+    candidate: &'a Candidate<'a>,
     approval: &'a Approval,
     host: &'a Host,
     host_state: &'a HostState,
@@ -32,7 +32,11 @@ struct Act<'a> {
 ///
 /// # Errors
 /// [`Error`]; the running slot boots as before.
-pub(super) fn act(run: &Run, offer: &Offer<'_>, approval: &Approval) -> Result<Outcome, Error> {
+pub(super) fn act(
+    run: &Run,
+    candidate: &Candidate<'_>,
+    approval: &Approval,
+) -> Result<Outcome, Error> {
     let lock = Lock::take(&run.root)?;
     let access = run.access();
     let host = Host::open(&access)?.ok_or_else(changed)?;
@@ -41,15 +45,15 @@ pub(super) fn act(run: &Run, offer: &Offer<'_>, approval: &Approval) -> Result<O
     if matches!(approval.action, Action::Refuse(_)) {
         host.look_for_obstacles(&mut host_state, &run.stop)?;
     }
-    let action = offer.named.action(&host_state, &approval.waypoint.digest());
-    if let Some(outcome) = without_lock(&host_state, &offer.named.digest, &action)? {
+    let action = candidate.named.action(&host_state, &approval.waypoint.digest());
+    if let Some(outcome) = without_lock(&host_state, &candidate.named.digest, &action)? {
         return Ok(outcome);
     }
     let act = Act {
         lock: &lock,
         run,
         access: &access,
-        offer,
+        candidate,
         approval,
         host: &host,
         host_state: &host_state,
@@ -78,13 +82,13 @@ impl Act<'_> {
     }
 
     fn has_tag_moved(&self) -> Result<bool, Error> {
-        let Offer { named, source, .. } = self.offer;
+        let Candidate { named, source, .. } = self.candidate;
         Ok(named.has_moved(*source)? || self.approval.waypoint.has_moved()?)
     }
 
     /// Hooks may have taken their time.
     fn refuse_held(&self) -> Result<(), Error> {
-        let Offer { means, initiative, .. } = self.offer;
+        let Candidate { means, initiative, .. } = self.candidate;
         let settings = settings_now(means);
         time_allows(means, &settings, *initiative)?;
         say_hold(self.run, &settings);
@@ -93,9 +97,9 @@ impl Act<'_> {
 
     /// An install that began in a window is finished; a hold means what has not been armed yet.
     fn still_stands(&self) -> Result<(), flipside_core::Error> {
-        let Offer { means, initiative, .. } = self.offer;
+        let Candidate { means, initiative, .. } = self.candidate;
         nobody_holds(means, &settings_now(means), *initiative)?;
-        still_stands(self.offer, &self.approval.waypoint, self.host_state)
+        still_stands(self.candidate, &self.approval.waypoint, self.host_state)
     }
 
     fn install(&self, image: &Image) -> Result<Outcome, Error> {
@@ -104,7 +108,7 @@ impl Act<'_> {
         if let Some(goal) = &towards {
             tracing::info!("{} comes first, on the way to {goal}", image.version());
         }
-        let source = waypoint.source(self.offer.source);
+        let source = waypoint.source(self.candidate.source);
         let config = || {
             let bytes = source.blob("config", &image.manifest.config, CONFIG_LIMIT);
             bytes.map_err(|error| error.to_string())
@@ -144,7 +148,7 @@ impl Act<'_> {
     }
 
     fn armed(&self, version: &str) -> Outcome {
-        let (slot, tag): (_, Digest) = (self.host_state.target(), self.offer.named.digest);
+        let (slot, tag): (_, Digest) = (self.host_state.target(), self.candidate.named.digest);
         Outcome::Armed { slot, version: version.to_owned(), tag, before: false }
     }
 }

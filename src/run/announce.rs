@@ -10,10 +10,10 @@ use crate::report::status::Available;
 use flipside_image::code::{Coded as _, sentence};
 
 /// The tag points to something new.
-pub(super) fn available(offer: &Available) {
-    let version = offer.version.as_deref().unwrap_or("unknown");
-    let message = format!("{version} ({}) is available", offer.digest.short());
-    Entry::new(Kind::UpdateAvailable, message).version(version).digest(offer.digest).send();
+pub(super) fn available(candidate: &Available) {
+    let version = candidate.version.as_deref().unwrap_or("unknown");
+    let message = format!("{version} ({}) is available", candidate.digest.short());
+    Entry::new(Kind::UpdateAvailable, message).version(version).digest(candidate.digest).send();
 }
 
 /// A run ended with `error`; `status` tells what it was about.

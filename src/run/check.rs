@@ -42,8 +42,8 @@ pub fn check(
 ) -> Result<Option<Check>, Box<Unasked>> {
     obey_retry_after(run, initiative)?;
     let Looked::At(look) = look(run)? else { return Ok(None) };
-    let offer = look.offer(run, initiative);
-    let Approval { explanation, action, waypoint, goal, .. } = judge(run, &offer, depth)?;
+    let candidate = look.candidate(run, initiative);
+    let Approval { explanation, action, waypoint, goal, .. } = judge(run, &candidate, depth)?;
     let version = match (&waypoint.image, &action) {
         (Some(image), _) => Some(image.version().to_owned()),
         (None, Action::Waiting | Action::Arm) => {

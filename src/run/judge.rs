@@ -8,7 +8,7 @@ use flipside_core::state::Action;
 use super::status::{note_check, note_rulings};
 use super::trial_due::note_trial_due;
 use super::{Error, Run};
-use crate::rules::{self, Approval, Depth, Explanation, Offer};
+use crate::rules::{self, Approval, Candidate, Depth, Explanation};
 
 /// A rule could not be asked.
 #[derive(Debug)]
@@ -19,18 +19,22 @@ pub struct Unasked {
     pub explanation: Explanation,
 }
 
-/// Puts `offer` to every rule. The rulings go to the status, also where it ends with an error.
+/// Puts `candidate` to every rule. The rulings go to the status, also where it ends with an error.
 ///
 /// # Errors
 /// What keeps a rule from being asked; a refusal is a [`Action`].
-pub(super) fn judge(run: &Run, offer: &Offer<'_>, depth: Depth) -> Result<Approval, Box<Unasked>> {
-    if offer.is_only_asked {
-        return Ok(rules::approve(offer, depth)?);
+pub(super) fn judge(
+    run: &Run,
+    candidate: &Candidate<'_>,
+    depth: Depth,
+) -> Result<Approval, Box<Unasked>> {
+    if candidate.is_only_asked {
+        return Ok(rules::approve(candidate, depth)?);
     }
-    let Offer { named, host_state, .. } = offer;
+    let Candidate { named, host_state, .. } = candidate;
     // What is on offer is known before any rule has been asked.
     note_check(run, &named.digest, None, &named.action(host_state, &named.digest));
-    let asked = rules::approve(offer, depth);
+    let asked = rules::approve(candidate, depth);
     note_rulings(
         run,
         match &asked {

@@ -14,7 +14,7 @@ use flipside_source::{Options, Source};
 use super::{Error, Run};
 use crate::config::Initiative;
 use crate::rules::signature::open as open_verifier;
-use crate::rules::{Means, Offer, TargetRelease, find_target_release};
+use crate::rules::{Candidate, Means, TargetRelease, find_target_release};
 
 /// What there is to see.
 pub(super) enum Looked {
@@ -84,8 +84,8 @@ pub(super) fn look(run: &Run) -> Result<Looked, Error> {
 
 impl Look {
     /// What is on offer, and to whom.
-    pub fn offer<'a>(&'a self, run: &'a Run, initiative: Initiative) -> Offer<'a> {
-        Offer {
+    pub fn candidate<'a>(&'a self, run: &'a Run, initiative: Initiative) -> Candidate<'a> {
+        Candidate {
             means: means(run, self.architecture, &self.options, &self.files),
             initiative,
             host_state: &self.host_state,

@@ -11,7 +11,7 @@ use super::look::{Looked, look};
 use super::{Error, Run};
 use crate::config::Initiative;
 use crate::hooks::{self, Asking, Kind};
-use crate::rules::{Approval, Depth, Offer, hook_context};
+use crate::rules::{Approval, Candidate, Depth, hook_context};
 
 /// What the hooks would be asked about the update on offer.
 #[derive(Debug, Clone)]
@@ -29,8 +29,8 @@ pub struct HooksPlanned {
 /// As [`ask_hooks_about_offer`].
 pub fn plan_hooks(run: &Run, initiative: Initiative) -> Result<Option<HooksPlanned>, Error> {
     let Looked::At(look) = look(run)? else { return Ok(None) };
-    let offer = Offer { is_only_asked: true, ..look.offer(run, initiative) };
-    let Approval { action, waypoint, .. } = judge(run, &offer, Depth::Check)?;
+    let candidate = Candidate { is_only_asked: true, ..look.candidate(run, initiative) };
+    let Approval { action, waypoint, .. } = judge(run, &candidate, Depth::Check)?;
     match action {
         Action::Refuse(refusal) => Err(refusal.into()),
         Action::Install | Action::Arm => {
@@ -76,8 +76,8 @@ pub fn ask_hooks_about_offer(
     initiative: Initiative,
 ) -> Result<Option<HooksAsked>, Error> {
     let Looked::At(look) = look(run)? else { return Ok(None) };
-    let offer = Offer { is_only_asked: true, ..look.offer(run, initiative) };
-    let Approval { action, waypoint, answers, .. } = judge(run, &offer, Depth::Update)?;
+    let candidate = Candidate { is_only_asked: true, ..look.candidate(run, initiative) };
+    let Approval { action, waypoint, answers, .. } = judge(run, &candidate, Depth::Update)?;
     match (answers, action) {
         // A rule about hooks may refuse without an answer of one.
         (Some(answers), Action::Refuse(refusal)) if hooks::decide(&answers).is_allow() => {

@@ -69,11 +69,11 @@ pub(super) fn note_check(run: &Run, tag: &Digest, version: Option<&str>, action:
         let version = version.map(str::to_owned).or(before.and_then(|before| before.version));
         status.available = is_new.then_some(Available { version, digest: *tag });
         // Once, not at every look: the last status tells what was said in this boot.
-        if let Some(offer) = &status.available
-            && offer.version.is_some()
+        if let Some(candidate) = &status.available
+            && candidate.version.is_some()
             && !was_known
         {
-            announce::available(offer);
+            announce::available(candidate);
         }
     });
 }

@@ -28,8 +28,8 @@ pub fn update(run: &Run, initiative: Initiative) -> Result<Outcome, Error> {
     };
     // Hooks may take their time: all rules are asked without the lock, and what they relied on
     // is read again under it.
-    let offer = look.offer(run, initiative);
-    let approval = judge(run, &offer, Depth::Update)?;
+    let candidate = look.candidate(run, initiative);
+    let approval = judge(run, &candidate, Depth::Update)?;
     if approval.is_revoked {
         disarm_revoked(run, &look.facts)?;
         return update(run, initiative);
@@ -40,7 +40,7 @@ pub fn update(run: &Run, initiative: Initiative) -> Result<Outcome, Error> {
     {
         return Ok(outcome);
     }
-    act(run, &offer, &approval)
+    act(run, &candidate, &approval)
 }
 
 /// Ends a run: what it came to goes to the status, and whether it is to be made again is noted.

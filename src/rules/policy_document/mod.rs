@@ -9,7 +9,7 @@
 
 use super::evaluation::{Depth, Evaluation, InForce};
 use super::running::running;
-use super::{Error, Explanation, Offer, Rule, Ruling, Waypoint};
+use super::{Candidate, Error, Explanation, Rule, Ruling, Waypoint};
 use flipside_core::refusal::Refusal;
 use flipside_core::state::host_state::HostState;
 use flipside_image::Digest;
@@ -39,12 +39,12 @@ const PUBLISHERS: [Rule; 5] =
 /// # Errors
 /// The source's: nobody knows whether there is a document.
 pub(super) fn ask(evaluation: &mut Evaluation<'_>) -> Result<Digest, Error> {
-    let Offer { means, source, verifier, host_state, named, .. } = evaluation.offer;
+    let Candidate { means, source, verifier, host_state, named, .. } = evaluation.candidate;
     let goal = &named.digest;
     let now = means.clock().now();
     let consulted = consult(means, *source, verifier, now)?;
     // A check writes nothing, and so remembers nothing.
-    if evaluation.depth == Depth::Update && !evaluation.offer.is_only_asked {
+    if evaluation.depth == Depth::Update && !evaluation.candidate.is_only_asked {
         consulted.remember(means.files);
     }
     for said in &named.rulings {
@@ -87,7 +87,7 @@ pub(super) fn permits(
     is_waypoint: bool,
 ) -> bool {
     let Some(in_force) = &evaluation.document else { return true };
-    let Some(objection) = objection(evaluation.offer, in_force, digests, is_waypoint) else {
+    let Some(objection) = objection(evaluation.candidate, in_force, digests, is_waypoint) else {
         return true;
     };
     evaluation.put(objection.rule, &objection.saw, objection.decision);
@@ -101,11 +101,11 @@ pub(super) fn permits(
 /// # Errors
 /// What the document has against `waypoint`, and a wish to stop.
 pub fn still_stands(
-    offer: &Offer<'_>,
+    candidate: &Candidate<'_>,
     waypoint: &Waypoint,
     host_state: &HostState,
 ) -> Result<(), flipside_core::Error> {
-    let Offer { means, source, verifier, .. } = offer;
+    let Candidate { means, source, verifier, .. } = candidate;
     let now = means.clock().now();
     let consulted = match consult(means, *source, verifier, now) {
         Ok(consulted) => consulted,
@@ -119,7 +119,7 @@ pub fn still_stands(
     let (Some(document), Some(now)) = (consulted.document, now) else { return Ok(()) };
     let in_force = InForce { document, now, is_vouched: consulted.is_vouched };
     let digests = waypoint.digests(host_state);
-    let objection = objection(offer, &in_force, &digests, waypoint.is_on_the_way());
+    let objection = objection(candidate, &in_force, &digests, waypoint.is_on_the_way());
     match objection.and_then(|ruling| ruling.decision.refusal().cloned()) {
         Some(refusal) => Err(refusal.into()),
         None => Ok(()),
@@ -127,13 +127,13 @@ pub fn still_stands(
 }
 
 fn objection(
-    offer: &Offer<'_>,
+    candidate: &Candidate<'_>,
     InForce { document, now, .. }: &InForce,
     digests: &[Digest],
     is_waypoint: bool,
 ) -> Option<Ruling> {
-    let (running, place) = (running(offer.host_state), rollout::place(&offer.means));
-    let goal = &offer.named.digest;
+    let (running, place) = (running(candidate.host_state), rollout::place(&candidate.means));
+    let goal = &candidate.named.digest;
     let journey = Journey { document, running: &running, goal, now: *now, place: &place };
     journey.objection(digests, is_waypoint)
 }

@@ -45,7 +45,7 @@ pub(super) fn of_what_runs(goal: &Release) -> Ruling {
 pub(in crate::rules) fn is_what_runs_withdrawn(evaluation: &Evaluation<'_>) -> bool {
     let Some(in_force) = &evaluation.document else { return false };
     let document = &in_force.document;
-    let running = running(evaluation.offer.host_state);
+    let running = running(evaluation.candidate.host_state);
     let by_digest = running.digests.iter().find_map(|digest| document.release(digest));
     let release = by_digest.or_else(|| document.version(&running.version));
     release.is_some_and(|release| release.withdrawn.is_some())

@@ -7,7 +7,7 @@
 //! - `search`: fetches them, and what that came to
 
 use super::evaluation::Evaluation;
-use super::{Error, Offer, Rule, Verdict};
+use super::{Candidate, Error, Rule, Verdict};
 use flipside_image::signature::{Form, Signed};
 use flipside_image::{Digest, Image};
 use flipside_source::{Source, fetch_image};
@@ -31,7 +31,7 @@ pub(super) fn ask(
     source: &dyn Source,
     digests: &[Digest],
 ) -> Result<bool, Error> {
-    let found = verify(evaluation.offer.verifier, source, digests)?;
+    let found = verify(evaluation.candidate.verifier, source, digests)?;
     let image = digests.last().map(Digest::short).unwrap_or_default();
     let (saw, decision) = found.ruling(&format!("the image {image}"));
     let is_allowed = decision.is_allow();
@@ -44,7 +44,7 @@ pub(super) fn ask(
 
 /// The same of what the target holds: keys may have gone since it was written.
 pub(super) fn ask_of_installed(evaluation: &mut Evaluation<'_>) -> Result<(), Error> {
-    let Offer { means, host_state, source, .. } = evaluation.offer;
+    let Candidate { means, host_state, source, .. } = evaluation.candidate;
     let record = host_state.target_slot().record.as_ref();
     let Some(digest) = record.and_then(|record| record.digest) else { return Ok(()) };
     let index = record.and_then(|record| record.index_digest);
@@ -72,7 +72,7 @@ pub(super) fn ask_of_product(
     if !is_signed_by_bundle(evaluation) {
         return Ok(());
     }
-    let Offer { verifier, product, .. } = evaluation.offer;
+    let Candidate { verifier, product, .. } = evaluation.candidate;
     let id = &image.config.product_info.id;
     let decision = check_product(*product, id);
     if !decision.is_allow()

@@ -41,7 +41,7 @@ impl<'a> Means<'a> {
 
 /// An update on offer, and the host that it is offered to.
 #[derive(Clone, Copy)]
-pub struct Offer<'a> {
+pub struct Candidate<'a> {
     /// What rules ask with.
     pub means: Means<'a>,
     /// Who wants the update.
