@@ -14,11 +14,11 @@ pub(super) fn text(explanation: &Explanation) -> String {
         let Some(ruling) = explanation.of(*rule) else {
             return format!("{rule:<width$}  -      not asked");
         };
-        let saw = &ruling.saw;
+        let observed = &ruling.observed;
         let word = ruling.decision.word();
         let said = match &ruling.decision {
-            Verdict::Allow => saw.clone(),
-            Verdict::No(refusal) => format!("{saw}: {refusal} [{}]", refusal.code),
+            Verdict::Allow => observed.clone(),
+            Verdict::No(refusal) => format!("{observed}: {refusal} [{}]", refusal.code),
         };
         format!("{rule:<width$}  {word}  {said}").trim_end().to_owned()
     };
@@ -29,7 +29,7 @@ pub(super) fn text(explanation: &Explanation) -> String {
 pub(super) fn document(explanation: &Explanation) -> Value {
     let item = |rule: &Rule| match explanation.of(*rule) {
         Some(ruling) => json!(ruling),
-        None => json!({"rule": rule, "saw": "", "decision": "not-asked"}),
+        None => json!({"rule": rule, "observed": "", "decision": "not-asked"}),
     };
     Rule::ALL.iter().map(item).collect()
 }

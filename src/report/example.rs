@@ -64,7 +64,7 @@ pub(super) fn full() -> Status {
             time: before(2),
             rulings: vec![RulingStatus {
                 rule: "host-hooks".into(),
-                saw: "50-maintenance".into(),
+                observed: "50-maintenance".into(),
                 decision: "defer".into(),
                 code: Some("hook-deferred".into()),
                 reason: Some("hook 50-maintenance: until 18:00".into()),

@@ -14,10 +14,10 @@ use flipside_core::refusal::Refusal;
 pub(super) fn ask(evaluation: &mut Evaluation<'_>) {
     let means = &evaluation.candidate.means;
     let said = Said::now(means, &means.config.update, evaluation.candidate.initiative);
-    let (saw, decision) = said.hold;
-    evaluation.put(Rule::Hold, &saw, decision);
-    let (saw, decision) = said.window;
-    evaluation.put(Rule::UpdateWindow, &saw, decision);
+    let (observed, decision) = said.hold;
+    evaluation.put(Rule::Hold, &observed, decision);
+    let (observed, decision) = said.window;
+    evaluation.put(Rule::UpdateWindow, &observed, decision);
 }
 
 /// What each saw and says.

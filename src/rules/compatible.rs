@@ -11,8 +11,8 @@ use crate::codes;
 pub(super) fn ask(evaluation: &mut Evaluation<'_>, wanted: &[String]) {
     let host = &evaluation.candidate.means.config.host.compatible;
     let host: Vec<String> = host.iter().map(|name| name.to_string()).collect();
-    let (saw, decision) = decide(wanted, &host);
-    evaluation.put(Rule::Compatible, &saw, decision);
+    let (observed, decision) = decide(wanted, &host);
+    evaluation.put(Rule::Compatible, &observed, decision);
 }
 
 /// What the rule saw of an image for the hosts `wanted` on one that is all of `host`, and says.

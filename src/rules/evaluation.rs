@@ -82,9 +82,9 @@ impl<'a> Evaluation<'a> {
     }
 
     /// Notes what `rule` saw and said.
-    pub fn put(&mut self, rule: Rule, saw: &str, decision: Verdict) {
-        let saw = printable::line(saw, SHOWN);
-        self.explanation.note(Ruling::new(rule, saw, decision));
+    pub fn put(&mut self, rule: Rule, observed: &str, decision: Verdict) {
+        let observed = printable::line(observed, SHOWN);
+        self.explanation.note(Ruling::new(rule, observed, decision));
     }
 
     /// Notes what hooks answered, and that less kept them in check, where that was so. `what` is
@@ -93,9 +93,9 @@ impl<'a> Evaluation<'a> {
         let is_group = |answer: &Answer| answer.ran_as == Some(RanAs::ProcessGroup);
         let decision = hooks::decide(answers);
         if answers.iter().any(is_group) {
-            let saw =
+            let observed =
                 format!("as a process group, without the sandbox and limits of a unit: {what}");
-            return self.put(rule, &saw, decision);
+            return self.put(rule, &observed, decision);
         }
         self.put(rule, what, decision);
     }

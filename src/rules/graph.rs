@@ -38,22 +38,26 @@ pub fn find(
     let version = &running.version;
     let (aim, digest, ruling) = match graph.next(&running) {
         Next::Step { digest, version } => {
-            let saw = format!("{version} comes next in the update graph");
-            (Aim::Reach, Some(digest), Ruling::new(Rule::PolicyDocument, saw, Verdict::Allow))
+            let observed = format!("{version} comes next in the update graph");
+            (Aim::Reach, Some(digest), Ruling::new(Rule::PolicyDocument, observed, Verdict::Allow))
         }
         Next::Stay => {
-            let saw = format!("nothing comes after {version} in the update graph");
-            (Aim::Stay, here, Ruling::new(Rule::PolicyDocument, saw, Verdict::Allow))
+            let observed = format!("nothing comes after {version} in the update graph");
+            (Aim::Stay, here, Ruling::new(Rule::PolicyDocument, observed, Verdict::Allow))
         }
         Next::Unknown => {
-            let saw = format!("{version} is not in the update graph");
-            let decision = Verdict::defer(codes::GRAPH_NODE_UNKNOWN, saw.clone());
-            (Aim::Wait, here, Ruling::new(Rule::PolicyDocument, saw, decision))
+            let observed = format!("{version} is not in the update graph");
+            let decision = Verdict::defer(codes::GRAPH_NODE_UNKNOWN, observed.clone());
+            (Aim::Wait, here, Ruling::new(Rule::PolicyDocument, observed, decision))
         }
         Next::DeadEnd(reason) => {
-            let saw = format!("{version} is a dead end of the update graph");
+            let observed = format!("{version} is a dead end of the update graph");
             let why = format!("{version} is a dead end: {reason}");
-            (Aim::Wait, here, Ruling::new(Rule::DeadEnd, saw, Verdict::block(codes::DEAD_END, why)))
+            (
+                Aim::Wait,
+                here,
+                Ruling::new(Rule::DeadEnd, observed, Verdict::block(codes::DEAD_END, why)),
+            )
         }
     };
     // A host that flipside did not install has no digest to stay with.

@@ -67,9 +67,9 @@ mod tests {
             (Some(&a_while), Automatic, None, "clock-unset"),
             (Some(&a_while), Manual, None, "allow"),
         ] {
-            let (saw, decision) = decide(hold, initiative, now, &berlin);
+            let (observed, decision) = decide(hold, initiative, now, &berlin);
             assert_eq!(code(&decision), expected, "{hold:?} {initiative:?} {now:?}");
-            assert!(!saw.is_empty());
+            assert!(!observed.is_empty());
         }
     }
 }

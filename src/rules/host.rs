@@ -11,10 +11,10 @@ use flipside_image::Digest;
 pub(super) fn ask(evaluation: &mut Evaluation<'_>, action: &Action, digest: &Digest) {
     let host_state = evaluation.candidate.host_state;
     let (slot, version) = (host_state.running, host_state.running_slot().version());
-    let saw = format!("slot {slot} runs {version}, the tag names {}", digest.short());
+    let observed = format!("slot {slot} runs {version}, the tag names {}", digest.short());
     let decision = match action {
         Action::Refuse(refusal) => Verdict::No(refusal.clone()),
         _ => Verdict::Allow,
     };
-    evaluation.put(Rule::Host, &saw, decision);
+    evaluation.put(Rule::Host, &observed, decision);
 }

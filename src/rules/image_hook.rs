@@ -35,22 +35,26 @@ pub(super) fn ask(
         return Ok(None);
     };
     let size = layer.payload.size;
-    let saw = format!("{HOOK_PAYLOAD}, {size} bytes");
+    let observed = format!("{HOOK_PAYLOAD}, {size} bytes");
     if size > HOOK_LIMIT {
         let reason = format!("the image's hook has {size} bytes, more than {HOOK_LIMIT}");
-        evaluation.put(Rule::ImageHook, &saw, Verdict::block(codes::IMAGE_HOOK_TOO_LARGE, reason));
+        evaluation.put(
+            Rule::ImageHook,
+            &observed,
+            Verdict::block(codes::IMAGE_HOOK_TOO_LARGE, reason),
+        );
         return Ok(None);
     }
     let answer = match fetch(source, &layer, means.stop)? {
         Ok(program) => asking.image(HOOK_PAYLOAD, &program),
         Err(error) => {
             let reason = format!("the image's hook cannot be run from memory: {error}");
-            evaluation.put(Rule::ImageHook, &saw, Verdict::block(codes::HOOK_FAILED, reason));
+            evaluation.put(Rule::ImageHook, &observed, Verdict::block(codes::HOOK_FAILED, reason));
             return Ok(None);
         }
     };
     means.stop.check()?;
-    evaluation.put_answers(Rule::ImageHook, &saw, std::slice::from_ref(&answer));
+    evaluation.put_answers(Rule::ImageHook, &observed, std::slice::from_ref(&answer));
     Ok(Some(answer))
 }
 

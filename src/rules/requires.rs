@@ -19,8 +19,8 @@ pub(super) fn ask(
     trail: &mut Vec<String>,
 ) -> Option<String> {
     let running = evaluation.candidate.host_state.running_slot().version();
-    let (saw, decision) = decide(new, requires, running);
-    trail.push(saw);
+    let (observed, decision) = decide(new, requires, running);
+    trail.push(observed);
     evaluation.put(Rule::Requires, &trail.join("; "), decision);
     match way(requires, running) {
         Way::Through(via) => Some(via.to_owned()),
@@ -67,12 +67,12 @@ fn decide(new: &str, requires: Option<&Requires>, running: &str) -> (String, Ver
     let Some(Requires { lowest, via }) = requires else {
         return (format!("{} asks for no version", shown(new)), Verdict::Allow);
     };
-    let saw = format!("{} asks for {}, {} runs", shown(new), shown(lowest), shown(running));
+    let observed = format!("{} asks for {}, {} runs", shown(new), shown(lowest), shown(running));
     match way(requires, running) {
-        Way::Direct => (saw, Verdict::Allow),
+        Way::Direct => (observed, Verdict::Allow),
         Way::Through(_) => {
             let via = via.as_deref().map(shown).unwrap_or_default();
-            (format!("{saw}: by way of {via}"), Verdict::Allow)
+            (format!("{observed}: by way of {via}"), Verdict::Allow)
         }
         Way::None => {
             let why = format!(
@@ -81,7 +81,7 @@ fn decide(new: &str, requires: Option<&Requires>, running: &str) -> (String, Ver
                 shown(lowest),
                 shown(running)
             );
-            (saw, Verdict::block(codes::REQUIRES_NEWER, why))
+            (observed, Verdict::block(codes::REQUIRES_NEWER, why))
         }
     }
 }

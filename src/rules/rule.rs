@@ -112,7 +112,7 @@ pub struct Ruling {
     /// Which.
     pub rule: Rule,
     /// What it went by, in a few printable words.
-    pub saw: String,
+    pub observed: String,
     /// What it said.
     #[serde(flatten)]
     pub decision: Verdict,
@@ -120,8 +120,8 @@ pub struct Ruling {
 
 impl Ruling {
     /// What `rule` saw and said.
-    pub fn new(rule: Rule, saw: String, decision: Verdict) -> Self {
-        Self { rule, saw, decision }
+    pub fn new(rule: Rule, observed: String, decision: Verdict) -> Self {
+        Self { rule, observed, decision }
     }
 }
 
@@ -165,7 +165,7 @@ mod tests {
     use serde_json::json;
 
     fn ruling(rule: Rule, decision: Verdict) -> Ruling {
-        Ruling { rule, saw: String::new(), decision }
+        Ruling { rule, observed: String::new(), decision }
     }
 
     #[test]
@@ -210,8 +210,8 @@ mod tests {
             Verdict::block(codes::HOOK_BLOCKED, "never"),
         ] {
             let expected = json!(verdict);
-            let ruling = Ruling { rule: Rule::Hold, saw: "s".to_owned(), decision: verdict };
-            let mut flat = json!({"rule": "hold", "saw": "s"});
+            let ruling = Ruling { rule: Rule::Hold, observed: "s".to_owned(), decision: verdict };
+            let mut flat = json!({"rule": "hold", "observed": "s"});
             for (key, value) in expected.as_object().unwrap() {
                 flat[key] = value.clone();
             }

@@ -38,8 +38,8 @@ pub(super) fn ask(evaluation: &mut Evaluation<'_>, new: &str, is_waypoint: bool)
             newest: newest(evaluation.candidate.host_state).to_owned(),
         }),
     };
-    let (saw, decision) = decide(new, &min_version);
-    evaluation.put(Rule::Version, &saw, decision);
+    let (observed, decision) = decide(new, &min_version);
+    evaluation.put(Rule::Version, &observed, decision);
 }
 
 /// Asks it where nothing is to be installed. A mirror that is late names what runs although there
@@ -55,7 +55,7 @@ pub(super) fn ask_of_what_runs(evaluation: &mut Evaluation<'_>, action: &Action)
     let host_state = evaluation.candidate.host_state;
     let (running, repository) =
         (shown(host_state.running_slot().version()), evaluation.candidate.source.repository());
-    let saw = format!("{running} runs, which the mirror {mirror} names");
+    let observed = format!("{running} runs, which the mirror {mirror} names");
     let kept = match action {
         Action::Unarm => format!("; {} stays armed", shown(host_state.target_slot().version())),
         _ => String::new(),
@@ -64,7 +64,7 @@ pub(super) fn ask_of_what_runs(evaluation: &mut Evaluation<'_>, action: &Action)
         "{repository} cannot be reached, and its mirror {mirror}, which may be late, names \
          {running}, which runs already{kept}"
     );
-    evaluation.put(Rule::Version, &saw, unreachable(why));
+    evaluation.put(Rule::Version, &observed, unreachable(why));
 }
 
 /// Time may mend it.
@@ -111,7 +111,7 @@ fn decide(new: &str, min_version: &MinVersion<'_>) -> (String, Verdict) {
         min_version.minimum.map(|minimum| format!(", policy.min_version is {}", shown(minimum)));
     let mirror =
         min_version.mirror.as_ref().map(|mirror| format!(", named by mirror {}", mirror.host));
-    let saw = format!(
+    let observed = format!(
         "{}, {} runs{}{}",
         shown(new),
         min_version.running.map_or("what counts for nothing".to_owned(), shown),
@@ -120,7 +120,7 @@ fn decide(new: &str, min_version: &MinVersion<'_>) -> (String, Verdict) {
     );
     if let Some(minimum) = min_version.minimum.filter(|minimum| version::is_below(new, minimum)) {
         let why = format!("{} is below policy.min_version, {}", shown(new), shown(minimum));
-        return (saw, Verdict::block(codes::VERSION_TOO_OLD, why));
+        return (observed, Verdict::block(codes::VERSION_TOO_OLD, why));
     }
     if let Some(Mirror { repository, host, newest }) = &min_version.mirror
         && !version::is_below(newest, new)
@@ -130,7 +130,7 @@ fn decide(new: &str, min_version: &MinVersion<'_>) -> (String, Verdict) {
             shown(new),
             shown(newest)
         );
-        return (saw, unreachable(why));
+        return (observed, unreachable(why));
     }
     let is_downgrade = min_version.running.is_some_and(|running| version::is_below(new, running));
     if is_downgrade && (min_version.is_fixed || !min_version.allow_downgrade) {
@@ -140,9 +140,9 @@ fn decide(new: &str, min_version: &MinVersion<'_>) -> (String, Verdict) {
             false => "update.allow_downgrade is false",
         };
         let why = format!("{} would be a downgrade from {running}, and {because}", shown(new));
-        return (saw, Verdict::block(codes::VERSION_TOO_OLD, why));
+        return (observed, Verdict::block(codes::VERSION_TOO_OLD, why));
     }
-    (saw, Verdict::Allow)
+    (observed, Verdict::Allow)
 }
 
 #[cfg(test)]

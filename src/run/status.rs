@@ -84,7 +84,7 @@ pub(super) fn note_rulings(run: &Run, explanation: &Explanation) {
         let refusal = ruling.decision.refusal();
         RulingStatus {
             rule: ruling.rule.to_string(),
-            saw: ruling.saw.clone(),
+            observed: ruling.observed.clone(),
             decision: ruling.decision.word().to_owned(),
             code: refusal.map(|refusal| refusal.code.to_string()),
             reason: refusal.map(|refusal| refusal.message.clone()),

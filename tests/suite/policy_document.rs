@@ -213,8 +213,8 @@ fn where_signatures_are_required_a_document_needs_one_too() {
     let digest = host.put(&listed);
     host.sign(&key, &digest);
     assert_eq!(host.at.says(&["check"]).split(' ').next(), Some("2"));
-    let (saw, _) = host.explains("policy-document");
-    assert!(saw.contains("signed by mine"), "{saw}");
+    let (observed, _) = host.explains("policy-document");
+    assert!(observed.contains("signed by mine"), "{observed}");
 
     // Whoever was believed is asked again once his key is gone.
     let later = document(0, &[release("1", &host.one, json!({}))]);
@@ -253,8 +253,8 @@ fn p10_a_signed_document_is_verified_again_and_costs_one_question() {
         host.proxy.seen().iter().map(|seen| format!("{} {}", seen.method, seen.path)).collect();
     assert_eq!(asked, ["HEAD /v2/os/manifests/stable", "HEAD /v2/os/manifests/stable.policy"]);
     host.host().assert_unchanged_since(&before, "unchanged");
-    let (saw, _) = host.explains("policy-document");
-    assert!(saw.contains("signed by mine"), "{saw}");
+    let (observed, _) = host.explains("policy-document");
+    assert!(observed.contains("signed by mine"), "{observed}");
 }
 
 #[test]

@@ -87,8 +87,8 @@ fn the_status_tells_what_the_rules_said_last() {
         |status: &Value| status["policy"]["rulings"].as_array().unwrap().last().unwrap().clone();
     assert_eq!(last(&status())["rule"], "host-hooks");
     assert_eq!(last(&status())["code"], "hook-blocked");
-    let saw = "as a process group, without the sandbox and limits of a unit: 10-hook";
-    assert_eq!(last(&status())["saw"], saw);
+    let observed = "as a process group, without the sandbox and limits of a unit: 10-hook";
+    assert_eq!(last(&status())["observed"], observed);
     // A question is no reason to say something else.
     host.program(["hooks", "run"]);
     assert_eq!(last(&status())["code"], "hook-blocked");
@@ -117,5 +117,5 @@ fn of_hooks_in_their_sandbox_only_the_names_are_told() {
     let document: Value = serde_json::from_str(&explain(&host, &["--json"])).unwrap();
     let rules = document["rules"].as_array().unwrap();
     let ruling = rules.iter().find(|rule| rule["rule"] == "host-hooks").unwrap();
-    assert_eq!((&ruling["saw"], &ruling["code"]), (&"10-hook".into(), &"hook-blocked".into()));
+    assert_eq!((&ruling["observed"], &ruling["code"]), (&"10-hook".into(), &"hook-blocked".into()));
 }

@@ -205,9 +205,9 @@ fn a_rollout_reaches_hosts_by_their_wariness() {
     host.put(&document(8, &[rolled(-5, 0.5)]));
     host.host().set("policy.wariness = 0.8\n");
     host.refuses(75, "rollout-not-reached");
-    let (saw, said) = host.explains("rollout");
+    let (observed, said) = host.explains("rollout");
     assert_eq!(
-        saw,
+        observed,
         "2: its rollout is at 0.750, this host's wariness is 0.800 as policy.wariness says"
     );
     assert_eq!(said, "rollout-not-reached");
@@ -216,9 +216,9 @@ fn a_rollout_reaches_hosts_by_their_wariness() {
     host.refuses(75, "rollout-not-reached");
     assert!(host.explains("rollout").0.ends_with("wariness is 1.000 for want of a machine ID"));
     host.host().write("etc/machine-id", "0123456789abcdef0123456789abcdef\n");
-    let (saw, _) = host.explains("rollout");
-    assert!(saw.ends_with("by its machine ID"), "{saw}");
-    assert_eq!(host.explains("rollout").0, saw, "the same each time");
+    let (observed, _) = host.explains("rollout");
+    assert!(observed.ends_with("by its machine ID"), "{observed}");
+    assert_eq!(host.explains("rollout").0, observed, "the same each time");
     host.host().set("policy.wariness = 0.7\n");
     assert!(host.at.says(&["update"]).starts_with("2 is installed"));
 }
@@ -241,13 +241,13 @@ fn a_host_whose_machine_id_does_not_last_comes_last_in_a_rollout_and_says_so() {
     );
     let sentence = host.refuses(75, "machine-id-unstable");
     assert!(sentence.contains("reaches this host last, at 2"), "{sentence}");
-    let (saw, said) = host.explains("rollout");
-    assert!(saw.ends_with("wariness is 1.000 as its machine ID does not last"), "{saw}");
+    let (observed, said) = host.explains("rollout");
+    assert!(observed.ends_with("wariness is 1.000 as its machine ID does not last"), "{observed}");
     assert_eq!(said, "machine-id-unstable");
     // The initrd part took it from the data partition: it lasts.
     host.host().write("var/lib/flipside/machine-id", "0123456789abcdef0123456789abcdef\n");
-    let (saw, _) = host.explains("rollout");
-    assert!(saw.ends_with("by its machine ID"), "{saw}");
+    let (observed, _) = host.explains("rollout");
+    assert!(observed.ends_with("by its machine ID"), "{observed}");
     // A place of its own needs no ID, and a release without a rollout no place.
     std::fs::remove_file(host.host().file("var/lib/flipside/machine-id")).unwrap();
     host.host().set("policy.wariness = 0.7\n");

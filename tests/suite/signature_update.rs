@@ -46,7 +46,7 @@ fn what_nobody_signed_is_refused_before_its_config_is_fetched() {
     stage.refuses(1, "signature-missing");
     let rulings = status(&stage)["policy"]["rulings"].clone();
     let ruling = rulings.as_array().unwrap().iter().find(|r| r["rule"] == "signature").unwrap();
-    assert_eq!((&ruling["decision"], &ruling["saw"]), (&json!("block"), &json!("none")));
+    assert_eq!((&ruling["decision"], &ruling["observed"]), (&json!("block"), &json!("none")));
 
     stage.sign(&key);
     stage.host.updates();

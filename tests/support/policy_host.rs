@@ -119,6 +119,6 @@ impl PolicyHost {
         let ruling = rules.iter().find(|ruling| ruling["rule"] == rule).unwrap();
         let said = if ruling["code"].is_null() { &ruling["decision"] } else { &ruling["code"] };
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        (text(&ruling["saw"]), text(said))
+        (text(&ruling["observed"]), text(said))
     }
 }

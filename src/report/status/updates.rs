@@ -51,7 +51,7 @@ pub struct RulingStatus {
     /// Its name.
     pub rule: String,
     /// What it went by.
-    pub saw: String,
+    pub observed: String,
     /// `allow`, `defer` or `block`.
     pub decision: String,
     /// The stable code, where it does not allow.

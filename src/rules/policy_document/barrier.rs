@@ -10,11 +10,11 @@ use flipside_image::document::Release;
 /// `last`: as far as the host may go.
 pub(super) fn judge(goal: &Release, last: &Release) -> Ruling {
     let (goal, version) = (shown(&goal.version), shown(&last.version));
-    let saw = match &last.barrier {
+    let observed = match &last.barrier {
         Some(reason) if goal != version => {
             format!("{version} comes before {goal}: {}", because(reason))
         }
         _ => format!("none before {goal}"),
     };
-    Ruling::new(Rule::Barrier, saw, Verdict::Allow)
+    Ruling::new(Rule::Barrier, observed, Verdict::Allow)
 }

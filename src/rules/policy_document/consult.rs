@@ -25,7 +25,7 @@ use flipside_source::{
 #[derive(Debug)]
 pub(super) struct Consulted {
     /// What there is.
-    pub saw: String,
+    pub observed: String,
     /// Whether that is enough.
     pub decision: Verdict,
     /// What to go by; `None` where the tag alone decides, and where the decision refuses.
@@ -38,7 +38,7 @@ pub(super) struct Consulted {
 
 /// A document that is nothing to go by: what was seen of it, and what that says.
 struct Refused {
-    saw: String,
+    observed: String,
     decision: Verdict,
 }
 
@@ -46,13 +46,13 @@ impl Refused {
     fn invalid(name: &str, error: &dyn std::error::Error) -> Self {
         let why = printable::line(&flipside_image::code::sentence(error), 300);
         let decision = Verdict::defer(codes::POLICY_DOCUMENT_INVALID, why);
-        Self { saw: format!("{name} is nothing to go by"), decision }
+        Self { observed: format!("{name} is nothing to go by"), decision }
     }
 }
 
 impl From<Refused> for Consulted {
-    fn from(Refused { saw, decision }: Refused) -> Self {
-        Self { saw, decision, document: None, is_vouched: false, news: None }
+    fn from(Refused { observed, decision }: Refused) -> Self {
+        Self { observed, decision, document: None, is_vouched: false, news: None }
     }
 }
 
@@ -76,10 +76,10 @@ pub(super) fn consult(
     }
     let tag = tracked_tag(means)?;
     let Some((tag, name)) = tag.and_then(|tag| document_tag(&tag).map(|name| (tag, name))) else {
-        let saw = "what is followed has no tag, beside which one could stand";
+        let observed = "what is followed has no tag, beside which one could stand";
         return Ok(match mode {
-            DocumentMode::Require => Consulted::missing(saw),
-            _ => Consulted::without(saw),
+            DocumentMode::Require => Consulted::missing(observed),
+            _ => Consulted::without(observed),
         });
     };
     let memory = Memory::of(means.root, source, &tag);
@@ -118,7 +118,7 @@ pub(super) fn consult(
     // remembered, or the registry's own could never replace it.
     let is_vouched = at_mirror.is_none() || verifier.is_required() || known.is_some();
     let at = at_mirror.map(|mirror| format!(" at mirror {mirror}")).unwrap_or_default();
-    let saw = format!("{name}{at}, issued {}{by}", freshness::day(document.issued));
+    let observed = format!("{name}{at}, issued {}{by}", freshness::day(document.issued));
     let seen = Seen::new(&memory, digest, &fetched, signed.signature).filter(|seen| {
         let is_news = last.as_ref() != Some(seen);
         is_news && is_vouched && freshness.counts_as_seen()
@@ -126,7 +126,7 @@ pub(super) fn consult(
     let news = seen.map(|seen| (memory, seen));
     let decision = freshness.verdict();
     let document = decision.is_allow().then_some(document);
-    Ok(Consulted { saw, decision, document, is_vouched, news })
+    Ok(Consulted { observed, decision, document, is_vouched, news })
 }
 
 /// Whose signature a document has, and the signature itself; nothing of both where none is
@@ -152,18 +152,18 @@ fn who_signed(
         return Ok(Ok(SignedBy { by, signature }));
     }
     let (searched, found) = search(verifier, source, &[*digest])?;
-    let (saw, decision) = searched.ruling("the policy document");
+    let (observed, decision) = searched.ruling("the policy document");
     Ok(match (searched, decision) {
         (SignatureSearch::Signed(signed), _) => {
             Ok(SignedBy { by: signed.key, signature: found.and_then(Kept::of) })
         }
         // Nobody answers: that is said as it is of an image.
         (_, decision @ Verdict::No(Refusal { severity: Severity::Defer, .. })) => {
-            Err(Refused { saw, decision })
+            Err(Refused { observed, decision })
         }
         (_, Verdict::No(refusal)) => {
             let decision = Verdict::defer(codes::POLICY_DOCUMENT_UNSIGNED, refusal.message);
-            Err(Refused { saw, decision })
+            Err(Refused { observed, decision })
         }
         (_, Verdict::Allow) => Ok(SignedBy { by, signature }),
     })
@@ -186,7 +186,7 @@ fn read(
         let of = printable::line(of, 80);
         let why = format!("the policy document at {name} is about the tag {of}, not {tag}");
         let decision = Verdict::defer(codes::POLICY_DOCUMENT_FOREIGN, why);
-        return Err(Refused { saw: format!("{name} is about {of}"), decision });
+        return Err(Refused { observed: format!("{name} is about {of}"), decision });
     }
     Document::parse(&fetched.document).map_err(|error| Refused::invalid(name, &error))
 }
@@ -204,14 +204,14 @@ fn tracked_tag(means: &Means<'_>) -> Result<Option<String>, SourceError> {
 }
 
 impl Consulted {
-    fn without(saw: &str) -> Self {
-        Refused { saw: saw.to_owned(), decision: Verdict::Allow }.into()
+    fn without(observed: &str) -> Self {
+        Refused { observed: observed.to_owned(), decision: Verdict::Allow }.into()
     }
 
-    fn missing(saw: &str) -> Self {
-        let why = format!("the policy document is missing: {saw}");
+    fn missing(observed: &str) -> Self {
+        let why = format!("the policy document is missing: {observed}");
         let decision = Verdict::defer(codes::POLICY_DOCUMENT_MISSING, why);
-        Refused { saw: saw.to_owned(), decision }.into()
+        Refused { observed: observed.to_owned(), decision }.into()
     }
 
     /// There is none at `name`.

@@ -11,8 +11,8 @@ use flipside_image::document::Release;
 pub(super) fn judge(running: &str, here: Option<&Release>) -> Ruling {
     let running = shown(running);
     let Some(here) = here else {
-        let saw = format!("{running} runs, which is not listed");
-        return Ruling::new(Rule::DeadEnd, saw, Verdict::Allow);
+        let observed = format!("{running} runs, which is not listed");
+        return Ruling::new(Rule::DeadEnd, observed, Verdict::Allow);
     };
     let Some(reason) = &here.dead_end else {
         return Ruling::new(Rule::DeadEnd, format!("{running} is none"), Verdict::Allow);

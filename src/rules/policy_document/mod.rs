@@ -48,11 +48,11 @@ pub(super) fn ask(evaluation: &mut Evaluation<'_>) -> Result<Digest, Error> {
         consulted.remember(means.files);
     }
     for said in &named.rulings {
-        evaluation.put(said.rule, &said.saw, said.decision.clone());
+        evaluation.put(said.rule, &said.observed, said.decision.clone());
     }
-    let graph = named.rulings.iter().map(|said| format!("{}; ", said.saw));
-    let saw = format!("{}{}", graph.collect::<String>(), consulted.saw);
-    evaluation.put(Rule::PolicyDocument, &saw, consulted.decision.clone());
+    let graph = named.rulings.iter().map(|said| format!("{}; ", said.observed));
+    let observed = format!("{}{}", graph.collect::<String>(), consulted.observed);
+    evaluation.put(Rule::PolicyDocument, &observed, consulted.decision.clone());
     let (Some(document), Some(now)) = (consulted.document, now) else { return Ok(*goal) };
     let is_vouched = consulted.is_vouched;
     // A mirror cannot take away what is armed by a document of its own.
@@ -67,11 +67,11 @@ pub(super) fn ask(evaluation: &mut Evaluation<'_>) -> Result<Digest, Error> {
     let journey = Journey { document: &document, running: &running, goal, now, place: &place };
     let route = journey.route();
     for ruling in route.rulings {
-        let saw = match ruling.rule {
-            Rule::PolicyDocument => format!("{saw}; {}", ruling.saw),
-            _ => ruling.saw,
+        let observed = match ruling.rule {
+            Rule::PolicyDocument => format!("{observed}; {}", ruling.observed),
+            _ => ruling.observed,
         };
-        evaluation.put(ruling.rule, &saw, ruling.decision);
+        evaluation.put(ruling.rule, &observed, ruling.decision);
     }
     let step = route.step.map(|step| step.digest);
     evaluation.goal = document.release(goal).map(|goal| goal.version.clone());
@@ -90,7 +90,7 @@ pub(super) fn permits(
     let Some(objection) = objection(evaluation.candidate, in_force, digests, is_waypoint) else {
         return true;
     };
-    evaluation.put(objection.rule, &objection.saw, objection.decision);
+    evaluation.put(objection.rule, &objection.observed, objection.decision);
     false
 }
 

@@ -94,8 +94,8 @@ fn not_listed(digests: &[Digest], goal: &Release) -> Ruling {
 }
 
 fn refused(rule: Rule, decision: Verdict) -> Ruling {
-    let saw = decision.refusal().map(|refusal| refusal.message.clone()).unwrap_or_default();
-    Ruling::new(rule, saw, decision)
+    let observed = decision.refusal().map(|refusal| refusal.message.clone()).unwrap_or_default();
+    Ruling::new(rule, observed, decision)
 }
 
 #[cfg(test)]

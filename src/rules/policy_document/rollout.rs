@@ -36,8 +36,8 @@ pub(super) fn judge(
 ) -> Ruling {
     let version = shown(&newest.version);
     let Some(rollout) = newest.rollout else {
-        let saw = format!("{version} is for every host");
-        return Ruling::new(Rule::Rollout, saw, Verdict::Allow);
+        let observed = format!("{version} is for every host");
+        return Ruling::new(Rule::Rollout, observed, Verdict::Allow);
     };
     let wariness = place.wariness(&newest.version);
     let share = rollout.threshold(now).map_or_else(
@@ -56,7 +56,7 @@ pub(super) fn judge(
         }
         _ => String::new(),
     };
-    let saw = format!(
+    let observed = format!(
         "{version}: {share}, this host's wariness is {:.3} {of}{instead}",
         wariness.share()
     );
@@ -84,5 +84,5 @@ pub(super) fn judge(
             }
         }
     };
-    Ruling::new(Rule::Rollout, saw, decision)
+    Ruling::new(Rule::Rollout, observed, decision)
 }

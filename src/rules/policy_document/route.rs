@@ -126,10 +126,10 @@ impl<'a> Journey<'a> {
 
     pub(super) fn goal_is_not_listed(&self) -> Ruling {
         let goal = self.goal.short();
-        let saw = format!("the tag names {goal}, which is not listed");
+        let observed = format!("the tag names {goal}, which is not listed");
         let reason = format!("the policy document does not list {goal}, which the tag names");
         let refusal = Verdict::defer(codes::RELEASE_NOT_LISTED, reason);
-        Ruling::new(Rule::PolicyDocument, saw, refusal)
+        Ruling::new(Rule::PolicyDocument, observed, refusal)
     }
 
     fn is_above(&self, release: &Release, here: Option<&Release>) -> bool {
@@ -138,7 +138,7 @@ impl<'a> Journey<'a> {
     }
 
     fn listed(&self, goal: &Release) -> Ruling {
-        let saw = format!("the tag names {}, which is listed", shown(&goal.version));
-        Ruling::new(Rule::PolicyDocument, saw, Verdict::Allow)
+        let observed = format!("the tag names {}, which is listed", shown(&goal.version));
+        Ruling::new(Rule::PolicyDocument, observed, Verdict::Allow)
     }
 }

@@ -23,7 +23,7 @@ pub(super) fn judge(way: &[&Release], good: &[&Release]) -> Ruling {
         );
     };
     let version = shown(&last.version);
-    let saw = format!("{version} is withdrawn");
+    let observed = format!("{version} is withdrawn");
     let decision = match good {
         [] => Verdict::block(
             codes::RELEASE_WITHDRAWN,
@@ -31,14 +31,14 @@ pub(super) fn judge(way: &[&Release], good: &[&Release]) -> Ruling {
         ),
         _ => Verdict::Allow,
     };
-    Ruling::new(Rule::Withdrawn, saw, decision)
+    Ruling::new(Rule::Withdrawn, observed, decision)
 }
 
 /// Of a goal that is reached.
 pub(super) fn of_what_runs(goal: &Release) -> Ruling {
     let withdrawn = if goal.withdrawn.is_some() { ", and is withdrawn" } else { "" };
-    let saw = format!("{} runs{withdrawn}", shown(&goal.version));
-    Ruling::new(Rule::Withdrawn, saw, Verdict::Allow)
+    let observed = format!("{} runs{withdrawn}", shown(&goal.version));
+    Ruling::new(Rule::Withdrawn, observed, Verdict::Allow)
 }
 
 /// Whether what runs was withdrawn: then it raises no floor for versions.

@@ -33,9 +33,9 @@ pub(super) fn ask(
 ) -> Result<bool, Error> {
     let found = verify(evaluation.candidate.verifier, source, digests)?;
     let image = digests.last().map(Digest::short).unwrap_or_default();
-    let (saw, decision) = found.ruling(&format!("the image {image}"));
+    let (observed, decision) = found.ruling(&format!("the image {image}"));
     let is_allowed = decision.is_allow();
-    evaluation.put(Rule::Signature, &saw, decision);
+    evaluation.put(Rule::Signature, &observed, decision);
     if let SignatureSearch::Signed(signed) = found {
         evaluation.signed = Some(signed);
     }

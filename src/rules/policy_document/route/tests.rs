@@ -113,7 +113,7 @@ fn nobody_is_reached_before_the_start_and_each_rule_says_what_it_saw() {
     };
     let rulings = journey.route().rulings;
     let said: Vec<String> =
-        rulings.iter().map(|ruling| format!("{}: {}", ruling.rule, ruling.saw)).collect();
+        rulings.iter().map(|ruling| format!("{}: {}", ruling.rule, ruling.observed)).collect();
     assert_eq!(
         said,
         [
