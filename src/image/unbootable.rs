@@ -14,11 +14,14 @@ use crate::codes;
 
 /// Types of partitions that firmware, boot loaders or other systems take for their own (UEFI 2.10,
 /// table 5.7; the Discoverable Partitions Specification; GNU GRUB, "BIOS installation").
-const FOREIGN_TYPES: [(Uuid, &str); 4] = [
+const FOREIGN_TYPES: [(Uuid, &str); 7] = [
     (uuid!("c12a7328-f81f-11d2-ba4b-00a0c93ec93b"), "an EFI system partition"),
     (uuid!("bc13c2ff-59e6-4262-a352-b275fd6f7172"), "an extended boot loader partition"),
     (uuid!("21686148-6449-6e6f-744e-656564454649"), "a BIOS boot partition"),
     (uuid!("024dee41-33e7-11d3-9d69-0008c781f39f"), "an MBR partition"),
+    (uuid!("0657fd6d-a4ab-43c4-84e5-0933c84b4f4f"), "swap space"),
+    (uuid!("e6d6d379-f507-44c2-a23c-238f2a3df928"), "a physical volume of LVM"),
+    (uuid!("a19d880f-05fc-4d3b-a006-743f0f84911e"), "a member of a RAID"),
 ];
 
 /// Why no host could boot an image.
@@ -164,6 +167,19 @@ mod tests {
         match (ImageConfig { product_info, payloads }).check_bootable() {
             Ok(()) => "-".into(),
             Err(error) => format!("{}: {error}", error.code().name()),
+        }
+    }
+
+    #[test]
+    fn no_partition_gets_a_type_that_another_system_takes_for_its_own() {
+        for (type_uuid, what) in FOREIGN_TYPES {
+            let identity = PartitionIdentity {
+                uuid: Some(Uuid::from_u128(7)),
+                type_uuid: Some(type_uuid),
+                flags: None,
+            };
+            let found = verdict(vec![payload("verity", b"1", Some(identity))]);
+            assert!(found.ends_with(&format!("the type of {what}")), "{found}");
         }
     }
 
