@@ -12,15 +12,15 @@ use super::value::{Source, Value};
 use super::{Config, ConfigError, Place, keys};
 
 /// A key, its value, and where it was set.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Setting {
+#[derive(Debug)]
+pub(super) struct Setting<'t> {
     /// The names of its tables, and its own.
     pub path: Vec<String>,
-    pub value: toml::Value,
+    pub value: DeValue<'t>,
     pub place: Place,
 }
 
-impl Setting {
+impl Setting<'_> {
     /// With its tables, joined by `.`.
     pub(super) fn key(&self) -> String {
         self.path.join(".")
@@ -44,9 +44,9 @@ pub(super) enum UnknownKeys {
 
 /// The settings of one file.
 #[derive(Debug, Default)]
-pub(super) struct Fragment(pub Vec<Setting>);
+pub(super) struct Fragment<'t>(pub Vec<Setting<'t>>);
 
-impl Fragment {
+impl<'t> Fragment<'t> {
     /// The settings whose keys `wanted` takes, and all others.
     pub(super) fn split(self, wanted: impl Fn(&str) -> bool) -> (Self, Self) {
         let (kept, others) = self.0.into_iter().partition(|setting| wanted(&setting.key()));
@@ -56,7 +56,7 @@ impl Fragment {
     /// Reads the contents of `file`.
     pub(super) fn parse(
         file: &Path,
-        bytes: &[u8],
+        bytes: &'t [u8],
         unknown: UnknownKeys,
     ) -> Result<Self, ConfigError> {
         let source = Source::new(file, bytes);
@@ -69,7 +69,7 @@ impl Fragment {
         })?;
         let table = DeValue::Table(table.into_inner());
         let root = Value::root(&source, &table);
-        let read = Config::deserialize(root.clone()).map_err(|mistake| root.error(mistake));
+        let read = Config::deserialize(&root).map_err(|mistake| root.error(mistake));
         // Reading met the unknown keys before the mistake that ended it.
         let passed_over = source.unknown.take();
         for (path, place) in &passed_over {
@@ -84,26 +84,22 @@ impl Fragment {
         }
         read?;
         let mut fragment = Self::default();
-        fragment.take(&root, &passed_over)?;
+        fragment.take(&root, &passed_over);
         Ok(fragment)
     }
 
     /// Takes what stands in a table, but for keys that no field has.
-    fn take(
-        &mut self,
-        table: &Value<'_>,
-        unknown: &BTreeMap<Vec<String>, Place>,
-    ) -> Result<(), ConfigError> {
-        let is_known = |value: &Value<'_>| !unknown.contains_key(&value.path);
-        for value in table.inside().into_iter().filter(is_known) {
-            if value.value.is_table() {
-                self.take(&value, unknown)?;
+    fn take(&mut self, table: &Value<'_, 't>, unknown: &BTreeMap<Vec<String>, Place>) {
+        for value in table.inside() {
+            if unknown.contains_key(&value.path) {
                 continue;
             }
-            let read = toml::Value::deserialize(value.clone());
-            let read = read.map_err(|mistake| value.error(mistake))?;
-            self.0.push(Setting { place: value.place(), path: value.path, value: read });
+            if value.value.is_table() {
+                self.take(&value, unknown);
+                continue;
+            }
+            let (place, path) = (value.place(), value.path);
+            self.0.push(Setting { path, value: value.value.clone(), place });
         }
-        Ok(())
     }
 }

@@ -9,7 +9,7 @@ use serde::Deserialize as _;
 use toml::de::{DeTable, DeValue};
 
 use super::Config;
-use super::value::{Source, Value};
+use super::value::{Source, Value, insert};
 
 /// Every key with its tables, in the order of the fields; `*` stands for any name.
 pub(super) fn all() -> &'static [Vec<String>] {
@@ -21,13 +21,10 @@ pub(super) fn all() -> &'static [Vec<String>] {
 fn below(path: &[String]) -> Vec<Vec<String>> {
     // Reading a file with this one table shows which fields serde asks for in it.
     let mut table = DeTable::new();
-    for name in path.iter().rev() {
-        let above = DeValue::Table(std::mem::take(&mut table));
-        table.insert(toml::Spanned::new(0..0, name.into()), toml::Spanned::new(0..0, above));
-    }
+    insert(&mut table, path, DeValue::Table(DeTable::new()));
     let (source, table) = (Source::new(Path::new(""), b""), DeValue::Table(table));
     // Whether it is right does not matter.
-    let _ = Config::deserialize(Value::root(&source, &table));
+    let _ = Config::deserialize(&Value::root(&source, &table));
     let asked = source.fields.take().into_iter().find(|(table, _)| table == path);
     let Some((_, fields)) = asked else { return vec![path.to_vec()] };
     fields.iter().flat_map(|name| below(&[path, &[(*name).to_owned()]].concat())).collect()

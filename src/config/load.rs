@@ -53,7 +53,7 @@ impl Config {
     /// # Errors
     /// [`ConfigError`]; a mistake anywhere refuses the whole configuration.
     pub fn load(root: &Root) -> Result<Self, ConfigError> {
-        merge(root, UnknownKeys::Refused)?.validate()
+        Files::read(root)?.merge(root, UnknownKeys::Refused)?.validate()
     }
 
     /// The same for what has to go on after a boot of the older of two slots, which share their
@@ -62,7 +62,7 @@ impl Config {
     /// # Errors
     /// As [`Config::load`], but for unknown keys.
     pub fn load_shared(root: &Root) -> Result<Self, ConfigError> {
-        merge(root, UnknownKeys::PassedOver)?.validate()
+        Files::read(root)?.merge(root, UnknownKeys::PassedOver)?.validate()
     }
 
     /// Where `key` is set on the host below `root`, in the file that counts; `None` for a default.
@@ -70,7 +70,7 @@ impl Config {
     /// # Errors
     /// As [`Config::load`].
     pub fn place_of(root: &Root, key: &str) -> Result<Option<Place>, ConfigError> {
-        Ok(merge(root, UnknownKeys::Refused)?.place(key))
+        Ok(Files::read(root)?.merge(root, UnknownKeys::Refused)?.place(key))
     }
 
     /// The files that [`Config::load`] reads, in that order.
@@ -111,39 +111,57 @@ fn is_drop_in(name: &OsStr) -> bool {
     name.to_ascii_lowercase().ends_with(b".toml") && !name.starts_with(b".")
 }
 
-fn merge(root: &Root, unknown: UnknownKeys) -> Result<Merged, ConfigError> {
-    let (run, state) = (root.path("/run"), root.path(STATE_DIRECTORY));
-    let mut merged = Merged::default();
-    let mut kept_from_run = BTreeMap::new();
-    for file in Config::files(root)? {
-        let fragment = fragment(root, &file, unknown)?;
-        let in_run = file.starts_with(&run);
-        let in_state = file.starts_with(&state);
-        for setting in &fragment.0 {
-            let (key, place) = (setting.key(), setting.place.clone());
-            let what = if in_run && is_kept_from_run(&key) {
-                format!("{key} is not set by files in /run: set it in /etc")
-            } else if in_state && !STATE_KEYS.contains(&key.as_str()) {
-                format!(
-                    "only update.hold, with its time and reason, and track.image are set in {STATE_DIRECTORY}, not {key}: set it in /etc"
-                )
-            } else {
-                continue;
-            };
-            return Err(ConfigError::Invalid { place, what });
+/// The files of a host, each read once.
+struct Files {
+    /// Those that count, the last one most.
+    all: Vec<PathBuf>,
+    /// Those that decide what files in `/run` may not.
+    without_run: Vec<PathBuf>,
+    /// What stands in both, in this order.
+    contents: Vec<(PathBuf, Vec<u8>)>,
+}
+
+impl Files {
+    fn read(root: &Root) -> Result<Self, ConfigError> {
+        let (all, without_run) = (Config::files(root)?, files(root, &WITHOUT_RUN)?);
+        let hidden = without_run.iter().filter(|file| !all.contains(file));
+        let read = |file: &PathBuf| Ok((file.clone(), read_trusted(root, file)?));
+        let contents: Result<_, ConfigError> = all.iter().chain(hidden).map(read).collect();
+        Ok(Self { contents: contents?, all, without_run })
+    }
+
+    fn merge(&self, root: &Root, unknown: UnknownKeys) -> Result<Merged<'_>, ConfigError> {
+        let (run, state) = (root.path("/run"), root.path(STATE_DIRECTORY));
+        let mut merged = Merged::default();
+        let mut kept_from_run = BTreeMap::new();
+        for (file, bytes) in &self.contents {
+            let fragment = Fragment::parse(file, bytes, unknown)?;
+            let (in_run, in_state) = (file.starts_with(&run), file.starts_with(&state));
+            for setting in &fragment.0 {
+                let (key, place) = (setting.key(), setting.place.clone());
+                let what = if in_run && is_kept_from_run(&key) {
+                    format!("{key} is not set by files in /run: set it in /etc")
+                } else if in_state && !STATE_KEYS.contains(&key.as_str()) {
+                    format!(
+                        "only update.hold, with its time and reason, and track.image are set in {STATE_DIRECTORY}, not {key}: set it in /etc"
+                    )
+                } else {
+                    continue;
+                };
+                return Err(ConfigError::Invalid { place, what });
+            }
+            let (kept, others) = fragment.split(is_kept_from_run);
+            kept_from_run.insert(file, kept);
+            if self.all.contains(file) {
+                merged.overlay(others);
+            }
         }
-        let (kept, others) = fragment.split(is_kept_from_run);
-        merged.overlay(others);
-        kept_from_run.insert(file, kept);
+        // A file in /run that hides another one may not take back what that one says, either.
+        for file in &self.without_run {
+            merged.overlay(kept_from_run.remove(file).unwrap_or_default());
+        }
+        Ok(merged)
     }
-    // A file in /run that hides another one may not take back what that one says, either.
-    for file in files(root, &WITHOUT_RUN)? {
-        merged.overlay(match kept_from_run.remove(&file) {
-            Some(kept) => kept,
-            None => fragment(root, &file, unknown)?.split(is_kept_from_run).0,
-        });
-    }
-    Ok(merged)
 }
 
 fn is_kept_from_run(key: &str) -> bool {
@@ -153,7 +171,7 @@ fn is_kept_from_run(key: &str) -> bool {
     })
 }
 
-fn fragment(root: &Root, file: &Path, unknown: UnknownKeys) -> Result<Fragment, ConfigError> {
+fn read_trusted(root: &Root, file: &Path) -> Result<Vec<u8>, ConfigError> {
     let unreadable = |source| ConfigError::Unreadable { path: file.to_owned(), source };
     trust::check(root, file)?;
     let bytes = read(file).map_err(unreadable)?;
@@ -162,7 +180,7 @@ fn fragment(root: &Root, file: &Path, unknown: UnknownKeys) -> Result<Fragment, 
         let place = Place { file: file.to_owned(), line: 1 };
         return Err(ConfigError::Invalid { place, what: what.to_owned() });
     }
-    Fragment::parse(file, &bytes, unknown)
+    Ok(bytes)
 }
 
 /// Whether `file` stands in the place of one in a level below. What a power cut left empty does so

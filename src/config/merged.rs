@@ -3,18 +3,22 @@
 //! All files together: of each key the last setting.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize as _;
+use toml::de::{DeTable, DeValue};
 
 use super::fragment::{Fragment, Setting};
+use super::value::{Source, Value, insert};
 use super::{Config, ConfigError, Host, Place, Reboot, RebootStrategy, Track};
 
 /// Of each key the setting of the file that was taken last. Lists are replaced as a whole.
 #[derive(Debug, Default)]
-pub(super) struct Merged(BTreeMap<String, Setting>);
+pub(super) struct Merged<'t>(BTreeMap<String, Setting<'t>>);
 
-impl Merged {
+impl<'t> Merged<'t> {
     /// Lays `fragment` over what there is.
-    pub(super) fn overlay(&mut self, fragment: Fragment) {
+    pub(super) fn overlay(&mut self, fragment: Fragment<'t>) {
         self.0.extend(fragment.0.into_iter().map(|setting| (setting.key(), setting)));
     }
 
@@ -25,9 +29,13 @@ impl Merged {
 
     /// Gives every key that is not set its default, and checks what no single setting shows.
     pub(super) fn validate(&self) -> Result<Config, ConfigError> {
-        let read: Result<Config, _> = self.table().try_into();
-        // Each value was read before, alone.
-        let config = read.map_err(|error| self.contradiction("", error.message().to_owned()))?;
+        let mut table = DeTable::new();
+        for setting in self.0.values() {
+            insert(&mut table, &setting.path, setting.value.clone());
+        }
+        let (source, table) = (Source::new(Path::new(""), b""), DeValue::Table(table));
+        let root = Value::root(&source, &table);
+        let config = Config::deserialize(&root).map_err(|mistake| root.error(mistake))?;
         self.check_rates(&config.track)?;
         self.check_both("track.client_cert", "track.client_key")?;
         for name in config.host.payloads.keys() {
@@ -37,22 +45,6 @@ impl Merged {
         self.check_reboot(&config.reboot)?;
         self.check_labels(&config.host)?;
         Ok(config)
-    }
-
-    /// As one file would have it.
-    fn table(&self) -> toml::Table {
-        let mut root = toml::Table::new();
-        for setting in self.0.values().filter(|setting| setting.is_set()) {
-            let Some((name, tables)) = setting.path.split_last() else { continue };
-            let table = tables.iter().try_fold(&mut root, |table, name| {
-                let empty = || toml::Table::new().into();
-                table.entry(name.as_str()).or_insert_with(empty).as_table_mut()
-            });
-            if let Some(table) = table {
-                table.insert(name.clone(), setting.value.clone());
-            }
-        }
-        root
     }
 
     /// Leaves room below `track.max_rate`: a mirror that gives all that it may is not to be left

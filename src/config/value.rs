@@ -10,7 +10,8 @@ use std::fmt::Display;
 use std::path::Path;
 
 use serde::de::{self, DeserializeSeed, Expected, IntoDeserializer as _, Unexpected, Visitor};
-use toml::de::DeValue;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
 
 use super::form::is_line;
 use super::{ConfigError, Place};
@@ -32,6 +33,14 @@ pub(super) enum Mistake {
 
 type Result<T> = std::result::Result<T, Mistake>;
 
+impl Mistake {
+    /// The same, where empty text is right as well.
+    fn or_empty(self) -> Self {
+        let Self::Expected(expected) = self else { return self };
+        Self::Expected(format!("{}, or \"\"", expected.replace("that is not empty, ", "")))
+    }
+}
+
 impl de::Error for Mistake {
     fn custom<T: Display>(reason: T) -> Self {
         Self::Refused(reason.to_string())
@@ -48,17 +57,17 @@ impl de::Error for Mistake {
 }
 
 /// A file, and what serde asked of it.
-pub(super) struct Source<'t> {
-    pub path: &'t Path,
-    pub bytes: &'t [u8],
+pub(super) struct Source<'s> {
+    pub path: &'s Path,
+    pub bytes: &'s [u8],
     /// Each table that was read, with the names of its fields; `*` is any name.
     pub fields: RefCell<Vec<(Vec<String>, &'static [&'static str])>>,
     /// Each key that no field has, and where it stands.
     pub unknown: RefCell<BTreeMap<Vec<String>, Place>>,
 }
 
-impl<'t> Source<'t> {
-    pub(super) fn new(path: &'t Path, bytes: &'t [u8]) -> Self {
+impl<'s> Source<'s> {
+    pub(super) fn new(path: &'s Path, bytes: &'s [u8]) -> Self {
         Self { path, bytes, fields: RefCell::default(), unknown: RefCell::default() }
     }
 
@@ -71,14 +80,14 @@ impl<'t> Source<'t> {
 
 /// A value, and the key that it is set by.
 #[derive(Clone)]
-pub(super) struct Value<'t> {
-    source: &'t Source<'t>,
+pub(super) struct Value<'s, 't> {
+    source: &'s Source<'s>,
     /// The names of its tables, and its own.
     pub path: Vec<String>,
     role: Role,
     /// Where its name begins, or the item of a list.
     offset: usize,
-    pub value: &'t DeValue<'t>,
+    pub value: &'s DeValue<'t>,
 }
 
 /// What a value is to its key: all of it, or part of a list.
@@ -89,9 +98,9 @@ enum Role {
     InsteadOfList,
 }
 
-impl<'t> Value<'t> {
+impl<'s, 't> Value<'s, 't> {
     /// All of a file.
-    pub(super) fn root(source: &'t Source<'t>, value: &'t DeValue<'t>) -> Self {
+    pub(super) fn root(source: &'s Source<'s>, value: &'s DeValue<'t>) -> Self {
         Self { source, path: Vec::new(), role: Role::Whole, offset: 0, value }
     }
 
@@ -136,19 +145,18 @@ impl<'t> Value<'t> {
 }
 
 /// Values, one after the other.
-struct Values<'t>(std::vec::IntoIter<Value<'t>>);
+struct Values<'v, 's, 't>(std::slice::Iter<'v, Value<'s, 't>>);
 
-impl<'de> de::SeqAccess<'de> for Values<'_> {
+impl<'de> de::SeqAccess<'de> for Values<'_, '_, '_> {
     type Error = Mistake;
 
     fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>> {
         let Some(value) = self.0.next() else { return Ok(None) };
-        let read = seed.deserialize(value.clone());
-        read.map(Some).map_err(|mistake| Mistake::Placed(value.error(mistake)))
+        seed.deserialize(value).map(Some).map_err(|mistake| Mistake::Placed(value.error(mistake)))
     }
 }
 
-impl<'de> de::MapAccess<'de> for Values<'_> {
+impl<'de> de::MapAccess<'de> for Values<'_, '_, '_> {
     type Error = Mistake;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>> {
@@ -162,21 +170,7 @@ impl<'de> de::MapAccess<'de> for Values<'_> {
     }
 }
 
-impl Value<'_> {
-    fn table<'de, V: Visitor<'de>>(
-        self,
-        fields: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value> {
-        if !self.value.is_table() {
-            return Err(Mistake::Expected("a table".to_owned()));
-        }
-        self.source.fields.borrow_mut().push((self.path.clone(), fields));
-        visitor.visit_map(Values(self.inside().into_iter()))
-    }
-}
-
-impl<'de> de::Deserializer<'de> for Value<'_> {
+impl<'de> de::Deserializer<'de> for &Value<'_, '_> {
     type Error = Mistake;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
@@ -194,8 +188,8 @@ impl<'de> de::Deserializer<'de> for Value<'_> {
             }
             DeValue::Boolean(flag) => visitor.visit_bool(*flag),
             DeValue::Datetime(time) => visitor.visit_string(time.to_string()),
-            DeValue::Array(_) => visitor.visit_seq(Values(self.inside().into_iter())),
-            DeValue::Table(_) => visitor.visit_map(Values(self.inside().into_iter())),
+            // Who takes them asks for them.
+            DeValue::Array(_) | DeValue::Table(_) => visitor.visit_unit(),
         }
     }
 
@@ -211,14 +205,7 @@ impl<'de> de::Deserializer<'de> for Value<'_> {
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
         match self.value.as_str() {
             Some("") => visitor.visit_none(),
-            _ => visitor.visit_some(self).map_err(|mistake| match mistake {
-                Mistake::Expected(expected) => {
-                    // Here it may be empty.
-                    let expected = expected.replace("that is not empty, ", "");
-                    Mistake::Expected(format!("{expected}, or \"\""))
-                }
-                other => other,
-            }),
+            _ => visitor.visit_some(self).map_err(Mistake::or_empty),
         }
     }
 
@@ -235,17 +222,18 @@ impl<'de> de::Deserializer<'de> for Value<'_> {
     }
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        let items = self.inside();
         if self.value.is_array() {
-            return self.deserialize_any(visitor);
+            return visitor.visit_seq(Values(items.iter()));
         }
         // Only the type of the items knows what they have to be.
-        let item = Self { role: Role::InsteadOfList, ..self.clone() };
-        visitor.visit_seq(Values(vec![item].into_iter()))?;
+        let item = Value { role: Role::InsteadOfList, ..self.clone() };
+        visitor.visit_seq(Values([item].iter()))?;
         Err(Mistake::Expected(format!("a list such as [{}]", describe(self.value))))
     }
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        self.table(&["*"], visitor)
+        self.deserialize_struct("", &["*"], visitor)
     }
 
     fn deserialize_struct<V: Visitor<'de>>(
@@ -254,7 +242,11 @@ impl<'de> de::Deserializer<'de> for Value<'_> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value> {
-        self.table(fields, visitor)
+        if !self.value.is_table() {
+            return Err(Mistake::Expected("a table".to_owned()));
+        }
+        self.source.fields.borrow_mut().push((self.path.clone(), fields));
+        visitor.visit_map(Values(self.inside().iter()))
     }
 
     /// The value of a key that no field has.
@@ -266,6 +258,21 @@ impl<'de> de::Deserializer<'de> for Value<'_> {
     serde::forward_to_deserialize_any! {
         bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str bytes byte_buf unit
         unit_struct newtype_struct tuple tuple_struct identifier
+    }
+}
+
+/// Puts `value` where `path` names it. A value in the place of a table stays.
+pub(super) fn insert<'t>(root: &mut DeTable<'t>, path: &[String], value: DeValue<'t>) {
+    let Some((name, tables)) = path.split_last() else { return };
+    let table = tables.iter().try_fold(root, |table, name| {
+        let empty = || Spanned::new(0..0, DeValue::Table(DeTable::new()));
+        match table.entry(Spanned::new(0..0, name.clone().into())).or_insert_with(empty).get_mut() {
+            DeValue::Table(table) => Some(table),
+            _ => None,
+        }
+    });
+    if let Some(table) = table {
+        table.insert(Spanned::new(0..0, name.clone().into()), Spanned::new(0..0, value));
     }
 }
 
