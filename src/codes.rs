@@ -110,8 +110,7 @@ flipside_image::codes! {
         ///
         /// Remove it. The next run writes it.
         STATUS_MALFORMED: Error = "status-malformed";
-        /// `history --log` was asked for the log of a failed trial, but no trial left one, or not
-        /// the requested trial.
+        /// `history --log` found no log of a failed trial, or not that of the requested trial.
         ///
         /// See `flipside history`. A trial leaves no log if `/var/log/journal` is not persistent
         /// and its kernel did not start.
