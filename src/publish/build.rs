@@ -21,9 +21,9 @@ use super::input::Input;
 use super::layer::{Recipe, Stored};
 use super::layout::LayoutWriter;
 
-pub use super::layer::Storage;
+pub use super::layer::LayerEncoding;
 
-/// The level of [`Storage::Zstd`] that is chosen where nobody chooses.
+/// The level of [`LayerEncoding::Zstd`] that is chosen where nobody chooses.
 pub const DEFAULT_LEVEL: i32 = 3;
 
 /// When the image was made, RFC 3339 (OCI image spec, "Annotations").
@@ -39,7 +39,7 @@ pub struct Plan {
     /// Its payloads, in the order they are to have.
     pub payloads: Vec<PayloadFile>,
     /// How they are stored.
-    pub storage: Storage,
+    pub encoding: LayerEncoding,
     /// The size of their chunks.
     pub chunk_size: ChunkSize,
     /// The tag in the layout.
@@ -85,7 +85,7 @@ impl Plan {
         Self {
             product_info,
             payloads,
-            storage: Storage::Zstd(DEFAULT_LEVEL),
+            encoding: LayerEncoding::Zstd(DEFAULT_LEVEL),
             chunk_size: DEFAULT_CHUNK_SIZE,
             tag: None,
             annotations: BTreeMap::new(),
@@ -116,7 +116,7 @@ impl Plan {
         if let Some(twice) = self.payloads.iter().find(|p| !names.insert(&p.name)) {
             return invalid(format!("two payloads are called {}", twice.name));
         }
-        if let Storage::Zstd(level) = self.storage
+        if let LayerEncoding::Zstd(level) = self.encoding
             && !(1..=22).contains(&level)
         {
             return invalid(format!("the zstd level {level} is not between 1 and 22"));
@@ -164,7 +164,7 @@ pub fn build(plan: &Plan, progress: &dyn Progress, stop: &Cancel) -> Result<Buil
     }
     let layout = LayoutWriter::open(&plan.output)?;
     let recipe = Recipe {
-        storage: plan.storage,
+        encoding: plan.encoding,
         chunk_size: plan.chunk_size,
         workers: plan.workers,
         progress,
@@ -178,7 +178,7 @@ pub fn build(plan: &Plan, progress: &dyn Progress, stop: &Cancel) -> Result<Buil
         let name = payload.name.as_str().to_owned();
         progress.event(Event::Payload { name, size: input.size(), kept: 0, fetch: 0 });
         let stored = store(&layout, &recipe, input)?;
-        let media_type = compression(plan.storage).media_type();
+        let media_type = compression(plan.encoding).media_type();
         layers.push(Descriptor::new(media_type, stored.digest, stored.size));
         payloads.push(describe(plan, payload, input.size(), stored)?);
     }
@@ -220,7 +220,7 @@ fn store(
     input: &Input,
 ) -> Result<Stored, PublishError> {
     let mut blob = layout.new_blob()?;
-    if recipe.storage == Storage::Uncompressed
+    if recipe.encoding == LayerEncoding::Uncompressed
         && rustix::fs::ioctl_ficlone(blob.file(), input.file()).is_ok()
     {
         // The clone is what is hashed: it does not change any more, the input may.
@@ -235,10 +235,10 @@ fn store(
     Ok(stored)
 }
 
-fn compression(storage: Storage) -> Compression {
-    match storage {
-        Storage::Zstd(_) => Compression::Zstd,
-        Storage::Uncompressed => Compression::None,
+fn compression(encoding: LayerEncoding) -> Compression {
+    match encoding {
+        LayerEncoding::Zstd(_) => Compression::Zstd,
+        LayerEncoding::Uncompressed => Compression::None,
     }
 }
 

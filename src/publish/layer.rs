@@ -19,7 +19,7 @@ use super::input::Input;
 
 /// How layers are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Storage {
+pub enum LayerEncoding {
     /// One zstd frame per chunk, at this level, 1 to 22.
     Zstd(i32),
     /// As the payload is, so that extents can be shared.
@@ -47,7 +47,7 @@ pub(super) struct Stored {
 
 /// Everything that a layer is made with.
 pub(super) struct Recipe<'a> {
-    pub(super) storage: Storage,
+    pub(super) encoding: LayerEncoding,
     pub(super) chunk_size: ChunkSize,
     /// `None`: as many as there are cores.
     pub(super) workers: Option<NonZeroUsize>,
@@ -121,7 +121,7 @@ impl Recipe<'_> {
         take: &Receiver<Batch>,
         done: &Sender<Result<Batch, PublishError>>,
     ) {
-        let mut maker = match Maker::new(self.storage) {
+        let mut maker = match Maker::new(self.encoding) {
             Ok(maker) => maker,
             Err(error) => {
                 let _ = done.send(Err(error));
@@ -185,15 +185,15 @@ impl Recipe<'_> {
             let _ = give.try_send(batch);
         }
         if batches == 0
-            && let Storage::Zstd(level) = self.storage
+            && let LayerEncoding::Zstd(level) = self.encoding
         {
             // A layer of no bytes would be no zstd stream: plain readers get an empty frame.
-            let frame = Maker::new(Storage::Zstd(level))?.empty_frame()?;
+            let frame = Maker::new(LayerEncoding::Zstd(level))?.empty_frame()?;
             hasher.update(&frame);
             write(&frame)?;
             size = frame.len() as u64;
         }
-        let frames = matches!(self.storage, Storage::Zstd(_)).then_some(frames);
+        let frames = matches!(self.encoding, LayerEncoding::Zstd(_)).then_some(frames);
         Ok(Stored { digest: hasher.finish(), size, chunks, frames })
     }
 }
@@ -206,10 +206,10 @@ struct Maker {
 }
 
 impl Maker {
-    fn new(storage: Storage) -> Result<Self, PublishError> {
-        let compressor = match storage {
-            Storage::Zstd(level) => Some(Compressor::new(level).map_err(no_compressor)?),
-            Storage::Uncompressed => None,
+    fn new(encoding: LayerEncoding) -> Result<Self, PublishError> {
+        let compressor = match encoding {
+            LayerEncoding::Zstd(level) => Some(Compressor::new(level).map_err(no_compressor)?),
+            LayerEncoding::Uncompressed => None,
         };
         Ok(Self { compressor, read: Vec::new(), frame: Vec::new() })
     }

@@ -197,8 +197,8 @@ fn plans_that_make_no_image_are_refused_before_anything_is_written() {
     refused(&|p| p.product_info.version.clear(), "argument-invalid");
     refused(&|p| p.product_info.name = "a\nb".into(), "argument-invalid");
     refused(&|p| p.product_info.variant = "riscv64".into(), "argument-invalid");
-    refused(&|p| p.storage = build::Storage::Zstd(23), "argument-invalid");
-    refused(&|p| p.storage = build::Storage::Zstd(0), "argument-invalid");
+    refused(&|p| p.encoding = build::LayerEncoding::Zstd(23), "argument-invalid");
+    refused(&|p| p.encoding = build::LayerEncoding::Zstd(0), "argument-invalid");
     refused(&|p| p.tag = Some("a:b".into()), "argument-invalid");
     let version = "org.opencontainers.image.version".to_owned();
     refused(&|p| drop(p.annotations.insert(version.clone(), "2".into())), "argument-invalid");
@@ -254,7 +254,7 @@ fn a_payload_that_changes_while_it_is_read_is_an_error() {
         fs::OpenOptions::new().append(true).open(path).unwrap().write_all(b"x").unwrap();
     };
     let rewrite = |path: &Path| fs::write(path, vec![7; 3_000_000]).unwrap();
-    let mut storages = vec![build::Storage::Zstd(3), build::Storage::Uncompressed];
+    let mut storages = vec![build::LayerEncoding::Zstd(3), build::LayerEncoding::Uncompressed];
     if shares_extents(files.path()) {
         eprintln!("skipped: here an uncompressed layer is a clone, which does not change");
         storages.pop();
@@ -265,7 +265,7 @@ fn a_payload_that_changes_while_it_is_read_is_an_error() {
                 let output = tempfile::tempdir().unwrap();
                 let mut plan =
                     ImageBuilder::new("1").system_size(3_000_000).plan(files.path(), output.path());
-                plan.storage = storage;
+                plan.encoding = storage;
                 plan.payloads.remove(0);
                 let file = plan.payloads[0].file.clone();
                 let meddler = Meddler(file, change, AtomicBool::new(false), half);

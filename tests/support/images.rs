@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use flipside::report::progress::Silent;
 use flipside_core::cancel::Cancel;
 use flipside_image::{Architecture, ChunkSize, Digest, Image, PartitionIdentity, ProductInfo};
-use flipside_publish::build::{self, PayloadFile, Plan, Storage};
+use flipside_publish::build::{self, LayerEncoding, PayloadFile, Plan};
 
 /// An image to be made; by default x86_64, payloads `kernel.efi` (20 000 bytes) and
 /// `system` (300 000 bytes), chunks of 64 KiB, zstd, no tag.
@@ -17,7 +17,7 @@ pub struct ImageBuilder {
     pub version: String,
     pub architecture: Architecture,
     pub chunk_size: u64,
-    pub storage: Storage,
+    pub encoding: LayerEncoding,
     pub tag: Option<String>,
     pub annotations: BTreeMap<String, String>,
     pub payloads: Vec<(String, Vec<u8>)>,
@@ -50,7 +50,7 @@ impl ImageBuilder {
             version: version.into(),
             architecture,
             chunk_size: 64 << 10,
-            storage: Storage::Zstd(3),
+            encoding: LayerEncoding::Zstd(3),
             tag: None,
             annotations: BTreeMap::new(),
             payloads: vec![
@@ -100,7 +100,7 @@ impl ImageBuilder {
     }
 
     pub fn uncompressed(mut self) -> Self {
-        self.storage = Storage::Uncompressed;
+        self.encoding = LayerEncoding::Uncompressed;
         self
     }
 
@@ -149,7 +149,7 @@ impl ImageBuilder {
             components: None,
         };
         let mut plan = Plan::new(info, payloads.collect(), layout);
-        plan.storage = self.storage;
+        plan.encoding = self.encoding;
         plan.chunk_size = ChunkSize::new(self.chunk_size).unwrap();
         plan.tag.clone_from(&self.tag);
         plan.annotations.clone_from(&self.annotations);

@@ -16,7 +16,7 @@ use flipside_image::{
     Architecture, ChunkSize, HOOK_LIMIT, HOOK_PAYLOAD, ImageError, PartitionIdentity, PayloadName,
 };
 use flipside_publish::build::{
-    CREATED_ANNOTATION, DEFAULT_LEVEL, PayloadFile, Plan, Storage, build,
+    CREATED_ANNOTATION, DEFAULT_LEVEL, LayerEncoding, PayloadFile, Plan, build,
 };
 use flipside_publish::disk::parse_size;
 use flipside_publish::inspect::inspect;
@@ -148,8 +148,11 @@ impl Args {
         if let Some(name) = partitions.keys().next() {
             return Err(usage(format!("--partition names {name}, which is no payload")));
         }
-        plan.storage =
-            if self.uncompressed { Storage::Uncompressed } else { Storage::Zstd(self.level) };
+        plan.encoding = if self.uncompressed {
+            LayerEncoding::Uncompressed
+        } else {
+            LayerEncoding::Zstd(self.level)
+        };
         plan.chunk_size = self.chunk_size;
         plan.tag = self.tag;
         plan.allow_unbootable = self.allow_unbootable;

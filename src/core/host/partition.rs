@@ -88,7 +88,7 @@ pub enum Identity {
     /// A block device.
     Device(DeviceNumber),
     /// Some bytes of a file.
-    PartitionIo {
+    Region {
         /// The file's file system (`st_dev`).
         file_system: u64,
         /// The file's inode (`st_ino`).
@@ -104,8 +104,8 @@ impl Identity {
         match (self, other) {
             (Self::Device(one), Self::Device(other)) => one == other,
             (
-                Self::PartitionIo { file_system: a, inode: b, range: one },
-                Self::PartitionIo { file_system: c, inode: d, range: other },
+                Self::Region { file_system: a, inode: b, range: one },
+                Self::Region { file_system: c, inode: d, range: other },
             ) => (a, b) == (c, d) && one.start < other.end && other.start < one.end,
             _ => false,
         }
@@ -118,7 +118,7 @@ mod tests {
 
     #[test]
     fn what_is_identical_overlaps_and_neighbours_do_not() {
-        let region = |inode, range| Identity::PartitionIo { file_system: 1, inode, range };
+        let region = |inode, range| Identity::Region { file_system: 1, inode, range };
         let device = |minor| Identity::Device(DeviceNumber { major: 259, minor });
         for (one, other, expected) in [
             (region(5, 0..10), region(5, 9..20), true),

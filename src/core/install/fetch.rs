@@ -20,7 +20,7 @@ use flipside_image::ChunkIndex;
 
 /// How much one request asks for at most, in bytes: large, so that requests cost nothing;
 /// not all, so that two connections share the work.
-const RANGE_BYTES: u64 = 16 << 20;
+const BATCH_RANGE_BYTES: u64 = 16 << 20;
 
 /// How often a thread that waits asks whether it is time to end.
 const PATIENCE: Duration = Duration::from_millis(50);
@@ -33,12 +33,12 @@ pub(super) struct WorkItem {
 
 /// Batches that lie side by side in the layer and are asked for at once.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct ByteRange {
+pub(super) struct BatchRange {
     stored: Range<u64>,
     batches: Vec<Batch>,
 }
 
-impl ByteRange {
+impl BatchRange {
     /// How many bytes of the layer it is.
     pub(super) fn size(&self) -> u64 {
         self.stored.end - self.stored.start
@@ -79,20 +79,20 @@ impl Supply<'_> {
 pub(super) fn ranges(
     job: &Transfer<'_>,
     batches: &[Batch],
-) -> Result<Vec<ByteRange>, InstallError> {
-    let mut ranges: Vec<ByteRange> = Vec::new();
+) -> Result<Vec<BatchRange>, InstallError> {
+    let mut ranges: Vec<BatchRange> = Vec::new();
     for batch in batches {
         let missing = || job.bad(batch.first(), &Damage::LayerEnds);
         let stored = job.stored_range(*batch).ok_or_else(missing)?;
         match ranges.last_mut() {
             Some(last)
                 if last.stored.end == stored.start
-                    && stored.end - last.stored.start <= RANGE_BYTES =>
+                    && stored.end - last.stored.start <= BATCH_RANGE_BYTES =>
             {
                 last.stored.end = stored.end;
                 last.batches.push(*batch);
             }
-            _ => ranges.push(ByteRange { stored, batches: vec![*batch] }),
+            _ => ranges.push(BatchRange { stored, batches: vec![*batch] }),
         }
     }
     Ok(ranges)
@@ -100,7 +100,7 @@ pub(super) fn ranges(
 
 /// Fetches a span and hands out its work items. Ends early, without an error of its own,
 /// when the others end.
-pub(super) fn fetch(supply: &Supply<'_>, range: &ByteRange) -> Result<(), InstallError> {
+pub(super) fn fetch(supply: &Supply<'_>, range: &BatchRange) -> Result<(), InstallError> {
     let job = supply.job;
     let mut batches = range.batches.iter();
     let mut open: Option<(WorkItem, usize)> = None;

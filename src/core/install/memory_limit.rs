@@ -27,7 +27,7 @@ pub(super) struct MemoryLimit {
 }
 
 impl MemoryLimit {
-    /// For work items of `work item` bytes, from each of which a worker decodes `decoded` bytes.
+    /// For work items of `item` bytes, from each of which a worker decodes `decoded` bytes.
     pub(super) fn new(options: &Options, item: usize, decoded: usize) -> Self {
         let mut memory_limit =
             Self { connections: CONNECTIONS, workers: workers(options), items: 0 };

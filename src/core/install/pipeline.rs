@@ -9,7 +9,7 @@ use crossbeam_channel::bounded;
 
 use super::batch::{Batch, length};
 use super::buffer::Buffer;
-use super::fetch::{ByteRange, Supply, fetch, ranges};
+use super::fetch::{BatchRange, Supply, fetch, ranges};
 use super::memory_limit::MemoryLimit;
 use super::plan::Plan;
 use super::stream::fetch_stream;
@@ -64,7 +64,7 @@ pub(super) fn transfer(
 
 fn fetch_spans(
     supply: &Supply<'_>,
-    ranges: &[ByteRange],
+    ranges: &[BatchRange],
     next: &AtomicUsize,
 ) -> Result<(), InstallError> {
     while let Some(range) = ranges.get(next.fetch_add(1, Ordering::Relaxed)) {
@@ -76,11 +76,11 @@ fn fetch_spans(
     Ok(())
 }
 
-fn announce(job: &Transfer<'_>, size: u64, ranges: &[ByteRange], is_wanted: bool) {
+fn announce(job: &Transfer<'_>, size: u64, ranges: &[BatchRange], is_wanted: bool) {
     let payload = job.target.payload;
     let fetch = match job.is_stream() {
         true if is_wanted => job.layer.descriptor.size,
-        _ => ranges.iter().map(ByteRange::size).sum(),
+        _ => ranges.iter().map(BatchRange::size).sum(),
     };
     let (name, kept) = (payload.name.to_string(), payload.size - size);
     job.target.progress.event(Event::Payload { name, size: payload.size, kept, fetch });

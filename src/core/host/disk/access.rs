@@ -128,9 +128,5 @@ impl Disk {
 
 fn region_identity(file: &File, path: &Path, partition: &Partition) -> Result<Identity, HostError> {
     let found = file.metadata().map_err(HostError::io("ask", path))?;
-    Ok(Identity::PartitionIo {
-        file_system: found.dev(),
-        inode: found.ino(),
-        range: partition.range(),
-    })
+    Ok(Identity::Region { file_system: found.dev(), inode: found.ino(), range: partition.range() })
 }
