@@ -222,16 +222,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::efi::short_form::tests::path as build;
-
-    fn esp() -> PartitionNode {
-        PartitionNode {
-            number: 1,
-            start_lba: 2048,
-            size_lba: 98304,
-            uuid: "3f6e2a51-9c04-4b7d-8e12-5a0d6c7b8f90".parse().unwrap(),
-        }
-    }
+    use crate::efi::short_form::tests::{esp, path as build};
 
     const END_NODE: [u8; 4] = [0x7f, 0xff, 4, 0];
 

@@ -74,7 +74,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::efi::device_path::{self, PartitionNode, Target};
+    use crate::efi::device_path::{self, Target};
+    use crate::efi::short_form::tests::esp;
 
     /// The data of a variable that OVMF wrote.
     macro_rules! ovmf {
@@ -92,15 +93,6 @@ mod tests {
         let length = u16::try_from(option.path.len()).unwrap().to_le_bytes();
         let front = [&option.attributes.to_le_bytes()[..], &length].concat();
         [&front, &text::encode(&option.description)[..], &option.path, &option.optional].concat()
-    }
-
-    fn esp() -> PartitionNode {
-        PartitionNode {
-            number: 1,
-            start_lba: 2048,
-            size_lba: 98304,
-            uuid: "3f6e2a51-9c04-4b7d-8e12-5a0d6c7b8f90".parse().unwrap(),
-        }
     }
 
     #[test]

@@ -26,7 +26,7 @@ fn captured() -> [&'static [u8]; 6] {
 
 const BOOT_B: &str = "\\EFI\\flipside\\boot-b.efi";
 
-fn esp() -> PartitionNode {
+pub(in crate::efi) fn esp() -> PartitionNode {
     PartitionNode {
         number: 1,
         start_lba: 2048,
