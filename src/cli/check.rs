@@ -68,10 +68,9 @@ pub fn run(args: Args, global: &Global) -> super::Result {
             if args.explain && !global.json && !unasked.explanation.rulings().is_empty() {
                 print(explain::text(&unasked.explanation))?;
             }
-            let severity = unasked.error.severity();
-            let failure = Failure::from(unasked.error).with_severity(severity);
+            let failure = Failure::of_run(unasked.error);
             // Run by the timer, what only defers is status, not failure.
-            if args.is_of_the_timer && severity == Severity::Defer {
+            if args.is_of_the_timer && failure.severity == Severity::Defer {
                 report_failure(&failure, global);
                 return Ok(ExitCode::from(exit::DONE));
             }

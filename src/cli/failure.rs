@@ -6,6 +6,7 @@ use std::fmt;
 use std::process::ExitCode;
 
 use super::exit;
+use crate::run::Error as RunError;
 use flipside_core::refusal::Severity;
 use flipside_image::code::{Code, Coded, sentence};
 
@@ -33,6 +34,12 @@ impl Failure {
         Self { severity, ..self }
     }
 
+    /// What ended a run, with the severity that the run gives it.
+    pub fn of_run(error: RunError) -> Self {
+        let severity = error.severity();
+        Self::from(error).with_severity(severity)
+    }
+
     /// The exit status.
     pub fn exit_code(&self) -> ExitCode {
         let (code, severity) = (self.code, self.severity);
@@ -54,11 +61,7 @@ impl fmt::Display for Failure {
 impl<E: Coded + Send + Sync + 'static> From<E> for Failure {
     fn from(error: E) -> Self {
         let code = error.code();
-        let severity = match code.severities() {
-            [only] => *only,
-            _ => Severity::Error,
-        };
-        Self { code, severity, message: sentence(&error) }
+        Self { code, severity: code.severity(), message: sentence(&error) }
     }
 }
 

@@ -10,9 +10,8 @@ use serde_json::json;
 use super::{Failure, Global, exit, print, print_json, progress, session};
 use crate::config::Initiative;
 use crate::hooks::{self, Answer, Hook, Planned, RanAs};
-use crate::run::{self, Error as RunError, HooksAsked, Run as UpdateRun};
-use flipside_core::refusal::Verdict;
-use flipside_core::refusal::{Refusal, Severity};
+use crate::run::{self, HooksAsked, Run as UpdateRun};
+use flipside_core::refusal::{Refusal, Severity, Verdict};
 
 /// `EXIT_EXEC` of systemd.exec(5), as where systemd itself cannot run a program.
 const EXEC_FAILED: u8 = 203;
@@ -98,7 +97,7 @@ fn ask(args: &Run, global: &Global) -> super::Result {
     if args.dry_run {
         return plan(&run, initiative, global);
     }
-    let asked = run::ask_hooks_about_offer(&run, initiative).map_err(refused)?;
+    let asked = run::ask_hooks_about_offer(&run, initiative).map_err(Failure::of_run)?;
     let Some(asked) = asked else {
         match global.json {
             true => print_json(&json!({"new": null, "decision": "allow", "answers": []}))?,
@@ -121,14 +120,8 @@ fn ask(args: &Run, global: &Global) -> super::Result {
     }))
 }
 
-/// With the exit status of what refuses the update.
-fn refused(error: RunError) -> Failure {
-    let severity = error.severity();
-    Failure::from(error).with_severity(severity)
-}
-
 fn plan(run: &UpdateRun, initiative: Initiative, global: &Global) -> super::Result {
-    let Some(planned) = run::plan_hooks(run, initiative).map_err(refused)? else {
+    let Some(planned) = run::plan_hooks(run, initiative).map_err(Failure::of_run)? else {
         match global.json {
             true => print_json(&json!({"new": null, "hooks": []}))?,
             false => print("no update is on offer: no hook would be asked")?,

@@ -29,10 +29,7 @@ pub fn run(args: Args, global: &Global) -> super::Result {
     let run = session::open_shared(global)?;
     let result = run::rollback(&run, args.unverified);
     run::finish(&run, result.as_ref().err());
-    let rollback = result.map_err(|error| {
-        let severity = error.severity();
-        Failure::from(error).with_severity(severity)
-    })?;
+    let rollback = result.map_err(Failure::of_run)?;
     if global.json {
         print_json(&json!({"slot": rollback.slot, "version": rollback.version}))?;
     } else {

@@ -66,9 +66,8 @@ pub fn run(args: Args, global: &Global) -> super::Result {
     let outcome = match result {
         Ok(outcome) => outcome,
         Err(error) => {
-            let severity = error.severity();
-            let failure = Failure::from(error).with_severity(severity);
-            if args.automatic && severity != Severity::Error {
+            let failure = Failure::of_run(error);
+            if args.automatic && failure.severity != Severity::Error {
                 report_failure(&failure, global);
                 return Ok(ExitCode::from(if is_stopped { exit::DEFERRED } else { exit::DONE }));
             }

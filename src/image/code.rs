@@ -56,6 +56,14 @@ impl Code {
         self.0.severities
     }
 
+    /// The severity that its row leaves no choice about; where there are several, or none, an error.
+    pub fn severity(self) -> Severity {
+        match self.severities() {
+            [only] => *only,
+            _ => Severity::Error,
+        }
+    }
+
     /// What happened, as Markdown in one line.
     pub fn cause(self) -> String {
         one_line(self.parts().0)
@@ -165,6 +173,12 @@ mod tests {
                 /// Make room.
                 NVRAM_FULL = "nvram-full";
             }
+            Running {
+                /// Another one runs.
+                ///
+                /// Wait.
+                LOCKED: Defer = "locked";
+            }
         }
     }
 
@@ -174,11 +188,13 @@ mod tests {
         assert_eq!((full.name(), nvram.name()), ("esp-full", "nvram-full"));
         assert_eq!(full.severities(), [Severity::Block, Severity::Error]);
         assert_eq!(nvram.severities(), []);
+        assert_eq!((full.severity(), nvram.severity()), (Severity::Error, Severity::Error));
+        assert_eq!(codes::LOCKED.severity(), Severity::Defer);
         assert_eq!(
             (full.cause(), full.remedy()),
             ("One line and `another`.".into(), "Do this. Or that.".into())
         );
-        assert_eq!(codes::TABLE, [full, nvram]);
+        assert_eq!(codes::TABLE, [full, nvram, codes::LOCKED]);
         assert_eq!(codes::shared::ESP_FULL, full);
         assert_ne!(full, nvram);
     }

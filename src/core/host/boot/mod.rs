@@ -40,7 +40,7 @@ impl BootError {
         match self {
             Self::Efi(error) => error.severity(),
             Self::Esp(_) => Severity::Error,
-            Self::Loader(error) => error.severity(),
+            Self::Loader(error) => error.code().severity(),
         }
     }
 }

@@ -123,12 +123,8 @@ impl EfiError {
     /// Whether trying again later, with nothing changed by a person, may help.
     pub fn severity(&self) -> Severity {
         match self {
-            Self::BootNextTaken { .. } => Severity::Defer,
-            Self::Missing { .. }
-            | Self::ReadOnly { .. }
-            | Self::NoRoom { .. }
-            | Self::NotKept { .. } => Severity::Block,
-            _ => Severity::Error,
+            Self::NoRoom { .. } => Severity::Block,
+            _ => self.code().severity(),
         }
     }
 }

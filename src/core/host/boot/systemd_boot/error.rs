@@ -6,7 +6,6 @@ use std::path::PathBuf;
 
 use crate::codes;
 use crate::host::Slot;
-use crate::refusal::Severity;
 use flipside_image::code::{Code, Coded};
 
 /// Why systemd-boot could not boot a trial and come back from it.
@@ -45,16 +44,6 @@ pub enum LoaderError {
         /// The slot.
         slot: Slot,
     },
-}
-
-impl LoaderError {
-    /// Whether trying again later, with nothing changed by a person, may help.
-    pub fn severity(&self) -> Severity {
-        match self {
-            Self::EntryMissing { .. } => Severity::Error,
-            _ => Severity::Block,
-        }
-    }
 }
 
 impl Coded for LoaderError {
