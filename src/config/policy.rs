@@ -71,7 +71,7 @@ pub struct SignaturePolicy {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DocumentMode {
-    /// It is gone by where there is one; once one was seen it has to be there.
+    /// A document that is there is obeyed. Once one was seen, there has to be one.
     #[default]
     Auto,
     /// It has to be there.
