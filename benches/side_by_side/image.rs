@@ -23,5 +23,6 @@ pub fn build_image(payload: &Path, output: &Path) -> Image {
     };
     let name = "system".parse().unwrap();
     let payloads = vec![PayloadFile { name, file: payload.to_owned(), partition: None }];
-    build(&Plan::new(product_info, payloads, output), &Silent, &Cancel::new()).unwrap().image
+    let plan = Plan { allow_unbootable: true, ..Plan::new(product_info, payloads, output) };
+    build(&plan, &Silent, &Cancel::new()).unwrap().image
 }

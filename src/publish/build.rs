@@ -265,6 +265,11 @@ fn describe(
 impl Plan {
     /// Refuses what every host would refuse, before anything is compressed.
     fn check_bootable(&self, inputs: &[Input]) -> Result<(), PublishError> {
+        let has = |name: &str| self.payloads.iter().any(|payload| payload.name.as_str() == name);
+        if let Some(name) = [SYSTEM_PAYLOAD, BOOT_FILE_PAYLOAD].into_iter().find(|name| !has(name))
+        {
+            return Err(PublishError::PayloadMissing { name });
+        }
         for (payload, input) in self.payloads.iter().zip(inputs) {
             let name = payload.name.as_str();
             if input.size() == 0 && matches!(name, SYSTEM_PAYLOAD | BOOT_FILE_PAYLOAD) {

@@ -67,6 +67,12 @@ pub enum PublishError {
         /// The names there are.
         present: Vec<String>,
     },
+    /// A payload without which no host could boot the image.
+    #[error("no host could boot the image: it has no payload {name} (`--payload {name}=FILE`)")]
+    PayloadMissing {
+        /// Its name.
+        name: &'static str,
+    },
     /// What was asked for makes no image.
     #[error("no image can be built: {what}")]
     PlanInvalid {
@@ -164,6 +170,7 @@ impl Coded for PublishError {
             Self::PayloadChanged { .. } => codes::PAYLOAD_CHANGED,
             Self::Unbootable(error) => error.code(),
             Self::BootFile { .. } => codes::BOOT_FILE_INVALID,
+            Self::PayloadMissing { .. } => codes::PAYLOAD_MISSING,
             Self::OsRelease { .. } | Self::ProductInfo { .. } => codes::PRODUCT_INFO_INVALID,
             Self::OutputExists { .. } => codes::OUTPUT_EXISTS,
             Self::Policy(error) => error.code(),

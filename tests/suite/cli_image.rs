@@ -72,9 +72,16 @@ fn an_image_is_built_inspected_moved_and_extracted() {
 fn errors_have_their_code_and_leave_nothing_behind() {
     let files = files();
     let here = files.path();
-    let build = "image build --payload system=system.img --output layout";
+    let half = "image build --payload system=system.img --output layout";
+    let build = format!("{half} --payload kernel.efi=boot.efi");
     for (line, status, part) in [
-        (build.to_owned(), 2, "--os-release"),
+        (build.clone(), 2, "--os-release"),
+        (format!("{half} --os-release os-release"), 1, "[payload-missing]"),
+        (
+            half.replace("system=system.img", "kernel.efi=boot.efi") + " --os-release os-release",
+            1,
+            "[payload-missing]",
+        ),
         (format!("{build} --os-release a --product-info b"), 2, "cannot be used with"),
         (format!("{build} --os-release os-release --level 0"), 2, "--level"),
         (format!("{build} --os-release os-release --chunk-size 17MiB"), 2, "--chunk-size"),
@@ -100,7 +107,8 @@ fn a_source_date_epoch_becomes_the_time_of_creation() {
     let files = files();
     let build = |value: &str| {
         Command::new(env!("CARGO_BIN_EXE_flipside"))
-            .args("image build --payload a=boot.efi --os-release os-release -o l".split(' '))
+            .args("image build --allow-unbootable --payload a=boot.efi".split(' '))
+            .args("--os-release os-release -o l".split(' '))
             .current_dir(files.path())
             .env("SOURCE_DATE_EPOCH", value)
             .output()

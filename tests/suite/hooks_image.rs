@@ -151,8 +151,8 @@ fn image_build_takes_it_along_within_the_limit() {
     std::fs::write(file("os-release"), "ID=x\nNAME=X\nVERSION_ID=1\n").unwrap();
     let build = |hook: &str, output: &str| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_flipside"));
-        command.args(["image", "build", "--architecture", "x86_64", "--os-release"]);
-        command.arg(file("os-release")).arg("--payload");
+        command.args(["image", "build", "--allow-unbootable", "--architecture", "x86_64"]);
+        command.arg("--os-release").arg(file("os-release")).arg("--payload");
         command.arg(format!("system={}", file("system").display()));
         command.arg("--pre-upgrade").arg(file(hook)).arg("--output").arg(file(output));
         documents::output(&mut command)

@@ -368,6 +368,9 @@ fn image_build(directory: &Path, more: &[&str]) -> (bool, String) {
     (output.status.success(), String::from_utf8(output.stderr).unwrap())
 }
 
+const KERNEL: &str = "--payload=kernel.efi=kernel.efi";
+const SYSTEM: &str = "--payload=system=system.img";
+
 #[test]
 fn an_image_that_no_host_could_boot_is_not_built() {
     let files = tempfile::tempdir().unwrap();
@@ -379,34 +382,35 @@ fn an_image_that_no_host_could_boot_is_not_built() {
     write("kernel.efi", &kernel(Architecture::X86_64, 3, 20_000));
     write("head.efi", include_bytes!("../fixtures/uki-head-aarch64.bin"));
     let mut cases: Vec<(&str, Vec<&str>, &str)> = vec![
-        ("no system", vec!["--payload=system=empty.img"], "payload-empty"),
-        ("a blank system", vec!["--payload=system=zero.img"], "payload-empty"),
-        ("no kernel", vec!["--payload=kernel.efi=empty.img"], "payload-empty"),
-        ("a head of a UKI", vec!["--payload=kernel.efi=head.efi"], "boot-file-invalid"),
+        ("no system", vec![KERNEL], "payload-missing"),
+        ("no kernel", vec![SYSTEM], "payload-missing"),
+        ("an empty system", vec![KERNEL, "--payload=system=empty.img"], "payload-empty"),
+        ("a blank system", vec![KERNEL, "--payload=system=zero.img"], "payload-empty"),
+        ("an empty kernel", vec![SYSTEM, "--payload=kernel.efi=empty.img"], "payload-empty"),
+        ("a head of a UKI", vec![SYSTEM, "--payload=kernel.efi=head.efi"], "boot-file-invalid"),
     ];
     let esp = format!("--partition=system=type={ESP}");
     let nil = format!("--partition=system=uuid={}", Uuid::nil());
     let [one, other] =
         ["system", "notes"].map(|name| format!("--partition={name}=uuid={}", Uuid::from_u128(9)));
-    cases.push(("an ESP", vec!["--payload=system=system.img", &esp], "partition-identity-invalid"));
-    cases.push(("nil", vec!["--payload=system=system.img", &nil], "partition-identity-invalid"));
-    let twins = ["--payload=system=system.img", "--payload=notes=os-release", &one, &other];
+    cases.push(("an ESP", vec![KERNEL, SYSTEM, &esp], "partition-identity-invalid"));
+    cases.push(("nil", vec![KERNEL, SYSTEM, &nil], "partition-identity-invalid"));
+    let twins = [KERNEL, SYSTEM, "--payload=notes=os-release", &one, &other];
     cases.push(("twins", twins.to_vec(), "partition-uuid-duplicate"));
     for (name, arguments, code) in cases {
         let (is_built, said) = image_build(files.path(), &arguments);
         assert!(!is_built && said.contains(&format!("[{code}]")), "{name}: {said}");
         assert!(!files.path().join("layout/index.json").exists(), "{name}");
     }
+    let payload = "--payload=kernel.efi=bad.efi";
     for (name, bytes, expected) in bad_kernels() {
         write("bad.efi", &bytes);
-        let (is_built, said) = image_build(files.path(), &["--payload=kernel.efi=bad.efi"]);
+        let (is_built, said) = image_build(files.path(), &[SYSTEM, payload]);
         assert!(!is_built && said.contains("[boot-file-invalid]"), "{name}: {said}");
         assert!(said.contains(expected) && said.contains("bad.efi"), "{name}: {said}");
     }
-    let payload = "--payload=kernel.efi=bad.efi";
     assert!(image_build(files.path(), &[payload, "--allow-unbootable"]).0);
-    let whole = ["--payload=system=system.img", "--payload=kernel.efi=kernel.efi"];
-    assert!(image_build(files.path(), &whole).0);
+    assert!(image_build(files.path(), &[SYSTEM, KERNEL]).0);
 }
 
 #[test]

@@ -84,6 +84,7 @@ impl ImageBuilder {
 
     /// Without any payload so far.
     pub fn without_payloads(mut self) -> Self {
+        self.allow_unbootable = true;
         self.payloads.clear();
         self
     }
