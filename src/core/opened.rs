@@ -117,7 +117,8 @@ impl Host {
             Ok(variables) => efi::esp_hint(variables)?,
             Err(_) => None,
         };
-        let Some(place) = place::find_if_host(root, config, hint, durable)? else {
+        let firmware = || variables.as_ref().ok().and_then(efi::own_entry);
+        let Some(place) = place::find_if_host(root, config, hint, durable, firmware)? else {
             return Ok(None);
         };
         place.disk.check_slots(config)?;

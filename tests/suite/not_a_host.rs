@@ -5,6 +5,11 @@
 
 use std::fs;
 
+use flipside_core::host::efi::GLOBAL_VARIABLE;
+use flipside_image::efi::device_path::PartitionNode;
+use flipside_image::efi::short_form;
+use uuid::Uuid;
+
 use crate::support::program_host::{ProgramHost, refusal};
 
 /// What is left of a host after `change`, as `update` and `status` see it.
@@ -43,6 +48,21 @@ fn forget(host: &ProgramHost) {
         let _ = fs::remove_dir_all(host.file(directory));
     }
     host.write("proc/cmdline", "quiet");
+    for entry in fs::read_dir(host.file("sys/firmware/efi/efivars")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.file_name().unwrap().as_encoded_bytes().starts_with(b"Boot") {
+            fs::remove_file(path).unwrap();
+        }
+    }
+}
+
+/// As flipside leaves it, of a partition that is gone.
+fn boot_entry(host: &ProgramHost) {
+    let partition = PartitionNode { number: 1, start_lba: 40, size_lba: 9, uuid: Uuid::max() };
+    let entry = short_form::encode("flipside B", &partition, "\\EFI\\flipside\\boot-b.efi");
+    let variable = [&7_u32.to_le_bytes()[..], &entry].concat();
+    let name = format!("sys/firmware/efi/efivars/Boot0001-{GLOBAL_VARIABLE}");
+    fs::write(host.file(&name), variable).unwrap();
 }
 
 #[test]
@@ -139,14 +159,17 @@ fn a_host_that_lost_its_slots_is_no_machine_without_slots() {
 #[test]
 fn anything_that_says_so_makes_it_a_host() {
     type Trace = fn(&ProgramHost);
-    let traces: [(&str, Trace); 9] = [
+    let traces: [(&str, Trace); 12] = [
         ("/efi/EFI/flipside/slot-a.json", |host| host.write("efi/EFI/flipside/slot-a.json", "{}")),
         ("/efi/EFI/flipside/boot-b.efi", |host| host.write("efi/EFI/flipside/boot-b.efi", "")),
         ("/efi/EFI/flipside/failed.json", |host| host.write("efi/EFI/flipside/failed.json", "{}")),
         ("state.json", |host| host.write("var/lib/flipside/state.json", "{}")),
+        ("machine-id", |host| host.write("var/lib/flipside/machine-id", "0\n")),
+        ("trials", |host| host.write("var/lib/flipside/trials/1.log", "")),
         ("configs", |host| host.write("var/lib/flipside/configs/x.json", "{}")),
         ("/run/flipside/boot/slot", |host| host.write("run/flipside/boot/slot", "a\n")),
         ("flipside.slot=b", |host| host.write("proc/cmdline", "quiet flipside.slot=b")),
+        ("Boot0001 of the firmware boots \\EFI\\flipside\\boot-b.efi", boot_entry),
         ("host.disk", |host| host.set("host.disk = \"/disk.img\"\n")),
         ("host.esp", |host| host.set("host.esp = \"/efi\"\n")),
     ];

@@ -59,6 +59,15 @@ pub enum Target {
 }
 
 impl Target {
+    /// The file, where it names one.
+    pub fn file(self) -> Option<FilePath> {
+        match self {
+            Self::Partition { file, .. } => file,
+            Self::File(file) => Some(file),
+            Self::Device | Self::Other => None,
+        }
+    }
+
     /// Whether both are the same file of the same partition, wherever on its disk that lies.
     fn is_same_file(&self, other: &Self) -> bool {
         let place = |target: &Self| match target {

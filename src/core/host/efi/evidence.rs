@@ -132,6 +132,17 @@ fn entry_boot_file(id: &str, esp_directory: &Path) -> Option<String> {
     })
 }
 
+/// The first boot entry of a slot's boot file, whose partition may be gone.
+pub fn own_entry(variables: &Variables) -> Option<String> {
+    let mut names = variables.names(GLOBAL_VARIABLE).ok()?;
+    names.retain(|name| BootNumber::from_variable(name).is_some());
+    names.iter().find_map(|name| {
+        let entry = variables.read(name, GLOBAL_VARIABLE).ok()??;
+        let file = device_path::target(&LoadOption::parse(&entry.data)?.path).file()?;
+        slot_of(&file).map(|_| format!("{name} of the firmware boots {file}"))
+    })
+}
+
 fn boot_current(variables: &Variables, esp: Uuid) -> Result<Option<Fact>, EfiError> {
     let Some(current) = variables.read("BootCurrent", GLOBAL_VARIABLE)? else { return Ok(None) };
     let Some(number) = BootNumber::from_data(&current.data) else {

@@ -17,7 +17,7 @@ mod variables;
 pub use boot_order::{BootNumber, BootOrder};
 pub use entries::EntryKind;
 pub use error::EfiError;
-pub use evidence::{esp_hint, evidence};
+pub use evidence::{esp_hint, evidence, own_entry};
 pub use trial::{BootFacts, boot_facts};
 pub use var_file::Keeper;
 pub use variables::{GLOBAL_VARIABLE, LOADER_VARIABLE, Room, Variable, Variables};

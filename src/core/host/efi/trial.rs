@@ -74,17 +74,15 @@ fn slot_of_entry(id: &str) -> Option<Slot> {
 /// The ESP, and the slot where it is one's boot file, of the entry that booted this system.
 fn current(variables: &Variables) -> Result<Option<(Uuid, Option<Slot>)>, EfiError> {
     let read = |name: &str| variables.read(name, GLOBAL_VARIABLE);
-    let Some(number) = read("BootCurrent")?.and_then(|v| BootNumber::from_data(&v.data)) else {
-        return Ok(None);
-    };
-    let Some(entry) = read(&number.variable())? else { return Ok(None) };
-    let Some(option) = LoadOption::parse(&entry.data) else { return Ok(None) };
-    Ok(match device_path::target(&option.path) {
+    let number = read("BootCurrent")?.and_then(|variable| BootNumber::from_data(&variable.data));
+    let entry = number.map(|number| read(&number.variable())).transpose()?.flatten();
+    let option = entry.and_then(|entry| LoadOption::parse(&entry.data));
+    Ok(option.and_then(|option| match device_path::target(&option.path) {
         Target::Partition { partition, file } => {
             Some((partition.uuid, file.as_ref().and_then(slot_of)))
         }
         _ => None,
-    })
+    }))
 }
 
 impl Entries {

@@ -73,7 +73,7 @@ fn points(config: &HostConfig) -> Vec<PathBuf> {
 /// The same, and `None` on a machine that is no flipside host: it has no partition with a slot's
 /// label, and nothing says that it should have one. What says so: the settings (`host.disk`,
 /// `host.esp`), flipside's files on the ESP or in its state directory, how the system was booted,
-/// and labels that differ in upper and lower case.
+/// labels that differ in upper and lower case, and what the `firmware` says.
 ///
 /// # Errors
 /// As [`find`], and `slot-missing`.
@@ -82,14 +82,16 @@ pub(crate) fn find_if_host(
     config: &HostConfig,
     esp_hint: Option<Uuid>,
     durable: &Durable,
+    firmware: impl Fn() -> Option<String>,
 ) -> Result<Option<Place>, HostError> {
+    let sign = |disk: Option<&Disk>| signs::of_host(root, config, disk).or_else(&firmware);
     match find(root, config, esp_hint, durable) {
         Ok(place) if place.disk.has_slots(config) => Ok(Some(place)),
-        Ok(place) => match signs::of_host(root, config, Some(&place.disk)) {
+        Ok(place) => match sign(Some(&place.disk)) {
             Some(sign) => Err(place.disk.slots_missing(config, &sign)),
             None => Ok(None),
         },
-        Err(error) if is_about_the_esp(&error) && signs::of_host(root, config, None).is_none() => {
+        Err(error) if is_about_the_esp(&error) && sign(None).is_none() => {
             tracing::debug!("no slots here: {error}");
             Ok(None)
         }

@@ -16,7 +16,7 @@ use crate::settings::HostConfig;
 
 /// What flipside writes in its state directory on a host, and nowhere else. A hold is none of it:
 /// it can be set anywhere.
-const STATE: [&str; 3] = ["state.json", "configs", "history.jsonl"];
+const STATE: [&str; 5] = ["state.json", "configs", "history.jsonl", "machine-id", "trials"];
 
 /// The first fact that says so. `disk` is the one with the ESP or that of the settings, where there
 /// is one: labels on another disk may be those of a stick for another machine.

@@ -307,7 +307,7 @@ fn what_is_wrong_with_a_directory_is_said() {
 
 /// Whether `find_if_host` says that this is no flipside host, or with which code it fails.
 fn is_no_host(directory: &Path, config: &HostConfig) -> Result<bool, &'static str> {
-    let found = find_if_host(&Root::new(directory), config, None, &Durable::new());
+    let found = find_if_host(&Root::new(directory), config, None, &Durable::new(), || None);
     found.map(|place| place.is_none()).map_err(|error| error.code().name())
 }
 
