@@ -60,8 +60,8 @@ flipside_image::codes! {
         ///
         /// Check its owner and mode, and the disk that it is on. Remove what is in its place.
         FILE_UNREADABLE: Error = "file-unreadable";
-        /// Users other than root and the caller could change a settings file, or a directory of
-        /// settings, keys, hooks or health checks.
+        /// Users other than root and the caller could change a settings file, a directory of
+        /// settings, keys, hooks or health checks, or a file of certificates or credentials.
         ///
         /// Run `chown root` or `chmod go-w`, as the message says. Find out who changed it.
         FILE_UNTRUSTED: Error = "file-untrusted";

@@ -137,6 +137,10 @@ impl Files {
         for (file, bytes) in &self.contents {
             let fragment = Fragment::parse(file, bytes, unknown)?;
             let (in_run, in_state) = (file.starts_with(&run), file.starts_with(&state));
+            let fragment = match in_state && unknown == UnknownKeys::PassedOver {
+                true => fragment.without_foreign(),
+                false => fragment,
+            };
             for setting in &fragment.0 {
                 let (key, place) = (setting.key(), setting.place.clone());
                 let what = if in_run && is_kept_from_run(&key) {
@@ -161,6 +165,20 @@ impl Files {
             merged.overlay(kept_from_run.remove(file).unwrap_or_default());
         }
         Ok(merged)
+    }
+}
+
+impl Fragment<'_> {
+    /// A file in [`STATE_DIRECTORY`] without what only a later flipside takes there.
+    fn without_foreign(self) -> Self {
+        let (own, foreign) = self.split(|key| STATE_KEYS.contains(&key));
+        for setting in foreign.0 {
+            let (place, key) = (&setting.place, setting.key());
+            tracing::warn!(
+                "{place}: {key} is passed over, as a key that only a later flipside takes from {STATE_DIRECTORY}"
+            );
+        }
+        own
     }
 }
 

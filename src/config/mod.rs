@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use flipside_core::cancel::Cancel;
 use flipside_core::host::Root;
+use flipside_core::host::trust::{self, Untrusted};
 use flipside_core::settings::{BootBackend, HostConfig, Settings, SlotLabels};
 use flipside_image::moment::Moment;
 use flipside_source::Options;
@@ -124,6 +125,19 @@ impl Track {
     fn least_rate(&self) -> u64 {
         let default = self.max_rate.as_deref().map_or(MIN_RATE, |most| MIN_RATE.min(most / 4));
         self.min_rate.as_deref().copied().unwrap_or(default)
+    }
+
+    /// Refuses files that say whom to trust or who this host is, and that others could change.
+    ///
+    /// # Errors
+    /// [`Untrusted`]. A file that is absent is told by who reads it.
+    pub fn check_files(&self, root: &Root) -> Result<(), Untrusted> {
+        let named = [&self.client_cert, &self.client_key, &self.auth_file];
+        let named = self.ca.iter().chain(named.into_iter().flatten()).map(|path| path.0.as_path());
+        let own = flipside_source::credentials::AUTH_FILES.iter().map(Path::new);
+        let own = own.filter(|_| self.auth_file.is_none());
+        let mut files = named.chain(own).map(|path| root.path(path));
+        files.try_for_each(|path| if path.exists() { trust::check(root, &path) } else { Ok(()) })
     }
 
     /// How its sources are reached.

@@ -29,9 +29,9 @@ pub enum Error {
     /// The health checks.
     #[error(transparent)]
     Health(#[from] HealthError),
-    /// A directory of hooks.
+    /// A directory of hooks, or a file that a setting names.
     #[error(transparent)]
-    Hooks(#[from] crate::config::overlay::Unusable),
+    Unusable(#[from] crate::config::overlay::Unusable),
 }
 
 /// What core says as well.
@@ -70,7 +70,7 @@ impl Coded for Error {
             Self::Source(error) => error.code(),
             Self::Key(error) => error.code(),
             Self::Health(error) => error.code(),
-            Self::Hooks(error) => error.code(),
+            Self::Unusable(error) => error.code(),
         }
     }
 

@@ -58,7 +58,7 @@ pub(super) fn look(run: &Run) -> Result<Looked, Error> {
     let mut facts = host.host_state()?;
     let source = run.source()?;
     run.progress.event(Event::Phase(Phase::Checking));
-    let (architecture, options) = (architecture()?, run.source_options());
+    let (architecture, options) = (architecture()?, run.source_options()?);
     let files = run.files();
     let means = means(run, architecture, &options, &files);
     let named = find_target_release(&means, source.as_ref(), &facts)?;

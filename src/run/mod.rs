@@ -17,6 +17,7 @@ use std::sync::Arc;
 use flipside_core::Access;
 
 use crate::codes;
+use crate::config::overlay::Unusable;
 use crate::config::{ClockMode, Config};
 use crate::report::progress::Tee;
 use crate::report::{LiveStatus, Notify, StatusFile};
@@ -113,7 +114,7 @@ impl Run {
             )
         })?;
         let location = image.parse()?;
-        Ok(source::open(&location, &self.source_options())?)
+        Ok(source::open(&location, &self.source_options()?)?)
     }
 
     /// This host's clock, as far as its settings trust it.
@@ -139,9 +140,13 @@ impl Run {
     }
 
     /// How sources are reached.
-    fn source_options(&self) -> source::Options {
+    ///
+    /// # Errors
+    /// `file-untrusted`.
+    fn source_options(&self) -> Result<source::Options, Error> {
+        self.config.track.check_files(&self.root).map_err(Unusable::from)?;
         let mut options = self.config.track.source_options(self.root.clone(), self.stop.clone());
         options.all_plain_http |= self.plain_http;
-        options
+        Ok(options)
     }
 }

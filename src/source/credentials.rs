@@ -19,6 +19,9 @@ pub use super::secret::{Credentials, Environment, Secret};
 /// The most bytes that a file of credentials may have.
 const FILE_LIMIT: u64 = 1 << 20;
 
+/// Those of flipside's own, first place first.
+pub const AUTH_FILES: [&str; 2] = ["/etc/flipside/auth.json", "/run/flipside/auth.json"];
+
 /// Base64 with or without padding.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &base64::alphabet::STANDARD,
@@ -71,8 +74,7 @@ fn places(options: &Options, environment: Environment<'_>) -> Vec<(PathBuf, bool
     let mut add = |path: Option<PathBuf>| {
         places.extend(path.filter(|p| p.is_absolute()).map(|p| (root.path(p), false)));
     };
-    add(Some("/etc/flipside/auth.json".into()));
-    add(Some("/run/flipside/auth.json".into()));
+    AUTH_FILES.into_iter().for_each(|file| add(Some(file.into())));
     let home = variable("HOME");
     match variable("REGISTRY_AUTH_FILE") {
         // As with other programs, it replaces the usual places.

@@ -174,6 +174,30 @@ fn a_key_that_is_reached_through_a_directory_of_others_stops_updates() {
     assert!(sentence.contains("/srv can be changed by others"), "{sentence}");
 }
 
+#[test]
+fn certificates_and_credentials_that_others_can_write_are_not_used() {
+    for (setting, file) in [
+        ("ca = [\"/srv/x\"]", "srv/x"),
+        ("client_cert = \"/srv/x\"\nclient_key = \"/srv/absent\"", "srv/x"),
+        ("client_cert = \"/srv/absent\"\nclient_key = \"/srv/x\"", "srv/x"),
+        ("auth_file = \"/srv/x\"", "srv/x"),
+        ("", "etc/flipside/auth.json"),
+        ("", "run/flipside/auth.json"),
+    ] {
+        let host = ProgramHost::new();
+        let settings = host.file("etc/flipside/flipside.toml.d/50-tls.toml");
+        fs::create_dir_all(settings.parent().unwrap()).unwrap();
+        fs::write(&settings, format!("[track]\n{setting}\n")).unwrap();
+        put(&host, file, "{}", 0o660);
+        let sentence = host.refuses(1, "file-untrusted");
+        assert!(sentence.contains(file) && sentence.contains("chmod go-w"), "{sentence}");
+        host.boots_as_before();
+        put(&host, file, "{}", 0o600);
+        // What is absent is no matter until it is needed, and this source is a directory.
+        host.updates();
+    }
+}
+
 /// Who can write a directory can take away what stood in it.
 #[test]
 fn nothing_is_missing_where_others_could_have_taken_it_away() {
