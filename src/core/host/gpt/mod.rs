@@ -21,7 +21,6 @@ pub(crate) use edit::set_identity;
 pub use repair::Repair;
 
 use copies::{Copies, read_header};
-use flipside_image::gpt::second_reading::Disagreement;
 use flipside_image::gpt::{Entry, HeaderError};
 
 /// Type of an EFI system partition (UEFI 2.10, table 5.7).
@@ -103,8 +102,8 @@ pub enum TableError {
     Unclear {
         /// `primary` or `backup`.
         copy: &'static str,
-        /// What they read differently.
-        what: Disagreement,
+        /// What they read differently: `header` or `entries`.
+        what: &'static str,
     },
     /// Both copies are.
     #[error("both copies are damaged; the primary: {primary}; the backup: {backup}")]
