@@ -17,8 +17,6 @@ mod parse;
 #[cfg(test)]
 mod tests;
 
-pub use parse::WindowError;
-
 /// The longest that a window may stay open: longer, and it would run into itself.
 pub const LONGEST: Duration = Duration::from_secs(7 * 86_400);
 

@@ -10,56 +10,45 @@ use jiff::tz::TimeZone;
 use super::{LONGEST, Weekdays, Window};
 use crate::config::units;
 
-/// What is wrong with a window.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum WindowError {
-    /// A part is missing.
-    #[error(
-        "a window is weekdays, start, length and, where it is not the host's, a time zone, such as \
-         \"Sat,Sun 22:00 2h Europe/Berlin\", not {0:?}"
-    )]
-    Form(String),
-    /// No weekday.
-    #[error("{0:?} is no weekday: write Mon, Mon,Wed or Mon..Fri")]
-    Day(String),
-    /// No time of day.
-    #[error("{0:?} is no start: write it as 00:00 to 23:59")]
-    Start(String),
-    /// No length, none at all, or too long a one.
-    #[error("{0:?} is no length of a window: write more than zero and at most 7d, such as 2h")]
-    Length(String),
-    /// No time zone.
-    #[error("{0:?} is no time zone that is known here: write it as Europe/Berlin or UTC")]
-    Zone(String),
-}
-
 impl FromStr for Window {
-    type Err = WindowError;
+    /// What is wrong with it, in a sentence.
+    type Err = String;
 
-    fn from_str(text: &str) -> Result<Self, WindowError> {
-        let form = || WindowError::Form(text.to_owned());
+    fn from_str(text: &str) -> Result<Self, String> {
+        let form = || {
+            format!(
+                "a window is weekdays, start, length and, where it is not the host's, a time zone, \
+                 such as \"Sat,Sun 22:00 2h Europe/Berlin\", not {text:?}"
+            )
+        };
+        let wrong_length = |text: &str| {
+            format!(
+                "{text:?} is no length of a window: write more than zero and at most 7d, such as 2h"
+            )
+        };
         let words: Vec<&str> = text.split_whitespace().collect();
         let [days, start, rest @ ..] = words.as_slice() else { return Err(form()) };
         let days = weekdays(days)?;
-        let start = clock(start).ok_or_else(|| WindowError::Start((*start).to_owned()))?;
+        let start = clock(start)
+            .ok_or_else(|| format!("{start:?} is no start: write it as 00:00 to 23:59"))?;
         let (last, first) = rest.split_last().ok_or_else(form)?;
         // A length may have several words; the name of a zone begins with no digit, and is
         // no unit either.
         let all = rest.join(" ");
         let (length, zone) = match units::duration(&all) {
             Some(_) => (all, None),
-            None if first.is_empty() => return Err(WindowError::Length(all)),
+            None if first.is_empty() => return Err(wrong_length(&all)),
             None => (first.join(" "), Some(zone(last)?)),
         };
         let parsed = units::duration(&length).filter(|l| !l.is_zero() && *l <= LONGEST);
-        Ok(Self { days, start, length: parsed.ok_or(WindowError::Length(length))?, zone })
+        Ok(Self { days, start, length: parsed.ok_or_else(|| wrong_length(&length))?, zone })
     }
 }
 
 /// `Mon`, `Sat,Sun`, `Mon..Fri`, and any of these joined by commas, as in systemd.time(7). A
 /// range may go over the end of the week.
-fn weekdays(text: &str) -> Result<Weekdays, WindowError> {
-    let wrong = || WindowError::Day(text.to_owned());
+fn weekdays(text: &str) -> Result<Weekdays, String> {
+    let wrong = || format!("{text:?} is no weekday: write Mon, Mon,Wed or Mon..Fri");
     let mut days = Weekdays::default();
     for part in text.split(',') {
         let (first, last) = part.split_once("..").unwrap_or((part, part));
@@ -93,6 +82,8 @@ fn clock(text: &str) -> Option<Time> {
 }
 
 /// By its name in the time zone database. `UTC` has the name that people know it by.
-fn zone(name: &str) -> Result<TimeZone, WindowError> {
-    TimeZone::get(name).map_err(|_| WindowError::Zone(name.to_owned()))
+fn zone(name: &str) -> Result<TimeZone, String> {
+    TimeZone::get(name).map_err(|_| {
+        format!("{name:?} is no time zone that is known here: write it as Europe/Berlin or UTC")
+    })
 }
