@@ -3,19 +3,21 @@
 //! How slots are booted: what a boot loader or firmware has to be told, whichever it is.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use serde::Serialize;
 
 use super::Slot;
 use super::efi::{BootNumber, EfiError};
 use super::esp::EspError;
+use crate::codes;
 use crate::refusal::Severity;
 use flipside_image::code::{Code, Coded};
 
 mod systemd_boot;
 mod uefi;
 
-pub use systemd_boot::{LoaderError, SystemdBoot};
+pub use systemd_boot::SystemdBoot;
 pub use uefi::UefiBoot;
 
 pub use super::efi::EntryKind;
@@ -29,9 +31,39 @@ pub enum BootError {
     /// The loader's entries.
     #[error(transparent)]
     Esp(#[from] EspError),
-    /// The loader.
-    #[error(transparent)]
-    Loader(#[from] LoaderError),
+    /// The loader is missing, or another.
+    #[error("{} is missing or no systemd-boot, and boot.backend is systemd-boot", file.display())]
+    LoaderMissing {
+        /// The loader, relative to the ESP.
+        file: PathBuf,
+    },
+    /// A loader that sorts and counts otherwise.
+    #[error("{} is systemd-boot {version}; entries are sorted and counted from 252 on", file.display())]
+    LoaderTooOld {
+        /// The loader, relative to the ESP.
+        file: PathBuf,
+        /// What it says of itself.
+        version: String,
+    },
+    /// Somebody chose what boots, whatever the entries say.
+    #[error(
+        "{place} says that {pattern:?} boots, so that systemd-boot does not look at the order of its \
+         entries; {remedy}"
+    )]
+    LoaderDefaultSet {
+        /// Where it is said.
+        place: &'static str,
+        /// The entry, or a pattern.
+        pattern: String,
+        /// What lifts that.
+        remedy: &'static str,
+    },
+    /// A slot that the loader could not boot.
+    #[error("systemd-boot has no usable entry for slot {slot}, or its boot file cannot boot")]
+    LoaderEntryMissing {
+        /// The slot.
+        slot: Slot,
+    },
 }
 
 impl BootError {
@@ -40,7 +72,7 @@ impl BootError {
         match self {
             Self::Efi(error) => error.severity(),
             Self::Esp(_) => Severity::Error,
-            Self::Loader(error) => error.code().severity(),
+            _ => self.code().severity(),
         }
     }
 }
@@ -50,7 +82,10 @@ impl Coded for BootError {
         match self {
             Self::Efi(error) => error.code(),
             Self::Esp(error) => error.code(),
-            Self::Loader(error) => error.code(),
+            Self::LoaderMissing { .. } => codes::LOADER_NOT_SYSTEMD_BOOT,
+            Self::LoaderTooOld { .. } => codes::LOADER_TOO_OLD,
+            Self::LoaderDefaultSet { .. } => codes::LOADER_DEFAULT_SET,
+            Self::LoaderEntryMissing { .. } => codes::BOOT_ENTRY_MISSING,
         }
     }
 }

@@ -9,10 +9,6 @@
 //! and sorts it last from then on. The slots' own entries are not touched by any of that, so
 //! whatever becomes of the rename, the preferred slot is what boots next, or the trial once more.
 
-mod error;
-
-pub use error::LoaderError;
-
 use super::{Backend, BootEntry, BootError, EntryKind, EntryName, Next, Nvram, SlotProof};
 use crate::host::efi::{Variables, evidence};
 use crate::host::esp::{BootFileState, Esp, Stored};
@@ -86,7 +82,7 @@ impl SystemdBoot {
         ] {
             let ((place, remedy), Some(pattern)) = choice else { continue };
             if self.esp.is_loader_entry(&pattern, &reported)? {
-                return Err(LoaderError::DefaultSet { place, pattern, remedy }.into());
+                return Err(BootError::LoaderDefaultSet { place, pattern, remedy });
             }
         }
         Ok(())
@@ -103,9 +99,9 @@ impl Backend for SystemdBoot {
     fn check(&self, _running: Slot) -> Result<(), BootError> {
         let file = self.esp.removable_loader_name();
         match self.esp.removable_loader_version()? {
-            None => return Err(LoaderError::Missing { file }.into()),
+            None => return Err(BootError::LoaderMissing { file }),
             Some(version) if major(&version) < OLDEST => {
-                return Err(LoaderError::TooOld { file, version }.into());
+                return Err(BootError::LoaderTooOld { file, version });
             }
             Some(_) => {}
         }
@@ -148,7 +144,7 @@ impl Backend for SystemdBoot {
         // P5: only behind a running slot that boots by itself.
         let running = target.other();
         if self.is_preferred(running)? != Some(true) || !self.is_bootable(running)? {
-            return Err(LoaderError::EntryMissing { slot: running }.into());
+            return Err(BootError::LoaderEntryMissing { slot: running });
         }
         match self.is_preferred(target)? {
             Some(false) => Ok(()),
@@ -160,7 +156,7 @@ impl Backend for SystemdBoot {
         // systemd-boot ends where the first entry's file is no program, so that entry comes last of
         // all. The slot's own has to be there: see the top of `esp/counted_entry.rs`.
         if self.is_preferred(target)?.is_none() || !self.is_bootable(target)? {
-            return Err(LoaderError::EntryMissing { slot: target }.into());
+            return Err(BootError::LoaderEntryMissing { slot: target });
         }
         if self.next()? == Next::Slot(target) {
             return Ok(());
