@@ -21,6 +21,7 @@ pub mod cli;
 )]
 pub mod codes;
 pub mod config;
+pub mod error;
 pub mod health;
 pub mod hooks;
 pub mod reboot;

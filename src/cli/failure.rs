@@ -6,7 +6,7 @@ use std::fmt;
 use std::process::ExitCode;
 
 use super::exit;
-use crate::run::Error as RunError;
+use crate::error::Error as RunError;
 use flipside_core::refusal::Severity;
 use flipside_image::code::{Code, Coded, sentence};
 

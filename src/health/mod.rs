@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use crate::codes;
 use crate::config::overlay::Unusable;
+use crate::error::Error;
 use crate::hooks::{self, Hook};
-use flipside_core::cancel::{Cancel, Stopped};
+use flipside_core::cancel::Cancel;
 use flipside_core::host::{Root, Slot};
 use flipside_image::Digest;
 
@@ -90,7 +90,7 @@ pub fn discover(root: &Root, importance: Importance) -> Result<Vec<Hook>, Unusab
 /// comes behind the first that fails.
 ///
 /// # Errors
-/// [`HealthError`]: nothing is known then.
+/// [`Error`]: nothing is known then.
 pub fn ask(
     root: &Root,
     importance: Importance,
@@ -98,7 +98,7 @@ pub fn ask(
     timeout: Duration,
     until_failure: bool,
     stop: &Cancel,
-) -> Result<Vec<Answer>, HealthError> {
+) -> Result<Vec<Answer>, Error> {
     let mut answers = Vec::new();
     for check in discover(root, importance)? {
         if let Some(why) = check.ignored {
@@ -175,32 +175,5 @@ impl Context {
             ("FLIPSIDE_RUNNING_DIGEST", digest),
         ];
         hooks::environment(root, own)
-    }
-}
-
-/// Why the health of a host is not known.
-#[derive(Debug, thiserror::Error)]
-pub enum HealthError {
-    /// A directory of checks.
-    #[error(transparent)]
-    Unusable(#[from] Unusable),
-    /// The run was asked to stop.
-    #[error("stopped by request, before all health checks were asked")]
-    Stopped(#[from] Stopped),
-}
-
-impl HealthError {
-    /// Whether only a wish to stop ended it.
-    pub fn is_stopped(&self) -> bool {
-        matches!(self, Self::Stopped(_))
-    }
-}
-
-impl flipside_image::code::Coded for HealthError {
-    fn code(&self) -> flipside_image::code::Code {
-        match self {
-            Self::Unusable(error) => error.code(),
-            Self::Stopped(_) => codes::STOPPED,
-        }
     }
 }

@@ -2,8 +2,10 @@
 
 //! Why a reboot did not come about.
 
+use std::io;
+
 use crate::codes;
-use crate::run::Error as RunError;
+use crate::error::Error as RunError;
 use flipside_core::refusal::Severity;
 use flipside_image::code::{Code, Coded};
 
@@ -18,7 +20,7 @@ pub enum RebootError {
         why: String,
     },
     /// Somebody holds a lock that blocks shutdowns.
-    #[error("{who} holds off reboots: {why}")]
+    #[error("{who} blocks reboots: {why}")]
     Inhibited {
         /// Who.
         who: String,
@@ -33,6 +35,30 @@ pub enum RebootError {
         /// Its answer.
         why: String,
     },
+    /// The boot file holds no kernel for kexec.
+    #[error("{boot_file} is not a unified kernel image: {why}")]
+    NoKernel {
+        /// The boot file.
+        boot_file: String,
+        /// What is missing.
+        why: &'static str,
+    },
+    /// The boot file cannot be read, or its parts cannot be kept.
+    #[error("cannot read {boot_file}: {source}")]
+    Kernel {
+        /// The boot file.
+        boot_file: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The kernel does not take the new one, for its signature or for anything else.
+    #[error("the running kernel does not load the one in {boot_file}: {source}")]
+    KernelRefused {
+        /// The boot file.
+        boot_file: String,
+        /// Why.
+        source: io::Error,
+    },
     /// What is armed is not known.
     #[error(transparent)]
     Update(#[from] RunError),
@@ -43,8 +69,8 @@ impl RebootError {
     pub fn severity(&self) -> Severity {
         match self {
             Self::Inhibited { .. } => Severity::Defer,
-            Self::NoLogind { .. } | Self::Refused { .. } => Severity::Error,
             Self::Update(error) => error.severity(),
+            _ => Severity::Error,
         }
     }
 }
@@ -63,6 +89,9 @@ impl Coded for RebootError {
             Self::NoLogind { .. } => codes::LOGIND_UNAVAILABLE,
             Self::Inhibited { .. } => codes::REBOOT_INHIBITED,
             Self::Refused { .. } => codes::REBOOT_FAILED,
+            Self::NoKernel { .. } => codes::KEXEC_NO_KERNEL,
+            Self::Kernel { .. } => codes::IO_FAILED,
+            Self::KernelRefused { .. } => codes::KEXEC_REFUSED,
             Self::Update(error) => error.code(),
         }
     }

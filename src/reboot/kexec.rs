@@ -12,10 +12,9 @@ use std::os::fd::{AsFd as _, AsRawFd as _};
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
-use crate::codes;
+use super::RebootError;
 use flipside_core::host::storage::Storage;
 use flipside_core::host::{Root, Slot, kexec};
-use flipside_image::code::{Code, Coded};
 use flipside_image::pe;
 
 mod load;
@@ -24,45 +23,6 @@ mod load;
 const SECTION_LIMIT: u64 = 1 << 30;
 /// The same for the command line; x86 takes 2048 bytes.
 const COMMAND_LINE_LIMIT: u64 = 64 << 10;
-
-/// Why no kernel was loaded. The machine reboots by its firmware instead.
-#[derive(Debug, thiserror::Error)]
-pub enum KexecError {
-    /// The boot file holds no kernel.
-    #[error("{boot_file} is no unified kernel image: {why}")]
-    NoKernel {
-        /// The boot file.
-        boot_file: String,
-        /// What is missing.
-        why: &'static str,
-    },
-    /// The boot file cannot be read, or its parts cannot be kept.
-    #[error("cannot read {boot_file}: {source}")]
-    Read {
-        /// The boot file.
-        boot_file: String,
-        /// Why.
-        source: io::Error,
-    },
-    /// The kernel does not take it, for its signature or for anything else.
-    #[error("the running kernel does not load the one in {boot_file}: {source}")]
-    Refused {
-        /// The boot file.
-        boot_file: String,
-        /// Why.
-        source: io::Error,
-    },
-}
-
-impl Coded for KexecError {
-    fn code(&self) -> Code {
-        match self {
-            Self::NoKernel { .. } => codes::KEXEC_NO_KERNEL,
-            Self::Read { .. } => codes::IO_FAILED,
-            Self::Refused { .. } => codes::KEXEC_REFUSED,
-        }
-    }
-}
 
 /// What kexec starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,14 +39,14 @@ impl Kernel {
     /// Takes the kernel out of a boot file.
     ///
     /// # Errors
-    /// [`KexecError::NoKernel`], [`KexecError::Read`].
-    pub fn of(boot_file: &dyn Storage) -> Result<Self, KexecError> {
-        let failed = |source| KexecError::Read { boot_file: boot_file.name(), source };
-        let no_kernel = |why| KexecError::NoKernel { boot_file: boot_file.name(), why };
+    /// [`RebootError::NoKernel`], [`RebootError::Kernel`].
+    pub fn of(boot_file: &dyn Storage) -> Result<Self, RebootError> {
+        let failed = |source| RebootError::Kernel { boot_file: boot_file.name(), source };
+        let no_kernel = |why| RebootError::NoKernel { boot_file: boot_file.name(), why };
         let read = |to: &mut [u8], at: u64| boot_file.read_at(at, to);
         let sections =
             pe::sections(read).map_err(failed)?.ok_or_else(|| no_kernel("no program"))?;
-        let section = |name: &str, limit: u64| -> Result<Option<Vec<u8>>, KexecError> {
+        let section = |name: &str, limit: u64| -> Result<Option<Vec<u8>>, RebootError> {
             // Behind the first `.profile` are alternatives to what stands before it.
             let base = sections.iter().take_while(|section| section.name != ".profile");
             let Some(section) = base.into_iter().find(|section| section.name == name) else {
@@ -125,9 +85,9 @@ impl Kernel {
 /// Loads what `boot_file` holds, to be started for `slot`.
 ///
 /// # Errors
-/// [`KexecError`].
-pub fn load(root: &Root, boot_file: &dyn Storage, slot: Slot) -> Result<(), KexecError> {
-    let refused = |source| KexecError::Refused { boot_file: boot_file.name(), source };
+/// [`RebootError`].
+pub fn load(root: &Root, boot_file: &dyn Storage, slot: Slot) -> Result<(), RebootError> {
+    let refused = |source| RebootError::KernelRefused { boot_file: boot_file.name(), source };
     let kernel = Kernel::of(boot_file)?;
     if !root.is_live() {
         return Err(refused(io::Error::other("this host is a directory")));

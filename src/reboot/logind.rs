@@ -35,7 +35,7 @@ impl Logind<'_> {
         let inhibitors: Vec<Inhibitor> = self
             .0
             .call(LOGIND, "ListInhibitors", &())
-            .map_err(|error| error.refuses("ask who holds off reboots"))?;
+            .map_err(|error| error.refuses("ask who blocks reboots"))?;
         for (what, who, why, mode, _, _) in inhibitors {
             // "block", and "block-weak" since systemd 257.
             if mode.starts_with("block") && what.split(':').any(|what| what == "shutdown") {

@@ -24,7 +24,6 @@ mod clock;
 mod compatible;
 mod container_hook;
 mod end_of_life;
-mod error;
 mod evaluation;
 mod graph;
 mod hold;
@@ -45,7 +44,6 @@ mod waypoint;
 
 pub use candidate::{Candidate, Means};
 pub use clock::{nobody_holds, settings_now, time_allows};
-pub use error::Error;
 pub use evaluation::Depth;
 pub use flipside_core::refusal::Verdict;
 pub use graph::find as find_target_release;
@@ -55,6 +53,7 @@ pub use rule::{Explanation, Rule, Ruling};
 pub use target_release::TargetRelease;
 pub use waypoint::Waypoint;
 
+use crate::error::Error;
 use evaluation::Evaluation;
 
 /// What the rules said, and what follows from it.

@@ -102,7 +102,7 @@ const FILES: &[(&str, &str)] = &[
     ("src/main.rs", "fn main() { flipside::cli::main() }"),
     (
         "src/lib.rs",
-        "pub mod cli; pub mod codes; pub mod config; pub mod rules; pub mod hooks; pub mod health; \
+        "pub mod cli; pub mod codes; pub mod config; pub mod error; pub mod rules; pub mod hooks; pub mod health; \
       pub mod run; pub mod reboot; pub mod report; pub mod system;",
     ),
     (
@@ -113,6 +113,7 @@ const FILES: &[(&str, &str)] = &[
         "src/config/mod.rs",
         "use flipside_core::settings::Settings; use flipside_source::Source; pub struct Config;",
     ),
+    ("src/error.rs", "use crate::config::Config; pub enum Error {}"),
     ("src/codes.rs", "pub use flipside_core::settings::Settings;"),
     ("src/rules/mod.rs", "mod hold; mod window; pub struct Verdict;"),
     ("src/rules/hold.rs", "use super::Verdict; use crate::hooks::Hook; pub struct Hold;"),

@@ -99,6 +99,7 @@ pub const ROWS: &[Row] = &[
     Row { place: "cli", may: &[ALL], never: &[] },
     Row { place: "codes", may: &["image", "core", "source", "publish", "sim"], never: &[] },
     Row { place: "config", may: &["image", "core", "source", "codes"], never: &[] },
+    Row { place: "error", may: &["image", "core", "source", "config", "codes"], never: &[] },
     Row { place: "system", may: &["image", "core"], never: &[] },
     Row { place: "report", may: &["image", "core", "system", "codes"], never: &[] },
     Row {
@@ -108,24 +109,24 @@ pub const ROWS: &[Row] = &[
     },
     Row {
         place: "health",
-        may: &["image", "core", "config", "system", "hooks", "codes"],
+        may: &["image", "core", "config", "error", "system", "hooks", "codes"],
         never: &[],
     },
     Row {
         place: "rules",
-        may: &["image", "core", "source", "config", "system", "hooks", "codes"],
+        may: &["image", "core", "source", "config", "error", "system", "hooks", "codes"],
         never: &["std::process::Command", "zbus"],
     },
     Row {
         place: "reboot",
-        may: &["image", "core", "config", "system", "report", "run", "codes"],
+        may: &["image", "core", "config", "error", "system", "report", "run", "codes"],
         never: &[],
     },
     Row {
         place: "run",
         may: &[
-            "image", "core", "source", "config", "system", "report", "hooks", "health", "rules",
-            "codes",
+            "image", "core", "source", "config", "error", "system", "report", "hooks", "health",
+            "rules", "codes",
         ],
         never: &[],
     },

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use flipside::config::{Config, Initiative};
+use flipside::error::Error as RunError;
 use flipside::report::progress::Silent;
 use flipside::report::{LiveStatus, Status, StatusFile};
-use flipside::run::{self, Error as RunError, Outcome, Promotion, Run};
+use flipside::run::{self, Outcome, Promotion, Run};
 use flipside_core::cancel::Cancel;
 use flipside_core::host::Root;
 use flipside_core::host::durable::Durable;

@@ -6,7 +6,8 @@ use std::path::Path;
 
 use flipside::config::Config;
 use flipside::config::form::Address;
-use flipside::rules::signature::{self, KeyError};
+use flipside::error::Error;
+use flipside::rules::signature;
 use flipside_core::host::Root;
 use flipside_image::signature::Verifier;
 use flipside_publish::sign::{KeyKind, PrivateKey};
@@ -38,7 +39,7 @@ pub fn verifier(keys: &[&str], image: &str, change: impl Fn(&mut Config)) -> Ver
 }
 
 /// The verifier of the host below `root`.
-pub fn opened(root: &Path, change: impl Fn(&mut Config)) -> Result<Verifier, KeyError> {
+pub fn opened(root: &Path, change: impl Fn(&mut Config)) -> Result<Verifier, Error> {
     let mut config = Config::default();
     change(&mut config);
     signature::open(&Root::new(root), &config)

@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use flipside_image::code::Coded as _;
+
 use super::*;
 use flipside_core::host::durable::Durable;
 use flipside_core::host::esp::InstalledBootFile;

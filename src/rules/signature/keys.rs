@@ -8,8 +8,8 @@ use std::io::Read as _;
 use std::path::Path;
 
 use super::DIRECTORY;
-use super::error::KeyError;
 use crate::config::overlay;
+use crate::error::Error;
 use flipside_core::host::{Root, trust};
 use flipside_image::signature::{Key, PublicKey};
 
@@ -21,15 +21,15 @@ const LIMIT: u64 = 64 << 10;
 /// All keys, by name.
 ///
 /// # Errors
-/// [`KeyError::Directory`] and [`KeyError::Unusable`]: whatever cannot be used as a key is not
+/// [`Error::Unusable`] and [`Error::Key`]: whatever cannot be used as a key is not
 /// skipped, since with the last key the requirement would go.
-pub(super) fn read(root: &Root) -> Result<Vec<Key>, KeyError> {
+pub(super) fn read(root: &Root) -> Result<Vec<Key>, Error> {
     let mut keys = Vec::new();
     for path in overlay::winners(root, &LEVELS, DIRECTORY, |_| true)? {
         if overlay::is_null(&path)? {
             continue;
         }
-        let unusable = |reason| KeyError::Unusable { path: root.on_host(&path), reason };
+        let unusable = |reason| Error::Key { path: root.on_host(&path), reason };
         if !is_key_name(&path) {
             let reason = "its name has to end in .pub; rename it, remove it or mask it";
             return Err(unusable(reason.to_owned()));

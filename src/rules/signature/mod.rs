@@ -12,12 +12,10 @@ use flipside_image::signature::{Form, Signed};
 use flipside_image::{Digest, Image};
 use flipside_source::{Source, fetch_image};
 
-mod error;
 mod keys;
 mod search;
 mod verifier;
 
-pub use error::KeyError;
 use search::check_product;
 pub(super) use search::{SignatureSearch, search, verify};
 pub use verifier::open;

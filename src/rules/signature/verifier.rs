@@ -2,10 +2,10 @@
 
 //! What this host verifies signatures with: its keys, and the repository that it follows.
 
-use super::error::KeyError;
 use super::keys;
 use crate::config::form::Address;
 use crate::config::{Config, SignatureMode};
+use crate::error::Error;
 use flipside_core::host::Root;
 use flipside_image::signature::Verifier;
 use flipside_source::{Location, Reference};
@@ -14,26 +14,26 @@ use flipside_source::{Location, Reference};
 /// once, before anything is asked.
 ///
 /// # Errors
-/// [`KeyError`]: a key that cannot be used, and none at all where signatures are required; a
+/// [`Error`]: a key that cannot be used, and none at all where signatures are required; a
 /// setting that names no repository.
-pub fn open(root: &Root, config: &Config) -> Result<Verifier, KeyError> {
+pub fn open(root: &Root, config: &Config) -> Result<Verifier, Error> {
     let mode = config.policy.signature.mode;
     let keys = match mode {
         SignatureMode::Off => Vec::new(),
         SignatureMode::Auto | SignatureMode::Require => keys::read(root)?,
     };
     if mode == SignatureMode::Require && keys.is_empty() {
-        return Err(KeyError::None);
+        return Err(Error::NoKeys);
     }
     Ok(Verifier::new(keys, identities(config)?))
 }
 
 /// The tracked repository, which its mirrors count as, or the one that is configured.
-fn identities(config: &Config) -> Result<Vec<Reference>, KeyError> {
+fn identities(config: &Config) -> Result<Vec<Reference>, Error> {
     if let Some(identity) = &config.policy.signature.identity {
         return match identity.parse() {
             Ok(reference) => Ok(vec![reference]),
-            Err(source) => Err(KeyError::Identity { source }),
+            Err(source) => Err(Error::Identity { source }),
         };
     }
     let image = config.track.image.as_deref().map(str::parse);

@@ -2,17 +2,17 @@
 
 //! Why a run did not do what it was asked to.
 
-use flipside_core::Error as CoreError;
+use std::path::PathBuf;
 
-use crate::health::HealthError;
-use crate::rules;
-use crate::rules::signature::KeyError;
+use crate::codes;
+use crate::config::overlay::Unusable;
+use flipside_core::Error as CoreError;
 use flipside_core::cancel::Stopped;
 use flipside_core::install::InstallError;
 use flipside_core::refusal::{Refusal, Severity};
 use flipside_image::ImageError;
 use flipside_image::code::{Code, Coded, Transient};
-use flipside_source::SourceError;
+use flipside_source::{ReferenceError, SourceError};
 
 /// Why a run stopped. The host boots as before.
 #[derive(Debug, thiserror::Error)]
@@ -23,15 +23,31 @@ pub enum Error {
     /// The source.
     #[error(transparent)]
     Source(#[from] SourceError),
-    /// The keys that images have to be signed with.
+    /// A directory of hooks, checks or keys, or a file that a setting names.
     #[error(transparent)]
-    Key(#[from] KeyError),
-    /// The health checks.
-    #[error(transparent)]
-    Health(#[from] HealthError),
-    /// A directory of hooks, or a file that a setting names.
-    #[error(transparent)]
-    Unusable(#[from] crate::config::overlay::Unusable),
+    Unusable(#[from] Unusable),
+    /// Signatures are required, and nobody said whose.
+    #[error(
+        "policy.signature.mode is \"require\", and there is no key in /etc/flipside/keys or \
+         /usr/lib/flipside/keys; `flipside image key` makes a pair of keys, as `cosign \
+         generate-key-pair` does, and `openssl pkey -in KEY.pem -pubout -out NAME.pub` writes the \
+         public one of a key that exists"
+    )]
+    NoKeys,
+    /// A file that should hold a key.
+    #[error("cannot use the key {}: {reason}", path.display())]
+    Key {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+    /// A setting that names no repository.
+    #[error("policy.signature.identity: {source}")]
+    Identity {
+        /// What is wrong with it.
+        source: ReferenceError,
+    },
 }
 
 /// What core says as well.
@@ -56,7 +72,6 @@ impl Error {
     pub fn severity(&self) -> Severity {
         match self {
             Self::Core(error) => error.severity(),
-            Self::Health(error) if error.is_stopped() => Severity::Defer,
             Self::Source(error) if error.is_deferral() => Severity::Defer,
             _ => Severity::Error,
         }
@@ -68,9 +83,10 @@ impl Coded for Error {
         match self {
             Self::Core(error) => error.code(),
             Self::Source(error) => error.code(),
-            Self::Key(error) => error.code(),
-            Self::Health(error) => error.code(),
             Self::Unusable(error) => error.code(),
+            Self::NoKeys => codes::SIGNATURE_KEYS_MISSING,
+            Self::Key { .. } => codes::SIGNATURE_KEY_UNUSABLE,
+            Self::Identity { source } => source.code(),
         }
     }
 
@@ -79,17 +95,6 @@ impl Coded for Error {
             Self::Core(error) => error.transient(),
             Self::Source(error) => error.transient(),
             _ => None,
-        }
-    }
-}
-
-impl From<rules::Error> for Error {
-    fn from(error: rules::Error) -> Self {
-        match error {
-            rules::Error::Refused(refusal) => refusal.into(),
-            rules::Error::Source(error) => error.into(),
-            rules::Error::Install(error) => error.into(),
-            rules::Error::Stopped(stopped) => stopped.into(),
         }
     }
 }
