@@ -23,7 +23,7 @@ flipside_image::codes! {
         ///
         /// Run the command as root. Run `chmod go-w /run/flipside`.
         LOCK_UNUSABLE: Error = "lock-unusable";
-        /// Another flipside is at work on this host. The message names its PID.
+        /// Another flipside is running on this host. The message names its PID.
         ///
         /// Do nothing. `flipside status` shows what it does.
         pub LOCKED: Defer = "locked";

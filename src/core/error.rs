@@ -42,7 +42,7 @@ pub enum Error {
         what: String,
     },
     /// A second flipside.
-    #[error("another flipside is at work on this host{}", holder.map(|pid| format!(" (PID {pid})")).unwrap_or_default())]
+    #[error("another flipside is running on this host{}", holder.map(|pid| format!(" (PID {pid})")).unwrap_or_default())]
     Locked {
         /// Its process, where that can be told.
         holder: Option<u32>,

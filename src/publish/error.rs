@@ -99,7 +99,7 @@ pub enum PublishError {
         what: String,
     },
     /// A product-info file that cannot be used.
-    #[error("{} is no product info: {what}", path.display())]
+    #[error("{} is not a valid product-info file: {what}", path.display())]
     ProductInfo {
         /// The file.
         path: PathBuf,
@@ -107,7 +107,7 @@ pub enum PublishError {
         what: String,
     },
     /// An output that stands there and is not ours to replace.
-    #[error("{} is left alone: {what}", path.display())]
+    #[error("{} is not overwritten: {what}", path.display())]
     OutputExists {
         /// The output.
         path: PathBuf,
@@ -138,7 +138,7 @@ pub enum PublishError {
         what: String,
     },
     /// A directory that is no OCI layout of the version flipside knows.
-    #[error("{} is no usable OCI layout: {what}", path.display())]
+    #[error("{} is not a usable OCI layout: {what}", path.display())]
     LayoutInvalid {
         /// The directory.
         path: PathBuf,

@@ -29,7 +29,7 @@ pub enum SimError {
         path: PathBuf,
     },
     /// No machine, or of another version of flipside.
-    #[error("{path} is no machine that `flipside sim new` made: {reason}", path = .path.display())]
+    #[error("{path} is not a machine that `flipside sim new` made: {reason}", path = .path.display())]
     NoMachine {
         /// The directory.
         path: PathBuf,

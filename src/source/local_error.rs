@@ -21,7 +21,7 @@ pub enum LocalError {
         source: io::Error,
     },
     /// A directory that is no OCI layout of the version flipside knows.
-    #[error("{place} is no usable OCI layout: {what}")]
+    #[error("{place} is not a usable OCI layout: {what}")]
     LayoutInvalid {
         /// The layout.
         place: String,
@@ -29,7 +29,7 @@ pub enum LocalError {
         what: String,
     },
     /// A file that is no archive, or one that is not plain.
-    #[error("{place} is no usable OCI archive: {what}")]
+    #[error("{place} is not a usable OCI archive: {what}")]
     ArchiveInvalid {
         /// The archive.
         place: String,

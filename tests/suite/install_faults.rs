@@ -102,7 +102,7 @@ fn a_layer_that_is_no_good_ends_at_the_first_chunk_that_shows_it() {
 
             let mut cut = stored();
             cut.replace_blob(blob[..blob.len() / 2].to_vec());
-            ends_with(&cut, "chunk-damaged", "the layer ends before it does");
+            ends_with(&cut, "chunk-damaged", "the layer ends before the payload does");
 
             let mut empty = stored();
             empty.replace_blob(Vec::new());
@@ -127,7 +127,7 @@ fn a_stream_that_goes_on_ends_at_the_last_chunk() {
         let mut blob = stored.blob.clone();
         blob.extend(zstd::stream::encode_all(tail.as_slice(), 1).unwrap());
         stored.replace_blob(blob);
-        ends_with(&stored, "chunk-damaged", "the layer goes on behind the payload's last byte");
+        ends_with(&stored, "chunk-damaged", "the layer has data after the payload's last byte");
     }
     let mut garbage = Stored::new(Kind::Stream, 4096, truth.clone());
     garbage.replace_blob([&garbage.blob[..], b"no frame"].concat());

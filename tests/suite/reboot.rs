@@ -132,7 +132,7 @@ fn whoever_blocks_shutdowns_is_respected_and_asked_again_soon() {
         let output = host.program(["reboot", "--now"]);
         fails(&output, 75, "reboot-inhibited");
         let stderr = String::from_utf8_lossy(&output.stderr);
-        assert!(stderr.contains("backup holds off reboots: a backup runs"), "{stderr}");
+        assert!(stderr.contains("backup blocks reboots: a backup runs"), "{stderr}");
         assert_eq!(logind.calls(), [""; 0]);
     }
     let before = Timestamp::now();

@@ -183,7 +183,7 @@ pub enum HostError {
         other: String,
     },
     /// No fact names a slot.
-    #[error("nothing tells which slot runs{}", heard.as_ref().map(|heard| format!(": {heard}")).unwrap_or_default())]
+    #[error("cannot tell which slot is running{}", heard.as_ref().map(|heard| format!(": {heard}")).unwrap_or_default())]
     RunningSlotUnknown {
         /// What was looked at, in vain.
         heard: Option<String>,

@@ -19,9 +19,9 @@ pub(super) enum Damage {
     FrameEnd { actual: u64, expected: u64 },
     #[error("its hash is not the one in the config")]
     Hash,
-    #[error("the layer ends before it does")]
+    #[error("the layer ends before the payload does")]
     LayerEnds,
-    #[error("the layer goes on behind the payload's last byte")]
+    #[error("the layer has data after the payload's last byte")]
     LayerGoesOn,
 }
 

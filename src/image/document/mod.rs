@@ -91,13 +91,13 @@ pub enum DocumentError {
         found: String,
     },
     /// What stands at the tag of a policy document is something else.
-    #[error("what stands where the policy document belongs is none: {what}")]
+    #[error("the artifact is not a policy document: {what}")]
     NotADocument {
         /// What it is.
         what: String,
     },
     /// It says what makes no sense.
-    #[error("the policy document makes no sense: {first}{}", and_more(*.further))]
+    #[error("the policy document is not valid: {first}{}", and_more(*.further))]
     Invalid {
         /// The first error.
         first: Finding,

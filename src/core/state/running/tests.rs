@@ -209,7 +209,7 @@ fn without_a_device_the_other_facts_have_to_agree() {
     assert_eq!(error.code().name(), "running-slot-unclear");
     let silent = vec![("BootCurrent is absent".to_owned(), None)];
     let error = determine_on(&host, silent).unwrap_err();
-    assert_eq!(error.to_string(), "nothing tells which slot runs: BootCurrent is absent");
+    assert_eq!(error.to_string(), "cannot tell which slot is running: BootCurrent is absent");
     assert_eq!(determine_on(&host, Vec::new()).unwrap_err().code().name(), "running-slot-unknown");
 }
 
