@@ -4,7 +4,10 @@
 
 use std::time::{Duration, SystemTime};
 
+use reqwest::header::CONTENT_TYPE;
 use reqwest::{Response, StatusCode};
+
+use flipside_image::printable;
 
 use super::SourceError;
 use super::retry::{Failure, Retry, is_transient, retry_after, status_text};
@@ -21,13 +24,40 @@ pub(crate) struct Answer {
     pub foreign: bool,
 }
 
-/// Reads what little is left, so that the connection can be used again.
-pub(crate) async fn drain(response: Response) {
-    let _ = error_body(response).await;
+impl Answer {
+    /// Its media type, without parameters.
+    fn media_type(&self) -> &str {
+        let header = self.response.headers().get(CONTENT_TYPE).and_then(|h| h.to_str().ok());
+        header.and_then(|kind| kind.split(';').next()).unwrap_or_default().trim()
+    }
+
+    /// Whether it is meant for people: a login page, or that of a proxy or of a web server.
+    pub fn is_web_page(&self) -> bool {
+        let kind = self.media_type();
+        ["text/html", "application/xhtml+xml"].iter().any(|page| kind.eq_ignore_ascii_case(page))
+    }
+
+    /// Whether its media type is that of a manifest of some kind.
+    pub fn is_manifest(&self) -> bool {
+        let kind = self.media_type().to_ascii_lowercase();
+        kind.starts_with("application/vnd.") && kind.contains('+')
+    }
+
+    /// What to say where no registry answers like this.
+    pub fn not_of_a_registry(&self) -> SourceError {
+        let kind = match self.media_type() {
+            _ if self.is_web_page() => "a web page".to_owned(),
+            "" => "something".to_owned(),
+            kind => printable::line(kind, 60),
+        };
+        let answer = format!("{} with {kind}", status_text(self.response.status()));
+        SourceError::NotARegistry { host: self.host.clone(), answer }
+    }
 }
 
-/// At most 16 KiB of a body that is not worth much, in at most 5 s.
-async fn error_body(mut response: Response) -> Vec<u8> {
+/// At most 16 KiB of a body that is not worth much, in at most 5 s. After that the connection can
+/// be used again.
+pub(crate) async fn read_some(mut response: Response) -> Vec<u8> {
     let mut body = Vec::new();
     let read = async {
         while let Ok(Some(piece)) = response.chunk().await {
@@ -44,17 +74,21 @@ async fn error_body(mut response: Response) -> Vec<u8> {
 
 /// A status that is nobody's special case, as a failure.
 pub(crate) async fn failed(answer: Answer) -> Failure {
+    let page = answer.is_web_page().then(|| answer.not_of_a_registry());
     let Answer { response, host, foreign } = answer;
     let status = response.status();
     let wait = retry_after(response.headers(), SystemTime::now());
-    let words = words(status, &error_body(response).await);
-    let error = match status {
-        StatusCode::UNAUTHORIZED if !foreign => SourceError::Unauthorized { host, reason: words },
-        StatusCode::FORBIDDEN if !foreign => SourceError::Forbidden { host, reason: words },
-        StatusCode::TOO_MANY_REQUESTS => {
+    let words = words(status, &read_some(response).await);
+    let error = match (status, page) {
+        (StatusCode::UNAUTHORIZED, _) if !foreign => {
+            SourceError::Unauthorized { host, reason: words }
+        }
+        (StatusCode::TOO_MANY_REQUESTS, _) => {
             SourceError::RateLimited { host, seconds: wait.map(|w| w.as_secs()) }
         }
         _ if is_transient(status) => SourceError::Unavailable { host, answer: words, wait },
+        (_, Some(page)) => page,
+        (StatusCode::FORBIDDEN, _) if !foreign => SourceError::Forbidden { host, reason: words },
         _ => SourceError::Registry { host, answer: words },
     };
     // Storage behind a redirect refuses a signed URL that has expired; asking

@@ -62,9 +62,10 @@ flipside_image::codes! {
         ///
         /// Check the proxy in front of the registry.
         REDIRECT_INVALID: Error = "redirect-invalid";
-        /// The registry answered with a failure, also after several tries.
+        /// The registry answered with a failure, also after several tries. Or something else
+        /// answered in its place, such as the login page of a network.
         ///
-        /// Check the registry's own log. The timer tries again if the failure may be temporary:
+        /// Check the registry's own log, and the network between. The timer tries again if the failure may be temporary:
         /// [reliability.md](reliability.md#when-a-registry-is-down).
         REGISTRY_ERROR: Error = "registry-error";
         /// The registry accepts the credentials, but they do not give access.

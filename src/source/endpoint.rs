@@ -5,10 +5,10 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use flipside_image::reference::{is_host, is_loopback, is_repository};
-use reqwest::header::HeaderMap;
+use reqwest::header::{HeaderMap, WWW_AUTHENTICATE};
 use reqwest::{Method, StatusCode, Url};
 
-use super::answer::{Answer, drain};
+use super::answer::{Answer, read_some};
 use super::http::{Http, Request};
 use super::login::{self, Login, PULL, PUSH, Place, Shown};
 use super::rate::Meter;
@@ -115,8 +115,7 @@ impl Endpoint {
                 let reason = self.login.refusal().await;
                 return Err(SourceError::Unauthorized { host: answer.host, reason }.into());
             }
-            let challenge = answer.response.headers().clone();
-            drain(answer.response).await;
+            let challenge = challenge_of(answer).await?;
             self.login.renew(http, &self.place(&url, PULL), &challenge, generation).await?;
         }
     }
@@ -137,10 +136,15 @@ impl Endpoint {
         };
         let answer = self.send(http, request).await?;
         if answer.response.status() != StatusCode::UNAUTHORIZED || answer.foreign {
-            return Ok(None);
+            // Quay says the word `true`, and calls it a web page.
+            let foreign = answer.is_web_page().then(|| answer.not_of_a_registry());
+            let body = read_some(answer.response).await;
+            return match foreign {
+                Some(error) if body.trim_ascii_start().starts_with(b"<") => Err(error.into()),
+                _ => Ok(None),
+            };
         }
-        let challenge = answer.response.headers().clone();
-        drain(answer.response).await;
+        let challenge = challenge_of(answer).await?;
         let (shown, _) = login::answer(http, &self.place(&url, PUSH), &challenge).await?;
         Ok(Some(shown))
     }
@@ -209,6 +213,16 @@ impl Endpoint {
         }
         Ok(url)
     }
+}
+
+/// The headers of a 401. A page for people without a word on how programs log in is no registry's.
+async fn challenge_of(answer: Answer) -> Result<HeaderMap, SourceError> {
+    let headers = answer.response.headers().clone();
+    if answer.is_web_page() && !headers.contains_key(WWW_AUTHENTICATE) {
+        return Err(answer.not_of_a_registry());
+    }
+    read_some(answer.response).await;
+    Ok(headers)
 }
 
 /// Whether `host` did not even answer a TLS handshake as TLS.

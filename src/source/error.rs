@@ -183,6 +183,17 @@ pub enum SourceError {
         /// The status and the words with it.
         answer: String,
     },
+    /// An answer of somebody else, such as the page of a network that wants a person to log in.
+    #[error(
+        "{host} answered {answer} where a registry was expected: log in to this network, or check \
+         the proxy and the registry's name"
+    )]
+    NotARegistry {
+        /// Who answered.
+        host: String,
+        /// The status, and what came with it.
+        answer: String,
+    },
     /// A server in trouble, also after several tries.
     #[error("{host} answered {answer}")]
     Unavailable {
@@ -210,6 +221,17 @@ pub enum SourceError {
     /// Plain HTTP where nothing allows it.
     #[error("{host} wants plain HTTP, which only hosts listed in track.plain_http may")]
     PlainHttpRefused {
+        /// The host that would be spoken to in the clear.
+        host: String,
+    },
+    /// A redirect to plain HTTP where nothing allows that.
+    #[error(
+        "{from} redirects to {host} in plain HTTP: log in to this network if that is its login \
+         page, or list {host} in track.plain_http"
+    )]
+    RedirectToPlainHttp {
+        /// The host that was asked.
+        from: String,
         /// The host that would be spoken to in the clear.
         host: String,
     },
@@ -283,10 +305,7 @@ pub enum SourceError {
 }
 
 fn again(seconds: &Option<u64>) -> String {
-    match seconds {
-        Some(seconds) => format!(" and asks to come again in {seconds} s"),
-        None => String::new(),
-    }
+    seconds.map(|s| format!(" and asks to come again in {s} s")).unwrap_or_default()
 }
 
 impl From<SourceError> for FetchError {
@@ -333,9 +352,13 @@ impl Coded for SourceError {
             Self::TokenRealmRefused { .. } => codes::TOKEN_REALM_REFUSED,
             Self::Forbidden { .. } => codes::REGISTRY_FORBIDDEN,
             Self::RateLimited { .. } => codes::REGISTRY_RATE_LIMITED,
-            Self::Registry { .. } | Self::Unavailable { .. } => codes::REGISTRY_ERROR,
+            Self::Registry { .. } | Self::NotARegistry { .. } | Self::Unavailable { .. } => {
+                codes::REGISTRY_ERROR
+            }
             Self::RedirectLoop { .. } | Self::RedirectInvalid { .. } => codes::REDIRECT_INVALID,
-            Self::PlainHttpRefused { .. } => codes::PLAIN_HTTP_REFUSED,
+            Self::PlainHttpRefused { .. } | Self::RedirectToPlainHttp { .. } => {
+                codes::PLAIN_HTTP_REFUSED
+            }
             Self::GraphUnreachable { .. } => codes::GRAPH_UNREACHABLE,
             Self::GraphRefused { .. } => codes::GRAPH_REFUSED,
             Self::GraphMalformed { .. } => codes::GRAPH_MALFORMED,
@@ -352,6 +375,7 @@ impl Coded for SourceError {
         let retry_after = match self {
             Self::UnknownHost { .. }
             | Self::Unreachable { .. }
+            | Self::NotARegistry { .. }
             | Self::Truncated { .. }
             | Self::TimeLimit { .. } => None,
             Self::NotAtMirrors(error) => return error.transient(),

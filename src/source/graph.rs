@@ -109,7 +109,8 @@ async fn ask(http: &Http, url: &Url) -> Result<Graph, Failure> {
         form: None,
     };
     let answer = http.send(request).await?;
-    let (status, host) = (answer.response.status(), answer.host);
+    let (status, is_page) = (answer.response.status(), answer.is_web_page());
+    let host = answer.host;
     if status != StatusCode::OK {
         let wait = retry_after(answer.response.headers(), SystemTime::now());
         let body = body::bounded(http, answer.response, &host, "graph error", ERROR_LIMIT).await;
@@ -127,6 +128,11 @@ async fn ask(http: &Http, url: &Url) -> Result<Graph, Failure> {
         let error = SourceError::GraphUnreachable { host, reason, wait };
         let retry = wait.map_or(Retry::BackOff, Retry::After);
         return Err(Failure { retry, ..Failure::transient(error) });
+    }
+    if is_page {
+        let reason =
+            "it answers with a web page; log in to this network, or check the proxy".into();
+        return Err(SourceError::GraphUnreachable { host, reason, wait: None }.into());
     }
     let bytes = body::bounded(http, answer.response, &host, "update graph", GRAPH_LIMIT).await?;
     Graph::parse(&bytes).map_err(|what| {

@@ -9,7 +9,7 @@ use flipside_image::reference::is_loopback;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, LOCATION};
 use reqwest::{Client, Method, Response, Url};
 
-use super::answer::{Answer, drain};
+use super::answer::{Answer, read_some};
 use super::failure;
 use super::options::{Options, Timing};
 use super::retry::Failure;
@@ -99,7 +99,12 @@ impl Http {
             let Some(next) = redirection(&response, &first)? else {
                 return Ok(Answer { response, host, foreign });
             };
-            self.check_scheme(Some(&request.url), &next)?;
+            self.check_scheme(Some(&request.url), &next).map_err(|error| match error {
+                SourceError::PlainHttpRefused { host: to } => {
+                    SourceError::RedirectToPlainHttp { from: host.clone(), host: to }
+                }
+                error => error,
+            })?;
             seen.push(std::mem::replace(&mut request.url, next));
             if seen.len() > MAX_REDIRECTS || seen.contains(&request.url) {
                 return Err(SourceError::RedirectLoop { host: authority(&first) }.into());
@@ -118,7 +123,7 @@ impl Http {
                 request.identified = false;
             }
             tracing::debug!(from = host, to = authority(&request.url), "redirected");
-            drain(response).await;
+            read_some(response).await;
         }
     }
 

@@ -317,6 +317,9 @@ async fn token_of(
         }
         return Err(failure);
     }
+    if answer.is_web_page() {
+        return Err(answer.not_of_a_registry().into());
+    }
     let Answer { response, host, .. } = answer;
     let bytes = body::bounded(http, response, &host, "token", TOKEN_LIMIT).await?;
     let token: Option<Token> = serde_json::from_slice(&bytes).ok();

@@ -10,6 +10,7 @@ use flipside_core::blob_source::{BlobSource, FetchError, Sink};
 use flipside_image::{Descriptor, Digest, ImageError, MANIFEST_LIMIT};
 use reqwest::header::{ACCEPT, ACCEPT_ENCODING, HeaderMap, HeaderValue};
 use reqwest::{Method, StatusCode};
+use serde::Deserialize;
 
 use super::answer::{Answer, failed};
 use super::endpoint::Endpoint;
@@ -59,27 +60,16 @@ impl Registry {
         let named = answer.response.headers().get(CONTENT_DIGEST);
         let digest = named.and_then(|h| h.to_str().ok()).and_then(|text| text.parse().ok());
         match (status, digest) {
-            (StatusCode::OK, Some(digest)) => return Ok(digest),
+            (StatusCode::OK, Some(digest)) if !answer.is_web_page() => return Ok(digest),
             (StatusCode::OK | StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED, _) => {}
-            (StatusCode::NOT_FOUND, _) => return Err(self.no_tag(endpoint)),
+            (StatusCode::NOT_FOUND, _) if !answer.is_web_page() => {
+                return Err(self.no_tag(endpoint));
+            }
             _ => return Err(failed(answer).await),
         }
         tracing::debug!(host = endpoint.host, "HEAD names no digest, asking for the manifest");
-        let answer = self.ask_manifest(endpoint, Method::GET, tag).await?;
-        match answer.response.status() {
-            StatusCode::OK => {}
-            StatusCode::NOT_FOUND => return Err(self.no_tag(endpoint)),
-            _ => return Err(failed(answer).await),
-        }
-        let bytes = body::bounded(
-            &self.hosts.http,
-            answer.response,
-            &answer.host,
-            "manifest",
-            MANIFEST_LIMIT,
-        )
-        .await?;
-        Ok(Digest::of(&bytes))
+        let found = self.get_manifest(endpoint, tag, "manifest").await?;
+        found.map(|bytes| Digest::of(&bytes)).ok_or_else(|| self.no_tag(endpoint))
     }
 
     fn no_tag(&self, endpoint: &Endpoint) -> Failure {
@@ -92,24 +82,42 @@ impl Registry {
     }
 
     async fn manifest_at(&self, endpoint: &Endpoint, digest: &Digest) -> Result<Vec<u8>, Failure> {
-        let answer = self.ask_manifest(endpoint, Method::GET, &digest.to_string()).await?;
-        match answer.response.status() {
-            StatusCode::OK => {}
-            StatusCode::NOT_FOUND => {
-                return Err(SourceError::ManifestNotFound {
-                    host: endpoint.host.clone(),
-                    repository: endpoint.repository.clone(),
-                    digest: *digest,
-                }
-                .into());
-            }
-            _ => return Err(failed(answer).await),
-        }
-        let Answer { response, host, .. } = answer;
-        let bytes =
-            body::bounded(&self.hosts.http, response, &host, "manifest", MANIFEST_LIMIT).await?;
+        let found = self.get_manifest(endpoint, &digest.to_string(), "manifest").await?;
+        let bytes = found.ok_or_else(|| SourceError::ManifestNotFound {
+            host: endpoint.host.clone(),
+            repository: endpoint.repository.clone(),
+            digest: *digest,
+        })?;
         digest.check("manifest", &bytes).map_err(SourceError::from)?;
         Ok(bytes)
+    }
+
+    /// The manifest or index of a tag or digest; `None` where there is none. The media type is
+    /// looked at first: whatever else comes is no answer of a registry.
+    async fn get_manifest(
+        &self,
+        endpoint: &Endpoint,
+        name: &str,
+        object: &'static str,
+    ) -> Result<Option<Vec<u8>>, Failure> {
+        let answer = self.ask_manifest(endpoint, Method::GET, name).await?;
+        match answer.response.status() {
+            StatusCode::OK if answer.is_web_page() => {
+                return Err(answer.not_of_a_registry().into());
+            }
+            StatusCode::OK => {}
+            StatusCode::NOT_FOUND if !answer.is_web_page() => return Ok(None),
+            _ => return Err(failed(answer).await),
+        }
+        // Some servers of plain files know no media types.
+        let foreign = (!answer.is_manifest()).then(|| answer.not_of_a_registry());
+        let Answer { response, host, .. } = answer;
+        let bytes =
+            body::bounded(&self.hosts.http, response, &host, object, MANIFEST_LIMIT).await?;
+        match foreign {
+            Some(error) if !is_like_a_manifest(&bytes) => Err(error.into()),
+            _ => Ok(Some(bytes)),
+        }
     }
 
     /// A whole blob; its size is the caller's matter.
@@ -127,7 +135,7 @@ impl Registry {
             Ok(())
         };
         transfer.fetch(endpoint, timing, &mut sink).await?;
-        blob.digest.check(object, &bytes)?;
+        blob.digest.check(object, &bytes).map_err(|error| transfer.explained(error))?;
         Ok(bytes)
     }
 
@@ -142,6 +150,18 @@ impl Registry {
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         endpoint.ask(&self.hosts.http, method, &format!("manifests/{name}"), headers).await
     }
+}
+
+/// Whether these bytes say of themselves what manifests and indexes do.
+fn is_like_a_manifest(bytes: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Versioned {
+        schema_version: Option<u64>,
+        media_type: Option<String>,
+    }
+    serde_json::from_slice::<Versioned>(bytes)
+        .is_ok_and(|found| found.schema_version.is_some() || found.media_type.is_some())
 }
 
 impl BlobSource for Registry {

@@ -37,6 +37,8 @@ pub(super) struct Transfer<'a> {
     patience: Duration,
     /// Bytes per second under which this host is left for the next one.
     least: Option<u64>,
+    /// What came last, where its media type is that of no blob.
+    foreign: Option<SourceError>,
 }
 
 /// Where in the blob a body begins and ends.
@@ -49,7 +51,17 @@ impl<'a> Transfer<'a> {
     /// The bytes `start..end` of `blob`, which has at least `end` bytes.
     pub fn new(http: &'a Http, rate: &'a Rate, blob: &'a Descriptor, start: u64, end: u64) -> Self {
         let patience = Duration::ZERO;
-        Self { http, rate, blob, next: start, end, ranged: true, patience, least: None }
+        Self {
+            http,
+            rate,
+            blob,
+            next: start,
+            end,
+            ranged: true,
+            patience,
+            least: None,
+            foreign: None,
+        }
     }
 
     /// Leaves a host that gives less than so many bytes per second; `None` leaves none.
@@ -105,6 +117,7 @@ impl<'a> Transfer<'a> {
         let path = format!("blobs/{}", self.blob.digest);
         let answer = endpoint.ask(self.http, Method::GET, &path, headers).await?;
         self.spend(endpoint, asked.elapsed())?;
+        self.foreign = answer.is_web_page().then(|| answer.not_of_a_registry());
         match self.span(endpoint, answer, ranged).await? {
             Some((span, response)) => self.take(endpoint, span, response, sink).await,
             None => {
@@ -196,7 +209,15 @@ impl<'a> Transfer<'a> {
         Ok(())
     }
 
-    fn truncated(&self, endpoint: &Endpoint, reason: String) -> Failure {
+    /// Why the bytes are not those of the blob: its digest decides, and the media type explains.
+    pub fn explained(&mut self, error: impl Into<SourceError>) -> SourceError {
+        self.foreign.take().unwrap_or_else(|| error.into())
+    }
+
+    fn truncated(&mut self, endpoint: &Endpoint, reason: String) -> Failure {
+        if let Some(error) = self.foreign.take() {
+            return error.into();
+        }
         let (got, end) = (self.next, self.end);
         let what = format!("blob {} at byte {got} of {end}: {reason}", self.blob.digest.short());
         Failure::transient(SourceError::Truncated { host: endpoint.host.clone(), what })

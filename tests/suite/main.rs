@@ -105,3 +105,4 @@ mod update_faults;
 mod update_processes;
 mod update_tags;
 mod update_timers;
+mod web_pages;

@@ -242,6 +242,7 @@ pub fn is_down(error: &SourceError) -> bool {
             | SourceError::CertificateName { .. }
             | SourceError::Tls { .. }
             | SourceError::PlainHttpRefused { .. }
+            | SourceError::RedirectToPlainHttp { .. }
             | SourceError::Unauthorized { .. }
             | SourceError::TokenRealmRefused { .. }
             | SourceError::RateLimited { .. }

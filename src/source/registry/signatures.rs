@@ -252,18 +252,7 @@ impl Host<'_> {
     /// What a tag names; `None` where there is no such tag.
     async fn tagged(&self, tag: &str) -> Result<Option<Vec<u8>>, SourceError> {
         let (registry, endpoint) = (self.registry, self.endpoint);
-        let ask = async || {
-            let answer = registry.ask_manifest(endpoint, Method::GET, tag).await?;
-            match answer.response.status() {
-                StatusCode::OK => {}
-                StatusCode::NOT_FOUND => return Ok(None),
-                _ => return Err(failed(answer).await),
-            }
-            let Answer { response, host, .. } = answer;
-            let http = &registry.hosts.http;
-            let object = "manifest of signatures";
-            body::bounded(http, response, &host, object, MANIFEST_LIMIT).await.map(Some)
-        };
+        let ask = async || registry.get_manifest(endpoint, tag, "manifest of signatures").await;
         registry.hosts.question(endpoint, self.timing, ask).await
     }
 
