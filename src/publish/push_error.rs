@@ -4,55 +4,67 @@
 //! hold URLs, and those of uploads hold a secret.
 
 use flipside_source::retry::{Failure, is_transient, status_text};
-use flipside_source::{LocalError, SourceError, of_request};
+use flipside_source::{LocalError, Reference, SourceError, of_request, reason};
 use oci_client::errors::{OciDistributionError, OciErrorCode};
 use reqwest::StatusCode;
 
-/// Why a push to `host` failed, and whether to try again.
-pub(super) fn failure_of(error: OciDistributionError, host: &str) -> Failure {
+/// Why a push to `reference` failed, and whether to try again. Nothing of `secrets` is repeated.
+pub(super) fn failure_of(
+    error: OciDistributionError,
+    reference: &Reference,
+    secrets: &[String],
+) -> Failure {
     use OciDistributionError as Bad;
-    let host = host.to_owned();
-    let registry = |host, answer: String| SourceError::Registry { host, answer };
-    let error = match error {
+    let host = reference.host().to_owned();
+    let (code, reason) = match error {
         Bad::RequestError(error) => match error.status() {
-            Some(status) => return of_status(status.as_u16(), host),
+            Some(status) => (status.as_u16(), None),
             None => return of_request(&error, &host),
         },
-        Bad::AuthenticationFailure(_) | Bad::UnauthorizedError { .. } => unauthorized(host),
-        Bad::ServerError { code, .. } => return of_status(code, host),
+        Bad::AuthenticationFailure(_) | Bad::UnauthorizedError { .. } => (401, None),
+        Bad::ServerError { code, message, .. } => (code, reason(message.as_bytes(), secrets)),
         Bad::RegistryError { envelope, .. } => {
-            let codes: Vec<_> = envelope.errors.iter().map(|e| format!("{:?}", e.code)).collect();
-            let reason = codes.join(", ").chars().take(200).collect::<String>();
+            let body = serde_json::to_vec(&envelope).unwrap_or_default();
+            let reason = reason(&body, secrets);
             let has = |code| envelope.errors.iter().any(|e| e.code == code);
             if has(OciErrorCode::Denied) {
-                SourceError::Forbidden { host, reason }
+                (403, reason)
             } else if has(OciErrorCode::Unauthorized) {
-                SourceError::Unauthorized { host, reason }
+                (401, reason)
             } else if has(OciErrorCode::Toomanyrequests) {
-                return Failure::transient(SourceError::RateLimited { host, seconds: None });
+                (429, reason)
             } else {
-                registry(host, format!("with the error {reason}"))
+                // The client does not say which status it was.
+                let answer = format!("with the error {}", reason.unwrap_or_default());
+                return SourceError::Registry { host, answer }.into();
             }
         }
-        Bad::IoError(source) => LocalError::File { path: "blob".into(), source }.into(),
-        _ => registry(host, "in a way that is against the OCI distribution specification".into()),
+        Bad::IoError(source) => {
+            return SourceError::from(LocalError::File { path: "blob".into(), source }).into();
+        }
+        _ => {
+            let answer = "in a way that is against the OCI distribution specification".into();
+            return SourceError::Registry { host, answer }.into();
+        }
     };
-    error.into()
-}
-
-/// What a bare status means.
-fn of_status(code: u16, host: String) -> Failure {
     let status = StatusCode::from_u16(code).unwrap_or_default();
+    let words = match &reason {
+        Some(reason) => format!("{} ({reason})", status_text(status)),
+        None => status_text(status),
+    };
     let error = match code {
-        401 => unauthorized(host),
-        403 => SourceError::Forbidden { host, reason: "403 Forbidden".to_owned() },
+        401 => SourceError::Unauthorized {
+            host,
+            reason: reason.unwrap_or_else(|| {
+                "it refuses those that are stored for it, if there are any".to_owned()
+            }),
+        },
+        403 => {
+            let object = reference.repository().to_owned();
+            SourceError::Forbidden { host, object, reason: words }
+        }
         429 => SourceError::RateLimited { host, seconds: None },
-        _ => SourceError::Registry { host, answer: status_text(status) },
+        _ => SourceError::Registry { host, answer: words },
     };
     if is_transient(status) { Failure::transient(error) } else { error.into() }
-}
-
-fn unauthorized(host: String) -> SourceError {
-    let reason = "it refuses those that are stored for it, if there are any".to_owned();
-    SourceError::Unauthorized { host, reason }
 }

@@ -16,6 +16,7 @@ use flipside_source::{
     log_in_to_push, requested,
 };
 use oci_client::client::{Certificate, CertificateEncoding, Client, ClientConfig, ClientProtocol};
+use oci_client::errors::OciDistributionError;
 use oci_client::secrets::RegistryAuth;
 use oci_client::{Reference as OciReference, RegistryOperation};
 
@@ -90,19 +91,24 @@ struct Target<'a> {
     repository: OciReference,
     /// When the token was given that is used now; `None` where there is none.
     token_since: Mutex<Option<Instant>>,
+    /// What the registry was shown, which it may repeat and flipside may not.
+    secrets: Mutex<Vec<String>>,
 }
 
 impl<'a> Target<'a> {
     fn new(reference: &'a Reference, options: &'a Options) -> Result<Self, SourceError> {
-        let failed =
-            |e| SourceError::Tls { host: reference.host().to_owned(), reason: failure_text(e) };
+        let failed = |e| SourceError::Tls {
+            host: reference.host().to_owned(),
+            reason: failure_of(e, reference, &[]).error.to_string(),
+        };
         let client = Client::try_from(client_config(reference, options)?).map_err(failed)?;
         let repository = OciReference::with_tag(
             reference.host().to_owned(),
             reference.repository().to_owned(),
             reference.tag().to_owned(),
         );
-        Ok(Self { reference, options, client, repository, token_since: Mutex::new(None) })
+        let (token_since, secrets) = (Mutex::new(None), Mutex::new(Vec::new()));
+        Ok(Self { reference, options, client, repository, token_since, secrets })
     }
 
     /// To be called first.
@@ -116,16 +122,30 @@ impl<'a> Target<'a> {
         let (auth, is_token) = match log_in_to_push(self.reference, self.options).await? {
             None => return Ok(()),
             Some(Shown::Password { username, password }) => {
+                self.keep_secret(&password);
                 (RegistryAuth::Basic(username, password), false)
             }
-            Some(Shown::Token(token)) => (RegistryAuth::Bearer(token), true),
+            Some(Shown::Token(token)) => {
+                self.keep_secret(&token);
+                (RegistryAuth::Bearer(token), true)
+            }
         };
         for operation in [RegistryOperation::Push, RegistryOperation::Pull] {
             let logged_in = self.client.auth(&self.repository, &auth, operation).await;
-            logged_in.map_err(|e| failure_of(e, self.reference.host()))?;
+            logged_in.map_err(|e| self.failure(e))?;
         }
         self.note_token(is_token.then(Instant::now));
         Ok(())
+    }
+
+    fn keep_secret(&self, secret: &str) {
+        let secrets = self.secrets.lock();
+        secrets.unwrap_or_else(std::sync::PoisonError::into_inner).push(secret.to_owned());
+    }
+
+    fn failure(&self, error: OciDistributionError) -> Failure {
+        let secrets = self.secrets.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        failure_of(error, self.reference, &secrets)
     }
 
     fn note_token(&self, since: Option<Instant>) {
@@ -167,7 +187,7 @@ impl<'a> Target<'a> {
     }
 
     async fn blob(&self, path: &Path, blob: &Descriptor) -> Result<(), Failure> {
-        let failed = |e| failure_of(e, self.reference.host());
+        let failed = |e| self.failure(e);
         let digest = blob.digest.to_string();
         if self.client.blob_exists(&self.repository, &digest).await.map_err(failed)? {
             return Ok(());
@@ -194,7 +214,7 @@ impl<'a> Target<'a> {
 
     /// A small blob.
     async fn bytes(&self, bytes: &[u8]) -> Result<(), Failure> {
-        let failed = |e| failure_of(e, self.reference.host());
+        let failed = |e| self.failure(e);
         let digest = Digest::of(bytes).to_string();
         if self.client.blob_exists(&self.repository, &digest).await.map_err(failed)? {
             return Ok(());
@@ -225,7 +245,7 @@ impl<'a> Target<'a> {
                 .push_manifest_raw(&reference, bytes.clone(), media_type)
                 .await
                 .map(|_| ())
-                .map_err(|e| failure_of(e, self.reference.host()))
+                .map_err(|e| self.failure(e))
         })
         .await
     }
@@ -250,10 +270,6 @@ impl<'a> Target<'a> {
             }
         }
     }
-}
-
-fn failure_text(error: oci_client::errors::OciDistributionError) -> String {
-    failure_of(error, "").error.to_string()
 }
 
 fn client_config(reference: &Reference, options: &Options) -> Result<ClientConfig, SourceError> {

@@ -29,7 +29,7 @@ pub enum SourceError {
     #[error(transparent)]
     ReferenceInvalid(#[from] ReferenceError),
     /// A tag that the registry does not have.
-    #[error("registry {host} has no tag {tag} in {repository}")]
+    #[error("registry {host} has no tag {tag} in {repository}{reason}")]
     TagNotFound {
         /// The registry.
         host: String,
@@ -37,6 +37,8 @@ pub enum SourceError {
         repository: String,
         /// The tag.
         tag: String,
+        /// In brackets, the registry's words, where they say more.
+        reason: String,
     },
     /// A tag that no mirror has, of a registry that cannot be reached: why it cannot.
     #[error("{0}, and none of its mirrors has the tag")]
@@ -160,10 +162,12 @@ pub enum SourceError {
         origin: String,
     },
     /// The credentials do not reach this far.
-    #[error("{host} denies access: {reason}")]
+    #[error("{host} denies access to {object}: {reason}")]
     Forbidden {
         /// The registry or its token service.
         host: String,
+        /// What was asked for.
+        object: String,
         /// Its words, or whose credentials were used.
         reason: String,
     },

@@ -46,6 +46,19 @@ pub(crate) struct Request {
     pub form: Option<String>,
 }
 
+impl Request {
+    /// What nobody may repeat: a token, or a password as it is and in base64.
+    fn secrets(&self) -> Vec<String> {
+        use base64::Engine;
+        let shown = self.authorization.as_ref().and_then(|value| value.to_str().ok());
+        let Some((_, shown)) = shown.and_then(|text| text.split_once(' ')) else { return vec![] };
+        let decoded = base64::engine::general_purpose::STANDARD.decode(shown).unwrap_or_default();
+        let decoded = String::from_utf8(decoded).unwrap_or_default();
+        let password = decoded.split_once(':').map(|(_, password)| password.to_owned());
+        password.into_iter().filter(|p| !p.is_empty()).chain([shown.to_owned()]).collect()
+    }
+}
+
 impl Http {
     pub fn new(options: Options) -> Self {
         Self {
@@ -97,7 +110,7 @@ impl Http {
             let response = self.exchange(&request).await?;
             let foreign = !same_origin(&first, &request.url);
             let Some(next) = redirection(&response, &first)? else {
-                return Ok(Answer { response, host, foreign });
+                return Ok(Answer { response, host, foreign, secrets: request.secrets() });
             };
             self.check_scheme(Some(&request.url), &next).map_err(|error| match error {
                 SourceError::PlainHttpRefused { host: to } => {

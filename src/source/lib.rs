@@ -44,6 +44,7 @@ pub mod testing;
 mod tls;
 mod transfer;
 
+pub use answer::reason;
 pub use archive::ArchiveSource;
 pub use choice::TAG_ANNOTATION;
 pub use document::{FetchedDocument, fetch_document, is_absent};
@@ -78,6 +79,14 @@ pub trait Source: BlobSource + fmt::Display {
     /// As of [`Self::resolve`]; [`SourceError::NotAtMirrors`].
     fn tagged(&self) -> Result<Tagged, SourceError> {
         Ok(Tagged { digest: self.resolve()?, mirror: None })
+    }
+
+    /// The same of a tag that mostly does not exist, which a registry may say in one answer.
+    ///
+    /// # Errors
+    /// As of [`Self::tagged`].
+    fn tagged_if_any(&self) -> Result<Tagged, SourceError> {
+        self.tagged()
     }
 
     /// The manifest or index called `digest`, hash checked, at most

@@ -264,14 +264,19 @@ async fn fetch(
         }
     }
     let host = authority(&request.url);
-    let answer = http.send(request).await?;
+    let mut answer = http.send(request).await?;
+    if let Some(Secret::IdentityToken(token)) = found.map(|f| &f.secret) {
+        answer.secrets.push(token.clone());
+    }
     token_of(http, answer, found).await.map_err(|mut failure| {
         tracing::debug!(host, "the token service gave no token");
-        // A 404 there has nothing to do with the image.
-        if let SourceError::Registry { answer, .. } | SourceError::Unavailable { answer, .. } =
-            &mut failure.error
-        {
-            answer.push_str(" when asked for a token");
+        match &mut failure.error {
+            // A 404 there has nothing to do with the image.
+            SourceError::Registry { answer, .. } | SourceError::Unavailable { answer, .. } => {
+                answer.push_str(" when asked for a token");
+            }
+            SourceError::Forbidden { object, .. } => place.repository.clone_into(object),
+            _ => {}
         }
         failure
     })

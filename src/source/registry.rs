@@ -8,11 +8,11 @@ use std::sync::Arc;
 
 use flipside_core::blob_source::{BlobSource, FetchError, Sink};
 use flipside_image::{Descriptor, Digest, ImageError, MANIFEST_LIMIT};
-use reqwest::header::{ACCEPT, ACCEPT_ENCODING, HeaderMap, HeaderValue};
+use reqwest::header::{ACCEPT, ACCEPT_ENCODING, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{Method, StatusCode};
 use serde::Deserialize;
 
-use super::answer::{Answer, failed};
+use super::answer::{Answer, failed, nothing_found};
 use super::endpoint::Endpoint;
 use super::options::{Options, Timing};
 use super::retry::Failure;
@@ -56,34 +56,51 @@ impl Registry {
     async fn resolve_at(&self, endpoint: &Endpoint) -> Result<Digest, Failure> {
         let tag = self.reference.tag();
         let answer = self.ask_manifest(endpoint, Method::HEAD, tag).await?;
-        let status = answer.response.status();
-        let named = answer.response.headers().get(CONTENT_DIGEST);
-        let digest = named.and_then(|h| h.to_str().ok()).and_then(|text| text.parse().ok());
-        match (status, digest) {
+        let headers = answer.response.headers();
+        let named = headers.get(CONTENT_DIGEST).and_then(|h| h.to_str().ok());
+        match (answer.response.status(), named.and_then(|text| text.parse().ok())) {
             (StatusCode::OK, Some(digest)) if !answer.is_web_page() => return Ok(digest),
-            (StatusCode::OK | StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED, _) => {}
-            (StatusCode::NOT_FOUND, _) if !answer.is_web_page() => {
-                return Err(self.no_tag(endpoint));
+            (StatusCode::TOO_MANY_REQUESTS, _) => return Err(failed(answer).await),
+            _ if headers.contains_key(RETRY_AFTER) => return Err(failed(answer).await),
+            // Some registries and proxies know no HEAD, and its answer has no room for a reason.
+            (status, _) => {
+                tracing::debug!(host = endpoint.host, %status, "HEAD names no digest, asking by GET");
             }
-            _ => return Err(failed(answer).await),
         }
-        tracing::debug!(host = endpoint.host, "HEAD names no digest, asking for the manifest");
-        let found = self.get_manifest(endpoint, tag, "manifest").await?;
-        found.map(|bytes| Digest::of(&bytes)).ok_or_else(|| self.no_tag(endpoint))
+        self.resolve_by_get(endpoint).await
     }
 
-    fn no_tag(&self, endpoint: &Endpoint) -> Failure {
-        SourceError::TagNotFound {
-            host: endpoint.host.clone(),
-            repository: endpoint.repository.clone(),
-            tag: self.reference.tag().to_owned(),
+    fn tagged_by(
+        &self,
+        resolve: impl AsyncFn(&Endpoint) -> Result<Digest, Failure>,
+    ) -> Result<Tagged, SourceError> {
+        if let Some(digest) = self.reference.digest() {
+            return Ok(Tagged { digest, mirror: None });
         }
-        .into()
+        let asked = self.hosts.decided(async |endpoint, timing| {
+            self.hosts.question(endpoint, timing, async || resolve(endpoint).await).await
+        });
+        let (digest, mirror) = self.hosts.run(asked)?;
+        Ok(Tagged { digest, mirror })
+    }
+
+    async fn resolve_by_get(&self, endpoint: &Endpoint) -> Result<Digest, Failure> {
+        let tag = self.reference.tag();
+        match self.get_manifest(endpoint, tag, "manifest").await? {
+            Ok(bytes) => Ok(Digest::of(&bytes)),
+            Err(reason) => Err(SourceError::TagNotFound {
+                host: endpoint.host.clone(),
+                repository: endpoint.repository.clone(),
+                tag: tag.to_owned(),
+                reason,
+            }
+            .into()),
+        }
     }
 
     async fn manifest_at(&self, endpoint: &Endpoint, digest: &Digest) -> Result<Vec<u8>, Failure> {
         let found = self.get_manifest(endpoint, &digest.to_string(), "manifest").await?;
-        let bytes = found.ok_or_else(|| SourceError::ManifestNotFound {
+        let bytes = found.map_err(|_| SourceError::ManifestNotFound {
             host: endpoint.host.clone(),
             repository: endpoint.repository.clone(),
             digest: *digest,
@@ -92,21 +109,23 @@ impl Registry {
         Ok(bytes)
     }
 
-    /// The manifest or index of a tag or digest; `None` where there is none. The media type is
-    /// looked at first: whatever else comes is no answer of a registry.
+    /// The manifest or index of a tag or digest, or what is said where there is none. The media type
+    /// is looked at first: whatever else comes is no answer of a registry.
     async fn get_manifest(
         &self,
         endpoint: &Endpoint,
         name: &str,
         object: &'static str,
-    ) -> Result<Option<Vec<u8>>, Failure> {
+    ) -> Result<Result<Vec<u8>, String>, Failure> {
         let answer = self.ask_manifest(endpoint, Method::GET, name).await?;
         match answer.response.status() {
             StatusCode::OK if answer.is_web_page() => {
                 return Err(answer.not_of_a_registry().into());
             }
             StatusCode::OK => {}
-            StatusCode::NOT_FOUND if !answer.is_web_page() => return Ok(None),
+            StatusCode::NOT_FOUND if !answer.is_web_page() => {
+                return Ok(Err(nothing_found(answer).await));
+            }
             _ => return Err(failed(answer).await),
         }
         // Some servers of plain files know no media types.
@@ -116,7 +135,7 @@ impl Registry {
             body::bounded(&self.hosts.http, response, &host, object, MANIFEST_LIMIT).await?;
         match foreign {
             Some(error) if !is_like_a_manifest(&bytes) => Err(error.into()),
-            _ => Ok(Some(bytes)),
+            _ => Ok(Ok(bytes)),
         }
     }
 
@@ -195,14 +214,11 @@ impl Source for Registry {
     }
 
     fn tagged(&self) -> Result<Tagged, SourceError> {
-        if let Some(digest) = self.reference.digest() {
-            return Ok(Tagged { digest, mirror: None });
-        }
-        let asked = self.hosts.decided(async |endpoint, timing| {
-            self.hosts.question(endpoint, timing, async || self.resolve_at(endpoint).await).await
-        });
-        let (digest, mirror) = self.hosts.run(asked)?;
-        Ok(Tagged { digest, mirror })
+        self.tagged_by(async |endpoint| self.resolve_at(endpoint).await)
+    }
+
+    fn tagged_if_any(&self) -> Result<Tagged, SourceError> {
+        self.tagged_by(async |endpoint| self.resolve_by_get(endpoint).await)
     }
 
     fn manifest(&self, digest: &Digest) -> Result<Vec<u8>, SourceError> {

@@ -34,5 +34,5 @@ pub fn answer(status: u16, head: &[u8], body: &[u8]) -> String {
     let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
     let _ = text(LINK).and_then(registry::next_query);
     let _ = text(CONTENT_RANGE).and_then(ContentRange::parse);
-    answer::words(StatusCode::from_u16(status).unwrap_or_default(), body)
+    answer::words(StatusCode::from_u16(status).unwrap_or_default(), body, &[])
 }

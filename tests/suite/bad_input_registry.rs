@@ -93,7 +93,7 @@ fn what_a_registry_does_wrong_has_a_code_and_changes_nothing() {
 fn what_is_tried_again_within_a_run_is_a_warning() {
     let stage = Stage::new();
     let (host, proxy) = stage.host();
-    proxy.fault("manifests", 1, status(520, &[]));
+    proxy.fault("manifests", 2, status(520, &[]));
     let mut command = Command::new(env!("CARGO_BIN_EXE_flipside"));
     let output = documents::output(command.arg("--root").arg(host.0.path()).arg("update"));
     let said = String::from_utf8_lossy(&output.stderr).into_owned();

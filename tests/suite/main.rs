@@ -74,6 +74,7 @@ mod registry_faults;
 mod registry_logins;
 mod registry_proxies;
 mod registry_push;
+mod registry_reasons;
 mod registry_tls;
 mod removable_loader;
 mod returns;

@@ -86,7 +86,13 @@ fn a_registry_that_does_not_answer_the_head_is_asked_for_the_manifest() {
     let stage = Stage::new();
     for fault in [
         Fault::Without("docker-content-digest"),
+        Fault::Status(400, vec![], String::new()),
+        Fault::Status(403, vec![], String::new()),
+        Fault::Status(404, vec![], String::new()),
         Fault::Status(405, vec![], String::new()),
+        Fault::Status(412, vec![], String::new()),
+        Fault::Status(500, vec![], String::new()),
+        Fault::Status(501, vec![], String::new()),
         Fault::Status(200, vec![("docker-content-digest", "sha512:00".into())], String::new()),
     ] {
         stage.proxy.forget();
@@ -207,14 +213,13 @@ fn passing_failures_are_tried_again_and_lasting_ones_told() {
         (418, "registry-error", 1),
     ] {
         stage.proxy.calm();
-        let words = r#"{"errors":[{"code":"SOME_CODE","message":"secret"}]}"#;
+        let words = r#"{"errors":[{"code":"SOME_CODE","message":"some words"}]}"#;
         let fault = Fault::Status(status, vec![], words.to_owned());
         stage.proxy.fault("blobs", tries, fault.clone());
         let error = stage.check(0, 0).unwrap_err();
         assert_eq!(error.code().name(), code, "{status}");
-        assert!(!error.to_string().contains("secret"));
         if code != "registry-rate-limited" {
-            assert!(error.to_string().contains("SOME_CODE"), "{error}");
+            assert!(error.to_string().contains("SOME_CODE: some words"), "{error}");
         }
         assert_eq!(stage.proxy.count("blobs"), tries, "{status}");
         if tries > 1 {

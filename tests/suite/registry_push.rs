@@ -104,9 +104,10 @@ fn failures_of_a_push_have_codes_and_hold_no_url() {
     let options = registry.options();
     let reference = format!("{}/refused:1", proxy.address()).parse().unwrap();
     let layout = fixture("reference-image-zstd");
-    let errors = r#"{"errors":[{"code":"DENIED","message":"secret"}]}"#;
+    let errors = r#"{"errors":[{"code":"DENIED","message":"the project is read-only"}]}"#;
     for (status, body, code) in [
         (403, errors, "registry-forbidden"),
+        (400, errors, "registry-forbidden"),
         (429, "{}", "registry-rate-limited"),
         (500, "secret", "registry-error"),
         (418, "secret", "registry-error"),
@@ -117,6 +118,9 @@ fn failures_of_a_push_have_codes_and_hold_no_url() {
         assert_eq!(error.code().name(), code, "{status}: {error}");
         assert!(!format!("{error} {error:?}").contains("secret"), "{error:?}");
         assert!(!format!("{error} {error:?}").contains("uploads"), "{error:?}");
+        let denied = error.to_string();
+        let expected = "denies access to refused: 403 Forbidden (DENIED: the project is read-only)";
+        assert_eq!(denied.ends_with(expected), body == errors, "{denied}");
     }
     let error = push(Path::new("/nowhere"), None, &reference, &options).unwrap_err();
     assert_eq!(error.code().name(), "source-unreadable", "{error}");

@@ -113,7 +113,7 @@ fn a_second_run_of_an_index_costs_a_question_for_it_and_one_for_its_policy() {
     assert!(matches!(host.update().unwrap(), Outcome::UpToDate { .. }));
     let asked: Vec<_> =
         proxy.seen().into_iter().map(|s| format!("{} {}", s.method, s.path)).collect();
-    assert_eq!(asked, ["HEAD /v2/os/manifests/stable", "HEAD /v2/os/manifests/stable.policy"]);
+    assert_eq!(asked, ["HEAD /v2/os/manifests/stable", "GET /v2/os/manifests/stable.policy"]);
 }
 
 fn follow(host: &TestHost, image: &str, more: &str) {

@@ -85,7 +85,8 @@ pub(super) fn consult(
     let memory = Memory::of(means.root, source, &tag);
     let last = memory.recall();
     let beside = source.sibling(&name)?;
-    let (digest, at_mirror) = match (beside.tagged(), &last) {
+    let asked = if last.is_some() { beside.tagged() } else { beside.tagged_if_any() };
+    let (digest, at_mirror) = match (asked, &last) {
         (Ok(Tagged { digest, mirror }), _) => (digest, mirror),
         (Err(SourceError::NotAtMirrors(_)), Some(last)) => (last.digest, None),
         (Err(error), last) if is_absent(&error) => {

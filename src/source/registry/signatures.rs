@@ -252,7 +252,10 @@ impl Host<'_> {
     /// What a tag names; `None` where there is no such tag.
     async fn tagged(&self, tag: &str) -> Result<Option<Vec<u8>>, SourceError> {
         let (registry, endpoint) = (self.registry, self.endpoint);
-        let ask = async || registry.get_manifest(endpoint, tag, "manifest of signatures").await;
+        let ask = async || {
+            let found = registry.get_manifest(endpoint, tag, "manifest of signatures").await?;
+            Ok(found.ok())
+        };
         registry.hosts.question(endpoint, self.timing, ask).await
     }
 
