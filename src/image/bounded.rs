@@ -80,6 +80,17 @@ where
     deserializer.deserialize_map(Map::<N, V>(PhantomData))
 }
 
+/// The same, where `null` is an empty map: Go writes a map that was never made like that.
+pub fn map_or_null<'de, const N: usize, V, D>(
+    deserializer: D,
+) -> Result<BTreeMap<String, V>, D::Error>
+where
+    V: Deserialize<'de>,
+    D: Deserializer<'de>,
+{
+    deserializer.deserialize_option(MapOrNull::<N, V>(PhantomData))
+}
+
 /// Anything at all, of which nothing is kept.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Anything;
@@ -173,6 +184,24 @@ impl<'de, const N: usize, V: Deserialize<'de>> Visitor<'de> for Map<N, V> {
             }
         }
         Ok(map)
+    }
+}
+
+struct MapOrNull<const N: usize, V>(PhantomData<V>);
+
+impl<'de, const N: usize, V: Deserialize<'de>> Visitor<'de> for MapOrNull<N, V> {
+    type Value = BTreeMap<String, V>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "null or a map of at most {N} entries")
+    }
+
+    fn visit_none<E: de::Error>(self) -> Result<Self::Value, E> {
+        Ok(BTreeMap::new())
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        map::<N, V, D>(deserializer)
     }
 }
 

@@ -12,12 +12,14 @@ use std::time::{Duration, Instant};
 
 use flipside_core::cancel::Cancel;
 use flipside_core::host::Root;
+use flipside_image::printable;
+use flipside_image::redact::redact;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use serde::Deserialize;
 
 use super::SourceError;
-use super::secret::{Credentials, Environment, Secret};
+use super::secret::{Credentials, Environment, Secret, home};
 
 /// How long a helper may take: some ask a cloud's metadata service.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
@@ -55,17 +57,22 @@ pub(super) fn get(
     }
     let program = find(&helper, root, environment)
         .ok_or_else(|| failed("there is no such program in PATH".into()))?;
-    let mut running = Running::start(&program, server).map_err(|e| failed(e.to_string()))?;
+    let mut command = Command::new(&program);
+    if let Some(home) = home(root, environment) {
+        command.env("HOME", home);
+    }
+    let mut running = Running::start(command, server).map_err(|e| failed(e.to_string()))?;
     let (succeeded, output) = running.finish(stop, &failed)?;
+    let with_words = |reason: &str| failed(format!("{reason}{}", running.words()));
     if !succeeded {
         let text = String::from_utf8_lossy(&output);
         if text.contains("credentials not found") {
             return Ok(None);
         }
-        return Err(failed("it ended with an error".into()));
+        return Err(with_words("it ended with an error"));
     }
     let answer: Answer = serde_json::from_slice(&output)
-        .map_err(|_| failed("its answer is not the JSON that is expected".into()))?;
+        .map_err(|_| with_words("its answer is not the JSON that is expected"))?;
     let secret = match answer {
         Answer { secret, .. } if secret.is_empty() => return Ok(None),
         Answer { username, secret } if username == TOKEN_USER => Secret::IdentityToken(secret),
@@ -88,34 +95,42 @@ fn find(helper: &str, root: &Root, environment: Environment<'_>) -> Option<PathB
 struct Running {
     child: Child,
     output: mpsc::Receiver<Vec<u8>>,
+    /// What it writes to stderr.
+    errors: mpsc::Receiver<Vec<u8>>,
 }
 
 impl Running {
-    fn start(program: &std::path::Path, server: &str) -> std::io::Result<Self> {
-        let mut child = Command::new(program)
+    fn start(mut command: Command, server: &str) -> std::io::Result<Self> {
+        let mut child = command
             .arg("get")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(Stdio::piped())
             .process_group(0)
             .spawn()?;
-        let (sender, output) = mpsc::channel();
-        let stdout = child.stdout.take();
-        let stdin = child.stdin.take();
-        let running = Self { child, output };
+        let (to_output, output) = mpsc::channel();
+        let (to_errors, errors) = mpsc::channel();
+        let (stdin, stdout, stderr) =
+            (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let running = Self { child, output, errors };
         if let Some(mut stdin) = stdin {
             // Short enough for the pipe, so this does not block. A helper that does
             // not read it says so by its answer.
             let _ = writeln!(stdin, "{server}");
         }
-        if let Some(stdout) = stdout {
-            std::thread::Builder::new().name("flipside-helper".into()).spawn(move || {
-                let mut bytes = Vec::new();
-                let _ = stdout.take(OUTPUT_LIMIT).read_to_end(&mut bytes);
-                let _ = sender.send(bytes);
-            })?;
-        }
+        read(stdout, to_output)?;
+        read(stderr, to_errors)?;
         Ok(running)
+    }
+
+    /// What it wrote to stderr, in one line behind a colon. Whoever it left behind may hold its end
+    /// open, which is not waited for.
+    fn words(&self) -> String {
+        let bytes = self.errors.recv_timeout(Duration::from_secs(1)).unwrap_or_default();
+        match printable::line(&redact(&String::from_utf8_lossy(&bytes)), 200) {
+            words if words.is_empty() => words,
+            words => format!(": {words}"),
+        }
     }
 
     /// Waits for the end: whether it was a success, and the output.
@@ -146,6 +161,21 @@ impl Running {
         }
         Ok((status.is_some_and(|s| s.success()), output.unwrap_or_default()))
     }
+}
+
+/// Reads a stream of the helper in a thread of its own, and sends what there is at its end.
+fn read(
+    stream: Option<impl Read + Send + 'static>,
+    sender: mpsc::Sender<Vec<u8>>,
+) -> std::io::Result<()> {
+    let Some(stream) = stream else { return Ok(()) };
+    let thread = std::thread::Builder::new().name("flipside-helper".into());
+    let read = thread.spawn(move || {
+        let mut bytes = Vec::new();
+        let _ = stream.take(OUTPUT_LIMIT).read_to_end(&mut bytes);
+        let _ = sender.send(bytes);
+    });
+    read.map(drop)
 }
 
 impl Drop for Running {

@@ -10,10 +10,13 @@ use std::path::{Path, PathBuf};
 use base64::Engine;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use flipside_image::bounded::{self, ENTRIES};
+use flipside_image::printable;
+use flipside_image::redact::redact_reference;
 use serde::Deserialize;
 
 use super::{Options, SourceError, credential_helper};
 
+use super::secret::home;
 pub use super::secret::{Credentials, Environment, Secret};
 
 /// The most bytes that a file of credentials may have.
@@ -75,7 +78,7 @@ fn places(options: &Options, environment: Environment<'_>) -> Vec<(PathBuf, bool
         places.extend(path.filter(|p| p.is_absolute()).map(|p| (root.path(p), false)));
     };
     AUTH_FILES.into_iter().for_each(|file| add(Some(file.into())));
-    let home = variable("HOME");
+    let home = home(root, environment);
     match variable("REGISTRY_AUTH_FILE") {
         // As with other programs, it replaces the usual places.
         Some(file) => add(Some(file)),
@@ -92,15 +95,29 @@ fn places(options: &Options, environment: Environment<'_>) -> Vec<(PathBuf, bool
     places
 }
 
+/// As Go's tools write it: `null` is as if absent.
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase")]
 struct AuthFile {
-    #[serde(default, deserialize_with = "bounded::map::<ENTRIES, _, _>")]
-    auths: BTreeMap<String, Entry>,
-    #[serde(default, deserialize_with = "bounded::map::<ENTRIES, _, _>")]
-    cred_helpers: BTreeMap<String, String>,
+    #[serde(default, deserialize_with = "bounded::map_or_null::<ENTRIES, _, _>")]
+    auths: BTreeMap<String, Option<Entry>>,
+    #[serde(default, deserialize_with = "bounded::map_or_null::<ENTRIES, _, _>")]
+    cred_helpers: BTreeMap<String, Option<String>>,
     #[serde(default)]
     creds_store: Option<String>,
+}
+
+/// For people: where [`find`] looks.
+pub(super) fn searched(options: &Options, environment: Environment<'_>) -> String {
+    let paths: Vec<PathBuf> = places(options, environment).into_iter().map(|p| p.0).collect();
+    let names = |paths: &[PathBuf]| {
+        paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
+    };
+    let there: Vec<PathBuf> = paths.iter().filter(|path| path.exists()).cloned().collect();
+    match there.is_empty() {
+        true => format!("none of {} exists (track.auth_file names another file)", names(&paths)),
+        false => format!("there are none for it in {} (track.auth_file)", names(&there)),
+    }
 }
 
 #[derive(Deserialize, Default)]
@@ -134,16 +151,17 @@ fn parse(bytes: &[u8]) -> Result<AuthFile, String> {
         return Ok(AuthFile::default());
     }
     // serde's own words may quote a secret, so only the place is told.
-    serde_json::from_slice(bytes).map_err(|error| {
+    let file = serde_json::from_slice::<Option<AuthFile>>(bytes).map_err(|error| {
         format!("line {}, column {} is not as expected", error.line(), error.column())
-    })
+    })?;
+    Ok(file.unwrap_or_default())
 }
 
 /// What a file of these bytes says of a repository, without asking any helper.
 #[cfg(feature = "testing")]
 pub(super) fn in_bytes(bytes: &[u8], host: &str, repository: &str) -> Option<Secret> {
     let file = AuthFile { cred_helpers: BTreeMap::new(), creds_store: None, ..parse(bytes).ok()? };
-    let entry = longest(&file.auths, &candidates(host, repository))?;
+    let (_, entry) = longest(&file.auths, &candidates(host, repository))?;
     File { path: Path::new("auth.json"), file: AuthFile::default() }.secret(entry).ok()?
 }
 
@@ -166,15 +184,16 @@ impl File<'_> {
             let server = if host == "docker.io" { "https://index.docker.io/v1/" } else { host };
             credential_helper::get(helper, server, &options.root, environment, &options.stop)
         };
-        if let Some(helper) = longest(&self.file.cred_helpers, &candidates)
+        if let Some((_, helper)) = longest(&self.file.cred_helpers, &candidates)
             && let Some(found) = ask(helper)?
         {
             return Ok(Some(found));
         }
-        if let Some(entry) = longest(&self.file.auths, &candidates)
+        if let Some((key, entry)) = longest(&self.file.auths, &candidates)
             && let Some(secret) = self.secret(entry)?
         {
-            let origin = self.path.display().to_string();
+            let key = printable::line(&redact_reference(key), 100);
+            let origin = format!("{} (entry {key})", self.path.display());
             return Ok(Some(Credentials { secret, origin }));
         }
         match self.file.creds_store.as_deref() {
@@ -196,7 +215,9 @@ impl File<'_> {
             return Ok(Some(Secret::Password { username, password }));
         }
         let Some(auth) = given(&entry.auth) else { return Ok(None) };
-        let decoded = BASE64.decode(auth.trim()).ok().and_then(|b| String::from_utf8(b).ok());
+        // Some tools wrap it, as base64(1) does.
+        let auth: Vec<u8> = auth.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
+        let decoded = BASE64.decode(auth).ok().and_then(|b| String::from_utf8(b).ok());
         match decoded.as_deref().and_then(|text| text.split_once(':')) {
             Some((username, password)) => Ok(Some(Secret::Password {
                 username: username.to_owned(),
@@ -222,11 +243,16 @@ fn candidates(host: &str, repository: &str) -> Vec<String> {
     candidates
 }
 
-/// The value of the most specific candidate.
-fn longest<'a, T>(map: &'a BTreeMap<String, T>, candidates: &[String]) -> Option<&'a T> {
+/// The most specific candidate's key and value.
+fn longest<'a, T>(
+    map: &'a BTreeMap<String, Option<T>>,
+    candidates: &[String],
+) -> Option<(&'a str, &'a T)> {
+    let there = |(key, value): (&'a String, &'a Option<T>)| Some((key.as_str(), value.as_ref()?));
     candidates.iter().find_map(|candidate| {
-        map.get(candidate)
-            .or_else(|| map.iter().find(|(key, _)| normalized(key) == *candidate).map(|(_, v)| v))
+        map.get_key_value(candidate)
+            .and_then(there)
+            .or_else(|| map.iter().filter_map(there).find(|(key, _)| normalized(key) == *candidate))
     })
 }
 

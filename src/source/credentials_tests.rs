@@ -165,6 +165,75 @@ fn tokens_and_plain_fields_are_understood_and_empty_entries_skipped() {
 }
 
 #[test]
+fn null_is_as_if_absent_and_base64_may_be_wrapped() {
+    let entry = r#"{"auth":"dTpw","identitytoken":null,"username":null}"#;
+    for (content, found) in [
+        ("null".to_owned(), ""),
+        (r#"{"auths":null}"#.to_owned(), ""),
+        (r#"{"auths":{"r.example":null}}"#.to_owned(), ""),
+        (
+            format!(r#"{{"auths":{{"r.example":{entry}}},"credHelpers":null,"credsStore":null}}"#),
+            "u:p",
+        ),
+        (
+            format!(r#"{{"auths":{{"o.example":null,"r.example/a":null,"r.example":{entry}}}}}"#),
+            "u:p",
+        ),
+        (
+            format!(r#"{{"auths":{{"r.example":{entry}}},"credHelpers":{{"r.example":null}}}}"#),
+            "u:p",
+        ),
+        (r#"{"auths":{"r.example":{"auth":"dTp\nw\r\n"}}}"#.to_owned(), "u:p"),
+    ] {
+        let host = Host::new().file("etc/flipside/auth.json", &content);
+        assert_eq!(host.user("r.example", "a"), found, "{content}");
+    }
+}
+
+/// As systemd starts system services.
+#[test]
+fn without_a_home_in_the_environment_that_of_the_user_is_taken() {
+    let uid = nix::unistd::geteuid();
+    let passwd =
+        format!("other:x:{uid}1:0::/none:/bin/sh\nnobody\nroot:x:{uid}:0:a:/home/r:/bin/sh\n");
+    for place in ["home/r/.docker/config.json", "home/r/.config/containers/auth.json"] {
+        let host = Host::new().file("etc/passwd", &passwd).file(place, &auths(&["r.example"]));
+        assert_eq!(host.user("r.example", "a"), "u0:p:w", "{place}");
+        let host = host.variable("HOME", "");
+        assert_eq!(host.user("r.example", "a"), "u0:p:w", "{place}");
+        assert_eq!(host.variable("HOME", "/elsewhere").user("r.example", "a"), "", "{place}");
+    }
+    let host = Host::new().file("etc/passwd", &passwd);
+    let host = host.file("etc/flipside/auth.json", r#"{"credsStore":"mine"}"#);
+    let host = host.helper("mine", r#"echo "{\"Username\":\"u\",\"Secret\":\"$HOME\"}""#);
+    assert_eq!(host.user("r.example", "a"), "u:/home/r");
+}
+
+#[test]
+fn where_credentials_are_from_and_where_there_are_none_is_named() {
+    let host = Host::new().file("run/flipside/auth.json", &auths(&["r.example/acme", "r.example"]));
+    let none = |name: &str| (name == "HOME").then(|| OsString::from("/home/u"));
+    let at = |path: &str| host.directory.path().join(path).display().to_string();
+    let found = find(&host.options, &none, "r.example", "acme/edge").unwrap().unwrap();
+    let expected = format!("{} (entry r.example/acme)", at("run/flipside/auth.json"));
+    assert_eq!(found.origin, expected);
+    let expected = format!("in {} (track.auth_file)", at("run/flipside/auth.json"));
+    assert!(searched(&host.options, &none).ends_with(&expected));
+    std::fs::remove_file(at("run/flipside/auth.json")).unwrap();
+    let places = searched(&host.options, &none);
+    for place in [
+        "etc/flipside/auth.json",
+        "run/flipside/auth.json",
+        "run/containers/0/auth.json",
+        "home/u/.config/containers/auth.json",
+        "home/u/.docker/config.json",
+    ] {
+        assert!(places.contains(&at(place)), "{places}");
+    }
+    assert!(places.starts_with("none of ") && places.contains("track.auth_file"), "{places}");
+}
+
+#[test]
 fn what_cannot_be_read_is_told_without_its_content() {
     for content in [
         "{",
@@ -222,6 +291,15 @@ fn a_helper_that_fails_is_named_and_not_quoted() {
         assert!(error.to_string().contains("docker-credential-mine"));
         assert!(!error.to_string().contains("topsecret"), "{error}");
     }
+    let jwt = format!("eyJ{}", "x".repeat(40));
+    let script =
+        format!("echo topsecret; printf 'no metadata:\\n\\033[1mnor a token {jwt}' >&2; exit 3");
+    let host = Host::new().file("etc/flipside/auth.json", r#"{"credsStore":"mine"}"#);
+    let error = host.helper("mine", &script).find("r.example", "a").unwrap_err().to_string();
+    let expected =
+        "helper docker-credential-mine failed: it ended with an error: no metadata: [1mnor";
+    assert!(error.contains(expected), "{error}");
+    assert!(!error.contains("topsecret") && !error.contains(&jwt), "{error}");
     for name in ["missing", "../../bin/sh", "a b"] {
         let file = format!(r#"{{"credsStore":"{name}"}}"#);
         let host = Host::new().file("etc/flipside/auth.json", &file);

@@ -112,7 +112,7 @@ impl Endpoint {
             }
             logins += 1;
             if logins >= LOGINS {
-                let reason = self.login.refusal().await;
+                let reason = self.login.refusal(http).await;
                 return Err(SourceError::Unauthorized { host: answer.host, reason }.into());
             }
             let challenge = challenge_of(answer).await?;

@@ -297,7 +297,7 @@ pub enum SourceError {
     HelperFailed {
         /// The program.
         helper: String,
-        /// How; never its output.
+        /// How, with what it wrote to stderr; never its answer.
         reason: String,
     },
     /// No thread or no event queue to be had.

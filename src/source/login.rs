@@ -79,8 +79,8 @@ impl Login {
     }
 
     /// What to say where the registry refuses what it was shown.
-    pub async fn refusal(&self) -> String {
-        refused(self.0.lock().await.origin.as_deref())
+    pub async fn refusal(&self, http: &Http) -> String {
+        refused(http, self.0.lock().await.origin.as_deref())
     }
 
     /// Answers the challenge of a 401 to a request that carried the header of
@@ -111,7 +111,7 @@ impl Login {
         })?;
         // The same once more would be refused once more.
         if state.header.as_ref() == Some(&header) {
-            let reason = refused(origin.as_deref());
+            let reason = refused(http, origin.as_deref());
             return Err(SourceError::Unauthorized { host: place.host.to_owned(), reason }.into());
         }
         let generation = state.generation.wrapping_add(1);
@@ -148,7 +148,7 @@ pub(super) async fn answer(
             Some(Credentials { secret: Secret::Password { username, password }, .. }),
         ) => Shown::Password { username, password },
         (Challenge::Basic, _) => {
-            let reason = refused(None);
+            let reason = refused(http, None);
             return Err(SourceError::Unauthorized { host, reason }.into());
         }
         (Challenge::Bearer { realm, service }, found) => {
@@ -159,10 +159,10 @@ pub(super) async fn answer(
 }
 
 /// What to say where credentials do not suffice.
-fn refused(origin: Option<&str>) -> String {
+fn refused(http: &Http, origin: Option<&str>) -> String {
     match origin {
         Some(origin) => format!("those from {origin} are refused"),
-        None => "there are none for it here (track.auth_file)".to_owned(),
+        None => credentials::searched(&http.options, &|name| std::env::var_os(name)),
     }
 }
 
@@ -318,7 +318,7 @@ async fn token_of(
         if let SourceError::Unauthorized { reason, .. } | SourceError::Forbidden { reason, .. } =
             &mut failure.error
         {
-            *reason = format!("{reason}; {}", refused(found.map(|f| f.origin.as_str())));
+            *reason = format!("{reason}; {}", refused(http, found.map(|f| f.origin.as_str())));
         }
         return Err(failure);
     }

@@ -13,7 +13,7 @@ use crate::support::documents;
 use crate::support::images::{ImageBuilder, OsImage};
 use crate::support::program_host::{ProgramHost, refusal};
 use crate::support::proxy::{Fault, Proxy};
-use crate::support::registry::Registry;
+use crate::support::registry::{PASSWORD, Registry, USER, login_file};
 
 const NAME: &str = "acme/bad-input:2";
 const ALWAYS: usize = usize::MAX;
@@ -137,14 +137,45 @@ fn names_that_lead_nowhere_are_named() {
 }
 
 #[test]
-fn a_password_that_is_missing_is_said() {
+fn a_password_that_is_missing_or_wrong_is_said_with_the_files_and_the_entry() {
     let registry = Registry::start_with_password();
     let stage = Stage::new();
     registry.push(&stage.image.layout, NAME);
     let host = ProgramHost::new();
     host.follow(&registry.image(NAME), "");
-    host.refuses(1, "registry-unauthorized");
+    let sentence = host.refuses(1, "registry-unauthorized");
+    assert!(sentence.contains("/etc/flipside/auth.json, "), "{sentence}");
+    host.write("run/flipside/auth.json", "{\"auths\":null}");
+    let sentence = host.refuses(1, "registry-unauthorized");
+    let expected =
+        "for it in ".to_owned() + &host.file("run/flipside/auth.json").display().to_string();
+    assert!(sentence.contains(&format!("{expected} (track.auth_file)")), "{sentence}");
+    host.write("run/flipside/auth.json", login_file(registry.address(), USER, "wrong"));
+    let sentence = host.refuses(1, "registry-unauthorized");
+    let entry = format!("auth.json (entry {}) are refused", registry.address());
+    assert!(sentence.ends_with(&entry), "{sentence}");
     host.boots_as_before();
+}
+
+/// systemd gives system services no HOME.
+#[test]
+fn credentials_in_the_home_of_the_user_are_found_with_and_without_home() {
+    let registry = Registry::start_with_password();
+    let stage = Stage::new();
+    registry.push(&stage.image.layout, NAME);
+    let host = ProgramHost::new();
+    host.follow(&registry.image(NAME), "");
+    let user = nix::unistd::geteuid();
+    host.write("etc/passwd", format!("someone:x:{user}:{user}::/root:/bin/sh\n"));
+    host.write("root/.docker/config.json", login_file(registry.address(), USER, PASSWORD));
+    for home in [Some("/root"), None] {
+        let mut command = host.command(["check"]);
+        for name in ["HOME", "DOCKER_CONFIG", "XDG_CONFIG_HOME", "REGISTRY_AUTH_FILE"] {
+            command.env_remove(name);
+        }
+        let output = documents::output(command.envs(home.map(|home| ("HOME", home))));
+        assert!(output.status.success(), "{home:?}: {output:?}");
+    }
 }
 
 #[test]
