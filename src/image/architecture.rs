@@ -34,9 +34,14 @@ impl Architecture {
         Self::ALL.into_iter().find(|a| a.name() == name)
     }
 
-    /// By OCI's name (OCI image spec, "platform.architecture": a `GOARCH`).
+    /// By OCI's name (OCI image spec, "platform.architecture": a `GOARCH`), or by those that
+    /// containerd takes in its place.
     pub fn from_oci_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|a| a.oci_name() == name)
+        match name.to_ascii_lowercase().as_str() {
+            "amd64" | "x86_64" | "x86-64" => Some(Self::X86_64),
+            "arm64" | "aarch64" => Some(Self::Aarch64),
+            _ => None,
+        }
     }
 
     /// The kernel's name (`uname -m`).

@@ -54,12 +54,14 @@ pub struct Descriptor {
     pub annotations: BTreeMap<String, String>,
 }
 
-/// The machine that an index entry is for.
+/// The machine that an index entry is for. Go's tools write empty names where none is known.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Platform {
     /// A `GOARCH`.
+    #[serde(default)]
     pub architecture: String,
     /// A `GOOS`.
+    #[serde(default)]
     pub os: String,
 }
 

@@ -84,12 +84,14 @@ pub enum ImageError {
         host: Architecture,
     },
     /// An index without a manifest for this machine, or with several.
-    #[error("the index lists {found} images for {host}, it has to list one")]
+    #[error("the index lists {found} images for {host}, it has to list one; it has {present}")]
     NoSingleManifest {
         /// How many it lists.
         found: usize,
         /// What this machine is.
         host: Architecture,
+        /// The platforms of what it lists.
+        present: String,
     },
     /// A chunk whose bytes are not the ones that the config names.
     #[error("chunk {index} of payload {payload} is damaged: {what}")]

@@ -179,6 +179,24 @@ pub fn check_tag(text: &str) -> Result<(), ReferenceError> {
     Err(ReferenceError::new(text, "a tag has up to 128 letters, digits and . _ -"))
 }
 
+/// Whether `text` may be the name of an image in an OCI layout (OCI image spec, "Annotations",
+/// `org.opencontainers.image.ref.name`): a tag, or a full name with one.
+pub fn is_ref_name(text: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric();
+    let component = |part: &str| {
+        let ends = part.bytes().next().is_some_and(plain) && part.bytes().last().is_some_and(plain);
+        ends && part
+            .bytes()
+            .all(|b| plain(b) || matches!(b, b'-' | b'.' | b'_' | b':' | b'@' | b'+'))
+    };
+    is_tag(text) || text.len() <= 512 && text.split('/').all(component)
+}
+
+/// The tag in such a name, or all of it where it has none.
+pub fn tag_of(name: &str) -> &str {
+    name.rsplit_once(':').map(|(_, tag)| tag).filter(|tag| is_tag(tag)).unwrap_or(name)
+}
+
 /// Whether `text` is a repository name (same section): components of
 /// `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*` joined by `/`.
 pub fn is_repository(text: &str) -> bool {

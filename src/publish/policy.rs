@@ -148,7 +148,7 @@ fn beside(target: &Location) -> Result<(&str, Location), PublishError> {
             let text = format!("{}:{}", reference.full_repository(), named(tag)?);
             Ok((tag, Location::Registry(text.parse::<Reference>().map_err(SourceError::from)?)))
         }
-        Location::Layout { directory, tag: Some(tag) } if !tag.contains(':') => {
+        Location::Layout { directory, tag: Some(tag) } if tag.parse::<Digest>().is_err() => {
             let place = Location::Layout { directory: directory.clone(), tag: Some(named(tag)?) };
             Ok((tag, place))
         }

@@ -3,6 +3,8 @@
 //! Which image of an OCI layout is meant, and where its index lists it.
 
 use flipside_image::document::MEDIA_TYPE;
+use flipside_image::printable;
+use flipside_image::reference::tag_of;
 use flipside_image::{Descriptor, Digest, INDEX_TYPE, Index, MANIFEST_TYPE};
 
 use super::LocalError;
@@ -21,7 +23,7 @@ const KIND_IMAGE: &str = "dev.cosignproject.cosign/image";
 pub(super) enum Choice {
     /// The only one.
     Only,
-    /// The one with this tag.
+    /// The one with this name, or else the only one whose name has this tag.
     Tag(String),
     /// The one with this digest, listed or not.
     Digest(Digest),
@@ -39,7 +41,8 @@ impl Choice {
 
     /// Whether an entry is the one that was asked for by its tag.
     fn is_tag(&self, entry: &Descriptor) -> bool {
-        matches!(self, Self::Tag(tag) if entry.annotations.get(TAG_ANNOTATION) == Some(tag))
+        let name = entry.annotations.get(TAG_ANNOTATION);
+        matches!((self, name), (Self::Tag(tag), Some(name)) if name == tag || tag_of(name) == tag)
     }
 
     /// What follows the path when people write the place.
@@ -64,7 +67,11 @@ impl Choice {
             return Ok(*digest);
         }
         if let Self::Tag(tag) = self {
-            images.retain(|entry| entry.annotations.get(TAG_ANNOTATION) == Some(tag));
+            images.retain(|entry| self.is_tag(entry));
+            let is_exact = |entry: &&Descriptor| entry.annotations.get(TAG_ANNOTATION) == Some(tag);
+            if images.iter().any(is_exact) {
+                images.retain(is_exact);
+            }
         }
         // One image may be listed under several tags.
         let mut digests: Vec<_> = images.iter().map(|entry| entry.digest).collect();
@@ -85,7 +92,7 @@ impl Choice {
 
 /// Whether an entry is a signature, a policy document or the like, which belongs to an image and is none.
 fn is_attachment(entry: &Descriptor) -> bool {
-    entry.annotations.get(TAG_ANNOTATION).is_some_and(|tag| is_attachment_tag(tag))
+    entry.annotations.get(TAG_ANNOTATION).is_some_and(|name| is_attachment_tag(tag_of(name)))
         || entry
             .artifact_type
             .as_deref()
@@ -101,7 +108,7 @@ fn present(images: &[&Descriptor]) -> String {
         return "none".to_owned();
     }
     let name = |entry: &&Descriptor| match entry.annotations.get(TAG_ANNOTATION) {
-        Some(tag) => tag.chars().take(128).collect(),
+        Some(tag) => printable::line(tag, 128),
         None => entry.digest.short(),
     };
     let mut names: Vec<String> = images.iter().take(20).map(name).collect();

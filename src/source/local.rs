@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use flipside_core::blob_source::{BlobSource, FetchError, Sink};
-use flipside_image::reference::check_tag;
+use flipside_image::reference::{check_tag, is_ref_name};
 use flipside_image::{Descriptor, Digest, ImageError, Index, MANIFEST_LIMIT};
 use nix::fcntl::OFlag;
 use serde::Deserialize;
@@ -144,7 +144,7 @@ impl<F: Files + BlobSource + fmt::Display> Source for F {
     }
 
     fn sibling(&self, name: &str) -> Result<Box<dyn Source>, SourceError> {
-        if name.parse::<Digest>().is_err() {
+        if name.parse::<Digest>().is_err() && !is_ref_name(name) {
             check_tag(name)?;
         }
         Ok(self.choosing(Choice::new(Some(name))))

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use flipside_image::Digest;
-use flipside_image::reference::is_tag;
+use flipside_image::reference::{is_ref_name, is_tag};
 
 use super::{Reference, ReferenceError, SourceError};
 
@@ -21,7 +21,7 @@ pub enum Location {
     Layout {
         /// The directory.
         directory: PathBuf,
-        /// The tag (`org.opencontainers.image.ref.name`) or the digest; without one the
+        /// The name (`org.opencontainers.image.ref.name`), its tag or the digest; without one the
         /// layout has to hold a single image.
         tag: Option<String>,
     },
@@ -52,16 +52,23 @@ impl FromStr for Location {
     }
 }
 
-/// Splits `PATH[:TAG]`; a colon before a slash belongs to the path.
+/// Splits `PATH[:NAME]` at the first colon, as skopeo does, or `PATH@DIGEST`.
 fn path_and_tag(text: &str, rest: &str) -> Result<(PathBuf, Option<String>), SourceError> {
-    let (path, tag) = match (rest.rsplit_once('@'), rest.rsplit_once(':')) {
-        (Some((path, digest)), _) if digest.parse::<Digest>().is_ok() => (path, Some(digest)),
-        (_, Some((path, tag))) if is_tag(tag) => (path, Some(tag)),
-        _ => (rest, None),
+    let invalid = |reason| ReferenceError::new(text, reason);
+    let (path, tag) = match rest.rsplit_once('@') {
+        Some((path, digest)) if digest.parse::<Digest>().is_ok() => (path, Some(digest)),
+        _ => rest.split_once(':').map_or((rest, None), |(path, name)| (path, Some(name))),
     };
     let tag = tag.map(str::to_owned);
     if path.is_empty() {
-        return Err(ReferenceError::new(text, "a path has to follow the first colon").into());
+        return Err(invalid("a path has to follow the first colon").into());
+    }
+    if path.contains(':')
+        || tag.iter().any(|name| name.parse::<Digest>().is_err() && !is_ref_name(name))
+    {
+        return Err(
+            invalid("a tag or a name has to follow the second colon; a path has none").into()
+        );
     }
     Ok((PathBuf::from(path), tag))
 }
@@ -94,7 +101,7 @@ impl fmt::Display for Location {
         };
         write!(f, "{kind}:{}", path.display())?;
         tag.iter().try_for_each(|tag| {
-            let sign = if tag.contains(':') { '@' } else { ':' };
+            let sign = if tag.parse::<Digest>().is_ok() { '@' } else { ':' };
             write!(f, "{sign}{tag}")
         })
     }
@@ -129,8 +136,8 @@ mod tests {
         for (text, kind) in [
             ("oci:/srv/image", "layout"),
             ("oci:image:1.0", "layout"),
-            ("oci:/srv/a:b/image:1.0", "layout"),
-            ("oci:/srv/a:b/image", "layout"),
+            ("oci:/srv/image:registry.example.com:5000/acme/edge:1.0", "layout"),
+            ("oci:/srv/image:acme/edge", "layout"),
             ("oci-archive:image.tar:x", "archive"),
             ("oci-archive:./image.tar", "archive"),
             ("r.example/a/b:x", "registry"),
@@ -145,13 +152,13 @@ mod tests {
             assert_eq!(is, kind, "{text}");
         }
         let Location::Layout { directory, tag } = "oci:/a:b/c:d".parse().unwrap() else { panic!() };
-        assert_eq!((directory, tag.as_deref()), (PathBuf::from("/a:b/c"), Some("d")));
-        let pinned = format!("oci:/a:b/c@{}", Digest::of(b""));
+        assert_eq!((directory, tag.as_deref()), (PathBuf::from("/a"), Some("b/c:d")));
+        let pinned = format!("oci:/a/c@{}", Digest::of(b""));
         let location: Location = pinned.parse().unwrap();
         assert_eq!(location.to_string(), pinned);
         let Location::Layout { directory, .. } = location else { panic!() };
-        assert_eq!(directory, PathBuf::from("/a:b/c"));
-        for text in ["oci:", "oci::x", "oci-archive:", "edge"] {
+        assert_eq!(directory, PathBuf::from("/a/c"));
+        for text in ["oci:", "oci::x", "oci-archive:", "oci:a:", "oci:a:b c", "oci:a:/b", "edge"] {
             assert!(text.parse::<Location>().is_err(), "{text}");
         }
     }

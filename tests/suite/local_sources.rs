@@ -9,11 +9,12 @@ use std::path::{Path, PathBuf};
 use flipside_core::blob_source::FetchError;
 use flipside_image::code::Coded;
 use flipside_image::{Digest, Image, Manifest};
-use flipside_source::{ArchiveSource, LayoutSource, Source, SourceError};
+use flipside_source::{ArchiveSource, LayoutSource, Location, Source, SourceError, open};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
 use crate::support::images::{ImageBuilder, OsImage};
+use crate::support::registry::options;
 
 /// An archive made by the `tar` crate, member by member.
 struct Tar(tar::Builder<Vec<u8>>);
@@ -168,6 +169,38 @@ fn tags_choose_the_image() {
     ImageBuilder::new("1").tag("a").write(&same);
     ImageBuilder::new("1").tag("b").write(&same);
     assert_eq!(LayoutSource::open(&same, None).unwrap().resolve().unwrap(), one.digest);
+}
+
+/// As `podman save` and nerdctl write them.
+#[test]
+fn full_names_choose_the_image_and_their_tag_where_it_is_unambiguous() {
+    let directory = TempDir::new().unwrap();
+    let layout = directory.path().join("layout");
+    let edge = "registry.example.com:5000/acme/edge:1.0";
+    let other = "registry.example.com:5000/acme/other:1.0";
+    // flipside's builder lists tags alone.
+    let write = |version: &str, name: &str| {
+        let digest = ImageBuilder::new(version).tag("new").write(&layout).digest;
+        let index = fs::read_to_string(layout.join("index.json")).unwrap();
+        fs::write(layout.join("index.json"), index.replace("\"new\"", &format!("{name:?}")))
+            .unwrap();
+        digest
+    };
+    let first = write("1", edge);
+    let resolve = |name: &str| -> Result<Digest, SourceError> {
+        let location: Location = format!("oci:{}:{name}", layout.display()).parse()?;
+        open(&location, &options(directory.path()))?.resolve()
+    };
+    assert_eq!(resolve(edge).unwrap(), first);
+    assert_eq!(resolve("1.0").unwrap(), first);
+    let second = write("2", other);
+    assert_eq!(resolve(other).unwrap(), second);
+    let error = resolve("1.0").unwrap_err();
+    assert_eq!(error.code().name(), "tag-ambiguous");
+    assert!(error.to_string().contains(edge) && error.to_string().contains(other), "{error}");
+    let third = write("3", "1.0");
+    assert_eq!(resolve("1.0").unwrap(), third);
+    assert_eq!(code(resolve("acme/edge:1.0")), "tag-not-found");
 }
 
 #[test]

@@ -16,6 +16,7 @@ use flipside_core::refusal::{Refusal, Severity};
 use flipside_image::Digest;
 use flipside_image::document::{Document, document_tag};
 use flipside_image::printable;
+use flipside_image::reference::tag_of;
 use flipside_image::signature::Verifier;
 use flipside_source::{
     FetchedDocument, Location, Source, SourceError, Tagged, fetch_document, is_absent,
@@ -178,6 +179,7 @@ fn read(
     is_signed: bool,
 ) -> Result<Document, Refused> {
     // A document without a word about its tag could have been shown anywhere.
+    let tag = tag_of(tag);
     let is_of_this_tag = match &fetched.tag {
         Some(of) => *of == tag,
         None => !is_signed,
@@ -199,7 +201,7 @@ fn tracked_tag(means: &Means<'_>) -> Result<Option<String>, SourceError> {
         Location::Registry(reference) if reference.digest().is_some() => None,
         Location::Registry(reference) => Some(reference.tag().to_owned()),
         Location::Layout { tag, .. } | Location::Archive { tag, .. } => {
-            tag.filter(|tag| !tag.contains(':'))
+            tag.filter(|tag| tag.parse::<Digest>().is_err())
         }
     })
 }
