@@ -12,8 +12,8 @@ use flipside_image::reference::is_loopback;
 use flipside_image::{Descriptor, Digest, ImageError, MANIFEST_TYPE, Manifest, ManifestOrIndex};
 use flipside_source::retry::{Failure, Tries};
 use flipside_source::{
-    LayoutSource, LocalError, Options, Reference, Shown, Source, SourceError, USER_AGENT,
-    log_in_to_push, requested,
+    HostCertificates, LayoutSource, LocalError, Options, Reference, Shown, Source, SourceError,
+    USER_AGENT, log_in_to_push, requested,
 };
 use oci_client::client::{Certificate, CertificateEncoding, Client, ClientConfig, ClientProtocol};
 use oci_client::errors::OciDistributionError;
@@ -282,8 +282,9 @@ fn client_config(reference: &Reference, options: &Options) -> Result<ClientConfi
         ClientProtocol::Https
     };
     let mut authorities = Vec::new();
-    for path in &options.ca {
-        let path = options.root.path(path);
+    let of_host = HostCertificates::find(&options.root, host)?.unwrap_or_default();
+    let listed = options.ca.iter().map(|path| options.root.path(path));
+    for path in listed.chain(of_host.authorities) {
         let failed = |e: std::io::Error| SourceError::TlsFile {
             setting: "track.ca",
             path: path.clone(),

@@ -88,16 +88,20 @@ pub enum SourceError {
         reason: String,
     },
     /// A certificate after its time.
-    #[error("the TLS certificate of {host} has expired (or this host's clock is ahead)")]
+    #[error("the TLS certificate of {host} has expired{when}: renew it, or set this host's clock")]
     CertificateExpired {
         /// The host.
         host: String,
+        /// In brackets, when that was, and what the clock says.
+        when: String,
     },
     /// A certificate before its time: mostly a host without a clock.
-    #[error("the TLS certificate of {host} is not valid yet; check this host's clock")]
+    #[error("the TLS certificate of {host} is not valid yet{when}: set this host's clock, or wait")]
     CertificateNotYetValid {
         /// The host.
         host: String,
+        /// In brackets, when it will be, and what the clock says.
+        when: String,
     },
     /// A certificate of an authority that this host does not trust.
     #[error("the TLS certificate of {host} cannot be trusted: {reason}")]
@@ -108,10 +112,12 @@ pub enum SourceError {
         reason: String,
     },
     /// A certificate for somebody else.
-    #[error("the TLS certificate of {host} is for another name")]
+    #[error("the TLS certificate of {host} is {names}")]
     CertificateName {
         /// The host.
         host: String,
+        /// For whom it is, or why it is for nobody, and what to do.
+        names: String,
     },
     /// Any other failure of TLS.
     #[error("cannot speak TLS with {host}: {reason}")]

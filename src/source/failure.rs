@@ -5,7 +5,9 @@
 
 use std::error::Error;
 
+use flipside_image::printable;
 use flipside_image::redact::redact;
+use rustls::pki_types::UnixTime;
 use rustls::{AlertDescription, CertificateError};
 
 use super::SourceError;
@@ -36,22 +38,8 @@ pub(crate) fn is_other_protocol(error: &reqwest::Error) -> bool {
 }
 
 fn of_tls(error: &rustls::Error, host: String) -> Failure {
-    use CertificateError as Bad;
     let error = match error {
-        rustls::Error::InvalidCertificate(bad) => match bad {
-            Bad::Expired | Bad::ExpiredContext { .. } => SourceError::CertificateExpired { host },
-            Bad::NotValidYet | Bad::NotValidYetContext { .. } => {
-                SourceError::CertificateNotYetValid { host }
-            }
-            Bad::NotValidForName | Bad::NotValidForNameContext { .. } => {
-                SourceError::CertificateName { host }
-            }
-            Bad::UnknownIssuer => SourceError::CertificateUntrusted {
-                host,
-                reason: "no authority that this host knows has signed it".to_owned(),
-            },
-            other => SourceError::CertificateUntrusted { host, reason: other.to_string() },
-        },
+        rustls::Error::InvalidCertificate(bad) => of_certificate(bad, host),
         // What a server of plain HTTP looks like from here.
         rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType) => {
             SourceError::PlainHttpRefused { host }
@@ -70,6 +58,71 @@ fn of_tls(error: &rustls::Error, host: String) -> Failure {
         other => SourceError::Tls { host, reason: other.to_string() },
     };
     error.into()
+}
+
+fn of_certificate(bad: &CertificateError, host: String) -> SourceError {
+    use CertificateError as Bad;
+    let when = |at: &UnixTime, now: &UnixTime| {
+        format!(" ({}; this host's clock says {})", day(*at), day(*now))
+    };
+    let untrusted =
+        |host, reason: &str| SourceError::CertificateUntrusted { host, reason: reason.to_owned() };
+    match bad {
+        Bad::Expired => SourceError::CertificateExpired { host, when: String::new() },
+        Bad::ExpiredContext { time, not_after } => {
+            SourceError::CertificateExpired { host, when: when(not_after, time) }
+        }
+        Bad::NotValidYet => SourceError::CertificateNotYetValid { host, when: String::new() },
+        Bad::NotValidYetContext { time, not_before } => {
+            SourceError::CertificateNotYetValid { host, when: when(not_before, time) }
+        }
+        Bad::NotValidForName => SourceError::CertificateName { host, names: names(&[]) },
+        Bad::NotValidForNameContext { presented, .. } => {
+            SourceError::CertificateName { host, names: names(presented) }
+        }
+        // One that was made anew, with the same name, has another key.
+        Bad::UnknownIssuer | Bad::BadSignature => untrusted(
+            host,
+            "no authority that this host knows has signed it; if the authority is yours, name its \
+             certificate in track.ca",
+        ),
+        other => match format!("{other:?}") {
+            // What `openssl x509 -req` makes without extensions.
+            words if words.contains("UnsupportedCertVersion") => {
+                SourceError::CertificateName { host, names: names(&[]) }
+            }
+            words if words.contains("CaUsedAsEndEntity") => untrusted(
+                host,
+                "it is the certificate of an authority; make one for the server, with \
+                 basicConstraints=CA:FALSE",
+            ),
+            _ => untrusted(host, &other.to_string()),
+        },
+    }
+}
+
+/// `2026-11-30`.
+fn day(time: UnixTime) -> String {
+    let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
+    match jiff::Timestamp::from_second(seconds) {
+        Ok(time) => time.strftime("%Y-%m-%d").to_string(),
+        Err(_) => "a day that is no date".to_owned(),
+    }
+}
+
+/// For whom a certificate is that names these: `DnsName("r.example")`.
+fn names(presented: &[String]) -> String {
+    if presented.is_empty() {
+        return "for no name: make one with a subjectAltName, since the common name does not count"
+            .to_owned();
+    }
+    let name = |text: &String| {
+        let inner = text.split_once('(').map_or(text.as_str(), |(_, inner)| inner);
+        inner.trim_end_matches(')').trim_matches('"').to_owned()
+    };
+    let names: Vec<String> = presented.iter().take(10).map(name).collect();
+    let names = printable::line(&names.join(", "), 200);
+    format!("for {names}: use that name, or make one with another subjectAltName")
 }
 
 /// All causes, outermost first.

@@ -3,7 +3,8 @@
 //! Requests and redirects: which client speaks to which host, and what a
 //! redirect may lead to.
 
-use std::sync::OnceLock;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 
 use flipside_image::reference::is_loopback;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, LOCATION};
@@ -13,7 +14,7 @@ use super::answer::{Answer, read_some};
 use super::failure;
 use super::options::{Options, Timing};
 use super::retry::Failure;
-use super::{SourceError, tls};
+use super::{SourceError, certs_d, tls};
 
 /// How this program names itself.
 pub const USER_AGENT: &str = concat!("flipside/", env!("CARGO_PKG_VERSION"));
@@ -23,13 +24,19 @@ const MAX_REDIRECTS: usize = 10;
 /// The HTTP clients, each built when it is first needed.
 pub(crate) struct Http {
     pub options: Options,
-    plain: OnceLock<Client>,
-    plain_direct: OnceLock<Client>,
-    tls: OnceLock<Client>,
-    tls_direct: OnceLock<Client>,
-    /// With this host's certificate. Connections are never shared with those above.
-    identified: OnceLock<Client>,
-    identified_direct: OnceLock<Client>,
+    clients: Mutex<BTreeMap<Kind, Client>>,
+}
+
+/// Who shares a client, and with it connections.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Kind {
+    tls: bool,
+    /// With this host's certificate.
+    identified: bool,
+    /// Past any proxy.
+    direct: bool,
+    /// One host alone, which has certificates of its own.
+    host: Option<String>,
 }
 
 /// One question.
@@ -61,15 +68,7 @@ impl Request {
 
 impl Http {
     pub fn new(options: Options) -> Self {
-        Self {
-            options,
-            plain: OnceLock::new(),
-            plain_direct: OnceLock::new(),
-            tls: OnceLock::new(),
-            tls_direct: OnceLock::new(),
-            identified: OnceLock::new(),
-            identified_direct: OnceLock::new(),
-        }
+        Self { options, clients: Mutex::default() }
     }
 
     pub fn timing(&self) -> Timing {
@@ -187,26 +186,25 @@ impl Http {
 
     /// The client for a URL: with TLS or without, with this host's certificate or without, and
     /// never through a proxy to this machine itself.
-    fn client(&self, url: &Url, identified: bool) -> Result<&Client, SourceError> {
+    fn client(&self, url: &Url, identified: bool) -> Result<Client, SourceError> {
         let host = authority(url);
-        let direct = is_loopback(&host);
-        // Without a certificate both are one, and share their connections.
-        let identified = identified && self.options.client_cert.is_some();
-        let cell = match (url.scheme(), identified, direct) {
-            ("https", true, true) => &self.identified_direct,
-            ("https", true, false) => &self.identified,
-            ("https", false, true) => &self.tls_direct,
-            ("https", false, false) => &self.tls,
-            (_, _, true) => &self.plain_direct,
-            (_, _, false) => &self.plain,
+        let tls = url.scheme() == "https";
+        let has_own = tls && certs_d::directory(&self.options.root, &host).is_some();
+        let kind = Kind {
+            tls,
+            // Without a certificate both are one, and share their connections.
+            identified: identified && tls && (self.options.client_cert.is_some() || has_own),
+            direct: is_loopback(&host),
+            host: has_own.then(|| host.clone()),
         };
-        if let Some(client) = cell.get() {
-            return Ok(client);
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = clients.get(&kind) {
+            return Ok(client.clone());
         }
         let failed = |reason: String| SourceError::Tls { host: host.clone(), reason };
-        let config = match url.scheme() {
-            "https" => tls::configured(&self.options, &host, identified)?,
-            _ => tls::none().map_err(|e| failed(e.to_string()))?,
+        let config = match tls {
+            true => tls::configured(&self.options, &host, kind.identified)?,
+            false => tls::none().map_err(|e| failed(e.to_string()))?,
         };
         let mut builder = Client::builder()
             .user_agent(USER_AGENT)
@@ -214,11 +212,12 @@ impl Http {
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
             .tls_backend_preconfigured(config);
-        if direct {
+        if kind.direct {
             builder = builder.no_proxy();
         }
         let client = builder.build().map_err(|e| failed(failure::last_words(&e)))?;
-        Ok(cell.get_or_init(|| client))
+        clients.insert(kind, client.clone());
+        Ok(client)
     }
 }
 

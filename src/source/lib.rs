@@ -14,6 +14,7 @@ use flipside_image::{
 mod answer;
 mod archive;
 mod body;
+mod certs_d;
 mod choice;
 pub mod codes;
 mod content_range;
@@ -46,6 +47,7 @@ mod transfer;
 
 pub use answer::reason;
 pub use archive::ArchiveSource;
+pub use certs_d::HostCertificates;
 pub use choice::TAG_ANNOTATION;
 pub use document::{FetchedDocument, fetch_document, is_absent};
 pub use error::SourceError;

@@ -41,11 +41,20 @@ impl Stage {
         open(&location, &self.options)?.resolve()
     }
 
-    fn code(&self, certificate: &Certificate) -> &'static str {
+    /// The code of the refusal, and what follows the server's name in its sentence.
+    fn refusal(&self, certificate: &Certificate) -> (&'static str, String) {
         let proxy = Proxy::start_tls(self.registry.address(), certificate.server(None));
         let error = self.resolve(&proxy).unwrap_err();
-        assert!(error.to_string().contains(proxy.address()), "{error}");
-        error.code().name()
+        let start = format!("the TLS certificate of {} ", proxy.address());
+        let sentence = error.to_string();
+        let rest = sentence.strip_prefix(&start).unwrap_or_else(|| panic!("{sentence}"));
+        (error.code().name(), rest.to_owned())
+    }
+
+    fn write(&self, path: &str, content: impl AsRef<[u8]>) {
+        let path = self.options.root.path(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, content).unwrap();
     }
 }
 
@@ -57,16 +66,104 @@ fn a_certificate_of_an_authority_of_ours_is_trusted() {
 }
 
 #[test]
-fn bad_certificates_have_a_code_each() {
+fn bad_certificates_have_a_code_and_a_remedy_each() {
     let stage = Stage::new();
-    let expired = stage.authority.certificate("127.0.0.1", 2000, 2001);
-    assert_eq!(stage.code(&expired), "tls-certificate-expired");
-    let early = stage.authority.certificate("127.0.0.1", 2090, 2100);
-    assert_eq!(stage.code(&early), "tls-certificate-not-yet-valid");
-    let other = stage.authority.certificate("r.example", 2020, 2100);
-    assert_eq!(stage.code(&other), "tls-wrong-name");
-    let stranger = Authority::new().certificate("127.0.0.1", 2020, 2100);
-    assert_eq!(stage.code(&stranger), "tls-untrusted");
+    let today = jiff::Timestamp::now().strftime("%Y-%m-%d").to_string();
+    let expired = format!(
+        "has expired (2001-01-01; this host's clock says {today}): renew it, or set this host's clock"
+    );
+    let early = format!(
+        "is not valid yet (2090-01-01; this host's clock says {today}): set this host's clock, or wait"
+    );
+    let certificate = |name, from, until| stage.authority.certificate(name, from, until);
+    for (certificate, code, said) in [
+        (certificate("127.0.0.1", 2000, 2001), "tls-certificate-expired", &expired[..]),
+        (certificate("127.0.0.1", 2090, 2100), "tls-certificate-not-yet-valid", &early),
+        (
+            certificate("r.example", 2020, 2100),
+            "tls-wrong-name",
+            "is for r.example: use that name, or make one with another subjectAltName",
+        ),
+        (
+            stage.authority.certificate_without_names(),
+            "tls-wrong-name",
+            "is for no name: make one with a subjectAltName, since the common name does not count",
+        ),
+        (
+            Authority::new().certificate("127.0.0.1", 2020, 2100),
+            "tls-untrusted",
+            "cannot be trusted: no authority that this host knows has signed it; if the authority \
+             is yours, name its certificate in track.ca",
+        ),
+        (
+            stage.authority.as_server(),
+            "tls-untrusted",
+            "cannot be trusted: it is the certificate of an authority; make one for the server, \
+             with basicConstraints=CA:FALSE",
+        ),
+    ] {
+        assert_eq!(stage.refusal(&certificate), (code, said.to_owned()));
+    }
+}
+
+#[test]
+fn files_that_are_no_plain_pem_are_refused_with_what_makes_them_so() {
+    let mut stage = Stage::new();
+    let proxy = Proxy::start_tls(stage.registry.address(), stage.good().server(None));
+    let trusted = stage.authority.pem().replace("BEGIN CERT", "BEGIN TRUSTED CERT");
+    let trusted = trusted.replace("END CERT", "END TRUSTED CERT");
+    for (content, said) in [
+        (stage.authority.der(), "it is DER; make PEM of it with `openssl x509 -inform der`"),
+        (trusted.into_bytes(), "it is a TRUSTED CERTIFICATE, which only OpenSSL reads"),
+        (b"hello".to_vec(), "it holds nothing in PEM form that is of use"),
+        (vec![], "it holds nothing in PEM form that is of use"),
+    ] {
+        stage.write("/ca.pem", content);
+        let error = stage.resolve(&proxy).unwrap_err();
+        assert_eq!(error.code().name(), "tls-file-unusable", "{error}");
+        let sentence = error.to_string();
+        assert!(
+            sentence.starts_with("cannot use track.ca ") && sentence.contains(said),
+            "{sentence}"
+        );
+    }
+    stage.write("/ca.pem", stage.authority.pem());
+    let own = stage.authority.certificate("client", 2020, 2100);
+    stage.write("/c.pem", &own.chain);
+    stage.write("/k.pem", own.key.replace("PRIVATE KEY", "ENCRYPTED PRIVATE KEY"));
+    stage.options.client_cert = Some("/c.pem".into());
+    stage.options.client_key = Some("/k.pem".into());
+    let error = stage.resolve(&proxy).unwrap_err().to_string();
+    assert!(
+        error.starts_with("cannot use track.client_key ") && error.contains("password"),
+        "{error}"
+    );
+}
+
+#[test]
+fn certificates_of_one_host_are_taken_where_podman_has_them() {
+    for place in ["containers", "docker"] {
+        let mut stage = Stage::new();
+        stage.options.ca = vec![];
+        let clients = Authority::new();
+        let own = clients.certificate("client", 2020, 2100);
+        let proxy = Proxy::start_tls(stage.registry.address(), stage.good().server(Some(&clients)));
+        let at = |name: &str| format!("/etc/{place}/certs.d/{}/{name}", proxy.address());
+        // Of another host.
+        stage.write(&format!("/etc/{place}/certs.d/r.example/ca.crt"), stage.authority.pem());
+        let error = stage.resolve(&proxy).unwrap_err();
+        assert!(["tls-untrusted", "tls-no-authorities"].contains(&error.code().name()), "{error}");
+        stage.write(&at("ca.crt"), stage.authority.pem());
+        stage.write(&at("README"), "no certificate");
+        assert_eq!(stage.resolve(&proxy).unwrap_err().code().name(), "tls-failed");
+        stage.write(&at("client.cert"), &own.chain);
+        let error = stage.resolve(&proxy).unwrap_err();
+        assert_eq!(error.code().name(), "tls-file-unusable");
+        assert!(error.to_string().contains("there is no client.key beside it"), "{error}");
+        stage.write(&at("client.key"), &own.key);
+        stage.resolve(&proxy).unwrap();
+        assert!(proxy.seen().iter().all(|seen| seen.identified));
+    }
 }
 
 #[test]

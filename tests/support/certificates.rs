@@ -28,9 +28,28 @@ impl Authority {
         self.0.pem()
     }
 
+    /// The same in DER.
+    pub fn der(&self) -> Vec<u8> {
+        self.0.der().to_vec()
+    }
+
+    /// The authority in the place of a server.
+    pub fn as_server(&self) -> Certificate {
+        Certificate { chain: self.pem(), key: self.0.key().serialize_pem() }
+    }
+
     /// For `name`, good from the first day of one year to that of another.
     pub fn certificate(&self, name: &str, from: i32, until: i32) -> Certificate {
-        let mut params = CertificateParams::new([name.to_owned()]).unwrap();
+        self.certificate_of(vec![name.to_owned()], from, until)
+    }
+
+    /// The same with a common name alone, as of old.
+    pub fn certificate_without_names(&self) -> Certificate {
+        self.certificate_of(vec![], 2020, 2100)
+    }
+
+    fn certificate_of(&self, names: Vec<String>, from: i32, until: i32) -> Certificate {
+        let mut params = CertificateParams::new(names).unwrap();
         params.not_before = date_time_ymd(from, 1, 1);
         params.not_after = date_time_ymd(until, 1, 1);
         let key = KeyPair::generate().unwrap();
