@@ -152,6 +152,8 @@ pub fn switch(root: &Root, files: &Files, image: &str) -> Result<PathBuf, Config
         "# Written by `flipside switch`; `flipside switch --back` removes it.\n[track]\nimage = {}\n",
         toml::Value::String(image.to_owned())
     );
+    // What would be refused is not written: the host would follow nothing.
+    Config::parse(Path::new("track.image"), text.as_bytes())?;
     DropIn::Switch.write(root, files, &text)
 }
 
@@ -187,6 +189,8 @@ mod tests {
         let (_directory, root) = host();
         let files = Files::new(&root, &Durable::new());
         assert!(!DropIn::Hold.remove(&root, &files).unwrap());
+        assert!(switch(&root, &files, "oci:image:stable").is_err(), "no whole path");
+        assert!(!DropIn::Switch.remove(&root, &files).unwrap());
         let timed = Hold { until: Some("2026-12-01T18:00Z".parse().unwrap()), reason: None };
         for wish in [timed, Hold::default()] {
             hold(&root, &files, &wish).unwrap();

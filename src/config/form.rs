@@ -12,7 +12,7 @@ use serde::de::{Deserialize, Deserializer, Error, Unexpected};
 use super::units;
 use super::window::Window;
 use flipside_image::redact::has_user;
-use flipside_image::reference::USER;
+use flipside_image::reference::{USER, is_host};
 
 const WORD: &str = "text without white space that is not empty";
 
@@ -48,6 +48,15 @@ form!(
     /// A registry, a repository or a host, without a user: everybody can read settings, and what
     /// is followed is shown to everybody.
     Address(String) as str, WORD, |text| without_user(text, USER).map(word)
+);
+form!(
+    /// A host that is spoken to without TLS. `http://` before it says the same.
+    PlainHost(String) as str, "a host such as \"registry.lan:5000\", without a path", |text| {
+        let host = without_user(text, USER)?.trim_end_matches('/');
+        let host = host.strip_prefix("http://").unwrap_or(host);
+        // Also a name without a dot, which no reference has without a port.
+        Ok(word(host).filter(|host| is_host(host) || is_host(&format!("{host}:80"))))
+    }
 );
 form!(
     /// An `http` or `https` address to ask, without a user and a fragment.
@@ -102,6 +111,18 @@ pub(super) fn not_empty<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
+}
+
+/// What is followed. What services are to find has to be written with its whole path.
+pub(super) fn followed<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Address>, D::Error> {
+    let image = Address::deserialize(deserializer)?;
+    let path = image.strip_prefix("oci:").or_else(|| image.strip_prefix("oci-archive:"));
+    match path.is_some_and(|path| !path.starts_with('/')) {
+        true => Err(Error::custom("write the whole path behind the colon, oci:/srv/image:stable")),
+        false => Ok(Some(image)),
+    }
 }
 
 /// At least 1.

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use flipside_image::reference::split_port;
 use serde::Deserialize as _;
 use toml::de::{DeTable, DeValue};
 
@@ -37,6 +38,7 @@ impl<'t> Merged<'t> {
         let root = Value::root(&source, &table);
         let config = Config::deserialize(&root).map_err(|mistake| root.error(mistake))?;
         self.check_rates(&config.track)?;
+        self.check_plain_http(&config.track)?;
         self.check_both("track.client_cert", "track.client_key")?;
         for name in config.host.payloads.keys() {
             let key = |slot| format!("host.payloads.{name}.{slot}");
@@ -55,6 +57,22 @@ impl<'t> Merged<'t> {
         if least > 0 && least >= most.div_ceil(2) {
             let what = "track.min_rate is half of track.max_rate or more".to_owned();
             return Err(self.contradiction("track.min_rate", what));
+        }
+        Ok(())
+    }
+
+    /// A host without its port is another one, and listing it would do nothing.
+    fn check_plain_http(&self, track: &Track) -> Result<(), ConfigError> {
+        for place in track.image.iter().chain(&track.mirrors) {
+            let host = place.split('/').next().unwrap_or_default();
+            let lists = |host: &str| track.plain_http.iter().any(|h| h.eq_ignore_ascii_case(host));
+            if let (name, Some(_)) = split_port(host)
+                && lists(name)
+                && !lists(host)
+            {
+                let what = format!("track.plain_http lists {name} without a port; write {host}");
+                return Err(self.contradiction("track.plain_http", what));
+            }
         }
         Ok(())
     }

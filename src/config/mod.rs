@@ -15,7 +15,7 @@ use flipside_core::host::trust::{self, Untrusted};
 use flipside_core::settings::{BootBackend, HostConfig, Settings, SlotLabels};
 use flipside_image::moment::Moment;
 use flipside_source::Options;
-use form::{Address, HostPath, HttpUrl, PathOrAuto, Rate, Size, TimeLimit, Wait, Word};
+use form::{Address, HostPath, HttpUrl, PathOrAuto, PlainHost, Rate, Size, TimeLimit, Wait, Word};
 use window::Window;
 
 pub mod drop_in;
@@ -89,12 +89,12 @@ impl Config {
 #[serde(default)]
 pub struct Track {
     /// `track.image`: what to follow; without it every command is a no-op.
-    #[serde(deserialize_with = "form::not_empty")]
+    #[serde(deserialize_with = "form::followed")]
     pub image: Option<Address>,
     /// `track.mirrors`: asked first for manifests and blobs by digest; the registry decides.
     pub mirrors: Vec<Address>,
     /// `track.plain_http`: hosts (`host:port`) that may be spoken to without TLS.
-    pub plain_http: Vec<Address>,
+    pub plain_http: Vec<PlainHost>,
     /// `track.ca`: PEM files, besides the system's.
     pub ca: Vec<HostPath>,
     /// `track.client_cert`: PEM, for mutual TLS.
@@ -146,7 +146,7 @@ impl Track {
         let path = |path: &Option<HostPath>| path.as_deref().map(Path::to_owned);
         Options {
             mirrors: texts(&self.mirrors),
-            plain_http: texts(&self.plain_http),
+            plain_http: self.plain_http.iter().map(|host| host.0.clone()).collect(),
             ca: self.ca.iter().map(|path| path.0.clone()).collect(),
             client_cert: path(&self.client_cert),
             client_key: path(&self.client_key),

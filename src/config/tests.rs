@@ -110,7 +110,7 @@ fn every_key_reaches_its_setting() {
         track: Track {
             image: Some(address("registry.example.com/acme/edge:stable")),
             mirrors: vec![address("cache.example.com/acme/edge")],
-            plain_http: vec![address("10.0.0.1:5000")],
+            plain_http: vec![PlainHost("10.0.0.1:5000".into())],
             ca: vec![path("/etc/ca.pem")],
             client_cert: Some(path("/etc/cert.pem")),
             client_key: Some(path("/etc/key.pem")),
@@ -272,6 +272,22 @@ fn what_some_files_may_set_or_not_are_keys() {
         let is_named = |key: &String| key == name || name.ends_with('.') && key.starts_with(name);
         assert!(keys.iter().any(is_named), "{name}");
     }
+}
+
+#[test]
+fn hosts_of_plain_http_are_read_as_people_write_them() {
+    for (text, expected) in [
+        ("http://192.0.2.2:5000", "192.0.2.2:5000"),
+        ("http://r.lan:5000/", "r.lan:5000"),
+        ("r.lan", "r.lan"),
+        ("cache", "cache"),
+        ("[fd00::1]:5000", "[fd00::1]:5000"),
+    ] {
+        let config = parse(&format!("track.plain_http = [{text:?}]")).unwrap();
+        assert_eq!(config.track.plain_http, [PlainHost(expected.into())], "{text}");
+    }
+    let both = "track.image = \"r.lan:5000/a:b\"\ntrack.plain_http = [\"r.lan\", \"r.lan:5000\"]";
+    assert!(parse(both).is_ok());
 }
 
 #[test]

@@ -274,9 +274,8 @@ impl<'a> Target<'a> {
 
 fn client_config(reference: &Reference, options: &Options) -> Result<ClientConfig, SourceError> {
     let host = reference.host();
-    let listed = options.plain_http.iter().any(|h| h.eq_ignore_ascii_case(host));
     let loopback = is_loopback(host);
-    let protocol = if options.all_plain_http || listed || loopback {
+    let protocol = if options.lists_plain_http(host) || loopback {
         ClientProtocol::Http
     } else {
         ClientProtocol::Https

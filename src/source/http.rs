@@ -283,6 +283,8 @@ mod tests {
             (None, "http://r.lan:5000/", ""),
             (None, "http://r.lan:5001/", refused),
             (None, "http://cache.lan/", ""),
+            (None, "http://cache.lan:80/", ""),
+            (None, "http://cache.lan:81/", refused),
             (None, "http://127.0.0.1:5000/", ""),
             (Some("https://r.example/"), "http://127.0.0.1:5000/", refused),
             (Some("http://localhost/"), "http://[::1]:5000/", ""),

@@ -69,13 +69,11 @@ impl Options {
     /// Whether `host`, or `host:port`, is listed as one that may be spoken to without TLS; loopback
     /// is a matter of its own.
     pub fn lists_plain_http(&self, host: &str) -> bool {
-        let has_no_port = split_port(host).1.is_none();
-        let default = format!("{host}:80");
-        self.all_plain_http
-            || self.plain_http.iter().any(|listed| {
-                listed.eq_ignore_ascii_case(host)
-                    || has_no_port && listed.eq_ignore_ascii_case(&default)
-            })
+        let bare = |host: &str| match split_port(host) {
+            (name, Some("80")) => name.to_ascii_lowercase(),
+            _ => host.to_ascii_lowercase(),
+        };
+        self.all_plain_http || self.plain_http.iter().any(|listed| bare(listed) == bare(host))
     }
 }
 
