@@ -13,6 +13,7 @@ use super::units;
 use super::window::Window;
 use flipside_image::redact::has_user;
 use flipside_image::reference::{USER, is_host};
+use flipside_source::proxy::{is_exception, proxy_url};
 
 const WORD: &str = "text without white space that is not empty";
 
@@ -64,6 +65,18 @@ form!(
         let url = without_user(text, "graph servers are asked without a user and a password")?;
         Ok(word(url).filter(|url| is_url(url)))
     }
+);
+form!(
+    /// A proxy, without a user: everybody can read settings.
+    ProxyUrl(String) as str, "a proxy such as \"http://proxy.example.com:3128\"", |text| {
+        let reason = "a proxy's password belongs in the environment of the services (docs/proxy.md)";
+        Ok(word(without_user(text, reason)?).filter(|text| proxy_url(text).is_some()))
+    }
+);
+form!(
+    /// Hosts that are reached without a proxy.
+    NoProxy(String) as str, "a name, address or network such as \"*.example.com\" or \"10.0.0.0/8\"",
+    |text| Ok(word(text).filter(|text| is_exception(text)))
 );
 form!(
     /// An absolute path of the host.

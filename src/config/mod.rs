@@ -15,7 +15,10 @@ use flipside_core::host::trust::{self, Untrusted};
 use flipside_core::settings::{BootBackend, HostConfig, Settings, SlotLabels};
 use flipside_image::moment::Moment;
 use flipside_source::Options;
-use form::{Address, HostPath, HttpUrl, PathOrAuto, PlainHost, Rate, Size, TimeLimit, Wait, Word};
+use form::{
+    Address, HostPath, HttpUrl, NoProxy, PathOrAuto, PlainHost, ProxyUrl, Rate, Size, TimeLimit,
+    Wait, Word,
+};
 use window::Window;
 
 pub mod drop_in;
@@ -106,6 +109,10 @@ pub struct Track {
     /// `track.token_realms`: token services (`host[:port]`) that may have the credentials besides
     /// the registry's own.
     pub token_realms: Vec<Address>,
+    /// `track.proxy`: leads to every host; `None` takes the environment's.
+    pub proxy: Option<ProxyUrl>,
+    /// `track.no_proxy`: who is reached without it; empty is what the environment says.
+    pub no_proxy: Vec<NoProxy>,
     /// `track.max_rate`: bytes per second; `None` is as fast as it goes.
     pub max_rate: Option<Size>,
     /// `track.min_rate`: bytes per second that a mirror has to give; 0 is any rate, `None` 16 KiB, or
@@ -152,6 +159,8 @@ impl Track {
             client_key: path(&self.client_key),
             auth_file: path(&self.auth_file),
             token_realms: texts(&self.token_realms),
+            proxy: self.proxy.as_ref().map(|proxy| proxy.0.clone()),
+            no_proxy: self.no_proxy.iter().map(|host| host.0.clone()).collect(),
             max_rate: self.max_rate.as_deref().copied(),
             min_rate: Some(self.least_rate()).filter(|rate| *rate > 0),
             time_limit: self.time_limit.as_deref().copied(),

@@ -61,6 +61,8 @@ fn every_key_reaches_its_setting() {
         track.client_key = "/etc/key.pem"
         track.auth_file = "/etc/auth.json"
         track.token_realms = ["login.example.org"]
+        track.proxy = "http://proxy.example.com:3128"
+        track.no_proxy = ["*.example.com", "10.0.0.0/8"]
         track.max_rate = "2MiB"
         track.min_rate = "64KiB"
         track.time_limit = "15min"
@@ -116,6 +118,8 @@ fn every_key_reaches_its_setting() {
             client_key: Some(path("/etc/key.pem")),
             auth_file: Some(path("/etc/auth.json")),
             token_realms: vec![address("login.example.org")],
+            proxy: Some(ProxyUrl("http://proxy.example.com:3128".into())),
+            no_proxy: vec![NoProxy("*.example.com".into()), NoProxy("10.0.0.0/8".into())],
             max_rate: Some(Size(2 << 20)),
             min_rate: Some(Rate(64 << 10)),
             time_limit: Some(limit(900)),

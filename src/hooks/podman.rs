@@ -38,18 +38,6 @@ const HOST: &str = "/run/host";
 const FACTS: [&str; 5] =
     ["/etc/os-release", "/etc/hostname", "/run/flipside/status.json", "/sys/class", "/sys/devices"];
 
-/// What leads to the registry, where it is not reached directly; podman takes them as we do.
-const PROXIES: [&str; 8] = [
-    "http_proxy",
-    "https_proxy",
-    "all_proxy",
-    "no_proxy",
-    "HTTP_PROXY",
-    "HTTPS_PROXY",
-    "ALL_PROXY",
-    "NO_PROXY",
-];
-
 /// How long an image may take to come.
 const PULL: Duration = Duration::from_secs(600);
 
@@ -67,6 +55,8 @@ pub struct Container {
     pub plain_http: bool,
     /// The file that has credentials for its registry, as this machine calls it.
     pub auth_file: Option<PathBuf>,
+    /// Variables that name the proxies to its registry.
+    pub proxies: Vec<(&'static str, String)>,
 }
 
 /// One questioning of it.
@@ -129,7 +119,7 @@ impl Podman<'_> {
             pull.push(format!("--authfile={}", file.display()).into());
         }
         pull.push(image.into());
-        let (ended, said, _) = self.run_in(podman, pull, b"", PULL, proxies());
+        let (ended, said, _) = self.run_in(podman, pull, b"", PULL, container.proxies.clone());
         if ended.is_success() {
             return Ok(());
         }
@@ -227,10 +217,6 @@ impl Podman<'_> {
 }
 
 /// Those of this process. Not for the container, which podman would hand them on to.
-fn proxies() -> Vec<(&'static str, String)> {
-    PROXIES.into_iter().filter_map(|name| Some((name, std::env::var(name).ok()?))).collect()
-}
-
 fn words(words: &[&str]) -> Vec<OsString> {
     words.iter().map(OsString::from).collect()
 }

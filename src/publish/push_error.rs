@@ -6,26 +6,39 @@
 use flipside_source::retry::{Failure, is_transient, status_text};
 use flipside_source::{LocalError, Reference, SourceError, of_request, reason};
 use oci_client::errors::{OciDistributionError, OciErrorCode};
-use reqwest::StatusCode;
+use reqwest::{StatusCode, Url};
 
-/// Why a push to `reference` failed, and whether to try again. Nothing of `secrets` is repeated.
+/// What is known of a registry that is pushed to.
+#[derive(Default)]
+pub(super) struct Known {
+    /// The proxy that leads there.
+    pub proxy: Option<Url>,
+    /// What it was shown: it may repeat that, and flipside may not.
+    pub secrets: Vec<String>,
+    /// What to say where it refuses that.
+    pub refusal: String,
+}
+
+/// Why a push to `reference` failed, and whether to try again.
 pub(super) fn failure_of(
     error: OciDistributionError,
     reference: &Reference,
-    secrets: &[String],
+    known: &Known,
 ) -> Failure {
     use OciDistributionError as Bad;
     let host = reference.host().to_owned();
     let (code, reason) = match error {
         Bad::RequestError(error) => match error.status() {
             Some(status) => (status.as_u16(), None),
-            None => return of_request(&error, &host),
+            None => return of_request(&error, &host, known.proxy.as_ref()),
         },
         Bad::AuthenticationFailure(_) | Bad::UnauthorizedError { .. } => (401, None),
-        Bad::ServerError { code, message, .. } => (code, reason(message.as_bytes(), secrets)),
+        Bad::ServerError { code, message, .. } => {
+            (code, reason(message.as_bytes(), &known.secrets))
+        }
         Bad::RegistryError { envelope, .. } => {
             let body = serde_json::to_vec(&envelope).unwrap_or_default();
-            let reason = reason(&body, secrets);
+            let reason = reason(&body, &known.secrets);
             let has = |code| envelope.errors.iter().any(|e| e.code == code);
             if has(OciErrorCode::Denied) {
                 (403, reason)
@@ -53,12 +66,14 @@ pub(super) fn failure_of(
         None => status_text(status),
     };
     let error = match code {
-        401 => SourceError::Unauthorized {
-            host,
-            reason: reason.unwrap_or_else(|| {
-                "it refuses those that are stored for it, if there are any".to_owned()
-            }),
-        },
+        401 => {
+            let said = reason.map(|said| format!("{said}; ")).unwrap_or_default();
+            let refusal = match known.refusal.as_str() {
+                "" => "it asked for none at first, so that none were shown",
+                refusal => refusal,
+            };
+            SourceError::Unauthorized { host, reason: format!("{said}{refusal}") }
+        }
         403 => {
             let object = reference.repository().to_owned();
             SourceError::Forbidden { host, object, reason: words }

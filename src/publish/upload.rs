@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use flipside_image::reference::is_loopback;
 use flipside_image::{Descriptor, Digest, ImageError, MANIFEST_TYPE, Manifest, ManifestOrIndex};
+use flipside_source::proxy::Proxies;
 use flipside_source::retry::{Failure, Tries};
 use flipside_source::{
     HostCertificates, LayoutSource, LocalError, Options, Reference, Shown, Source, SourceError,
@@ -19,8 +20,9 @@ use oci_client::client::{Certificate, CertificateEncoding, Client, ClientConfig,
 use oci_client::errors::OciDistributionError;
 use oci_client::secrets::RegistryAuth;
 use oci_client::{Reference as OciReference, RegistryOperation};
+use reqwest::Url;
 
-use super::push_error::failure_of;
+use super::push_error::{Known, failure_of};
 
 /// How many bytes are read from a blob's file at a time.
 const PIECE: usize = 1 << 20;
@@ -91,24 +93,26 @@ struct Target<'a> {
     repository: OciReference,
     /// When the token was given that is used now; `None` where there is none.
     token_since: Mutex<Option<Instant>>,
-    /// What the registry was shown, which it may repeat and flipside may not.
-    secrets: Mutex<Vec<String>>,
+    known: Mutex<Known>,
 }
 
 impl<'a> Target<'a> {
     fn new(reference: &'a Reference, options: &'a Options) -> Result<Self, SourceError> {
         let failed = |e| SourceError::Tls {
             host: reference.host().to_owned(),
-            reason: failure_of(e, reference, &[]).error.to_string(),
+            reason: failure_of(e, reference, &Known::default()).error.to_string(),
         };
-        let client = Client::try_from(client_config(reference, options)?).map_err(failed)?;
+        let proxy = proxy_for(reference, options);
+        let config = client_config(reference, options, proxy.as_ref())?;
+        let client = Client::try_from(config).map_err(failed)?;
         let repository = OciReference::with_tag(
             reference.host().to_owned(),
             reference.repository().to_owned(),
             reference.tag().to_owned(),
         );
-        let (token_since, secrets) = (Mutex::new(None), Mutex::new(Vec::new()));
-        Ok(Self { reference, options, client, repository, token_since, secrets })
+        let (token_since, known) =
+            (Mutex::new(None), Mutex::new(Known { proxy, ..Known::default() }));
+        Ok(Self { reference, options, client, repository, token_since, known })
     }
 
     /// To be called first.
@@ -121,12 +125,12 @@ impl<'a> Target<'a> {
     async fn log_in(&self) -> Result<(), Failure> {
         let (auth, is_token) = match log_in_to_push(self.reference, self.options).await? {
             None => return Ok(()),
-            Some(Shown::Password { username, password }) => {
-                self.keep_secret(&password);
+            Some((Shown::Password { username, password }, refusal)) => {
+                self.note_shown(&password, refusal);
                 (RegistryAuth::Basic(username, password), false)
             }
-            Some(Shown::Token(token)) => {
-                self.keep_secret(&token);
+            Some((Shown::Token(token), refusal)) => {
+                self.note_shown(&token, refusal);
                 (RegistryAuth::Bearer(token), true)
             }
         };
@@ -138,14 +142,15 @@ impl<'a> Target<'a> {
         Ok(())
     }
 
-    fn keep_secret(&self, secret: &str) {
-        let secrets = self.secrets.lock();
-        secrets.unwrap_or_else(std::sync::PoisonError::into_inner).push(secret.to_owned());
+    fn note_shown(&self, secret: &str, refusal: String) {
+        let mut known = self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        known.secrets.push(secret.to_owned());
+        known.refusal = refusal;
     }
 
     fn failure(&self, error: OciDistributionError) -> Failure {
-        let secrets = self.secrets.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        failure_of(error, self.reference, &secrets)
+        let known = self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        failure_of(error, self.reference, &known)
     }
 
     fn note_token(&self, since: Option<Instant>) {
@@ -272,14 +277,25 @@ impl<'a> Target<'a> {
     }
 }
 
-fn client_config(reference: &Reference, options: &Options) -> Result<ClientConfig, SourceError> {
+/// Whether a registry is spoken to without TLS.
+fn is_plain(reference: &Reference, options: &Options) -> bool {
+    options.lists_plain_http(reference.host()) || is_loopback(reference.host())
+}
+
+fn proxy_for(reference: &Reference, options: &Options) -> Option<Url> {
+    let scheme = if is_plain(reference, options) { "http" } else { "https" };
+    let url = Url::parse(&format!("{scheme}://{}/", reference.host())).ok()?;
+    Proxies::new(options, &|name| std::env::var_os(name)).find(&url).cloned()
+}
+
+fn client_config(
+    reference: &Reference,
+    options: &Options,
+    proxy: Option<&Url>,
+) -> Result<ClientConfig, SourceError> {
     let host = reference.host();
-    let loopback = is_loopback(host);
-    let protocol = if options.lists_plain_http(host) || loopback {
-        ClientProtocol::Http
-    } else {
-        ClientProtocol::Https
-    };
+    let protocol =
+        if is_plain(reference, options) { ClientProtocol::Http } else { ClientProtocol::Https };
     let mut authorities = Vec::new();
     let of_host = HostCertificates::find(&options.root, host)?.unwrap_or_default();
     let listed = options.ca.iter().map(|path| options.root.path(path));
@@ -293,12 +309,10 @@ fn client_config(reference: &Reference, options: &Options) -> Result<ClientConfi
         authorities.push(Certificate { encoding: CertificateEncoding::Pem, data });
     }
     // The proxies of the environment are taken by themselves. To keep away from them there
-    // has to be another proxy, and an exception from it.
-    let (proxy, except) = match loopback {
-        true => {
-            (Some("http://127.0.0.1:9".to_owned()), Some("127.0.0.0/8,::1,localhost".to_owned()))
-        }
-        false => (None, None),
+    // has to be another proxy, and an exception from it for all names and addresses.
+    let (proxy, except) = match proxy {
+        Some(proxy) => (proxy.to_string(), None),
+        None => ("http://127.0.0.1:9".to_owned(), Some("*,0.0.0.0/0,::/0".to_owned())),
     };
     Ok(ClientConfig {
         protocol,
@@ -307,7 +321,8 @@ fn client_config(reference: &Reference, options: &Options) -> Result<ClientConfi
         read_timeout: Some(options.timing.stall),
         connect_timeout: Some(options.timing.connect),
         user_agent: USER_AGENT,
-        http_proxy: proxy,
+        http_proxy: Some(proxy.clone()),
+        https_proxy: Some(proxy),
         no_proxy: except,
         ..ClientConfig::default()
     })

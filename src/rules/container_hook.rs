@@ -8,6 +8,7 @@ use super::{Candidate, Error, Rule, Verdict, signature};
 use crate::codes;
 use crate::hooks::{Answer, Asking, Container};
 use flipside_image::reference::is_loopback;
+use flipside_source::proxy::Proxies;
 use flipside_source::{
     self as source, Location, Options, ReferenceError, SourceError, credentials, is_absent,
 };
@@ -72,7 +73,8 @@ fn find(
     let plain_http = options.lists_plain_http(host) || is_loopback(host);
     let environment = |name: &str| std::env::var_os(name);
     let auth_file = credentials::file(&options, &environment, host, reference.repository());
-    Ok(Ok(Container { image, network, plain_http, auth_file }))
+    let proxies = Proxies::new(&options, &environment).variables();
+    Ok(Ok(Container { image, network, plain_http, auth_file, proxies }))
 }
 
 /// Whether it comes from the registry that this host follows.

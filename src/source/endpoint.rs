@@ -120,11 +120,12 @@ impl Endpoint {
         }
     }
 
-    /// What a push has to show here; `None` where nothing is asked for.
+    /// What a push has to show here, and what to say where that is refused; `None` where nothing is
+    /// asked for.
     ///
     /// # Errors
     /// As of [`Self::ask`].
-    pub async fn log_in_to_push(&self, http: &Http) -> Result<Option<Shown>, Failure> {
+    pub async fn log_in_to_push(&self, http: &Http) -> Result<Option<(Shown, String)>, Failure> {
         let url = self.url_below(http, "")?;
         let request = Request {
             method: Method::GET,
@@ -145,8 +146,8 @@ impl Endpoint {
             };
         }
         let challenge = challenge_of(answer).await?;
-        let (shown, _) = login::answer(http, &self.place(&url, PUSH), &challenge).await?;
-        Ok(Some(shown))
+        let (shown, origin) = login::answer(http, &self.place(&url, PUSH), &challenge).await?;
+        Ok(Some((shown, login::refused(http, origin.as_deref()))))
     }
 
     fn place<'a>(&'a self, url: &'a Url, actions: &'static str) -> Place<'a> {

@@ -4,17 +4,19 @@
 //! sentences are not passed on: they hold URLs.
 
 use std::error::Error;
+use std::io::ErrorKind;
 
 use flipside_image::printable;
 use flipside_image::redact::redact;
+use reqwest::Url;
 use rustls::pki_types::UnixTime;
 use rustls::{AlertDescription, CertificateError};
 
-use super::SourceError;
 use super::retry::Failure;
+use super::{SourceError, proxy};
 
-/// Why `host` did not answer.
-pub fn of_request(error: &reqwest::Error, host: &str) -> Failure {
+/// Why `host` did not answer, which is asked through `proxy`.
+pub fn of_request(error: &reqwest::Error, host: &str, proxy: Option<&Url>) -> Failure {
     let host = host.to_owned();
     if let Some(error) = causes(error).find_map(rustls_error) {
         return of_tls(error, host);
@@ -24,12 +26,38 @@ pub fn of_request(error: &reqwest::Error, host: &str) -> Failure {
     } else {
         last_words(error)
     };
+    let (host, reason) = match proxy.filter(|_| error.is_connect()).map(proxy::name) {
+        Some(proxy) => of_proxy(error, host, proxy, reason),
+        None => (host, reason),
+    };
     // A host that has just booted may not have a resolver yet, so both are tried again.
     Failure::transient(if error.is_dns() {
         SourceError::UnknownHost { host, reason }
     } else {
         SourceError::Unreachable { host, reason }
     })
+}
+
+/// Who was not reached, and why, where a proxy leads to `host`.
+fn of_proxy(
+    error: &reqwest::Error,
+    host: String,
+    proxy: String,
+    reason: String,
+) -> (String, String) {
+    let kind = causes(error).filter_map(|cause| cause.downcast_ref::<std::io::Error>()).last();
+    match (error.is_dns(), kind.map(std::io::Error::kind)) {
+        (true, _) | (_, Some(ErrorKind::ConnectionRefused | ErrorKind::NetworkUnreachable)) => {
+            (proxy, reason)
+        }
+        (_, Some(_)) => (format!("{host} through {proxy}"), reason),
+        _ if error.is_timeout() => (format!("{host} through {proxy}"), reason),
+        // It answered CONNECT (RFC 9110, section 9.3.6) with something else than success.
+        _ => {
+            let words = reason.trim_start_matches("tunnel error: ");
+            (host, format!("{proxy} makes no connection: {words}"))
+        }
+    }
 }
 
 /// Whether the other side answered, but not in plain HTTP.

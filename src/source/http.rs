@@ -8,11 +8,12 @@ use std::sync::{Mutex, PoisonError};
 
 use flipside_image::reference::is_loopback;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, LOCATION};
-use reqwest::{Client, Method, Response, Url};
+use reqwest::{Client, Method, Response, StatusCode, Url};
 
 use super::answer::{Answer, read_some};
 use super::failure;
 use super::options::{Options, Timing};
+use super::proxy::{self, Proxies};
 use super::retry::Failure;
 use super::{SourceError, certs_d, tls};
 
@@ -24,6 +25,7 @@ const MAX_REDIRECTS: usize = 10;
 /// The HTTP clients, each built when it is first needed.
 pub(crate) struct Http {
     pub options: Options,
+    proxies: Proxies,
     clients: Mutex<BTreeMap<Kind, Client>>,
 }
 
@@ -33,8 +35,8 @@ struct Kind {
     tls: bool,
     /// With this host's certificate.
     identified: bool,
-    /// Past any proxy.
-    direct: bool,
+    /// Through this proxy.
+    proxy: Option<Url>,
     /// One host alone, which has certificates of its own.
     host: Option<String>,
 }
@@ -68,7 +70,8 @@ impl Request {
 
 impl Http {
     pub fn new(options: Options) -> Self {
-        Self { options, clients: Mutex::default() }
+        let proxies = Proxies::new(&options, &|name| std::env::var_os(name));
+        Self { options, proxies, clients: Mutex::default() }
     }
 
     pub fn timing(&self) -> Timing {
@@ -108,6 +111,11 @@ impl Http {
             let host = authority(&request.url);
             let response = self.exchange(&request).await?;
             let foreign = !same_origin(&first, &request.url);
+            let proxy = self.proxies.find(&request.url);
+            let host = match (response.status(), proxy) {
+                (StatusCode::PROXY_AUTHENTICATION_REQUIRED, Some(proxy)) => proxy::name(proxy),
+                _ => host,
+            };
             let Some(next) = redirection(&response, &first)? else {
                 return Ok(Answer { response, host, foreign, secrets: request.secrets() });
             };
@@ -173,7 +181,7 @@ impl Http {
             }
             Ok(Err(error)) => Err(Failure {
                 other_protocol: failure::is_other_protocol(&error),
-                ..failure::of_request(&error, &host)
+                ..failure::of_request(&error, &host, self.proxies.find(&request.url))
             }),
             Err(_) => {
                 let reason = format!("no answer for {} s", patience.as_secs_f32());
@@ -185,7 +193,7 @@ impl Http {
     }
 
     /// The client for a URL: with TLS or without, with this host's certificate or without, and
-    /// never through a proxy to this machine itself.
+    /// through its proxy.
     fn client(&self, url: &Url, identified: bool) -> Result<Client, SourceError> {
         let host = authority(url);
         let tls = url.scheme() == "https";
@@ -194,7 +202,7 @@ impl Http {
             tls,
             // Without a certificate both are one, and share their connections.
             identified: identified && tls && (self.options.client_cert.is_some() || has_own),
-            direct: is_loopback(&host),
+            proxy: self.proxies.find(url).cloned(),
             host: has_own.then(|| host.clone()),
         };
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
@@ -212,9 +220,13 @@ impl Http {
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
             .tls_backend_preconfigured(config);
-        if kind.direct {
-            builder = builder.no_proxy();
-        }
+        builder = match kind.proxy.clone() {
+            Some(proxy) => {
+                let proxy = reqwest::Proxy::all(proxy);
+                builder.proxy(proxy.map_err(|e| failed(failure::last_words(&e)))?)
+            }
+            None => builder.no_proxy(),
+        };
         let client = builder.build().map_err(|e| failed(failure::last_words(&e)))?;
         clients.insert(kind, client.clone());
         Ok(client)

@@ -32,6 +32,7 @@ mod local_error;
 mod location;
 mod login;
 mod options;
+pub mod proxy;
 mod push_login;
 mod rate;
 mod realm;

@@ -159,7 +159,7 @@ pub(super) async fn answer(
 }
 
 /// What to say where credentials do not suffice.
-fn refused(http: &Http, origin: Option<&str>) -> String {
+pub(super) fn refused(http: &Http, origin: Option<&str>) -> String {
     match origin {
         Some(origin) => format!("those from {origin} are refused"),
         None => credentials::searched(&http.options, &|name| std::env::var_os(name)),

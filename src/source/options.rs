@@ -31,6 +31,10 @@ pub struct Options {
     /// Token services, `host[:port]`, that may have a registry's credentials besides those that
     /// belong to it.
     pub token_realms: Vec<String>,
+    /// The proxy, `http[s]://host:port`; `None` takes those of the environment.
+    pub proxy: Option<String>,
+    /// Who is reached without a proxy, as `NO_PROXY` lists it; empty is what the environment says.
+    pub no_proxy: Vec<String>,
     /// Bytes per second for payloads; `None` is as fast as it goes.
     pub max_rate: Option<u64>,
     /// Bytes per second that a mirror has to give; `None` is any rate.
@@ -57,6 +61,8 @@ impl Options {
             client_key: None,
             auth_file: None,
             token_realms: Vec::new(),
+            proxy: None,
+            no_proxy: Vec::new(),
             max_rate: None,
             min_rate: None,
             time_limit: None,

@@ -9,13 +9,13 @@ use super::retry::Failure;
 use super::{Options, Reference};
 
 /// What a push to `reference` has to show the registry: a token for its repository alone, or a
-/// password; `None` where nothing is asked for.
+/// password; and what to say where that is refused. `None` where nothing is asked for.
 ///
 /// # Errors
 /// The registry's, and those of its token service.
 pub async fn log_in_to_push(
     reference: &Reference,
     options: &Options,
-) -> Result<Option<Shown>, Failure> {
+) -> Result<Option<(Shown, String)>, Failure> {
     Endpoint::registry(reference).log_in_to_push(&Http::new(options.clone())).await
 }

@@ -187,8 +187,18 @@ fn podman_reaches_the_registry_as_flipside_does() {
     container.answer("pull", "tr '\\n' ' ' < \"${0%/*}/proxies\"; exit 1");
     let output = command.output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
-    assert!(said.contains("HTTPS_PROXY=http://127.0.0.1:9"), "{said}");
-    assert!(said.contains("no_proxy=lan"), "{said}");
+    for variable in ["https_proxy=http://127.0.0.1:9/ ", "no_proxy=lan "] {
+        assert!(said.contains(variable), "{said}");
+    }
+    let settings = "track.proxy = \"p.lan:3128\"\ntrack.no_proxy = [\"*.lan\"]\n";
+    container.host.write("etc/flipside/flipside.toml.d/60-proxy.toml", settings);
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    for variable in
+        ["http_proxy=http://p.lan:3128/ ", "https_proxy=http://p.lan", "no_proxy=*.lan "]
+    {
+        assert!(said.contains(variable), "{said}");
+    }
 }
 
 #[test]

@@ -95,6 +95,8 @@ fn a_push_without_leave_is_told() {
     options.auth_file = Some("/wrong.json".into());
     let error = push(&layout, None, &registry.reference("a:1"), &options).unwrap_err();
     assert_eq!(error.code().name(), "registry-unauthorized", "{error}");
+    let entry = format!("/wrong.json (entry {}) are refused", registry.address());
+    assert!(error.to_string().ends_with(&entry), "{error}");
 }
 
 #[test]
@@ -107,7 +109,6 @@ fn failures_of_a_push_have_codes_and_hold_no_url() {
     let errors = r#"{"errors":[{"code":"DENIED","message":"the project is read-only"}]}"#;
     for (status, body, code) in [
         (403, errors, "registry-forbidden"),
-        (400, errors, "registry-forbidden"),
         (429, "{}", "registry-rate-limited"),
         (500, "secret", "registry-error"),
         (418, "secret", "registry-error"),
