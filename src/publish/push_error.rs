@@ -19,6 +19,16 @@ pub(super) struct Known {
     pub refusal: String,
 }
 
+/// Whether a body was too large for somebody on the way.
+pub(super) fn is_too_large(error: &OciDistributionError) -> bool {
+    let too_large = StatusCode::PAYLOAD_TOO_LARGE;
+    match error {
+        OciDistributionError::RequestError(error) => error.status() == Some(too_large),
+        OciDistributionError::ServerError { code, .. } => *code == too_large.as_u16(),
+        _ => false,
+    }
+}
+
 /// Why a push to `reference` failed, and whether to try again.
 pub(super) fn failure_of(
     error: OciDistributionError,
@@ -77,6 +87,10 @@ pub(super) fn failure_of(
         403 => {
             let object = reference.repository().to_owned();
             SourceError::Forbidden { host, object, reason: words }
+        }
+        413 => {
+            let answer = format!("{words}: a proxy in front of it limits the size of uploads");
+            SourceError::Registry { host, answer }
         }
         429 => SourceError::RateLimited { host, seconds: None },
         _ => SourceError::Registry { host, answer: words },

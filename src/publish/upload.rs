@@ -3,9 +3,11 @@
 //! Blobs and manifests on their way into a registry.
 
 use std::collections::BTreeSet;
+use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use flipside_image::reference::is_loopback;
@@ -16,16 +18,20 @@ use flipside_source::{
     HostCertificates, LayoutSource, LocalError, Options, Reference, Shown, Source, SourceError,
     USER_AGENT, log_in_to_push, requested,
 };
+use futures_util::Stream;
 use oci_client::client::{Certificate, CertificateEncoding, Client, ClientConfig, ClientProtocol};
 use oci_client::errors::OciDistributionError;
 use oci_client::secrets::RegistryAuth;
 use oci_client::{Reference as OciReference, RegistryOperation};
 use reqwest::Url;
 
-use super::push_error::{Known, failure_of};
+use super::push_error::{Known, failure_of, is_too_large};
 
 /// How many bytes are read from a blob's file at a time.
 const PIECE: usize = 1 << 20;
+/// The same where something in front of the registry limits the size of bodies, each in a request of
+/// its own. nginx takes 1 MiB where it is not told otherwise (`client_max_body_size`).
+const SMALL_PIECE: usize = 512 << 10;
 /// When a token is replaced. It is good for 60 seconds at least (distribution, "Token
 /// Authentication Specification", `expires_in`).
 const TOKEN_AGE: Duration = Duration::from_secs(50);
@@ -64,6 +70,21 @@ pub(super) fn put(
     })
 }
 
+/// A file in pieces of at most `length` bytes.
+fn pieces<B: From<Vec<u8>>>(
+    file: File,
+    length: usize,
+) -> impl Stream<Item = Result<B, OciDistributionError>> {
+    futures_util::stream::unfold((file, length), async |(mut file, length)| {
+        let mut piece = Vec::with_capacity(length);
+        match (&mut file).take(length as u64).read_to_end(&mut piece) {
+            Ok(0) => None,
+            Ok(_) => Some((Ok(piece.into()), (file, length))),
+            Err(error) => Some((Err(error.into()), (file, length))),
+        }
+    })
+}
+
 /// Runs `work` until it is done or the stop is requested.
 fn until_stopped<T>(
     options: &Options,
@@ -94,6 +115,8 @@ struct Target<'a> {
     /// When the token was given that is used now; `None` where there is none.
     token_since: Mutex<Option<Instant>>,
     known: Mutex<Known>,
+    /// Whether a body was too large.
+    needs_pieces: AtomicBool,
 }
 
 impl<'a> Target<'a> {
@@ -112,7 +135,8 @@ impl<'a> Target<'a> {
         );
         let (token_since, known) =
             (Mutex::new(None), Mutex::new(Known { proxy, ..Known::default() }));
-        Ok(Self { reference, options, client, repository, token_since, known })
+        let needs_pieces = AtomicBool::new(false);
+        Ok(Self { reference, options, client, repository, token_since, known, needs_pieces })
     }
 
     /// To be called first.
@@ -198,23 +222,36 @@ impl<'a> Target<'a> {
             return Ok(());
         }
         let unreadable = |source| LocalError::File { path: path.to_owned(), source };
-        let file = std::fs::File::open(path).map_err(unreadable).map_err(SourceError::from)?;
+        let file = File::open(path).map_err(unreadable).map_err(SourceError::from)?;
         let size = file.metadata().map_err(unreadable).map_err(SourceError::from)?.len();
         if size != blob.size {
             let what = format!("{} has {size} bytes, not {}", path.display(), blob.size);
             return Err(SourceError::from(ImageError::Inconsistent { what }).into());
         }
-        // The registry hashes what it receives and refuses anything else.
-        let pieces = futures_util::stream::unfold(file, async |mut file| {
-            let mut piece = Vec::with_capacity(PIECE);
-            match (&mut file).take(PIECE as u64).read_to_end(&mut piece) {
-                Ok(0) => None,
-                Ok(_) => Some((Ok(piece.into()), file)),
-                Err(error) => Some((Err(error.into()), file)),
+        if size <= SMALL_PIECE as u64 || !self.needs_pieces.load(Ordering::Relaxed) {
+            // The registry hashes what it receives and refuses anything else.
+            let whole = pieces(file, PIECE);
+            let sent = self.client.push_blob_stream(&self.repository, whole, &digest, Some(size));
+            match sent.await {
+                Err(error) if is_too_large(&error) => {
+                    self.needs_pieces.store(true, Ordering::Relaxed);
+                }
+                sent => return sent.map(|_| ()).map_err(failed),
             }
-        });
-        let sent = self.client.push_blob_stream(&self.repository, pieces, &digest, Some(size));
-        sent.await.map(|_| ()).map_err(failed)
+        }
+        let file = File::open(path).map_err(unreadable).map_err(SourceError::from)?;
+        let sent = self
+            .client
+            .push_blob_stream_chunked(&self.repository, pieces(file, SMALL_PIECE))
+            .await
+            .map_err(failed)?;
+        match sent.blob_digest == digest {
+            true => Ok(()),
+            false => {
+                let what = format!("{} was changed while it was sent", path.display());
+                Err(SourceError::from(ImageError::Inconsistent { what }).into())
+            }
+        }
     }
 
     /// A small blob.

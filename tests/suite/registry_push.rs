@@ -11,7 +11,7 @@ use flipside_image::{
 use flipside_publish::push::push;
 use flipside_source::fetch_image;
 
-use crate::support::proxy::{Fault, Proxy};
+use crate::support::proxy::{Fault, Proxy, Seen};
 use crate::support::registry::{Registry, fixture, login_file};
 
 fn descriptor(media_type: &str, bytes: &[u8]) -> Descriptor {
@@ -127,4 +127,31 @@ fn failures_of_a_push_have_codes_and_hold_no_url() {
     assert_eq!(error.code().name(), "source-unreadable", "{error}");
     let error = push(&layout, Some("other"), &reference, &options).unwrap_err();
     assert_eq!(error.code().name(), "tag-not-found", "{error}");
+}
+
+/// nginx takes bodies of 1 MiB, where it is not told otherwise.
+#[test]
+fn a_push_through_a_proxy_that_limits_bodies_goes_in_pieces() {
+    let registry = Registry::shared();
+    let proxy = Proxy::start(registry.address());
+    let options = registry.options();
+    let layout = fixture("reference-image-uncompressed");
+    let at = |name: &str| format!("{}/{name}", proxy.address()).parse().unwrap();
+    proxy.limit_bodies(1 << 20);
+    let digest = push(&layout, None, &at("in-pieces/a:1"), &options).unwrap();
+    let source = registry.source("in-pieces/a:1");
+    let image = fetch_image(&*source, &digest, Architecture::X86_64).unwrap();
+    for layer in image.layers() {
+        source.blob("payload", layer.descriptor, u64::MAX).unwrap();
+    }
+    let seen = proxy.seen();
+    assert!(seen.iter().filter(|seen| seen.method == "PATCH").count() > 4);
+    // Only the first large blob was sent whole.
+    let is_whole = |seen: &&Seen| seen.method == "PUT" && seen.body.len() > 1 << 20;
+    assert_eq!(seen.iter().filter(is_whole).count(), 1);
+    // Not even pieces.
+    proxy.limit_bodies(1 << 10);
+    let error = push(&layout, None, &at("not-in-pieces/b:1"), &options).unwrap_err();
+    let expected = "413 Payload Too Large: a proxy in front of it limits the size of uploads";
+    assert!(error.to_string().ends_with(expected), "{error}");
 }

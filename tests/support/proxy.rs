@@ -79,6 +79,7 @@ struct State {
     seen: Vec<Seen>,
     tokens: Option<Tokens>,
     referrers: Option<Referrers>,
+    largest: Option<usize>,
 }
 
 /// A proxy, ended with this value.
@@ -166,6 +167,11 @@ impl Proxy {
         self.state.lock().unwrap().referrers = Some(Referrers { page, ..Referrers::default() });
     }
 
+    /// From now on bodies of more bytes are refused, as nginx does it.
+    pub fn limit_bodies(&self, bytes: usize) {
+        self.state.lock().unwrap().largest = Some(bytes);
+    }
+
     /// What was asked so far.
     pub fn seen(&self) -> Vec<Seen> {
         self.state.lock().unwrap().seen.clone()
@@ -213,6 +219,11 @@ async fn answer(
             identified: parts.extensions.get::<Identified>().is_some(),
             body: String::from_utf8_lossy(&body).into_owned(),
         });
+        if state.largest.is_some_and(|largest| body.len() > largest) {
+            let page = "<html>413 Request Entity Too Large</html>";
+            let fault = Fault::Status(413, vec![("content-type", "text/html".into())], page.into());
+            return fault.without_upstream().unwrap();
+        }
         let fault = state.rules.iter_mut().find(|r| r.1 > 0 && path.contains(&r.0)).map(|rule| {
             rule.1 -= 1;
             rule.2.clone()
