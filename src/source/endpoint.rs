@@ -8,7 +8,7 @@ use flipside_image::reference::{is_host, is_loopback, is_repository};
 use reqwest::header::{HeaderMap, WWW_AUTHENTICATE};
 use reqwest::{Method, StatusCode, Url};
 
-use super::answer::{Answer, read_some};
+use super::answer::{self, Answer, read_some};
 use super::http::{Http, Request};
 use super::login::{self, Login, PULL, PUSH, Place, Shown};
 use super::rate::Meter;
@@ -105,18 +105,41 @@ impl Endpoint {
                 headers: headers.clone(),
                 form: None,
             };
-            let answer = self.send(http, request).await?;
+            let answer = self.send(http, request.clone()).await?;
             let refused = answer.response.status() == StatusCode::UNAUTHORIZED && !answer.foreign;
             if !refused {
                 return Ok(answer);
             }
             logins += 1;
-            if logins >= LOGINS {
-                let reason = self.login.refusal(http).await;
-                return Err(SourceError::Unauthorized { host: answer.host, reason }.into());
-            }
+            let host = answer.host.clone();
             let challenge = challenge_of(answer).await?;
-            self.login.renew(http, &self.place(&url, PULL), &challenge, generation).await?;
+            let place = self.place(&url, PULL);
+            let renewed = match logins < LOGINS {
+                true => self.login.renew(http, &place, &challenge, generation).await,
+                false => {
+                    let reason = self.login.refusal(http).await;
+                    Err(SourceError::Unauthorized { host, reason }.into())
+                }
+            };
+            if let Err(mut failure) = renewed {
+                self.add_reason(http, request, &mut failure.error).await;
+                return Err(failure);
+            }
+        }
+    }
+
+    /// Adds why the registry refuses what it was shown. An answer to HEAD had no room for that.
+    async fn add_reason(&self, http: &Http, request: Request, error: &mut SourceError) {
+        let SourceError::Unauthorized { host, reason } = error else { return };
+        if *host != self.host || request.authorization.is_none() {
+            return;
+        }
+        let Ok(answer) = self.send(http, Request { method: Method::GET, ..request }).await else {
+            return;
+        };
+        let secrets = answer.secrets.clone();
+        if let Some(said) = answer::reason(&read_some(answer.response).await, &secrets) {
+            reason.push_str(&format!(" ({said})"));
         }
     }
 
