@@ -9,7 +9,7 @@ use super::Cli;
 /// The groups, in the order in which people meet them.
 const GROUPS: [(&str, &[&str]); 5] = [
     (
-        "LiveStatus the tag",
+        "Follow the tag",
         &["check", "update", "reboot", "status", "history", "hold", "unhold", "switch"],
     ),
     ("Look after the slots", &["promote", "rollback", "retry", "verify"]),

@@ -15,7 +15,7 @@ use crate::config::form::Address;
 use crate::run;
 use flipside_source::Location;
 
-/// LiveStatus another tag from now on.
+/// Follow another tag from now on.
 ///
 /// Checks that the tag exists, and writes the drop-in /etc/flipside/flipside.toml.d/90-switch.toml.
 /// If /etc is read-only, it is /var/lib/flipside/settings.d/90-switch.toml. This installs nothing;
