@@ -14,6 +14,7 @@ use flipside_publish::disk::{self, Mapping, Plan, SectorSize, parse_size};
 use flipside_sim::{
     self as sim, BootOptions, DiskRequest, NewOptions, Power, Promote, Promotion, Quirk, SimError,
 };
+use flipside_source::Location;
 
 /// Of the ESP, in bytes, where nothing else is asked for. Its files are a directory besides.
 const DEFAULT_ESP_SIZE: u64 = 64 << 20;
@@ -64,7 +65,7 @@ pub struct New {
     image: Vec<String>,
     /// Set `track.image`, what the host follows [default: the last --image].
     #[arg(long, value_name = "REF")]
-    track: Option<String>,
+    track: Option<Location>,
     /// Set `boot.backend`, how the host boots its slots.
     #[arg(long, value_name = "BACKEND", value_enum, default_value = "uefi")]
     backend: Backend,
@@ -184,7 +185,7 @@ fn new(args: New, global: &Global) -> super::Result {
     let Some(quirks) = quirks(&args.quirk)? else { return Ok(ExitCode::SUCCESS) };
     let options = NewOptions {
         images: args.image,
-        track: args.track,
+        track: args.track.map(|image| image.absolute().to_string()),
         backend: args.backend.into(),
         payloads: args.payload,
         quirks,

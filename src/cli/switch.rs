@@ -51,6 +51,8 @@ pub fn run(args: Args, global: &Global) -> super::Result {
         Some(followed) => followed.parse::<Location>()?.with_name(&named)?,
         None => named.parse()?,
     };
+    // The timer has another working directory.
+    let image = image.absolute();
     hold::refuse_overridden(DropIn::Switch, &run)?;
     run.config.track.image = Some(Address(image.to_string()));
     if !args.offline {

@@ -12,8 +12,8 @@ use crate::codes;
 use crate::redact::{has_user, redact_reference};
 
 /// Why a reference with a user is refused: references are shown to everybody.
-pub const USER: &str =
-    "a user and a password belong in an auth file that only root can read (track.auth_file)";
+pub const USER: &str = "a user and a password belong in an auth file that only its owner can \
+                        read (track.auth_file or --auth-file)";
 
 /// The tag that a reference without one means, as everywhere.
 const DEFAULT_TAG: &str = "latest";

@@ -56,7 +56,8 @@ flipside_image::codes! {
         pub LAYOUT_INVALID: Error = "layout-invalid";
         /// A registry, or a redirect, requires plain HTTP.
         ///
-        /// Give the registry TLS, or list it in `track.plain_http`.
+        /// Give the registry TLS, or list it in `track.plain_http`. For one
+        /// command, `--plain-http` does.
         PLAIN_HTTP_REFUSED: Error = "plain-http-refused";
         /// A redirect cannot be followed, or redirects do not end.
         ///
@@ -79,7 +80,7 @@ flipside_image::codes! {
         pub REGISTRY_RATE_LIMITED: Defer | Error = "registry-rate-limited";
         /// Credentials are missing or were refused.
         ///
-        /// Put them where `track.auth_file` says.
+        /// Put them where `track.auth_file` or `--auth-file` says.
         REGISTRY_UNAUTHORIZED: Error = "registry-unauthorized";
         /// The registry's name has no address.
         ///
@@ -121,19 +122,20 @@ flipside_image::codes! {
         TLS_CERTIFICATE_NOT_YET_VALID: Error = "tls-certificate-not-yet-valid";
         /// TLS failed for another reason. The registry may require a client certificate.
         ///
-        /// See the reason in the message. Set `track.client_cert` and `track.client_key`.
+        /// See the reason in the message. Set `track.client_cert` and `track.client_key`,
+        /// or give `--client-cert` and `--client-key`.
         TLS_FAILED: Error = "tls-failed";
-        /// A PEM file that the settings name cannot be used.
+        /// A PEM file that a setting or an option names cannot be used.
         ///
         /// Check the file that the message names.
         TLS_FILE_UNUSABLE: Error = "tls-file-unusable";
         /// This host has no certificate authorities at all.
         ///
-        /// Install `ca-certificates`, or set `track.ca`.
+        /// Install `ca-certificates`, or set `track.ca` or `--ca`.
         TLS_NO_AUTHORITIES: Error = "tls-no-authorities";
         /// The registry's certificate comes from an authority that this host does not trust.
         ///
-        /// If the authority is yours, add it to `track.ca`.
+        /// If the authority is yours, add it to `track.ca` or `--ca`.
         TLS_UNTRUSTED: Error = "tls-untrusted";
         /// The registry's certificate is for another name.
         ///
@@ -143,7 +145,7 @@ flipside_image::codes! {
         /// credentials for the registry.
         ///
         /// Find out whether the token service belongs to the registry. If it does, list it in
-        /// `track.token_realms`. Without credentials for that registry, flipside asks it
+        /// `track.token_realms` or with `--token-realm`. Without credentials for that registry, flipside asks it
         /// anonymously.
         TOKEN_REALM_REFUSED: Error = "token-realm-refused";
         /// A transfer broke off again and again before its end.

@@ -130,7 +130,7 @@ pub enum SourceError {
     /// No authority to check certificates by.
     #[error(
         "cannot check the TLS certificate of {host}: this host has no CA certificates \
-         (install ca-certificates or name files in track.ca)"
+         (install ca-certificates or name a file with track.ca)"
     )]
     NoAuthorities {
         /// The host.
@@ -229,7 +229,7 @@ pub enum SourceError {
         reason: &'static str,
     },
     /// Plain HTTP where nothing allows it.
-    #[error("{host} wants plain HTTP, which only hosts listed in track.plain_http may")]
+    #[error("{host} requires plain HTTP, which track.plain_http has to allow")]
     PlainHttpRefused {
         /// The host that would be spoken to in the clear.
         host: String,

@@ -74,6 +74,17 @@ fn path_and_tag(text: &str, rest: &str) -> Result<(PathBuf, Option<String>), Sou
 }
 
 impl Location {
+    /// The same from any working directory.
+    #[must_use]
+    pub fn absolute(self) -> Self {
+        let path = |path: PathBuf| std::path::absolute(&path).unwrap_or(path);
+        match self {
+            Self::Registry(_) => self,
+            Self::Layout { directory, tag } => Self::Layout { directory: path(directory), tag },
+            Self::Archive { file, tag } => Self::Archive { file: path(file), tag },
+        }
+    }
+
     /// What `text` names for who follows this: another location, or a tag or digest alone, which
     /// is another one of the same place.
     ///

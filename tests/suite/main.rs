@@ -16,6 +16,7 @@ mod bad_input_registry;
 mod bad_input_state;
 mod boot_entries;
 mod cli_image;
+mod command_line;
 mod config;
 #[cfg(feature = "dbus")]
 mod dbus;

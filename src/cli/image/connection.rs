@@ -5,8 +5,11 @@
 
 use std::path::PathBuf;
 
-use super::super::{Failure, Global};
+use clap::Args as _;
+
+use super::super::Failure;
 use flipside_core::cancel::Cancel;
+use flipside_core::host::Root;
 use flipside_image::Architecture;
 use flipside_publish::os_release::architecture;
 use flipside_source::{self as source, Location, Options, Source};
@@ -29,27 +32,52 @@ pub(in crate::cli) struct Connection {
     /// Take credentials from this file instead of the usual ones.
     #[arg(long, value_name = "FILE")]
     auth_file: Option<PathBuf>,
+    /// Let this token service (`host[:port]`) have the registry's credentials; may be repeated.
+    #[arg(long = "token-realm", value_name = "HOST")]
+    token_realms: Vec<String>,
 }
 
 impl Connection {
-    pub(in crate::cli) fn options(self, global: &Global, stop: &Cancel) -> Options {
+    /// The files are relative to the working directory, whatever `--root` is.
+    pub(in crate::cli) fn options(self, stop: &Cancel) -> Options {
+        let path = |path: PathBuf| std::path::absolute(&path).unwrap_or(path);
         Options {
             all_plain_http: self.plain_http,
-            ca: self.ca,
-            client_cert: self.client_cert,
-            client_key: self.client_key,
-            auth_file: self.auth_file,
-            ..Options::new(global.root.clone(), stop.clone())
+            ca: self.ca.into_iter().map(path).collect(),
+            client_cert: self.client_cert.map(path),
+            client_key: self.client_key.map(path),
+            auth_file: self.auth_file.map(path),
+            token_realms: self.token_realms,
+            ..Options::new(Root::live(), stop.clone())
         }
     }
 
     pub(in crate::cli) fn open(
         self,
         image: &Location,
-        global: &Global,
         stop: &Cancel,
     ) -> Result<Box<dyn Source>, Failure> {
-        Ok(source::open(image, &self.options(global, stop))?)
+        Ok(source::open(image, &self.options(stop))?)
+    }
+
+    /// `failure` for a person who gave options: what is `track.ca` on a host is `--ca` here.
+    pub(in crate::cli) fn explain(failure: Failure) -> Failure {
+        let command = Self::augment_args(clap::Command::new(""));
+        let option = |setting: &str| {
+            let mut options = command.get_arguments();
+            options.find(|option| option.get_id() == setting).and_then(clap::Arg::get_long)
+        };
+        let mut parts = failure.message.split("track.");
+        let mut message = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            let is_end = |c: char| c != '_' && !c.is_ascii_alphanumeric();
+            let (setting, rest) = part.split_at(part.find(is_end).unwrap_or(part.len()));
+            match option(setting).filter(|_| message.ends_with([' ', '('])) {
+                Some(option) => message.push_str(&format!("--{option}{rest}")),
+                None => message.push_str(&format!("track.{part}")),
+            }
+        }
+        Failure { message, ..failure }
     }
 }
 

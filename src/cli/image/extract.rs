@@ -35,7 +35,7 @@ pub struct Args {
 /// The source's, and those of [`extract`].
 pub fn run(args: Args, global: &Global) -> super::super::Result {
     let stop = stop_on_signals()?;
-    let source = args.connection.open(&args.image, global, &stop)?;
+    let source = args.connection.open(&args.image, &stop)?;
     let image = find_image(source.as_ref(), args.architecture)?;
     let (source, progress) = (source.as_ref(), progress::of(global));
     extract(source, &image, &args.payload, &args.output, progress.as_ref(), &stop)?;

@@ -29,7 +29,7 @@ pub struct Args {
 /// # Errors
 /// The source's, and anything that is no OS image.
 pub fn run(args: Args, global: &Global) -> super::super::Result {
-    let source = args.connection.open(&args.image, global, &stop_on_signals()?)?;
+    let source = args.connection.open(&args.image, &stop_on_signals()?)?;
     let inspection = inspect(&find_image(source.as_ref(), args.architecture)?);
     if global.json {
         print_json(&inspection)?;

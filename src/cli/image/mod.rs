@@ -5,6 +5,7 @@
 use clap::Subcommand;
 
 use super::Global;
+use connection::Connection;
 
 mod build;
 pub(in crate::cli) mod connection;
@@ -32,7 +33,7 @@ pub enum Args {
 /// # Errors
 /// Those of the command.
 pub fn run(args: Args, global: &Global) -> super::Result {
-    match args {
+    let done = match args {
         Args::Build(args) => build::run(*args, global),
         Args::Inspect(args) => inspect::run(args, global),
         Args::Extract(args) => extract::run(args, global),
@@ -40,5 +41,6 @@ pub fn run(args: Args, global: &Global) -> super::Result {
         Args::Pull(args) => pull::run(args, global),
         Args::Sign(args) => sign::run(args, global),
         Args::Key(args) => key::run(&args, global),
-    }
+    };
+    done.map_err(Connection::explain)
 }

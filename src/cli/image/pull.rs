@@ -39,7 +39,7 @@ pub struct Args {
 /// The source's, and those of [`pull`].
 pub fn run(args: Args, global: &Global) -> super::super::Result {
     let stop = stop_on_signals()?;
-    let source = args.connection.open(&args.image, global, &stop)?;
+    let source = args.connection.open(&args.image, &stop)?;
     let tag = args.tag.as_deref().or_else(|| tag_of(&args.image));
     let (source, progress) = (source.as_ref(), progress::of(global));
     let pulled = pull(source, &args.directory, tag, args.architecture, progress.as_ref(), &stop)?;

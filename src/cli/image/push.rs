@@ -34,7 +34,7 @@ pub struct Args {
 /// The layout's and the registry's.
 pub fn run(args: Args, global: &Global) -> super::super::Result {
     let (directory, tag) = layout(&args.layout)?;
-    let options = args.connection.options(global, &stop_on_signals()?);
+    let options = args.connection.options(&stop_on_signals()?);
     let digest = push(&directory, tag.as_deref(), &args.reference, &options)?;
     if global.json {
         print_json(&json!({ "digest": digest }))?;

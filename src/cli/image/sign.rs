@@ -43,7 +43,7 @@ pub struct Args {
 /// The key's, the source's, and those of [`sign`].
 pub fn run(args: Args, global: &Global) -> super::super::Result {
     let key = read(&args.key)?;
-    let options = args.connection.options(global, &stop_on_signals()?);
+    let options = args.connection.options(&stop_on_signals()?);
     let signed = sign(&args.image, args.identity.as_ref(), &key, &options)?;
     if global.json {
         print_json(&json!({ "signed": signed, "key": key.public().hint() }))?;

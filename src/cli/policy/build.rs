@@ -72,7 +72,7 @@ pub struct Args {
 pub fn run(mut args: Args, global: &Global) -> super::Result {
     let old = args.from.as_deref().map(read_draft).transpose()?;
     let output = args.output.take();
-    let draft = args.change(global)?.apply(old)?;
+    let draft = args.change()?.apply(old)?;
     Document::from_draft(&draft).map_err(PublishError::from)?;
     warn(&draft);
     let bytes = draft.to_bytes().map_err(PublishError::from)?;
@@ -89,9 +89,9 @@ pub fn run(mut args: Args, global: &Global) -> super::Result {
 }
 
 impl Args {
-    fn change(self, global: &Global) -> Result<Change, Failure> {
+    fn change(self) -> Result<Change, Failure> {
         let issued = now();
-        let options = self.connection.options(global, &stop_on_signals()?);
+        let options = self.connection.options(&stop_on_signals()?);
         let mut releases = Vec::new();
         for (version, image) in self.releases {
             releases.push(find(version, &image, &options)?);

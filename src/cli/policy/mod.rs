@@ -7,6 +7,7 @@ use std::path::Path;
 
 use clap::Subcommand;
 
+use super::image::connection::Connection;
 use super::{Global, Result};
 use flipside_image::document::{Draft, Level, SIZE_LIMIT};
 use flipside_publish::PublishError;
@@ -28,11 +29,12 @@ pub enum Args {
 /// # Errors
 /// Those of the command.
 pub fn run(args: Args, global: &Global) -> Result {
-    match args {
+    let done = match args {
         Args::Build(args) => build::run(*args, global),
         Args::Lint(args) => lint::run(args, global),
         Args::Push(args) => push::run(*args, global),
-    }
+    };
+    done.map_err(Connection::explain)
 }
 
 /// The bytes of a document: of a file, or of stdin (`-`).

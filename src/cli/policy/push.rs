@@ -38,7 +38,7 @@ pub struct Args {
 pub fn run(args: Args, global: &Global) -> super::Result {
     let document = read(&args.file)?;
     warn(&Draft::parse(&document).map_err(PublishError::from)?);
-    let options = args.connection.options(global, &stop_on_signals()?);
+    let options = args.connection.options(&stop_on_signals()?);
     let digest = push(&document, &args.target, &options)?;
     if global.json {
         print_json(&json!({ "digest": digest }))?;

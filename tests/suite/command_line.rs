@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Files, images and people as the command line knows them.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use crate::support::certificates::Authority;
+use crate::support::documents;
+use crate::support::images::ImageBuilder;
+use crate::support::program_host::{ProgramHost, refusal};
+use crate::support::proxy::Proxy;
+use crate::support::registry::{PASSWORD, Registry, USER, fixture, login_file};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_flipside");
+
+/// `flipside` with these words, in `directory`.
+fn flipside(directory: &Path, line: &str) -> Command {
+    let mut command = Command::new(PROGRAM);
+    command.arg("--quiet").args(line.split_whitespace()).current_dir(directory);
+    command
+}
+
+fn good(directory: &Path, line: &str) -> String {
+    let output = documents::output(&mut flipside(directory, line));
+    assert!(output.status.success(), "{line}: {output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The sentence of a refusal, which speaks of options and not of settings.
+fn refused(directory: &Path, line: &str, code: &str) -> String {
+    let sentence = refusal(&documents::output(&mut flipside(directory, line)), 1, code);
+    assert!(!sentence.contains("track."), "{sentence}");
+    sentence
+}
+
+#[test]
+fn an_auth_file_is_relative_to_the_working_directory_and_named_by_its_option() {
+    let registry = Registry::start_with_password();
+    let (here, host) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let here = here.path();
+    let login = login_file(registry.address(), USER, PASSWORD);
+    fs::write(here.join("auth.json"), login).unwrap();
+    let layout = fixture("reference-image-zstd");
+    let push = format!("image push {} {}", layout.display(), registry.image("a:1"));
+    good(here, &format!("{push} --auth-file auth.json"));
+    good(here, &format!("--root {} {push} --auth-file auth.json", host.path().display()));
+    let sentence = refused(here, &push, "registry-unauthorized");
+    assert!(sentence.contains("--auth-file"), "{sentence}");
+    let line = format!("{push} --auth-file gone.json");
+    let sentence = refused(here, &line, "credentials-unreadable");
+    assert!(sentence.contains(&here.join("gone.json").display().to_string()), "{sentence}");
+    let policy = here.join("policy.json");
+    good(here, &format!("policy build --expires-in 1d --output {}", policy.display()));
+    let line = format!("policy push policy.json {}", registry.image("a:1"));
+    refused(here, &line, "registry-unauthorized");
+    good(here, &format!("{line} --auth-file auth.json"));
+}
+
+#[test]
+fn certificates_are_relative_to_the_working_directory_and_named_by_their_options() {
+    let registry = Registry::shared();
+    registry.push(&fixture("reference-image-zstd"), "z:1");
+    let (authority, clients) = (Authority::new(), Authority::new());
+    let server = authority.certificate("127.0.0.1", 2020, 2100).server(Some(&clients));
+    let proxy = Proxy::start_tls(registry.address(), server);
+    let own = clients.certificate("client", 2020, 2100);
+    let here = tempfile::tempdir().unwrap();
+    let here = here.path();
+    for (name, text) in [("ca.pem", &authority.pem()), ("c.pem", &own.chain), ("k.pem", &own.key)] {
+        fs::write(here.join(name), text).unwrap();
+    }
+    let inspect = format!("image inspect {}/z:1", proxy.address());
+    let trusting = format!("{inspect} --ca ca.pem");
+    good(here, &format!("{trusting} --client-cert c.pem --client-key k.pem"));
+    let unusable = "tls-file-unusable";
+    for (line, code, part) in [
+        (trusting.clone(), "tls-failed", "--client-cert, which only the registry"),
+        (format!("{inspect} --ca k.pem"), unusable, "cannot use --ca /"),
+        (format!("{trusting} --client-cert no --client-key k.pem"), unusable, "--client-cert /"),
+        (format!("{trusting} --client-cert c.pem --client-key no"), unusable, "--client-key /"),
+    ] {
+        let sentence = refused(here, &line, code);
+        assert!(sentence.contains(part), "{sentence}");
+    }
+}
+
+#[test]
+fn what_is_followed_is_found_from_any_working_directory() {
+    let host = ProgramHost::new();
+    let here = tempfile::tempdir().unwrap();
+    let here = here.path().canonicalize().unwrap();
+    ImageBuilder::new("3").tag("stable").write(here.join("img1"));
+    let absolute = format!("oci:{}/img1", here.display());
+    let drop_in = "etc/flipside/flipside.toml.d/90-switch.toml";
+    for (named, tag) in [("oci:img1:stable", ":stable"), ("oci:img1", "")] {
+        let output = host.command(["switch", named]).current_dir(&here).output().unwrap();
+        assert!(output.status.success(), "{named}: {output:?}");
+        let text = fs::read_to_string(host.file(drop_in)).unwrap();
+        assert!(text.ends_with(&format!("image = \"{absolute}{tag}\"\n")), "{named}: {text}");
+    }
+    assert!(host.boots_what_it_finds_in(Path::new("/"), "3"));
+    good(&here, "sim new machine --image oci:img1 --track oci:img1:stable");
+    let settings = fs::read_to_string(here.join("machine/etc/flipside/flipside.toml")).unwrap();
+    assert!(settings.contains(&format!("\"{absolute}:stable\"")), "{settings}");
+}
+
+impl ProgramHost {
+    /// Whether an update from this working directory installs `version`.
+    fn boots_what_it_finds_in(&self, directory: &Path, version: &str) -> bool {
+        let output = self.command(["update"]).current_dir(directory).output().unwrap();
+        String::from_utf8_lossy(&output.stdout).starts_with(&format!("{version} is installed"))
+    }
+}
