@@ -81,6 +81,10 @@ flipside_image::codes! {
         ///
         /// Give the partition a label of printable ASCII: `sgdisk --change-name`.
         LABEL_UNSUITABLE: Error = "label-unsuitable";
+        /// The command changes the host, or reads what only root may read.
+        ///
+        /// Run it as root. `flipside status` and `flipside history` need no root.
+        NEEDS_ROOT: Error = "needs-root";
         /// `track.image` is not set.
         ///
         /// Set it.

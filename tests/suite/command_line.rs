@@ -2,13 +2,16 @@
 
 //! Files, images and people as the command line knows them.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::Command;
 
 use crate::support::certificates::Authority;
 use crate::support::documents;
 use crate::support::images::ImageBuilder;
+use crate::support::journald::Journald;
 use crate::support::program_host::{ProgramHost, refusal};
 use crate::support::proxy::Proxy;
 use crate::support::registry::{PASSWORD, Registry, USER, fixture, login_file};
@@ -112,4 +115,63 @@ impl ProgramHost {
         let output = self.command(["update"]).current_dir(directory).output().unwrap();
         String::from_utf8_lossy(&output.stdout).starts_with(&format!("{version} is installed"))
     }
+}
+
+#[test]
+fn who_may_not_change_the_host_is_told_so_before_anything_else() {
+    let host = ProgramHost::new();
+    assert!(host.program(["check"]).status.success());
+    let follows = host.program(["status"]);
+    let journald = Journald::of(&host.0.path());
+    let mode = |name: &str, mode| {
+        fs::set_permissions(host.file(name), Permissions::from_mode(mode)).unwrap();
+    };
+    fs::set_permissions(host.0.directory.path(), Permissions::from_mode(0o755)).unwrap();
+    mode("run/systemd/journal/socket", 0o666);
+    mode("etc/flipside/flipside.toml", 0o600);
+    mode("efi", 0o700);
+    mode("run", 0o555);
+    mode("run/flipside", 0o555);
+    // Where another user can start it.
+    let program = host.file("flipside");
+    fs::copy(PROGRAM, &program).unwrap();
+    let is_root = fs::metadata(&program).unwrap().uid() == 0;
+    let run = |line: &str| {
+        let mut command = Command::new(&program);
+        command.arg("--root").arg(host.0.path()).args(line.split(' '));
+        if is_root {
+            command.uid(65534).gid(65534);
+        }
+        documents::output(&mut command)
+    };
+    for line in [
+        "check",
+        "check --explain",
+        "update",
+        "promote",
+        "rollback",
+        "retry --all",
+        "verify",
+        "hold",
+        "unhold",
+        "switch later",
+        "hooks run",
+        "health",
+        "reboot",
+    ] {
+        let sentence = refusal(&run(line), 1, "needs-root");
+        assert!(sentence.contains("the rights of root"), "{line}: {sentence}");
+    }
+    assert_eq!(run("status").stdout, follows.stdout);
+    let history = run("history");
+    assert!(history.status.success() && history.stderr.is_empty(), "{history:?}");
+    assert!(journald.entries().is_empty(), "an ordinary user leaves nothing in the journal");
+    if is_root {
+        let mut live = Command::new(&program);
+        let live = live.args(["update"]).uid(65534).gid(65534).output().unwrap();
+        let sentence = refusal(&live, 1, "needs-root");
+        assert_eq!(sentence, "this command needs root: run it as root, for example with sudo");
+    }
+    mode("run", 0o755);
+    mode("run/flipside", 0o755);
 }
