@@ -73,6 +73,11 @@ flipside_image::codes! {
         ///
         /// Give a later time.
         HOLD_OVER: Error = "hold-over";
+        /// The name of an image, such as that in `flipside retry 2.0`, is neither a version nor the
+        /// beginning of a digest that `flipside status` shows. Or it names several images.
+        ///
+        /// Give a version, or at least the first 8 digits of a digest.
+        IMAGE_UNKNOWN: Error = "image-unknown";
         /// An error has no code of its own.
         ///
         /// Report it with the whole message.

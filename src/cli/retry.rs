@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::output::print_done;
 use super::{Global, print, print_json, session};
+use crate::report::named;
 use crate::run::{self, AskedRetry, Run};
 use flipside_image::Digest;
 
@@ -20,9 +21,9 @@ const NOTED: &str = "once the run that is at work has ended";
 #[derive(Debug, clap::Args)]
 #[group(required = true, multiple = false)]
 pub struct Args {
-    /// The digest of the image, `sha256:…`; `flipside status --json` shows it.
-    #[arg(value_name = "DIGEST")]
-    digest: Option<Digest>,
+    /// The image: its version, or at least the first 8 digits of its digest.
+    #[arg(value_name = "VERSION|DIGEST")]
+    image: Option<String>,
     /// All images that failed, and the one that a rollback left.
     #[arg(long)]
     all: bool,
@@ -34,8 +35,12 @@ pub struct Args {
 /// Whatever stopped it.
 pub fn run(args: Args, global: &Global) -> super::Result {
     let run = session::open(global, false)?;
-    match args.digest {
-        Some(digest) => one(&run, digest, global)?,
+    match args.image {
+        Some(name) => {
+            // A digest need not be known here.
+            let digest = name.parse().or_else(|_| named::find(&name, &run::status(&run)))?;
+            one(&run, digest, global)?;
+        }
         None => all(&run, global)?,
     }
     Ok(ExitCode::SUCCESS)

@@ -7,14 +7,20 @@ use std::process::ExitCode;
 use serde_json::json;
 
 use super::{Global, exit, print, print_json, progress, session};
+use crate::report::{ReportError, Status, named};
 use crate::run::{self, SlotContents};
 use flipside_core::host::Slot;
+use flipside_image::printable;
 
 /// Compare the content of both slots with their recorded hashes.
 ///
 /// Reads every chunk from the disk. Exit status: 1 if a slot is damaged.
 #[derive(Debug, clap::Args)]
 pub struct Args {
+    /// Verify only the slot with this image: its version, or at least the first 8 digits of its
+    /// digest.
+    #[arg(value_name = "VERSION|DIGEST", conflicts_with = "slot")]
+    image: Option<String>,
     /// Verify only this slot, a or b.
     #[arg(long)]
     slot: Option<Slot>,
@@ -28,7 +34,11 @@ pub fn run(args: Args, global: &Global) -> super::Result {
     let mut run = session::open(global, false)?;
     // Only a question: the status that others see stays as it is.
     run.progress = progress::of(global);
-    let slots = args.slot.map_or(Slot::BOTH.to_vec(), |slot| vec![slot]);
+    let slots = match (args.slot, args.image) {
+        (Some(slot), _) => vec![slot],
+        (None, Some(name)) => holding(&name, &run::status(&run))?,
+        (None, None) => Slot::BOTH.to_vec(),
+    };
     let verdicts = run::verify(&run, &slots)?;
     let is_damaged = verdicts.iter().any(|(_, v)| matches!(v, SlotContents::Damaged(_)));
     if global.json {
@@ -42,6 +52,17 @@ pub fn run(args: Args, global: &Global) -> super::Result {
         }
     }
     Ok(ExitCode::from(if is_damaged { exit::FAILED } else { exit::DONE }))
+}
+
+/// The slots that hold the image called `name`.
+fn holding(name: &str, status: &Status) -> Result<Vec<Slot>, ReportError> {
+    let digest = named::find(name, status)?;
+    let slots = status.slots.iter().filter(|slot| slot.digest == Some(digest));
+    let slots: Vec<Slot> = slots.map(|slot| slot.slot).collect();
+    match slots.is_empty() {
+        true => Err(ReportError::ImageUnknown { what: printable::line(name, 100) }),
+        false => Ok(slots),
+    }
 }
 
 fn sentence(verdict: &SlotContents) -> String {

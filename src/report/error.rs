@@ -44,6 +44,18 @@ pub enum ReportError {
         /// Of which.
         what: String,
     },
+    /// The name of an image that the status does not show.
+    #[error("`flipside status` shows no image with the version or digest {what}")]
+    ImageUnknown {
+        /// The name.
+        what: String,
+    },
+    /// The name of several images.
+    #[error("{what} names several images: give more digits of the digest")]
+    ImageAmbiguous {
+        /// The name.
+        what: String,
+    },
     /// A status file that is none.
     #[error("{} is not a status document", path.display())]
     NotAStatus {
@@ -70,6 +82,7 @@ impl Coded for ReportError {
             Self::Write { .. } => codes::REPORT_UNWRITABLE,
             Self::Watch { .. } => codes::RESOURCES_EXHAUSTED,
             Self::NoTrialLog { .. } => codes::TRIAL_LOG_ABSENT,
+            Self::ImageUnknown { .. } | Self::ImageAmbiguous { .. } => codes::IMAGE_UNKNOWN,
             Self::NotAStatus { .. } | Self::StatusVersion { .. } => codes::STATUS_MALFORMED,
         }
     }

@@ -14,6 +14,7 @@ pub mod journal;
 mod known_code;
 mod live_status;
 pub mod motd;
+pub mod named;
 mod notify;
 pub mod progress;
 pub mod reboot_required;

@@ -175,3 +175,33 @@ fn who_may_not_change_the_host_is_told_so_before_anything_else() {
     mode("run", 0o755);
     mode("run/flipside", 0o755);
 }
+
+#[test]
+fn an_image_is_named_as_the_status_shows_it() {
+    let host = ProgramHost::new();
+    host.set("[trial]\nattempts = 1\n");
+    host.updates();
+    assert_eq!(host.0.boot_and_fail(), "B 2 trial");
+    assert_eq!(host.boot(), "booted slot A: 1 (fell back)");
+    let status = host.0.status();
+    let [one, two] = [0, 1].map(|slot: usize| status.slots[slot].digest.unwrap());
+    assert_eq!(status.failed[0].digest, two);
+    let says = |line: &str| {
+        let output = host.program(line.split(' '));
+        assert!(output.status.success(), "{line}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let shown = two.short();
+    assert_eq!(says("retry 2"), format!("{shown} may be installed again\n"));
+    let again = format!("{shown} has not failed, and no rollback left it\n");
+    for name in [shown.as_str(), &two.hex()[..8], &two.hex()[..20], &two.to_string(), "2"] {
+        assert_eq!(says(&format!("retry {name}")), again);
+    }
+    for name in ["1", &one.short(), &one.hex()[..8]] {
+        assert_eq!(says(&format!("verify {name}")), "slot A    whole\n");
+    }
+    for line in ["verify 9", "retry 9", &format!("retry {}", &two.hex()[..7])] {
+        refusal(&host.program(line.split(' ')), 1, "image-unknown");
+    }
+    assert_eq!(host.program(["verify", "--slot", "a", "1"]).status.code(), Some(2));
+}

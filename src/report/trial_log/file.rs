@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use super::{COUNT, LIMIT, Trial};
 use crate::report::ReportError;
+use crate::report::named::{is_named, one};
 use flipside_core::host::open::open_to_read;
 use flipside_core::host::{Files, Root, Slot};
 use flipside_image::Digest;
@@ -67,18 +68,17 @@ impl KeptLogs {
         Ok(logs)
     }
 
-    /// The newest log of `which`: a version, or a digest or its beginning, with or without
-    /// `sha256:`.
+    /// The newest log of the version `which`, or the log of the image that has this digest.
     ///
     /// # Errors
-    /// As [`KeptLogs::all`].
+    /// As [`KeptLogs::all`]; [`ReportError::ImageAmbiguous`].
     pub fn find(&self, which: &str) -> Result<Option<Kept>, ReportError> {
-        let hex = which.strip_prefix("sha256:").unwrap_or(which);
-        let is_it = |log: &Kept| {
-            let is_digest = hex.len() >= 6 && log.digest.hex().starts_with(hex);
-            log.version == which || is_digest
-        };
-        Ok(self.all()?.into_iter().rfind(is_it))
+        let mut logs = self.all()?;
+        logs.retain(|log| is_named(which, Some(&log.version), &log.digest));
+        if logs.iter().all(|log| log.version != which) && !logs.is_empty() {
+            one(which, logs.iter().map(|log| log.digest).collect())?;
+        }
+        Ok(logs.pop())
     }
 
     fn files(&self) -> io::Result<Vec<PathBuf>> {
