@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
+use super::location::parse_image;
 use super::signals::stop_on_signals;
 use super::{Failure, Global, print, print_json, progress};
 use crate::codes;
@@ -35,8 +36,8 @@ enum Command {
 
 #[derive(Debug, clap::Args)]
 struct Build {
-    /// The image, `oci:DIR` or `oci:DIR:TAG`.
-    #[arg(long, value_name = "IMAGE")]
+    /// The image, in an OCI layout.
+    #[arg(long, value_name = "[oci:]DIR[:TAG]", value_parser = parse_image)]
     image: Location,
     /// The disk to make, a new file or a block device.
     #[arg(short, long, value_name = "PATH")]

@@ -34,6 +34,7 @@ mod hooks;
 #[cfg(feature = "publish")]
 mod image;
 mod labels;
+mod location;
 #[cfg(feature = "publish")]
 mod policy;
 mod promote;

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use serde_json::json;
 
+use super::location::parse_image;
 use super::{Failure, Global, exit, print, print_json};
 use flipside_core::settings::SlotLabels;
 use flipside_publish::disk::{self, Mapping, Plan, SectorSize, parse_size};
@@ -61,10 +62,13 @@ pub struct New {
     directory: PathBuf,
     /// An OCI layout with OS images. The first is installed in slot A. `sim boot` accepts a slot
     /// that holds an image from any of them.
-    #[arg(long, value_name = "oci:DIR[:TAG]", required = true, num_args = 1..)]
-    image: Vec<String>,
+    #[arg(
+        long, value_name = "[oci:]DIR[:TAG]", required = true, num_args = 1..,
+        value_parser = parse_image
+    )]
+    image: Vec<Location>,
     /// Set `track.image`, what the host follows [default: the last --image].
-    #[arg(long, value_name = "REF")]
+    #[arg(long, value_name = "REF", value_parser = parse_image)]
     track: Option<Location>,
     /// Set `boot.backend`, how the host boots its slots.
     #[arg(long, value_name = "BACKEND", value_enum, default_value = "uefi")]
@@ -126,8 +130,8 @@ pub struct Boot {
     #[arg(long)]
     wipe_nvram: bool,
     /// Remember a further OCI layout whose images slots may hold by now; may be repeated.
-    #[arg(long, value_name = "oci:DIR")]
-    image: Vec<String>,
+    #[arg(long, value_name = "[oci:]DIR", value_parser = parse_image)]
+    image: Vec<Location>,
 }
 
 /// A quirk, or the wish to see them all.
@@ -184,7 +188,7 @@ fn quirks(asked: &[QuirkOrHelp]) -> Result<Option<Vec<Quirk>>, Failure> {
 fn new(args: New, global: &Global) -> super::Result {
     let Some(quirks) = quirks(&args.quirk)? else { return Ok(ExitCode::SUCCESS) };
     let options = NewOptions {
-        images: args.image,
+        images: args.image.iter().map(ToString::to_string).collect(),
         track: args.track.map(|image| image.absolute().to_string()),
         backend: args.backend.into(),
         payloads: args.payload,
@@ -247,7 +251,7 @@ fn boot(args: Boot, global: &Global) -> super::Result {
     let options = BootOptions {
         fail: args.fail,
         power: Power { wipe_nvram: args.wipe_nvram, quirks },
-        images: args.image,
+        images: args.image.iter().map(ToString::to_string).collect(),
         promote: Promote::Child(&program),
     };
     let outcome = sim::boot(&args.directory, &options)?;

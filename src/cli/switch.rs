@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
+use super::location::parse_image;
 use super::output::print_done;
 use super::{Failure, Global, hold, print, print_json, session};
 use crate::config::Config;
@@ -48,8 +49,11 @@ pub fn run(args: Args, global: &Global) -> super::Result {
         return done(&mut run, was_there, None, global);
     };
     let image = match run.config.track.image.as_deref() {
-        Some(followed) => followed.parse::<Location>()?.with_name(&named)?,
-        None => named.parse()?,
+        // A directory without a slash could as well be a tag.
+        Some(followed) if !named.contains('/') => {
+            followed.parse::<Location>()?.with_name(&named)?
+        }
+        _ => parse_image(&named)?,
     };
     // The timer has another working directory.
     let image = image.absolute();

@@ -10,7 +10,8 @@ use flipside_image::Architecture;
 use serde_json::Value;
 
 use crate::support::documents;
-use crate::support::images::{content, kernel};
+use crate::support::images::{ImageBuilder, content, kernel};
+use crate::support::registry::Registry;
 
 fn flipside(directory: &Path, line: &str) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_flipside"));
@@ -69,6 +70,46 @@ fn an_image_is_built_inspected_moved_and_extracted() {
 }
 
 #[test]
+fn every_command_takes_a_layout_with_and_without_oci() {
+    let files = files();
+    let here = files.path();
+    let registry = Registry::shared();
+    let build = "image build --payload system=system.img --payload kernel.efi=boot.efi \
+        --os-release os-release --level 1";
+    let said = good(here, &format!("{build} --output oci:out:1.0"));
+    assert!(said.starts_with("built oci:out:1.0\n"), "{said}");
+    good(here, &format!("{build} --output out:1.1"));
+    let (code, said) = bad(here, &format!("{build} --output out:1.2 --tag 1.3"));
+    assert!(code == Some(1) && said.contains("[argument-invalid]"), "{said}");
+    let shown = good(here, "image inspect oci:out:1.0");
+    let absolute = here.join("out").display().to_string();
+    for name in ["out:1.0", "./out:1.0", &format!("{absolute}:1.0"), "oci:out:1.0"] {
+        assert_eq!(good(here, &format!("image inspect {name}")), shown, "{name}");
+        good(here, &format!("image push {name} {}", registry.image("layouts:1")));
+        good(here, &format!("image pull {name} copy-of-it"));
+        good(here, &format!("image pull {name} oci:copy-of-it:other"));
+        good(here, &format!("image extract {name} system -o system.out"));
+        let release = good(here, &format!("policy build --release 1={name}"));
+        assert!(release.contains("\"version\": \"1\""), "{release}");
+    }
+    for name in ["copy-of-it", "oci:copy-of-it", "copy-of-it:other"] {
+        assert_eq!(good(here, &format!("image inspect {name}")), shown, "{name}");
+    }
+    good(here, "policy build --expires-in 1d --output policy.json");
+    good(here, "policy push policy.json copy-of-it:other");
+    good(here, "image key release");
+    good(here, "image sign --key release.key out:1.0 --identity r.example/a");
+    let image = ImageBuilder::new("1").write(here.join("own"));
+    for name in ["own", "./own", "oci:own"] {
+        let machine = format!("machine-{}", name.replace(['.', '/', ':'], "-"));
+        good(here, &format!("sim new {machine} --image {name}"));
+        good(here, &format!("sim boot {machine} --image {name}"));
+        let disk = good(here, &format!("disk build --image {name} -o {machine}.img"));
+        assert!(disk.contains(&image.digest.to_string()), "{disk}");
+    }
+}
+
+#[test]
 fn errors_have_their_code_and_leave_nothing_behind() {
     let files = files();
     let here = files.path();
@@ -86,6 +127,8 @@ fn errors_have_their_code_and_leave_nothing_behind() {
         (format!("{build} --os-release os-release --level 0"), 2, "--level"),
         (format!("{build} --os-release os-release --chunk-size 17MiB"), 2, "--chunk-size"),
         (format!("{build} --os-release os-release --level 3 --uncompressed"), 2, "--level"),
+        ("image push nowhere 127.0.0.1:9/a/b:c".to_owned(), 1, "No such file or directory"),
+        ("image inspect nowhere".to_owned(), 2, "nowhere"),
         (format!("{build} --os-release os-release --tag a:b"), 1, "[argument-invalid]"),
         (format!("{build} --os-release os-release --partition x=flags=1"), 1, "[argument-invalid]"),
         (format!("{build} --os-release system.img"), 1, "[product-info-invalid]"),

@@ -97,14 +97,19 @@ fn what_is_followed_is_found_from_any_working_directory() {
     ImageBuilder::new("3").tag("stable").write(here.join("img1"));
     let absolute = format!("oci:{}/img1", here.display());
     let drop_in = "etc/flipside/flipside.toml.d/90-switch.toml";
-    for (named, tag) in [("oci:img1:stable", ":stable"), ("oci:img1", "")] {
+    for (named, tag) in [
+        ("oci:img1:stable", ":stable"),
+        ("oci:img1", ""),
+        ("./img1", ""),
+        ("./img1:stable", ":stable"),
+    ] {
         let output = host.command(["switch", named]).current_dir(&here).output().unwrap();
         assert!(output.status.success(), "{named}: {output:?}");
         let text = fs::read_to_string(host.file(drop_in)).unwrap();
         assert!(text.ends_with(&format!("image = \"{absolute}{tag}\"\n")), "{named}: {text}");
     }
     assert!(host.boots_what_it_finds_in(Path::new("/"), "3"));
-    good(&here, "sim new machine --image oci:img1 --track oci:img1:stable");
+    good(&here, "sim new machine --image img1 --track oci:img1:stable");
     let settings = fs::read_to_string(here.join("machine/etc/flipside/flipside.toml")).unwrap();
     assert!(settings.contains(&format!("\"{absolute}:stable\"")), "{settings}");
 }

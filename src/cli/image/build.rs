@@ -8,6 +8,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use super::super::location::{one_tag, parse_layout};
 use super::super::signals::stop_on_signals;
 use super::super::{Failure, Global, print, print_json, progress};
 use super::connection::parse_architecture;
@@ -90,16 +91,17 @@ pub struct Args {
     #[arg(long)]
     allow_unbootable: bool,
     /// Write the image to this OCI layout directory; it is made, or the image is added to it.
-    #[arg(short, long, value_name = "DIR")]
-    output: PathBuf,
+    #[arg(short, long, value_name = "[oci:]DIR[:TAG]", value_parser = parse_layout)]
+    output: (PathBuf, Option<String>),
 }
 
 /// Builds an image.
 ///
 /// # Errors
 /// Those of [`build`].
-pub fn run(args: Args, global: &Global) -> super::super::Result {
-    let layout = args.output.display().to_string();
+pub fn run(mut args: Args, global: &Global) -> super::super::Result {
+    let layout = args.output.0.display().to_string();
+    args.tag = one_tag(args.tag, args.output.1.take())?;
     let tag = args.tag.clone();
     let stop = stop_on_signals()?;
     let built = build(&args.plan()?, progress::of(global).as_ref(), &stop)?;
@@ -144,7 +146,7 @@ impl Args {
             let partition = partitions.remove(&name);
             PayloadFile { name, file, partition }
         });
-        let mut plan = Plan::new(info, payloads.collect(), self.output);
+        let mut plan = Plan::new(info, payloads.collect(), self.output.0);
         if let Some(name) = partitions.keys().next() {
             return Err(usage(format!("--partition names {name}, which is no payload")));
         }

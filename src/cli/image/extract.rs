@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use super::super::location::parse_image;
 use super::super::signals::stop_on_signals;
 use super::super::{Global, progress};
 use super::connection::{Connection, parse_architecture};
@@ -15,7 +16,8 @@ use flipside_source::Location;
 /// Write one payload of an image to a file, and verify every chunk.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The image, a registry reference, `oci:DIR[:TAG]` or `oci-archive:FILE[:TAG]`.
+    /// The image, a registry reference, `[oci:]DIR[:TAG]` or `oci-archive:FILE[:TAG]`.
+    #[arg(value_parser = parse_image)]
     image: Location,
     /// The payload, such as `system`.
     payload: String,

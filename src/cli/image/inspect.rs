@@ -4,6 +4,7 @@
 
 use std::process::ExitCode;
 
+use super::super::location::parse_image;
 use super::super::signals::stop_on_signals;
 use super::super::{Global, print, print_json};
 use super::connection::{Connection, parse_architecture};
@@ -15,7 +16,8 @@ use flipside_source::Location;
 /// Show what is in an image.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The image, a registry reference, `oci:DIR[:TAG]` or `oci-archive:FILE[:TAG]`.
+    /// The image, a registry reference, `[oci:]DIR[:TAG]` or `oci-archive:FILE[:TAG]`.
+    #[arg(value_parser = parse_image)]
     image: Location,
     /// Select the image for this machine type, if there are several: x86_64 or aarch64.
     #[arg(long, value_name = "ARCH", value_parser = parse_architecture)]

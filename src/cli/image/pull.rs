@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
+use super::super::location::{one_tag, parse_image, parse_layout};
 use super::super::signals::stop_on_signals;
 use super::super::{Global, print, print_json, progress};
 use super::connection::{Connection, parse_architecture};
@@ -18,11 +19,12 @@ use flipside_source::Location;
 /// Download an image to an OCI layout directory.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The image, a registry reference, `oci:DIR[:TAG]` or `oci-archive:FILE[:TAG]`.
+    /// The image, a registry reference, `[oci:]DIR[:TAG]` or `oci-archive:FILE[:TAG]`.
+    #[arg(value_parser = parse_image)]
     image: Location,
     /// The OCI layout directory; it is made, or the image is added to it.
-    #[arg(value_name = "DIR")]
-    directory: PathBuf,
+    #[arg(value_name = "[oci:]DIR[:TAG]", value_parser = parse_layout)]
+    layout: (PathBuf, Option<String>),
     /// Tag the image in the layout [default: its present tag].
     #[arg(long)]
     tag: Option<String>,
@@ -40,9 +42,11 @@ pub struct Args {
 pub fn run(args: Args, global: &Global) -> super::super::Result {
     let stop = stop_on_signals()?;
     let source = args.connection.open(&args.image, &stop)?;
-    let tag = args.tag.as_deref().or_else(|| tag_of(&args.image));
+    let (directory, tag) = args.layout;
+    let tag = one_tag(args.tag, tag)?;
+    let tag = tag.as_deref().or_else(|| tag_of(&args.image));
     let (source, progress) = (source.as_ref(), progress::of(global));
-    let pulled = pull(source, &args.directory, tag, args.architecture, progress.as_ref(), &stop)?;
+    let pulled = pull(source, &directory, tag, args.architecture, progress.as_ref(), &stop)?;
     if global.json {
         print_json(&json!({
             "digest": pulled.digest,

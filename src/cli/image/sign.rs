@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
+use super::super::location::parse_image;
 use super::super::signals::stop_on_signals;
 use super::super::{Failure, Global, print, print_json};
 use super::connection::Connection;
@@ -24,7 +25,8 @@ const LIMIT: usize = 64 << 10;
 /// push` also pushes the signatures of a layout.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// What to sign, a registry reference or `oci:DIR[:TAG]`.
+    /// What to sign, a registry reference or `[oci:]DIR[:TAG]`.
+    #[arg(value_parser = parse_image)]
     image: Location,
     /// The private key: a PEM file as `flipside image key` or `openssl genpkey` makes it, ECDSA
     /// P-256 or Ed25519, not encrypted; `-` is stdin.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::super::image::connection::Connection;
+use super::super::location::parse_image;
 use super::super::signals::stop_on_signals;
 use super::super::{Failure, Global, print, print_json};
 use super::{read_draft, warn};
@@ -29,7 +30,7 @@ pub struct Args {
     /// Start from this document; `-` is stdin.
     #[arg(long, value_name = "FILE")]
     from: Option<PathBuf>,
-    /// Add this image, in a registry or `oci:DIR:TAG`; may be repeated. If VERSION is given, the
+    /// Add this image, in a registry or `[oci:]DIR:TAG`; may be repeated. If VERSION is given, the
     /// image must have that version.
     #[arg(long = "release", value_name = "[VERSION=]IMAGE", value_parser = parse_release)]
     releases: Vec<(Option<String>, Location)>,
@@ -137,8 +138,7 @@ fn find(
 }
 
 fn parse_release(text: &str) -> Result<(Option<String>, Location), String> {
-    let location =
-        |text: &str| text.parse().map_err(|error: source::SourceError| error.to_string());
+    let location = |text: &str| parse_image(text).map_err(|error| error.to_string());
     match text.split_once('=') {
         // What has a slash or a colon is the beginning of a path.
         Some((version, image)) if !version.contains(['/', ':']) && !version.is_empty() => {

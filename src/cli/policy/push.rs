@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use serde_json::json;
 
 use super::super::image::connection::Connection;
+use super::super::location::parse_image;
 use super::super::signals::stop_on_signals;
 use super::super::{Global, print, print_json};
 use super::{read, warn};
@@ -25,7 +26,8 @@ use flipside_source::Location;
 pub struct Args {
     /// The document; `-` is stdin.
     file: PathBuf,
-    /// The tag that hosts follow, in a registry or `oci:DIR:TAG`.
+    /// The tag that hosts follow, in a registry or `[oci:]DIR:TAG`.
+    #[arg(value_parser = parse_image)]
     target: Location,
     #[command(flatten)]
     connection: Connection,
