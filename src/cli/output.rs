@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::stderr::complain;
 use super::{Failure, Global};
 use crate::codes;
+use crate::report::progress::beside_bars;
 
 /// Prints text and a line feed on stdout. A reader that went away (`| head`) is
 /// no error; a full disk is.
@@ -19,7 +20,7 @@ use crate::codes;
 /// `output-failed`.
 pub fn print(text: impl Display) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
-    match writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
+    match beside_bars(|| writeln!(stdout, "{text}").and_then(|()| stdout.flush())) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         Err(error) => {
             Err(Failure::error(codes::OUTPUT_FAILED, format!("cannot write to stdout: {error}")))

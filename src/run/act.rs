@@ -3,7 +3,6 @@
 //! The last step of a run: under the lock, what the rules relied on is read again, and then done.
 
 use flipside_core::install::{self, Job, arm_installed};
-use flipside_core::progress::{Event, Phase};
 use flipside_core::refusal::Refusal;
 use flipside_core::state::{Action, HostState};
 use flipside_core::trial::{disarm_superseded, disarm_withdrawn, record_trial_outcome};
@@ -131,7 +130,6 @@ impl Act<'_> {
         let what = format!("writing {} into slot {}", image.version(), self.host_state.target());
         let _inhibitor = Inhibitor::take(&self.run.root, &what);
         checked.run()?;
-        self.run.progress.event(Event::Phase(Phase::Done));
         Ok(self.armed(image.version()))
     }
 

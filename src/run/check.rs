@@ -2,6 +2,7 @@
 
 //! What an update would do: a look and a judgement, and nothing after them.
 
+use flipside_core::progress::{Event, Phase};
 use flipside_core::state::Action;
 use flipside_image::Digest;
 
@@ -10,7 +11,7 @@ use super::Run;
 use super::judge::{Unasked, judge};
 use super::look::{Looked, look};
 use super::retry::obey_retry_after;
-use super::update::finish_update;
+use super::update::end;
 use crate::config::Initiative;
 use crate::rules::{Approval, Depth, Explanation};
 
@@ -69,5 +70,9 @@ pub fn finish_check(
         Ok(_) => None,
         Err(unasked) => Some(&unasked.error),
     };
-    finish_update(run, initiative, error);
+    // A refusal is an answer too.
+    if checked.is_ok() {
+        run.progress.event(Event::Phase(Phase::Done));
+    }
+    end(run, initiative, error);
 }

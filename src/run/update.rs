@@ -2,6 +2,7 @@
 
 //! A run, from the tag to an armed slot: look, judge, act under the lock.
 
+use flipside_core::progress::{Event, Phase};
 use flipside_core::state::Action;
 
 use super::act::{act, disarm_revoked};
@@ -45,6 +46,13 @@ pub fn update(run: &Run, initiative: Initiative) -> Result<Outcome, Error> {
 
 /// Ends a run: what it came to goes to the status, and whether it is to be made again is noted.
 pub fn finish_update(run: &Run, initiative: Initiative, error: Option<&Error>) {
+    if error.is_none() {
+        run.progress.event(Event::Phase(Phase::Done));
+    }
+    end(run, initiative, error);
+}
+
+pub(super) fn end(run: &Run, initiative: Initiative, error: Option<&Error>) {
     do_asked_retries(run);
     note_failure(run, initiative, error);
     finish(run, error);

@@ -6,7 +6,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use crate::support::certificates::Authority;
 use crate::support::documents;
@@ -209,4 +209,28 @@ fn an_image_is_named_as_the_status_shows_it() {
         refusal(&host.program(line.split(' ')), 1, "image-unknown");
     }
     assert_eq!(host.program(["verify", "--slot", "a", "1"]).status.code(), Some(2));
+}
+
+#[test]
+fn nothing_is_drawn_behind_the_last_line_of_a_run() {
+    let host = ProgramHost::new();
+    host.0.publish(&ImageBuilder::new("1"));
+    for (line, last) in [
+        ("check", "up to date"),
+        ("check --explain", "up to date"),
+        ("check --json", "}"),
+        ("update", "up to date: 1"),
+    ] {
+        let command = format!("exec {PROGRAM} --root {} {line}", host.0.path().display());
+        // script(1) of util-linux gives it a terminal.
+        let mut script = Command::new("script");
+        script.args(["--quiet", "--return", "--command", &command, "/dev/null"]);
+        let Ok(output) = script.env("TERM", "xterm").stdin(Stdio::null()).output() else {
+            println!("skipped: no script(1) to make a terminal with");
+            return;
+        };
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(text.contains("looking for an update"), "{line}: {text:?}");
+        assert!(text.ends_with(&format!("{last}\r\n")), "{line}: {text:?}");
+    }
 }
