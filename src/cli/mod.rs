@@ -45,6 +45,8 @@ mod session;
 mod signals;
 #[cfg(feature = "sim")]
 mod sim;
+#[cfg(feature = "sim")]
+mod sim_source;
 mod status;
 mod switch;
 mod trial_deadline;

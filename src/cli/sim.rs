@@ -9,7 +9,7 @@ use clap::Subcommand;
 use serde_json::json;
 
 use super::location::parse_image;
-use super::{Failure, Global, exit, print, print_json};
+use super::{Failure, Global, exit, print, print_json, sim_source};
 use flipside_core::settings::SlotLabels;
 use flipside_publish::disk::{self, Mapping, Plan, SectorSize, parse_size};
 use flipside_sim::{
@@ -129,7 +129,8 @@ pub struct Boot {
     /// Empty NVRAM first.
     #[arg(long)]
     wipe_nvram: bool,
-    /// Remember a further OCI layout whose images slots may hold by now; may be repeated.
+    /// Remember a further OCI layout whose images slots may hold by now; may be repeated. The
+    /// machine knows the layout that it follows, and fetches from a registry on this computer.
     #[arg(long, value_name = "[oci:]DIR", value_parser = parse_image)]
     image: Vec<Location>,
 }
@@ -252,6 +253,7 @@ fn boot(args: Boot, global: &Global) -> super::Result {
         fail: args.fail,
         power: Power { wipe_nvram: args.wipe_nvram, quirks },
         images: args.image.iter().map(ToString::to_string).collect(),
+        followed: sim_source::followed(&args.directory),
         promote: Promote::Child(&program),
     };
     let outcome = sim::boot(&args.directory, &options)?;

@@ -2,13 +2,14 @@
 
 //! A power-on, played to its end: the firmware, the kernel, and the OS up to boot success.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use flipside_image::Digest;
 use serde::Serialize;
 
 use super::error::At as _;
-use super::images::{Location, SYSTEM};
+use super::images::{self, Location, SYSTEM};
 use super::judge::{Booted, Power, Verdict, all_quirks, firmware_variables, judged};
 use super::machine::{DISK, ESP, Machine, VARIABLES};
 use super::nvram::Variables;
@@ -24,6 +25,8 @@ pub struct BootOptions<'a> {
     pub power: Power,
     /// Further images that the machine may hold by now: `oci:DIR`.
     pub images: Vec<String>,
+    /// The OCI layout that the machine follows. One that cannot be read teaches nothing.
+    pub followed: Option<PathBuf>,
     /// What boot success starts.
     pub promote: Promote<'a>,
 }
@@ -81,7 +84,7 @@ pub struct Outcome {
 /// [`SimError`], where it cannot be played; that nothing boots is an [`Outcome`].
 pub fn boot(directory: &Path, options: &BootOptions<'_>) -> Result<Outcome, SimError> {
     let mut state = State::load(directory)?;
-    learn_images(&mut state, &options.images)?;
+    learn_images(&mut state, options)?;
     // Whatever comes of it: what was in memory is gone.
     os_files::empty_run(directory)?;
     let machine = match Machine::open(directory, &state) {
@@ -122,14 +125,27 @@ pub fn boot(directory: &Path, options: &BootOptions<'_>) -> Result<Outcome, SimE
 }
 
 /// Learns the images of the machine's layouts, and of further ones.
-fn learn_images(state: &mut State, further: &[String]) -> Result<(), SimError> {
-    for image in further {
+fn learn_images(state: &mut State, options: &BootOptions<'_>) -> Result<(), SimError> {
+    for image in &options.images {
         let layout = Location::parse(image)?.layout;
         if !state.layouts.contains(&layout) {
             state.layouts.push(layout);
         }
     }
-    state.learn()
+    state.learn()?;
+    if let Some(layout) = &options.followed {
+        let architecture = state.architecture();
+        let _ = images::learn(&mut state.images, layout, architecture);
+    }
+    Ok(())
+}
+
+/// The digests of the images that the machine in `directory` knows.
+///
+/// # Errors
+/// [`SimError`]: there is no machine.
+pub fn known_images(directory: &Path) -> Result<Vec<Digest>, SimError> {
+    Ok(State::load(directory)?.images.iter().map(|image| image.digest).collect())
 }
 
 /// A power-on up to the OS.

@@ -182,7 +182,7 @@ fn blob(layout: &Path, digest: &Digest) -> PathBuf {
     layout.join("blobs/sha256").join(digest.hex())
 }
 
-fn read_limited(path: &Path) -> Result<Vec<u8>, SimError> {
+pub(super) fn read_limited(path: &Path) -> Result<Vec<u8>, SimError> {
     let mut bytes = Vec::new();
     // One more than the limit, for the parser to refuse.
     let file = File::open(path).at("open", path)?;

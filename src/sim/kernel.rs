@@ -3,7 +3,9 @@
 //! The kernel, played: it comes up only where its boot file is an image's, byte for byte, and its
 //! slot's partitions hold the payloads of the same image.
 
-use super::images::{KERNEL, KnownImage, KnownPayload, SYSTEM};
+use flipside_image::{Digest, printable};
+
+use super::images::{KERNEL, KnownImage, KnownPayload, SYSTEM, read_limited};
 use super::machine::{self, Machine};
 use super::{Quirk, Slot, esp};
 
@@ -22,7 +24,9 @@ pub(super) fn come_up<'a>(
     let started: Vec<_> =
         machine.images.iter().filter(|image| is(image, KERNEL, |p| p.sha256 == kernel)).collect();
     if started.is_empty() {
-        return Err(format!("slot {slot} crashes: {path} is damaged, it is no known image's"));
+        return Err(unknown(machine, slot, &path).unwrap_or_else(|| {
+            format!("slot {slot} crashes: {path} is damaged, it is no known image's")
+        }));
     }
     // Images may share a kernel: the others of their payloads tell them apart.
     let mut reason = String::new();
@@ -33,6 +37,26 @@ pub(super) fn come_up<'a>(
         }
     }
     Err(reason)
+}
+
+/// What to say of a part of `slot` that is no known image's, where the slot's record names an image
+/// that is not known. The record only explains.
+fn unknown(machine: &Machine<'_>, slot: Slot, part: &str) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    struct Record {
+        digest: Digest,
+        version: String,
+    }
+    let path = machine.esp.join(format!("EFI/flipside/slot-{}.json", slot.letter()));
+    let record: Record = serde_json::from_slice(&read_limited(&path).ok()?).ok()?;
+    let is_known = machine.images.iter().any(|image| image.digest == record.digest);
+    let (version, digest) = (printable::line(&record.version, 40), record.digest.short());
+    (!is_known).then(|| {
+        format!(
+            "slot {slot} cannot be judged: {part} is of an image that this machine does not know, \
+             {version} ({digest}): `flipside sim boot --image DIR` names a layout that has it"
+        )
+    })
 }
 
 fn is(image: &KnownImage, payload: &str, like: impl Fn(&KnownPayload) -> bool) -> bool {
@@ -68,7 +92,9 @@ fn holds(machine: &Machine<'_>, image: &KnownImage, slot: Slot) -> Result<(), St
                     image.version, other.version
                 ),
                 None => {
-                    format!("slot {slot}: partition {label} is damaged, it is no known image's")
+                    unknown(machine, slot, &format!("partition {label}")).unwrap_or_else(|| {
+                        format!("slot {slot}: partition {label} is damaged, it is no known image's")
+                    })
                 }
             });
         }

@@ -40,7 +40,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-pub use boot::{BootOptions, Outcome, Promote, Promotion, boot};
+pub use boot::{BootOptions, Outcome, Promote, Promotion, boot, known_images};
 pub use error::SimError;
 pub use judge::{Booted, Judge, Power, Verdict};
 pub use new::{Backend, DiskRequest, NewOptions, PayloadLabels, create};

@@ -91,6 +91,7 @@ mod signature_keys;
 mod signature_update;
 mod signatures_found;
 mod sim;
+mod sim_images;
 mod sim_quirks;
 mod status;
 mod status_watch;
