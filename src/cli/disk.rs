@@ -42,7 +42,7 @@ struct Build {
     /// The disk to make, a new file or a block device.
     #[arg(short, long, value_name = "PATH")]
     output: PathBuf,
-    /// Size of the EFI system partition [default: 512MiB].
+    /// Size of the EFI system partition [default: 512MiB, or what two boot files need].
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     esp_size: Option<u64>,
     /// Size of each slot's partition [default: the payload and a quarter, in steps of 64MiB].
@@ -127,6 +127,7 @@ fn run_build(build: Build, global: &Global) -> super::Result {
         tag,
         architecture: build.arch,
         esp_size: build.esp_size,
+        least_esp_size: None,
         slot_size: build.slot_size,
         data_size: build.data_size,
         sector_size: build.sector_size,

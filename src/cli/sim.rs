@@ -18,7 +18,7 @@ use flipside_sim::{
 use flipside_source::Location;
 
 /// Of the ESP, in bytes, where nothing else is asked for. Its files are a directory besides.
-const DEFAULT_ESP_SIZE: u64 = 64 << 20;
+const LEAST_ESP_SIZE: u64 = 64 << 20;
 /// Of the data partition, in bytes: a machine in a directory has its data in directories.
 const DEFAULT_DATA_SIZE: u64 = 0;
 
@@ -79,9 +79,9 @@ pub struct New {
     /// Size of the disk's logical sectors, 512 or 4096.
     #[arg(long, value_name = "BYTES", default_value = "512", value_parser = sector_size)]
     sector_size: SectorSize,
-    /// Size of the EFI system partition.
-    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = parse_size)]
-    esp_size: u64,
+    /// Size of the EFI system partition [default: 64MiB, or what two boot files need].
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    esp_size: Option<u64>,
     /// Size of each slot [default: the payload's and a quarter].
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     slot_size: Option<u64>,
@@ -198,7 +198,7 @@ fn new(args: New, global: &Global) -> super::Result {
     };
     let disk = Plan {
         sector_size: Some(args.sector_size),
-        esp_size: Some(args.esp_size),
+        esp_size: args.esp_size,
         slot_size: args.slot_size,
         data_size: args.data_size,
         seed: args.seed,
@@ -236,7 +236,7 @@ fn plan(request: &DiskRequest<'_>, disk: &Plan) -> Plan {
         tag: request.tag.map(str::to_owned),
         architecture: Some(request.architecture),
         payloads: mappings.collect(),
-        esp_size: disk.esp_size.or(Some(DEFAULT_ESP_SIZE)),
+        least_esp_size: Some(LEAST_ESP_SIZE),
         data_size: disk.data_size.or(Some(DEFAULT_DATA_SIZE)),
         ..disk.clone()
     }

@@ -22,6 +22,15 @@ pub fn read_product_info(path: &Path) -> Result<ProductInfo, PublishError> {
     serde_json::from_slice(&read(path, &invalid)?).map_err(|error| invalid(error.to_string()))
 }
 
+/// What an os-release file says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OsRelease {
+    /// What the OS is.
+    pub info: ProductInfo,
+    /// Whether its version is that of the distribution (`VERSION_ID`): every build has the same.
+    pub is_of_distribution: bool,
+}
+
 /// Reads an os-release file. `version` stands for the file's own; where both are missing
 /// that is an error.
 ///
@@ -33,7 +42,7 @@ pub fn read_product_info(path: &Path) -> Result<ProductInfo, PublishError> {
 ///
 /// # Errors
 /// [`PublishError::File`] and [`PublishError::OsRelease`].
-pub fn read_os_release(path: &Path, version: Option<&str>) -> Result<ProductInfo, PublishError> {
+pub fn read_os_release(path: &Path, version: Option<&str>) -> Result<OsRelease, PublishError> {
     let invalid = |what| PublishError::OsRelease { path: path.to_owned(), what };
     let text = String::from_utf8(read(path, &invalid)?)
         .map_err(|_| invalid("it is not UTF-8".to_owned()))?;
@@ -48,11 +57,12 @@ fn read(path: &Path, invalid: &dyn Fn(String) -> PublishError) -> Result<Vec<u8>
     fs::read(path).map_err(PublishError::file("read", path))
 }
 
-fn product_info(text: &str, version: Option<&str>) -> Result<ProductInfo, String> {
+fn product_info(text: &str, version: Option<&str>) -> Result<OsRelease, String> {
     let fields = OsReleaseFields::parse(text)?;
     let first = |keys: &[&str]| fields.first(keys).map(str::to_owned);
     let id = first(&["ID"]).ok_or("it has no ID")?;
     let name = first(&["NAME", "PRETTY_NAME"]).unwrap_or_else(|| id.clone());
+    let is_of_distribution = version.or(fields.first(&["IMAGE_VERSION"])).is_none();
     let version = match version {
         Some(version) => version.to_owned(),
         None => first(&["IMAGE_VERSION", "VERSION_ID"])
@@ -69,7 +79,7 @@ fn product_info(text: &str, version: Option<&str>) -> Result<ProductInfo, String
         variant.push('-');
         variant.push_str(&id);
     }
-    Ok(ProductInfo {
+    let info = ProductInfo {
         id,
         name,
         version,
@@ -78,7 +88,8 @@ fn product_info(text: &str, version: Option<&str>) -> Result<ProductInfo, String
         commit_date: String::new(),
         build_tree_dirty: false,
         components: None,
-    })
+    };
+    Ok(OsRelease { info, is_of_distribution })
 }
 
 /// By systemd's name, which os-release(5) asks for, or the kernel's or OCI's.
@@ -97,18 +108,20 @@ mod tests {
     fn debians_own_file_is_understood() {
         let text = "PRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\nNAME=\"Debian GNU/Linux\"\n\
             VERSION_ID=\"12\"\nVERSION=\"12 (bookworm)\"\nID=debian\n\n# comment\n";
-        let info = product_info(text, None).unwrap();
+        let OsRelease { info, is_of_distribution } = product_info(text, None).unwrap();
+        assert!(is_of_distribution);
         assert_eq!((info.id.as_str(), info.name.as_str()), ("debian", "Debian GNU/Linux"));
         assert_eq!(info.version, "12");
         assert_eq!(info.architecture(), Architecture::of_this_build());
-        assert_eq!(product_info(text, Some("12.7")).unwrap().version, "12.7");
+        assert_eq!(product_info(text, Some("12.7")).unwrap().info.version, "12.7");
     }
 
     #[test]
     fn the_image_version_and_the_variant_are_preferred() {
         let text = "ID=acme\nVERSION_ID=1\nIMAGE_VERSION=2026.11.1\nARCHITECTURE=arm64\n\
             VARIANT_ID=edge\nPRETTY_NAME='Acme 1'\n";
-        let info = product_info(text, None).unwrap();
+        let OsRelease { info, is_of_distribution } = product_info(text, None).unwrap();
+        assert!(!is_of_distribution);
         assert_eq!(info.version, "2026.11.1");
         assert_eq!(info.variant, "aarch64-edge");
         assert_eq!(info.architecture(), Some(Architecture::Aarch64));

@@ -146,6 +146,25 @@ fn errors_have_their_code_and_leave_nothing_behind() {
 }
 
 #[test]
+fn a_version_that_every_build_would_have_is_warned_of() {
+    let files = files();
+    let here = files.path();
+    let debian = "ID=debian\nNAME=\"Debian GNU/Linux\"\nVERSION_ID=\"12\"\n";
+    fs::write(here.join("debian"), debian).unwrap();
+    fs::write(here.join("own"), format!("{debian}IMAGE_VERSION=7\n")).unwrap();
+    let build = "image build --allow-unbootable --payload a=boot.efi -o layout --os-release";
+    let warning = "flipside: warning: every build from this debian has the version 12: give each \
+                   its own with --version\n";
+    for (line, expected) in [
+        (format!("{build} debian"), warning),
+        (format!("{build} debian --version 12.7"), ""),
+        (format!("{build} own"), ""),
+    ] {
+        assert_eq!(bad(here, &format!("{line} --progress none")), (Some(0), expected.to_owned()));
+    }
+}
+
+#[test]
 fn a_source_date_epoch_becomes_the_time_of_creation() {
     let files = files();
     let build = |value: &str| {

@@ -85,3 +85,23 @@ fn an_image_that_the_machine_does_not_know_is_not_called_damaged() {
     let (_, said) = flipside(here, "sim boot other");
     assert!(said.contains("boot-b.efi is damaged, it is no known image's"), "{said}");
 }
+
+#[test]
+fn the_esp_has_room_for_two_boot_files_of_the_image() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path();
+    for version in ["1", "2"] {
+        let seed = version.parse().unwrap();
+        let boot_file = kernel(Architecture::X86_64, seed, 40 << 20);
+        let image = ImageBuilder::new(version).payload("kernel.efi", boot_file).uncompressed();
+        image.tag("stable").write(here.join(version));
+    }
+    good(here, "sim new host --image 1 --track oci:2:stable");
+    good(here, "sim boot host");
+    good(here, "--root host update");
+    let built = flipside(here, "disk build --image 1 -o disk.img --esp-size 64MiB");
+    assert_eq!(built.0, Some(1), "two do not fit: {}", built.1);
+    let (_, built) = flipside(here, "disk build --image 1 -o disk.img --json");
+    let built: serde_json::Value = serde_json::from_str(&built).unwrap();
+    assert_eq!(built["partitions"][0]["size"], 512 << 20);
+}

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::super::location::{one_tag, parse_layout};
@@ -15,13 +15,14 @@ use super::connection::parse_architecture;
 use crate::codes;
 use flipside_image::{
     Architecture, ChunkSize, HOOK_LIMIT, HOOK_PAYLOAD, ImageError, PartitionIdentity, PayloadName,
+    ProductInfo,
 };
 use flipside_publish::build::{
     CREATED_ANNOTATION, DEFAULT_LEVEL, LayerEncoding, PayloadFile, Plan, build,
 };
 use flipside_publish::disk::parse_size;
 use flipside_publish::inspect::inspect;
-use flipside_publish::os_release::{read_os_release, read_product_info};
+use flipside_publish::os_release::{OsRelease, read_os_release, read_product_info};
 
 /// Make an OS image from files, in an OCI layout directory.
 ///
@@ -119,7 +120,7 @@ impl Args {
     fn plan(self) -> Result<Plan, Failure> {
         let mut info = match (&self.product_info, &self.os_release) {
             (Some(file), _) => read_product_info(file)?,
-            (None, Some(file)) => read_os_release(file, self.version.as_deref())?,
+            (None, Some(file)) => of_os_release(file, self.version.as_deref())?,
             (None, None) => return Err(usage("--os-release or --product-info is needed")),
         };
         if let Some(version) = self.version {
@@ -169,6 +170,19 @@ impl Args {
         }
         Ok(plan)
     }
+}
+
+/// What an os-release file says, with a warning where it has no version for each build.
+fn of_os_release(file: &Path, version: Option<&str>) -> Result<ProductInfo, Failure> {
+    let OsRelease { info, is_of_distribution } = read_os_release(file, version)?;
+    if is_of_distribution {
+        tracing::warn!(
+            "every build from this {} has the version {}: give each its own with --version",
+            file.display(),
+            info.version
+        );
+    }
+    Ok(info)
 }
 
 fn usage(message: impl Into<String>) -> Failure {

@@ -15,11 +15,31 @@ use flipside_image::pe;
 use flipside_image::{Architecture, ImageError};
 
 use super::image::Opened;
+use super::layout::slot_size;
 use super::payload::{self, Memory};
+use super::size::{ALIGNMENT, round_up};
 use super::{DiskBuildError, Plan};
 
 /// The payload that becomes the slot's boot file.
 pub(super) const BOOT_PAYLOAD: &str = "kernel.efi";
+
+/// The most bytes that a boot file may have where no size was given for the ESP.
+const LARGEST: u64 = 1 << 30;
+
+/// What the FAT and the small files take, at most, in bytes.
+const ROOM: u64 = 8 << 20;
+/// The least that an ESP has where the plan says nothing.
+const LEAST: u64 = 512 << 20;
+
+/// The ESP's size. By default with room for a boot file in each slot, which may grow by a quarter,
+/// and for a loader while it replaces another.
+pub(super) fn size(plan: &Plan, files: &[EspFile]) -> u64 {
+    let needed = files.iter().fold(ROOM, |sum, file| {
+        sum.saturating_add(slot_size(file.contents.len() as u64, 1).saturating_mul(2))
+    });
+    let default = needed.max(plan.least_esp_size.unwrap_or(LEAST));
+    round_up(plan.esp_size.unwrap_or(default), ALIGNMENT)
+}
 
 /// A file on the ESP.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,8 +90,9 @@ fn boot_file(opened: &Opened, plan: &Plan) -> Result<Vec<u8>, DiskBuildError> {
     let layer = opened.layer(BOOT_PAYLOAD)?;
     let size = layer.payload.size;
     // Before so much memory is taken: it could not fit.
-    if size > plan.esp_size() {
-        return Err(DiskBuildError::EspTooSmall { size: plan.esp_size(), needed: size, free: 0 });
+    let limit = plan.esp_size.unwrap_or(LARGEST);
+    if size > limit {
+        return Err(DiskBuildError::EspTooSmall { size: limit, needed: size, free: 0 });
     }
     let memory = Memory::new(&format!("payload {BOOT_PAYLOAD}"), size);
     payload::copy(&opened.source, &layer, &memory, &Silent, &plan.stop)?;

@@ -45,7 +45,6 @@ use target::Target;
 const SYSTEM_PAYLOAD: &str = "system";
 const ESP_LABEL: &str = "esp";
 const DATA_LABEL: &str = "data";
-const DEFAULT_ESP_SIZE: u64 = 512 << 20;
 const DEFAULT_DATA_SIZE: u64 = 1 << 30;
 /// What the default size of `system`'s partitions is rounded up to, in bytes.
 const SLOT_STEP: u64 = 64 << 20;
@@ -59,8 +58,10 @@ pub struct Plan {
     pub tag: Option<String>,
     /// Which of an index's images; `None` takes the one for this machine.
     pub architecture: Option<Architecture>,
-    /// In bytes; `None` is 512 MiB.
+    /// In bytes; `None` is what the boot file needs, at least `least_esp_size`.
     pub esp_size: Option<u64>,
+    /// In bytes; `None` is 512 MiB.
+    pub least_esp_size: Option<u64>,
     /// Of each partition for `system`, in bytes; `None` is the payload's size and a
     /// quarter, rounded up to 64 MiB.
     pub slot_size: Option<u64>,
@@ -101,10 +102,6 @@ pub struct Mapping {
 }
 
 impl Plan {
-    fn esp_size(&self) -> u64 {
-        size::round_up(self.esp_size.unwrap_or(DEFAULT_ESP_SIZE), size::ALIGNMENT)
-    }
-
     /// Every payload with a partition, `system` first.
     fn mappings(&self) -> Vec<Mapping> {
         let system = Mapping {
@@ -177,7 +174,7 @@ pub fn build_with(
     let opened = Opened::new(plan)?;
     let identifiers = Identifiers::new(plan.seed);
     let files = esp::files(&opened, plan)?;
-    let mut wanted = wanted(&opened, plan, &identifiers)?;
+    let mut wanted = wanted(&opened, plan, esp::size(plan, &files), &identifiers)?;
     let target = Target::open(output, plan.sector_size, plan.force)?;
     wanted.extend(data_partition(plan, &target, &identifiers));
     layout::check(&wanted)?;
@@ -242,6 +239,7 @@ pub fn esp_files(plan: &Plan) -> Result<Vec<EspFile>, DiskBuildError> {
 fn wanted(
     opened: &Opened,
     plan: &Plan,
+    esp_size: u64,
     identifiers: &Identifiers,
 ) -> Result<Vec<Wanted>, DiskBuildError> {
     let mut wanted = vec![Wanted {
@@ -249,7 +247,7 @@ fn wanted(
         uuid: identifiers.uuid(ESP_LABEL),
         type_uuid: ESP_TYPE,
         flags: 0,
-        size: Some(plan.esp_size()),
+        size: Some(esp_size),
     }];
     for mapping in plan.mappings() {
         let payload = opened.layer(&mapping.payload)?.payload;
