@@ -5,10 +5,15 @@
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 
+use flipside_image::document::Draft;
+use flipside_image::signature::{self, simple};
 use flipside_image::{Compression, Digest, Image, Layer, PartitionIdentity, ProductInfo};
+use flipside_source::{FetchedDocument, Source, fetch_document};
 use serde::Serialize;
 
+use super::PublishError;
 use super::disk::Size;
+use super::policy::text;
 
 /// What `image inspect --json` prints.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -83,6 +88,56 @@ impl StoredAs {
     }
 }
 
+/// What is stored beside an image, and is none.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Companion {
+    /// A policy document.
+    PolicyDocument {
+        /// Its manifest's digest.
+        digest: Digest,
+        /// The tag that it is about.
+        tag: Option<String>,
+        /// What it says.
+        document: Draft,
+    },
+    /// Signatures, unverified.
+    Signatures {
+        /// Their manifest's digest.
+        digest: Digest,
+        /// `simple-signing` or `sigstore-bundle`.
+        form: &'static str,
+        /// How many there are.
+        count: usize,
+        /// What they are for, where they say so.
+        subject: Option<Digest>,
+    },
+}
+
+/// Looks at what `source` names, where that is no image but is stored beside one.
+///
+/// # Errors
+/// The source's; [`PublishError::Policy`].
+pub fn inspect_companion(source: &dyn Source) -> Result<Option<Companion>, PublishError> {
+    let digest = source.resolve()?;
+    if let Ok(FetchedDocument { tag, document, .. }) = fetch_document(source, &digest)? {
+        let document = Draft::parse(&document)?;
+        return Ok(Some(Companion::PolicyDocument { digest, tag, document }));
+    }
+    let manifest = source.manifest(&digest)?;
+    let payloads = signature::payloads(&manifest)?;
+    if let Some(first) = payloads.first() {
+        let payload = source.blob("signature", first, signature::PAYLOAD_LIMIT)?;
+        let payload: Option<simple::Payload> = serde_json::from_slice(&payload).ok();
+        let subject = payload.and_then(|payload| payload.subject());
+        let (form, count) = ("simple-signing", payloads.len());
+        return Ok(Some(Companion::Signatures { digest, form, count, subject }));
+    }
+    let (count, subject) = signature::attached_bundles(&manifest)?;
+    let form = "sigstore-bundle";
+    Ok((count > 0).then_some(Companion::Signatures { digest, form, count, subject }))
+}
+
 /// Looks at `image`.
 pub fn inspect(image: &Image) -> Inspection {
     let payloads: Vec<_> = image.layers().map(|layer| inspect_layer(&layer)).collect();
@@ -144,6 +199,22 @@ impl fmt::Display for Inspection {
             write!(f, "\n{payload:>name_width$}")?;
         }
         Ok(())
+    }
+}
+
+impl fmt::Display for Companion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::PolicyDocument { digest, tag, document } => {
+                let tag = plain(tag.as_deref().unwrap_or("no tag"));
+                write!(f, "policy document {digest} about {tag}\n{}", text(document))
+            }
+            Self::Signatures { digest, form, count, subject } => {
+                let subject = subject.map_or("an unknown image".to_owned(), |of| of.to_string());
+                let form = format!("{form}, {count} in all");
+                write!(f, "signatures {digest}\nfor        {subject}\nform       {form}")
+            }
+        }
     }
 }
 

@@ -5,11 +5,11 @@
 use std::collections::BTreeMap;
 
 use flipside_image::document::{
-    Document, DocumentManifest, Draft, DraftRelease, DraftRollout, EMPTY_CONFIG, MEDIA_TYPE,
-    Reason, document_tag,
+    Document, DocumentManifest, Draft, DraftRelease, EMPTY_CONFIG, MEDIA_TYPE, Reason, TAG_SUFFIX,
+    document_tag,
 };
-use flipside_image::version;
 use flipside_image::{Descriptor, Digest, MANIFEST_TYPE};
+use flipside_image::{printable, version};
 use flipside_source::{Location, Options, Reference, SourceError, fetch_document, is_absent, open};
 use jiff::{SignedDuration, Timestamp};
 
@@ -35,10 +35,8 @@ pub struct Change {
     pub issued: Timestamp,
     /// How long it is good for.
     pub life: SignedDuration,
-    /// Releases that are added, or whose digest changes: version and digest.
-    pub releases: Vec<(String, Digest)>,
-    /// The rollout that these get.
-    pub rollout: Option<DraftRollout>,
+    /// Releases that are added, or whose digest or rollout changes.
+    pub releases: Vec<DraftRelease>,
     /// Releases that are marked: version, and why.
     pub marks: Vec<(Mark, String, String)>,
     /// Versions that are not listed any more.
@@ -63,12 +61,11 @@ impl Change {
             let at = find(&draft.releases, version)?;
             draft.releases.remove(at);
         }
-        for (version, digest) in self.releases {
-            let mut release = DraftRelease::new(&version, digest);
-            release.rollout.clone_from(&self.rollout);
-            match find(&draft.releases, &version).ok().and_then(|at| draft.releases.get_mut(at)) {
+        for release in self.releases {
+            let at = find(&draft.releases, &release.version).ok();
+            match at.and_then(|at| draft.releases.get_mut(at)) {
                 // Pushed again: whatever was said of the old image says nothing of this one.
-                Some(before) if before.digest != digest => *before = release,
+                Some(before) if before.digest != release.digest => *before = release,
                 Some(before) => before.rollout = release.rollout,
                 None => draft.releases.push(release),
             }
@@ -132,11 +129,54 @@ pub fn push(document: &[u8], target: &Location, options: &Options) -> Result<Dig
     }
 }
 
+/// What a document says, for people: a line for each release.
+pub fn text(draft: &Draft) -> String {
+    let mut text = format!("issued {}, valid until {}", draft.issued, draft.expires);
+    let width = draft.releases.iter().map(|release| release.version.len()).max().unwrap_or(0);
+    for release in &draft.releases {
+        let version = printable::line(&release.version, 40);
+        text.push_str(&format!("\n{version:<width$}  {}", release.digest.short()));
+        if let Some(rollout) = &release.rollout {
+            // 0.07 is 7% and not 7.000000000000001%.
+            let (share, start) = ((rollout.start_percentage * 1e6).round() / 1e4, rollout.start);
+            let length = printable::line(&rollout.duration, 40);
+            text.push_str(&format!("  rollout over {length} from {start}, at first {share}%"));
+        }
+        for (mark, reason) in [
+            ("barrier", &release.barrier),
+            ("dead end", &release.dead_end),
+            ("withdrawn", &release.withdrawn),
+        ] {
+            let reason = reason.iter().map(|given| printable::line(&given.reason, 200));
+            text.extend(reason.map(|reason| format!("  {mark}: {reason}")));
+        }
+    }
+    text
+}
+
 fn no_place(what: &str) -> PublishError {
     PublishError::PolicyInvalid { what: format!("it has no place there: {what}") }
 }
 
-/// The tag that a document is about, and where the document belongs.
+/// Where the document belongs that is about the tag `target`.
+///
+/// # Errors
+/// [`PublishError::PolicyInvalid`] for what is no tag.
+pub fn place(target: &Location) -> Result<Location, PublishError> {
+    Ok(beside(target)?.1)
+}
+
+/// The bytes of the document that is published beside the tag `target`.
+///
+/// # Errors
+/// Those of [`place`] and of the source; [`PublishError::Policy`] for what is no document.
+pub fn fetch(target: &Location, options: &Options) -> Result<Vec<u8>, PublishError> {
+    let source = open(&place(target)?, options)?;
+    Ok(fetch_document(source.as_ref(), &source.resolve()?)??.document)
+}
+
+/// The tag that a document is about, and where the document belongs. The document's own tag names
+/// the same.
 fn beside(target: &Location) -> Result<(&str, Location), PublishError> {
     let named = |tag: &str| document_tag(tag).ok_or_else(|| no_place("the tag is too long"));
     match target {
@@ -144,17 +184,23 @@ fn beside(target: &Location) -> Result<(&str, Location), PublishError> {
             Err(no_place("a digest is no tag"))
         }
         Location::Registry(reference) => {
-            let tag = reference.tag();
+            let tag = about(reference.tag());
             let text = format!("{}:{}", reference.full_repository(), named(tag)?);
             Ok((tag, Location::Registry(text.parse::<Reference>().map_err(SourceError::from)?)))
         }
         Location::Layout { directory, tag: Some(tag) } if tag.parse::<Digest>().is_err() => {
+            let tag = about(tag);
             let place = Location::Layout { directory: directory.clone(), tag: Some(named(tag)?) };
             Ok((tag, place))
         }
         Location::Layout { .. } => Err(no_place("name a tag")),
         Location::Archive { .. } => Err(no_place("an archive cannot be added to")),
     }
+}
+
+/// The tag that the document with the tag `tag` is about, or `tag` itself.
+fn about(tag: &str) -> &str {
+    tag.strip_suffix(TAG_SUFFIX).filter(|about| !about.is_empty()).unwrap_or(tag)
 }
 
 /// Hosts go by no document that is older than one that they have seen.
@@ -198,6 +244,7 @@ fn check_is_later(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use flipside_image::document::DraftRollout;
 
     fn at(text: &str) -> Timestamp {
         text.parse().unwrap()
@@ -208,7 +255,6 @@ mod tests {
             issued: at("2026-11-10T00:00:00Z"),
             life: SignedDuration::from_hours(720),
             releases: Vec::new(),
-            rollout: None,
             marks: Vec::new(),
             forgotten: Vec::new(),
         }
@@ -221,9 +267,14 @@ mod tests {
     #[test]
     fn a_document_grows_from_the_one_before() {
         let start = at("2026-11-10T00:00:00Z");
-        let first = Change {
-            releases: vec![("1.10".into(), digest("b")), ("1.9".into(), digest("a"))],
+        let rolled = |version, name| DraftRelease {
             rollout: Some(DraftRollout::new(start, 0.0, "48h")),
+            ..DraftRelease::new(version, digest(name))
+        };
+        let first = Change {
+            releases: [("1.10", "b"), ("1.9", "a")]
+                .map(|(version, name)| rolled(version, name))
+                .into(),
             ..change()
         };
         let first = first.apply(None).unwrap();
@@ -231,7 +282,7 @@ mod tests {
         assert_eq!(versions, ["1.9", "1.10"]);
         let second = Change {
             issued: at("2026-11-11T00:00:00Z"),
-            releases: vec![("1.10".into(), digest("c"))],
+            releases: vec![DraftRelease::new("1.10", digest("c"))],
             marks: vec![(Mark::Withdrawn, "1.9".into(), "eats data".into())],
             ..change()
         };
@@ -249,6 +300,19 @@ mod tests {
         let third = third.apply(Some(second)).unwrap();
         assert_eq!(third.releases.len(), 1);
         assert_eq!(third.releases[0].rollout, None, "it is over");
+    }
+
+    #[test]
+    fn the_document_of_a_document_is_itself() {
+        for (target, expected) in [
+            ("r.example/a:stable", "r.example/a:stable.policy"),
+            ("r.example/a:stable.policy", "r.example/a:stable.policy"),
+            ("oci:/a:stable.policy", "oci:/a:stable.policy"),
+        ] {
+            let target = target.parse().unwrap();
+            assert_eq!(place(&target).unwrap().to_string(), expected);
+            assert_eq!(beside(&target).unwrap().0, "stable");
+        }
     }
 
     #[test]

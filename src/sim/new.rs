@@ -7,6 +7,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use flipside_image::{Architecture, Digest};
+use uuid::Uuid;
 
 use super::boot::{self, BootOptions};
 use super::error::At as _;
@@ -126,7 +127,8 @@ fn furnish(
     architecture: Architecture,
     digest: Digest,
 ) -> Result<String, SimError> {
-    unpack_esp(directory)?;
+    let id = unpack_esp(directory)?;
+    os_files::put(directory, "etc/machine-id", &format!("{}\n", id.simple()))?;
     let mut state = first_state(directory, locations, architecture)?;
     let installed = installed(directory, &state, digest)?.clone();
     write_files(directory, options, locations)?;
@@ -149,12 +151,13 @@ fn no_machine(directory: &Path, reason: &str) -> SimError {
     SimError::NoMachine { path: directory.to_owned(), reason: reason.to_owned() }
 }
 
-/// Copies the content of the disk's ESP to its directory.
-fn unpack_esp(directory: &Path) -> Result<(), SimError> {
+/// Copies the content of the disk's ESP to its directory, and returns the partition's GUID.
+fn unpack_esp(directory: &Path) -> Result<Uuid, SimError> {
     let path = directory.join(DISK);
     let disk = Disk::open(&path).at("read", &path)?;
     let partition = disk.esp().ok_or_else(|| no_machine(directory, "its disk has no ESP"))?;
-    copy_esp(&disk, partition, &directory.join(ESP)).at("copy the ESP of", &path)
+    copy_esp(&disk, partition, &directory.join(ESP)).at("copy the ESP of", &path)?;
+    Ok(partition.guid)
 }
 
 /// What the simulator knows of the machine: its loader, its layouts, the images in them.

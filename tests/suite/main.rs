@@ -60,6 +60,7 @@ mod nvram;
 mod nvram_kept;
 mod packages;
 mod policy_asks;
+mod policy_commands;
 mod policy_document;
 mod policy_explain;
 mod policy_graph;

@@ -213,6 +213,7 @@ fn a_rollout_reaches_hosts_by_their_wariness() {
     assert_eq!(said, "rollout-not-reached");
     // Without an identity it comes last.
     host.host().set("");
+    std::fs::remove_file(host.host().file("etc/machine-id")).unwrap();
     host.refuses(75, "rollout-not-reached");
     assert!(host.explains("rollout").0.ends_with("wariness is 1.000 for want of a machine ID"));
     host.host().write("etc/machine-id", "0123456789abcdef0123456789abcdef\n");

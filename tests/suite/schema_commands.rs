@@ -80,7 +80,9 @@ impl Stage {
         ));
         self.builds("policy build --from policy.json --dead-end 1=old --withdraw 1=broken");
         self.builds("policy lint policy.json");
+        self.builds("policy show policy.json");
         self.builds(&format!("policy push policy.json {image}"));
+        self.builds(&format!("image inspect {image}.policy"));
         self.builds("disk build --image oci:layout:stable -o disk.img --esp-size 16MiB");
         self.builds("sim new machine --image oci:layout:stable --esp-size 16MiB");
         self.builds("sim boot machine");
@@ -167,10 +169,12 @@ fn places(value: &Value, pointer: &str, found: &mut Vec<String>) {
 }
 
 /// What may be left out of the documents here. Everything else has a value, if only `null`.
-const OPTIONAL: [(&str, &str); 11] = [
+const OPTIONAL: [(&str, &str); 15] = [
     ("check", "/rules"),
     ("image-inspect", "/annotations/org.flipside.barrier"),
     ("image-inspect", "/annotations/org.opencontainers.image.version"),
+    ("image-inspect", "/document/releases/0/barrier"),
+    ("image-inspect", "/document/releases/0/rollout"),
     ("image-inspect", "/payloads/0/partition"),
     ("image-inspect", "/payloads/0/partition/flags"),
     ("image-inspect", "/payloads/0/partition/uuid"),
@@ -179,6 +183,8 @@ const OPTIONAL: [(&str, &str); 11] = [
     ("policy-build", "/releases/0/dead_end"),
     ("policy-build", "/releases/0/rollout"),
     ("policy-build", "/releases/0/withdrawn"),
+    ("policy-show", "/releases/0/barrier"),
+    ("policy-show", "/releases/0/rollout"),
 ];
 
 /// Whether `document` fits with what `change` does to the value at `place`.

@@ -105,3 +105,18 @@ fn the_esp_has_room_for_two_boot_files_of_the_image() {
     let built: serde_json::Value = serde_json::from_str(&built).unwrap();
     assert_eq!(built["partitions"][0]["size"], 512 << 20);
 }
+
+#[test]
+fn a_machine_has_an_id_of_its_own() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path();
+    ImageBuilder::new("1").write(here.join("one"));
+    let id = |name: &str, more: &str| {
+        good(here, &format!("sim new {name} --image one {more}"));
+        fs::read_to_string(here.join(name).join("etc/machine-id")).unwrap()
+    };
+    let first = id("a", "--seed 7");
+    assert_eq!((first.len(), first.trim_end().len()), (33, 32), "{first}");
+    assert_eq!(id("b", "--seed 7"), first);
+    assert_ne!(id("c", ""), first);
+}

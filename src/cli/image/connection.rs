@@ -15,7 +15,7 @@ use flipside_publish::os_release::architecture;
 use flipside_source::{self as source, Location, Options, Source};
 
 /// Options of every command that may speak to a registry.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 pub(in crate::cli) struct Connection {
     /// Use plain HTTP, without TLS, for every registry.
     #[arg(long)]

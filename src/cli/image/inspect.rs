@@ -9,11 +9,12 @@ use super::super::signals::stop_on_signals;
 use super::super::{Global, print, print_json};
 use super::connection::{Connection, parse_architecture};
 use flipside_image::Architecture;
+use flipside_image::code::Coded as _;
 use flipside_publish::find_image;
-use flipside_publish::inspect::inspect;
+use flipside_publish::inspect::{inspect, inspect_companion};
 use flipside_source::Location;
 
-/// Show what is in an image.
+/// Show what is in an image, in a policy document, or in a signature.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The image, a registry reference, `[oci:]DIR[:TAG]` or `oci-archive:FILE[:TAG]`.
@@ -32,11 +33,15 @@ pub struct Args {
 /// The source's, and anything that is no OS image.
 pub fn run(args: Args, global: &Global) -> super::super::Result {
     let source = args.connection.open(&args.image, &stop_on_signals()?)?;
-    let inspection = inspect(&find_image(source.as_ref(), args.architecture)?);
-    if global.json {
-        print_json(&inspection)?;
-    } else {
-        print(inspection)?;
+    match find_image(source.as_ref(), args.architecture) {
+        Ok(image) if global.json => print_json(&inspect(&image))?,
+        Ok(image) => print(inspect(&image))?,
+        Err(error) if error.code().name() != "not-an-os-image" => return Err(error.into()),
+        Err(error) => match inspect_companion(source.as_ref())? {
+            Some(companion) if global.json => print_json(&companion)?,
+            Some(companion) => print(companion)?,
+            None => return Err(error.into()),
+        },
     }
     Ok(ExitCode::SUCCESS)
 }

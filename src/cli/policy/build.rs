@@ -9,16 +9,14 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::super::image::connection::Connection;
-use super::super::location::parse_image;
 use super::super::signals::stop_on_signals;
 use super::super::{Failure, Global, print, print_json};
+use super::releases::{Release, Releases, parse_life};
 use super::{read_draft, warn};
-use crate::config::units;
-use flipside_image::Digest;
-use flipside_image::document::{Document, DraftRollout};
-use flipside_publish::policy::{Change, Mark};
+use flipside_image::document::{Document, DraftRelease, DraftRollout};
+use flipside_publish::policy::{Change, Mark, text};
 use flipside_publish::{PublishError, find_image};
-use flipside_source::{self as source, Location, Options};
+use flipside_source::{self as source, Options};
 
 /// Make a policy document from the previous one and the changes.
 ///
@@ -27,22 +25,12 @@ use flipside_source::{self as source, Location, Options};
 #[derive(Debug, clap::Args)]
 #[command(disable_version_flag = true)]
 pub struct Args {
-    /// Start from this document; `-` is stdin.
-    #[arg(long, value_name = "FILE")]
-    from: Option<PathBuf>,
-    /// Add this image, in a registry or `[oci:]DIR:TAG`; may be repeated. If VERSION is given, the
-    /// image must have that version.
-    #[arg(long = "release", value_name = "[VERSION=]IMAGE", value_parser = parse_release)]
-    releases: Vec<(Option<String>, Location)>,
-    /// Roll the added releases out over this time, such as `48h` [default: all hosts at once].
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration, requires = "releases")]
-    rollout: Option<String>,
-    /// Start the rollout at this time (RFC 3339) [default: now].
-    #[arg(long, value_name = "TIME", requires = "rollout")]
-    start: Option<Timestamp>,
-    /// Start the rollout with this share of the hosts, from 0 to 1.
-    #[arg(long, value_name = "SHARE", default_value_t = 0.0, requires = "rollout")]
-    start_percentage: f64,
+    /// Start from this document: a file, `-` for stdin, or the one of a tag, in a registry or
+    /// `[oci:]DIR:TAG`.
+    #[arg(long, value_name = "FILE|REF")]
+    from: Option<String>,
+    #[command(flatten)]
+    releases: Releases,
     /// Make this release a barrier: every host must pass through it; may be repeated.
     #[arg(long = "barrier", value_name = "VERSION=REASON", value_parser = parse_mark)]
     barriers: Vec<(String, String)>,
@@ -71,17 +59,19 @@ pub struct Args {
 /// # Errors
 /// What is read, and a document that no host would go by.
 pub fn run(mut args: Args, global: &Global) -> super::Result {
-    let old = args.from.as_deref().map(read_draft).transpose()?;
     let output = args.output.take();
-    let draft = args.change()?.apply(old)?;
+    let options = std::mem::take(&mut args.connection).options(&stop_on_signals()?);
+    let old = args.from.as_deref().map(|from| read_draft(from, &options)).transpose()?;
+    let draft = args.change(&options)?.apply(old)?;
     Document::from_draft(&draft).map_err(PublishError::from)?;
     warn(&draft);
     let bytes = draft.to_bytes().map_err(PublishError::from)?;
     match &output {
         Some(file) => {
             std::fs::write(file, &bytes).map_err(PublishError::file("write", file))?;
-            if global.json {
-                print_json(&draft)?;
+            match global.json {
+                true => print_json(&draft)?,
+                false => print(format_args!("wrote {}\n{}", file.display(), text(&draft)))?,
             }
         }
         None => print(String::from_utf8_lossy(&bytes).trim_end())?,
@@ -90,16 +80,10 @@ pub fn run(mut args: Args, global: &Global) -> super::Result {
 }
 
 impl Args {
-    fn change(self) -> Result<Change, Failure> {
+    fn change(self, options: &Options) -> Result<Change, Failure> {
         let issued = now();
-        let options = self.connection.options(&stop_on_signals()?);
-        let mut releases = Vec::new();
-        for (version, image) in self.releases {
-            releases.push(find(version, &image, &options)?);
-        }
-        let start = self.start.unwrap_or(issued);
-        let rollout =
-            self.rollout.map(|length| DraftRollout::new(start, self.start_percentage, length));
+        let releases = self.releases.0.into_iter().map(|release| find(release, issued, options));
+        let releases = releases.collect::<Result<_, _>>()?;
         let mut marks = Vec::new();
         for (mark, list) in [
             (Mark::Barrier, self.barriers),
@@ -109,7 +93,7 @@ impl Args {
             marks.extend(list.into_iter().map(|(version, reason)| (mark, version, reason)));
         }
         let life = SignedDuration::try_from(self.expires_in).unwrap_or(SignedDuration::MAX);
-        Ok(Change { issued, life, releases, rollout, marks, forgotten: self.forgotten })
+        Ok(Change { issued, life, releases, marks, forgotten: self.forgotten })
     }
 }
 
@@ -119,13 +103,10 @@ fn now() -> Timestamp {
     Timestamp::from_second(now.as_second()).unwrap_or(now)
 }
 
-/// Version and digest of an image: the digest that its tag has, be it an index.
-fn find(
-    version: Option<String>,
-    image: &Location,
-    options: &Options,
-) -> Result<(String, Digest), Failure> {
-    let source = source::open(image, options)?;
+/// A release as the document has it, with the digest that its tag has, be it an index.
+fn find(release: Release, issued: Timestamp, options: &Options) -> Result<DraftRelease, Failure> {
+    let Release { version, image, rollout, start, share } = release;
+    let source = source::open(&image, options)?;
     let digest = source.resolve()?;
     let found = find_image(source.as_ref(), None)?;
     match version {
@@ -133,18 +114,11 @@ fn find(
             what: format!("{image} is version {}, not {version}", found.version()),
         }
         .into()),
-        _ => Ok((found.version().to_owned(), digest)),
-    }
-}
-
-fn parse_release(text: &str) -> Result<(Option<String>, Location), String> {
-    let location = |text: &str| parse_image(text).map_err(|error| error.to_string());
-    match text.split_once('=') {
-        // What has a slash or a colon is the beginning of a path.
-        Some((version, image)) if !version.contains(['/', ':']) && !version.is_empty() => {
-            Ok((Some(version.to_owned()), location(image)?))
+        _ => {
+            let (start, share) = (start.unwrap_or(issued), share.unwrap_or_default());
+            let rollout = rollout.map(|length| DraftRollout::new(start, share, length));
+            Ok(DraftRelease { rollout, ..DraftRelease::new(found.version(), digest) })
         }
-        _ => Ok((None, location(text)?)),
     }
 }
 
@@ -157,31 +131,12 @@ fn parse_mark(text: &str) -> Result<(String, String), String> {
     }
 }
 
-fn parse_duration(text: &str) -> Result<String, String> {
-    parse_life(text).map(|_| text.to_owned())
-}
-
-fn parse_life(text: &str) -> Result<Duration, String> {
-    units::duration(text).ok_or_else(|| "it has to be a duration such as 48h or 30d".to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_version_may_stand_before_an_image() {
-        let read = |text: &str| {
-            let (version, image) = parse_release(text).unwrap();
-            (version, image.to_string())
-        };
-        let image = "r.example/acme/edge:1";
-        assert_eq!(read(image), (None, image.to_owned()));
-        assert_eq!(read(&format!("1.2={image}")), (Some("1.2".to_owned()), image.to_owned()));
-        assert_eq!(read("oci:/a=b/c:1"), (None, "oci:/a=b/c:1".to_owned()));
-        for bad in ["", "1.2=", "edge"] {
-            assert!(parse_release(bad).is_err(), "{bad}");
-        }
+    fn a_mark_has_a_version_and_a_reason() {
         for bad in ["1.2", "=x", "1.2= "] {
             assert!(parse_mark(bad).is_err(), "{bad}");
         }

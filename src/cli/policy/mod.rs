@@ -8,20 +8,26 @@ use std::path::Path;
 use clap::Subcommand;
 
 use super::image::connection::Connection;
+use super::location::parse_image;
 use super::{Global, Result};
 use flipside_image::document::{Draft, Level, SIZE_LIMIT};
 use flipside_publish::PublishError;
+use flipside_publish::policy::fetch;
+use flipside_source::Options;
 
 mod build;
 mod lint;
 mod push;
+mod releases;
+mod show;
 
-/// Make, check and publish policy documents, which say what hosts may install.
+/// Make, show, check and publish policy documents, which say what hosts may install.
 #[derive(Debug, Subcommand)]
 pub enum Args {
     Build(Box<build::Args>),
     Lint(lint::Args),
     Push(Box<push::Args>),
+    Show(show::Args),
 }
 
 /// Makes, checks and publishes policy documents.
@@ -33,23 +39,29 @@ pub fn run(args: Args, global: &Global) -> Result {
         Args::Build(args) => build::run(*args, global),
         Args::Lint(args) => lint::run(args, global),
         Args::Push(args) => push::run(*args, global),
+        Args::Show(args) => show::run(args, global),
     };
     done.map_err(Connection::explain)
 }
 
-/// The bytes of a document: of a file, or of stdin (`-`).
-fn read(file: &Path) -> Result<Vec<u8>> {
+/// The bytes of a document: of a file, of stdin (`-`), or beside a tag.
+fn read(document: &str, options: &Options) -> Result<Vec<u8>> {
+    let file = Path::new(document);
+    let is_file = document == "-" || file.is_file();
+    if let Some(target) = parse_image(document).ok().filter(|_| !is_file) {
+        return Ok(fetch(&target, options)?);
+    }
     let mut bytes = Vec::new();
-    let read = match file.to_str() {
-        Some("-") => std::io::stdin().lock().take(SIZE_LIMIT + 1).read_to_end(&mut bytes),
+    let read = match document {
+        "-" => std::io::stdin().lock().take(SIZE_LIMIT + 1).read_to_end(&mut bytes),
         _ => std::fs::File::open(file).and_then(|f| f.take(SIZE_LIMIT + 1).read_to_end(&mut bytes)),
     };
     read.map_err(PublishError::file("read", file))?;
     Ok(bytes)
 }
 
-fn read_draft(file: &Path) -> Result<Draft> {
-    Ok(Draft::parse(&read(file)?).map_err(PublishError::from)?)
+fn read_draft(document: &str, options: &Options) -> Result<Draft> {
+    Ok(Draft::parse(&read(document, options)?).map_err(PublishError::from)?)
 }
 
 /// Says on stderr what a publisher should look at again.

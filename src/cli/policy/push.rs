@@ -2,7 +2,6 @@
 
 //! `flipside policy push`.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use serde_json::json;
@@ -12,9 +11,9 @@ use super::super::location::parse_image;
 use super::super::signals::stop_on_signals;
 use super::super::{Global, print, print_json};
 use super::{read, warn};
-use flipside_image::document::{Draft, TAG_SUFFIX};
+use flipside_image::document::Draft;
 use flipside_publish::PublishError;
-use flipside_publish::policy::push;
+use flipside_publish::policy::{place, push};
 use flipside_source::Location;
 
 /// Publish a policy document beside its tag.
@@ -24,8 +23,9 @@ use flipside_source::Location;
 /// than the published one. If hosts require signatures, sign it next with `flipside image sign`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The document; `-` is stdin.
-    file: PathBuf,
+    /// The document: a file, `-` for stdin, or the one of a tag, in a registry or `[oci:]DIR:TAG`.
+    #[arg(value_name = "FILE|REF")]
+    document: String,
     /// The tag that hosts follow, in a registry or `[oci:]DIR:TAG`.
     #[arg(value_parser = parse_image)]
     target: Location,
@@ -38,14 +38,14 @@ pub struct Args {
 /// # Errors
 /// The document's, and those of where it goes.
 pub fn run(args: Args, global: &Global) -> super::Result {
-    let document = read(&args.file)?;
-    warn(&Draft::parse(&document).map_err(PublishError::from)?);
     let options = args.connection.options(&stop_on_signals()?);
+    let document = read(&args.document, &options)?;
+    warn(&Draft::parse(&document).map_err(PublishError::from)?);
     let digest = push(&document, &args.target, &options)?;
     if global.json {
         print_json(&json!({ "digest": digest }))?;
     } else {
-        print(format!("pushed {}{TAG_SUFFIX} {digest}", args.target))?;
+        print(format!("pushed {} {digest}", place(&args.target)?))?;
     }
     Ok(ExitCode::SUCCESS)
 }

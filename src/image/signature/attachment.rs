@@ -96,6 +96,13 @@ pub fn payloads(manifest: &[u8]) -> Result<Vec<Descriptor>, ImageError> {
     Ok(layers.into_iter().filter(|layer| layer.media_type == SIMPLE_TYPE).collect())
 }
 
+/// The bundles in a manifest, whatever it is attached to, and what that is.
+pub fn attached_bundles(manifest: &[u8]) -> Result<(usize, Option<Digest>), ImageError> {
+    let Attachment { layers, subject, .. } = parse(manifest)?;
+    let count = layers.iter().filter(|layer| layer.media_type == BUNDLE_TYPE).count();
+    Ok((count, subject.map(|subject| subject.digest)))
+}
+
 /// The bundles in a manifest, where it is attached to `subject`, and the manifest's annotations.
 pub fn bundles(
     manifest: &[u8],

@@ -16,8 +16,8 @@ mod verifier;
 
 pub use attachment::{
     BUNDLE_LIMIT, BUNDLE_MANIFEST_LIMIT, BUNDLE_TYPE, PAYLOAD_LIMIT, SIGNATURE_ANNOTATION,
-    SIMPLE_TYPE, Signature, bundles, is_attachment_tag, may_hold_bundle, no_signature, payloads,
-    referrers_tag, says_something_else, signature_tag,
+    SIMPLE_TYPE, Signature, attached_bundles, bundles, is_attachment_tag, may_hold_bundle,
+    no_signature, payloads, referrers_tag, says_something_else, signature_tag,
 };
 pub use flaw::Flaw;
 pub use key::{Key, PublicKey, to_pem};

@@ -71,6 +71,11 @@ impl Payload {
         let critical = Critical { identity, image, kind: TYPE.to_owned() };
         Self { critical, optional: Claims::default() }
     }
+
+    /// What it says that it is for. Nothing about it has been verified.
+    pub fn subject(&self) -> Option<Digest> {
+        self.critical.image.digest.parse().ok()
+    }
 }
 
 /// Finds the key that signed `payload`, and then lets `accept` judge what it says.
