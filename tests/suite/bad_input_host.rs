@@ -120,7 +120,7 @@ const CASES: &[Case] = &[
         damage: forget_what_booted,
         status: 1,
         code: "running-slot-unknown",
-        said: "nothing tells",
+        said: "cannot tell which slot is running",
         repair: None,
     },
     Case {

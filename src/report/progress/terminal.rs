@@ -94,6 +94,8 @@ impl State {
         }
         bar.set_message(self.message(phase));
         let bar = bars.add(bar);
+        // At once, however soon the phase ends.
+        bar.tick();
         bar.enable_steady_tick(Duration::from_millis(200));
         self.bar = Some((phase, bar));
     }
