@@ -88,6 +88,10 @@ pub fn run(args: Args, global: &Global) -> super::Result {
             print(explain::text(&check.explanation))?;
         }
         print(sentence(&check))?;
+        if let Some(slot) = check.revoked {
+            let text = "holds a withdrawn release; `flipside update` takes it back";
+            print(format_args!("slot {slot} {text}"))?;
+        }
     }
     let available = matches!(check.action, Action::Install | Action::Arm);
     Ok(ExitCode::from(if args.exit_code && available { exit::AVAILABLE } else { exit::DONE }))

@@ -91,6 +91,12 @@ pub(super) fn full() -> Status {
             attempts: 2,
         }],
         left_by_rollback: Some(Digest::of(b"left")),
+        withdrawn: vec![Withdrawn {
+            slot: Slot::B,
+            version: "2026.11.2".into(),
+            digest: Some(Digest::of(b"2026.11.2")),
+            reason: "no sound".into(),
+        }],
         end_of_life: Some(EndOfLife {
             time: before(-12 * 24),
             day: "2026-12-01".into(),

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 
 use super::known_code::KnownCode;
-use super::status::{Blocked, CheckResult, Failure, SlotState, State, Status};
+use super::status::{Blocked, CheckResult, Failure, SlotState, State, Status, Withdrawn};
 use flipside_core::host::{Root, Slot};
 use flipside_core::refusal::Severity;
 use flipside_image::printable;
@@ -28,6 +28,7 @@ const FAILING_FOR: i64 = 72 * 3600;
 pub fn message(status: &Status, reboots_by_itself: bool, now: Timestamp) -> Option<String> {
     let lines: Vec<String> = [
         problem(status),
+        withdrawn(status),
         failed(status),
         dead_end(status),
         blocked(status, now),
@@ -50,6 +51,15 @@ fn problem(status: &Status) -> Option<String> {
     let problem = status.running.problem.as_ref()?;
     let message = shown(&problem.message);
     Some(format!("this host takes no updates: {message}; `flipside status` tells more."))
+}
+
+/// A reboot before the next run would boot it.
+fn withdrawn(status: &Status) -> Option<String> {
+    let Withdrawn { slot, version, reason, .. } = status.withdrawn_next()?;
+    let (version, reason) = (shown(version), shown(reason));
+    Some(format!(
+        "slot {slot} holds a withdrawn release ({version}: {reason}); `flipside update` takes it back."
+    ))
 }
 
 /// Nothing is asked for where the tag names what runs.
@@ -125,7 +135,8 @@ fn end_of_life(status: &Status, now: Timestamp) -> Option<String> {
 }
 
 fn armed(status: &Status) -> Option<String> {
-    if status.state != State::Armed || !status.reboot_required {
+    let is_wanted = status.state == State::Armed && status.withdrawn_next().is_none();
+    if !is_wanted || !status.reboot_required {
         return None;
     }
     let target = status.running.slot.map(Slot::other)?;
@@ -195,6 +206,7 @@ mod tests {
         (status.state, status.reboot_required) = (State::Idle, false);
         (status.blocked, status.last_error, status.last_check) = (None, None, None);
         (status.failed, status.next_reboot, status.end_of_life) = (Vec::new(), None, None);
+        status.withdrawn.clear();
         status.slots[1].state = SlotState::Proven;
         status
     }

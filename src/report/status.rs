@@ -17,7 +17,7 @@ mod updates;
 pub use slots::{BootEntry, BootFile, BootTarget, SlotState, SlotStatus};
 pub use updates::{
     Available, Blocked, Check, CheckResult, EndOfLife, Failed, Failure, HoldStatus, NextReboot,
-    PolicyStatus, RulingStatus, SignatureStatus,
+    PolicyStatus, RulingStatus, SignatureStatus, Withdrawn,
 };
 
 /// Version of the document; grows only where a field changes its meaning or goes away.
@@ -60,6 +60,9 @@ pub struct Status {
     pub failed: Vec<Failed>,
     /// The digest that a rollback left: not installed again until the tag moves.
     pub left_by_rollback: Option<Digest>,
+    /// What slots hold although its publisher withdrew it.
+    #[serde(default)]
+    pub withdrawn: Vec<Withdrawn>,
     /// That automatic updates are paused, and until when.
     #[serde(default)]
     pub hold: Option<HoldStatus>,
@@ -148,6 +151,7 @@ impl Status {
             last_error: None,
             failed: Vec::new(),
             left_by_rollback: None,
+            withdrawn: Vec::new(),
             hold: None,
             end_of_life: None,
             boot_order: Vec::new(),
@@ -169,6 +173,17 @@ impl Status {
             let since = before.and_then(|before| before.since).or(Some(time));
             self.blocked = Some(Blocked { severity, code, message, since });
         }
+    }
+
+    /// What boots next although its publisher withdrew it.
+    pub fn withdrawn_next(&self) -> Option<&Withdrawn> {
+        let next = self.running.slot.filter(|_| self.state == State::Armed)?.other();
+        self.withdrawn(next)
+    }
+
+    /// Why what `slot` holds was withdrawn, where it was.
+    pub fn withdrawn(&self, slot: Slot) -> Option<&Withdrawn> {
+        self.withdrawn.iter().find(|withdrawn| withdrawn.slot == slot)
     }
 
     /// The status of `slot`, where the host has slots.

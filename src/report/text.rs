@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::ago::{ago, until};
 use super::progress::{RunProgress, bytes};
-use super::status::{CheckResult, EndOfLife, State, Status};
+use super::status::{CheckResult, EndOfLife, State, Status, Withdrawn};
 use flipside_core::host::Slot;
 use flipside_core::refusal::Severity;
 use flipside_image::printable;
@@ -133,6 +133,12 @@ impl Page<'_> {
             State::Trial => "promote, or fall back at the next boot",
             State::FellBack => "nothing: the last trial fell back",
             State::Armed => {
+                if let Some(Withdrawn { slot, .. }) = self.status.withdrawn_next() {
+                    let text = format!(
+                        "slot {slot} holds a withdrawn release; `flipside update` takes it back"
+                    );
+                    return self.said("next", Tone::Bad, &text);
+                }
                 let slot = other.map(|slot| format!(" into slot {slot}")).unwrap_or_default();
                 let when = self.status.next_reboot.as_ref().map(|next| {
                     let until = until(next.time, self.now);
@@ -269,6 +275,7 @@ mod tests {
                 ..full().signatures
             },
             end_of_life: None,
+            withdrawn: Vec::new(),
             progress: None,
             ..full()
         }

@@ -2,7 +2,7 @@
 
 //! What the rules said about an offer so far.
 
-use super::{Candidate, Explanation, Rule, Ruling, Verdict};
+use super::{Candidate, Explanation, Rule, Ruling, Verdict, Withdrawal};
 use crate::hooks::{self, Answer, RanAs};
 use flipside_image::document::Document;
 use flipside_image::printable;
@@ -48,6 +48,8 @@ pub(super) struct Evaluation<'a> {
     pub mirror: Option<String>,
     /// What boots next was withdrawn.
     pub is_revoked: bool,
+    /// The slots whose release was withdrawn, where a document tells.
+    pub withdrawals: Option<Vec<Withdrawal>>,
 }
 
 impl<'a> Evaluation<'a> {
@@ -62,6 +64,7 @@ impl<'a> Evaluation<'a> {
             document: None,
             mirror: candidate.named.mirror.clone(),
             is_revoked: false,
+            withdrawals: None,
         }
     }
 

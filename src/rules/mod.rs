@@ -47,7 +47,7 @@ pub use clock::{nobody_holds, settings_now, time_allows};
 pub use evaluation::Depth;
 pub use flipside_core::refusal::Verdict;
 pub use graph::find as find_target_release;
-pub use policy_document::still_stands;
+pub use policy_document::{Withdrawal, remembered_withdrawals, still_stands};
 pub use programs::context as hook_context;
 pub use rule::{Explanation, Rule, Ruling};
 pub use target_release::TargetRelease;
@@ -70,6 +70,8 @@ pub struct Approval {
     pub goal: Option<String>,
     /// What boots next was withdrawn.
     pub is_revoked: bool,
+    /// The slots whose release was withdrawn, where a document tells.
+    pub withdrawals: Option<Vec<Withdrawal>>,
     /// The answers of the hooks, where they were asked.
     pub answers: Option<Vec<Answer>>,
 }
@@ -90,7 +92,7 @@ pub struct Unasked {
 pub fn approve(candidate: &Candidate<'_>, depth: Depth) -> Result<Approval, Box<Unasked>> {
     let mut evaluation = Evaluation::new(candidate, depth);
     let asked = ask(&mut evaluation);
-    let Evaluation { explanation, signed, goal, is_revoked, .. } = evaluation;
+    let Evaluation { explanation, signed, goal, is_revoked, withdrawals, .. } = evaluation;
     let (waypoint, answers) = match asked {
         Ok(asked) => asked,
         Err(error) => return Err(Box::new(Unasked { error, explanation })),
@@ -106,7 +108,7 @@ pub fn approve(candidate: &Candidate<'_>, depth: Depth) -> Result<Approval, Box<
         // Who has nothing to install is refused nothing else.
         (action, ..) => action,
     };
-    Ok(Approval { explanation, action, waypoint, signed, goal, is_revoked, answers })
+    Ok(Approval { explanation, action, waypoint, signed, goal, is_revoked, withdrawals, answers })
 }
 
 /// The order of the rules, as it is read.

@@ -2,6 +2,7 @@
 
 //! What an update would do: a look and a judgement, and nothing after them.
 
+use flipside_core::Slot;
 use flipside_core::progress::{Event, Phase};
 use flipside_core::state::Action;
 use flipside_image::Digest;
@@ -12,6 +13,7 @@ use super::judge::{Unasked, judge};
 use super::look::{Looked, look};
 use super::retry::obey_retry_after;
 use super::update::end;
+use super::withdrawn::let_timer_take_back;
 use crate::config::Initiative;
 use crate::rules::{Approval, Depth, Explanation};
 
@@ -27,6 +29,8 @@ pub struct Check {
     /// The version of what the tag names, where it was looked at. Another one than `version` where
     /// that is on the way to it.
     pub goal: Option<String>,
+    /// The slot that boots next although its release was withdrawn.
+    pub revoked: Option<Slot>,
     /// What each rule said that was asked.
     pub explanation: Explanation,
 }
@@ -44,7 +48,8 @@ pub fn check(
     obey_retry_after(run, initiative)?;
     let Looked::At(look) = look(run)? else { return Ok(None) };
     let candidate = look.candidate(run, initiative);
-    let Approval { explanation, action, waypoint, goal, .. } = judge(run, &candidate, depth)?;
+    let Approval { explanation, action, waypoint, goal, is_revoked, .. } =
+        judge(run, &candidate, depth)?;
     let version = match (&waypoint.image, &action) {
         (Some(image), _) => Some(image.version().to_owned()),
         (None, Action::Waiting | Action::Arm) => {
@@ -52,7 +57,8 @@ pub fn check(
         }
         _ => None,
     };
-    Ok(Some(Check { tag: look.named.digest, action, version, goal, explanation }))
+    let revoked = is_revoked.then_some(look.host_state.target());
+    Ok(Some(Check { tag: look.named.digest, action, version, goal, revoked, explanation }))
 }
 
 /// Ends a check: what an update would be refused for stands in the status, as after an update.
@@ -75,4 +81,7 @@ pub fn finish_check(
         run.progress.event(Event::Phase(Phase::Done));
     }
     end(run, initiative, error);
+    if let Ok(Some(Check { revoked: Some(_), .. })) = checked {
+        let_timer_take_back(run);
+    }
 }

@@ -7,6 +7,7 @@ use flipside_core::state::Action;
 
 use super::status::{note_check, note_rulings};
 use super::trial_due::note_trial_due;
+use super::withdrawn::note_withdrawn;
 use super::{Error, Run};
 use crate::rules::{self, Approval, Candidate, Depth, Explanation};
 
@@ -43,6 +44,9 @@ pub(super) fn judge(
         },
     );
     let approval = asked?;
+    if let Some(withdrawals) = &approval.withdrawals {
+        note_withdrawn(run, host_state, withdrawals);
+    }
     // Who has nothing to install may be refused the tag all the same.
     let action = match approval.waypoint.action {
         Action::UpToDate => &Action::UpToDate,

@@ -11,6 +11,7 @@
 //! - `overdue`: whether a run after a boot has to be made
 //! - `retry`: when a run of the timer is made again that failed in a way that time may mend
 //! - `trial_due`: whether an update waits for the trial of what kexec started
+//! - `withdrawn`: what slots hold although its publisher withdrew it
 
 use std::sync::Arc;
 
@@ -48,6 +49,7 @@ mod status;
 mod trial_due;
 mod update;
 mod upkeep;
+mod withdrawn;
 
 pub use asked_retry::{AskedRetry, retry_or_note};
 pub use check::{Check, check, finish_check};

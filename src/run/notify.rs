@@ -43,8 +43,13 @@ pub fn trigger_next_run(run: &Run, slot: Slot) {
     if !is_step && run.config.track.graph.is_none() {
         return;
     }
+    start_timers_run(run);
+}
+
+/// Lets `flipside-update.path` start the timer's run.
+pub(super) fn start_timers_run(run: &Run) {
     if let Err(error) = NEXT_STEP.set(&run.root) {
         let path = NEXT_STEP.path(&run.root);
-        tracing::warn!("the way goes on with the timer's next run: {}: {error}", path.display());
+        tracing::warn!("flipside goes on with the timer's next run: {}: {error}", path.display());
     }
 }

@@ -186,6 +186,11 @@ fn describe(status: &mut Status, host: &Host, host_state: &HostState, zone: &Tim
             attempts: trial.attempts,
         })
         .collect();
+    let still_holds = |of: &mut report::Withdrawn| {
+        let held = host_state.slot(of.slot);
+        held.digest() == of.digest && held.version() == of.version
+    };
+    status.withdrawn.retain_mut(still_holds);
     status.end_of_life = end_of_life(host_state, zone);
     status.reboot_required = host_state.waits_for_reboot().is_some();
     status.next_reboot.take_if(|_| host_state.waits_for_reboot().is_none());

@@ -12,9 +12,12 @@ use super::look::{Look, Looked, look};
 use super::outcome::{Outcome, without_lock};
 use super::retry::{note_failure, obey_retry_after};
 use super::status::finish;
+use super::withdrawn::note_remembered;
 use super::{Error, Run};
+use crate::codes;
 use crate::config::Initiative;
 use crate::rules::{Approval, Depth, Rule};
+use flipside_image::code::Coded as _;
 
 /// Brings the host to what the tag names, as far as that goes before a reboot.
 ///
@@ -41,7 +44,12 @@ pub fn update(run: &Run, initiative: Initiative) -> Result<Outcome, Error> {
     {
         return Ok(outcome);
     }
-    act(run, &candidate, &approval)
+    let acted = act(run, &candidate, &approval);
+    // Withdrawn while it was written: by now the newest document is remembered.
+    if acted.as_ref().is_err_and(|error| error.code() == codes::RELEASE_WITHDRAWN) {
+        note_remembered(run);
+    }
+    acted
 }
 
 /// Ends a run: what it came to goes to the status, and whether it is to be made again is noted.

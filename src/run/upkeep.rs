@@ -8,6 +8,7 @@ use flipside_core::{Host, Slot};
 
 use super::asked_retry::do_asked_retries;
 use super::trial_due::is_trial_due;
+use super::withdrawn::{note_remembered, warn_of_promoted};
 use super::{Error, Run};
 use crate::system::MachineId;
 use flipside_image::{CONFIG_LIMIT, Digest, Image, ImageConfig, Manifest};
@@ -25,6 +26,10 @@ pub fn promote(run: &Run) -> Result<Promotion, Error> {
     do_asked_retries(run);
     let promotion = promoted?;
     if promotion != Promotion::NotAHost {
+        note_remembered(run);
+        if let Promotion::Promoted(slot) = promotion {
+            warn_of_promoted(run, slot);
+        }
         match MachineId::keep(&run.root, &run.files()) {
             Ok(true) => tracing::info!("the machine ID is kept for both slots"),
             Ok(false) => {}

@@ -89,6 +89,7 @@ fn the_document_of_an_armed_host_is_served_as_properties() {
         ("NextCheckUSec", "0".to_owned()),
         ("LastError", "(\"\", \"\", 0)".to_owned()),
         ("Failed", "[]".to_owned()),
+        ("Withdrawn", "[]".to_owned()),
         ("LeftByRollback", "\"\"".to_owned()),
         ("BootNext", format!("{:?}", b.boot_entry.unwrap())),
         ("RebootRequired", "true".to_owned()),

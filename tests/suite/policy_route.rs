@@ -3,6 +3,8 @@
 //! The policy document names the steps: barriers, dead ends, rollouts, and what is withdrawn, also
 //! when it is installed already.
 
+use std::process::Command;
+
 use serde_json::{Value, json};
 
 use crate::support::images::ImageBuilder;
@@ -83,6 +85,70 @@ fn what_is_withdrawn_after_it_was_armed_does_not_boot() {
     // What runs is not taken away.
     host.put(&with(2, because("withdrawn")));
     assert_eq!(host.at.says(&["update"]), "up to date: 2");
+}
+
+#[test]
+fn what_a_check_finds_withdrawn_is_told_until_the_timers_run_takes_it_back() {
+    let host = PolicyHost::new();
+    let two = host.publish("2");
+    let with = |hours, more| document(hours, &[release("2", &two, more)]);
+    host.put(&with(5, none()));
+    host.at.says(&["update"]);
+    let (motd, next_step) = ("run/motd.d/flipside", "run/flipside/next-step");
+    let told = |place: &str| std::fs::read_to_string(host.host().file(place)).unwrap_or_default();
+    let page = || host.at.says(&["status"]);
+    let sentence = "slot B holds a withdrawn release; `flipside update` takes it back";
+    assert_eq!(host.at.status()["withdrawn"], json!([]));
+    assert!(page().contains("\nnext      reboot into slot B\n"), "{}", page());
+
+    host.put(&with(4, because("withdrawn")));
+    let said = host.at.says(&["check"]);
+    assert!(said.ends_with(&format!(" [release-withdrawn]\n{sentence}")), "{said}");
+    let status = host.at.status();
+    let expected = json!([{"slot": "b", "version": "2", "digest": two, "reason": "eats data"}]);
+    assert_eq!((&status["state"], &status["withdrawn"]), (&json!("armed"), &expected));
+    assert!(page().contains(&format!("\nnext      {sentence}\n")), "{}", page());
+    assert_eq!(
+        told(motd),
+        "flipside: slot B holds a withdrawn release (2: eats data); `flipside update` takes it \
+         back.\n"
+    );
+    // The timer's run follows at once, unless it may install nothing.
+    assert!(host.host().file(next_step).exists());
+    std::fs::remove_file(host.host().file(next_step)).unwrap();
+    host.host().set("update.automatic = \"check\"\n");
+    host.at.says(&["check"]);
+    assert!(!host.host().file(next_step).exists());
+    host.host().set("");
+    assert!(host.host().program(["update", "--automatic"]).status.success());
+    assert_eq!((host.at.status()["boot_next"].clone(), told(motd)), (Value::Null, String::new()));
+    assert_eq!(host.host().boot(), "booted slot A: 1 (promoted)");
+}
+
+#[test]
+fn what_boots_although_it_was_withdrawn_is_promoted_with_a_warning() {
+    let host = PolicyHost::new();
+    let two = host.publish("2");
+    let with = |hours, more| document(hours, &[release("2", &two, more)]);
+    host.put(&with(5, none()));
+    host.at.says(&["update"]);
+    host.put(&with(4, because("withdrawn")));
+    // This run has seen the document, and was stopped before it took back what is armed.
+    let armed = host.host().snapshot();
+    host.host().program(["update"]);
+    for (path, bytes) in armed.iter().filter(|(path, _)| !path.to_string_lossy().contains("policy"))
+    {
+        std::fs::write(path, bytes).unwrap();
+    }
+    assert_eq!(host.host().0.boot_and_fail(), "B 2 trial");
+    let mut promote = Command::new(env!("CARGO_BIN_EXE_flipside"));
+    let output = promote.arg("--root").arg(host.host().0.path()).arg("promote").output().unwrap();
+    let warned = String::from_utf8_lossy(&output.stderr).into_owned();
+    let expected = "2 was promoted in slot B although its publisher withdrew it: eats data";
+    assert!(output.status.success() && warned.contains(expected), "{output:?}");
+    assert_eq!(host.at.status()["withdrawn"][0]["slot"], "b");
+    let page = host.at.says(&["status"]);
+    assert!(page.contains("running, proven just now, withdrawn"), "{page}");
 }
 
 #[test]

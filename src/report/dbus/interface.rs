@@ -271,6 +271,13 @@ impl Updater {
         text_or_empty(self.document().status.left_by_rollback.as_ref())
     }
 
+    /// What slots hold although its publisher withdrew it: a reboot into it is to be avoided, and
+    /// Update takes it back where it boots next. Keys: slot (s), version (s), digest (s), reason (s).
+    #[zbus(property)]
+    fn withdrawn(&self) -> Vec<Dict> {
+        properties::withdrawn(&self.document().status)
+    }
+
     /// The firmware's boot order, first to last. Keys: number (s), description (s), what (s: slot-a,
     /// slot-b, removable, foreign or missing), active (b).
     #[zbus(property)]

@@ -10,7 +10,7 @@ use serde::Serialize;
 use zbus::Variant;
 
 use crate::report::Status;
-use crate::report::status::{BootEntry, Failed, SlotStatus};
+use crate::report::status::{BootEntry, Failed, SlotStatus, Withdrawn};
 
 /// `a{sv}`, the keys as in the status document.
 pub type Dict = BTreeMap<&'static str, Variant<'static>>;
@@ -74,6 +74,19 @@ pub fn failed(status: &Status) -> Vec<Dict> {
         ])
     };
     status.failed.iter().map(entry).collect()
+}
+
+/// What slots hold although its publisher withdrew it.
+pub fn withdrawn(status: &Status) -> Vec<Dict> {
+    let entry = |withdrawn: &Withdrawn| {
+        dict([
+            ("slot", Some(word(&withdrawn.slot).into())),
+            ("version", Some(text(&withdrawn.version).into())),
+            ("digest", withdrawn.digest.map(|digest| digest.to_string().into())),
+            ("reason", Some(text(&withdrawn.reason).into())),
+        ])
+    };
+    status.withdrawn.iter().map(entry).collect()
 }
 
 /// The firmware's boot order, first to last.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Problem;
 use crate::report::ago::{ago, until};
+use flipside_core::host::Slot;
 use flipside_core::refusal::Severity;
 use flipside_image::Digest;
 use flipside_image::printable;
@@ -119,6 +120,19 @@ pub struct Failed {
     pub reason: String,
     /// How many of its trials were started and never promoted.
     pub attempts: u32,
+}
+
+/// A release that a slot holds although its publisher withdrew it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Withdrawn {
+    /// The slot.
+    pub slot: Slot,
+    /// The version in it.
+    pub version: String,
+    /// The digest of what it holds; `None` where that is not known.
+    pub digest: Option<Digest>,
+    /// The publisher's reason.
+    pub reason: String,
 }
 
 /// A pause of automatic updates (`flipside hold`).

@@ -62,6 +62,10 @@ impl Page<'_> {
             SlotState::Unknown => ("state unknown".to_owned(), Tone::Faint),
         };
         let words = if slot.running { format!("running, {words}") } else { words };
+        let words = match self.status.withdrawn(slot.slot) {
+            Some(_) => format!("{words}, withdrawn"),
+            None => words,
+        };
         // What failed was made unbootable on purpose (P7).
         let may_boot =
             !matches!(slot.state, SlotState::Empty | SlotState::Writing | SlotState::Failed);

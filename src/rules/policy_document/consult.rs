@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::freshness;
 use super::memory::{Kept, Memory, Seen};
 use crate::codes;
-use crate::config::DocumentMode;
+use crate::config::{Config, DocumentMode};
 use crate::rules::signature::{SignatureSearch, search};
 use crate::rules::{Error, Means, Verdict};
 use flipside_core::host::Files;
@@ -75,7 +75,7 @@ pub(super) fn consult(
     if mode == DocumentMode::Off {
         return Ok(Consulted::without("policy.document is off"));
     }
-    let tag = tracked_tag(means)?;
+    let tag = tracked_tag(means.config)?;
     let Some((tag, name)) = tag.and_then(|tag| document_tag(&tag).map(|name| (tag, name))) else {
         let observed = "what is followed has no tag, beside which one could stand";
         return Ok(match mode {
@@ -195,8 +195,8 @@ fn read(
 }
 
 /// The tag that is followed; `None` where that is a digest, or the only image of a layout.
-fn tracked_tag(means: &Means<'_>) -> Result<Option<String>, SourceError> {
-    let Some(image) = means.config.track.image.as_deref() else { return Ok(None) };
+pub(super) fn tracked_tag(config: &Config) -> Result<Option<String>, SourceError> {
+    let Some(image) = config.track.image.as_deref() else { return Ok(None) };
     Ok(match image.parse()? {
         Location::Registry(reference) if reference.digest().is_some() => None,
         Location::Registry(reference) => Some(reference.tag().to_owned()),

@@ -84,8 +84,12 @@ impl Seen {
         })
     }
 
+    pub fn document(&self) -> Option<Document> {
+        Document::parse(self.document.as_bytes()).ok()
+    }
+
     pub fn issued(&self) -> Option<Timestamp> {
-        Document::parse(self.document.as_bytes()).ok().map(|document| document.issued)
+        self.document().map(|document| document.issued)
     }
 }
 

@@ -10,10 +10,13 @@
 use super::evaluation::{Depth, Evaluation, InForce};
 use super::running::running;
 use super::{Candidate, Error, Explanation, Rule, Ruling, Waypoint};
+use crate::config::{Config, DocumentMode};
+use flipside_core::host::{Root, Slot};
 use flipside_core::refusal::Refusal;
 use flipside_core::state::host_state::HostState;
 use flipside_image::Digest;
 use flipside_image::printable;
+use flipside_source::Source;
 
 mod barrier;
 mod consult;
@@ -25,13 +28,38 @@ pub(super) mod rollout;
 mod route;
 pub(super) mod withdrawn;
 
-use consult::consult;
+use consult::{consult, tracked_tag};
+use memory::Memory;
 use route::Journey;
 
 /// The rules that the publisher's word is asked by. They are no matter of this host's, so they are
 /// told also where there is nothing to install.
 const PUBLISHERS: [Rule; 5] =
     [Rule::PolicyDocument, Rule::Withdrawn, Rule::DeadEnd, Rule::Barrier, Rule::Rollout];
+
+/// A slot that holds what its publisher withdrew.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Withdrawal {
+    /// The slot.
+    pub slot: Slot,
+    /// Why; the publisher's words, as they are shown.
+    pub reason: String,
+}
+
+/// What the document that this host remembers withdraws of what its slots hold. To be told: what is
+/// remembered decides nothing by itself (P8).
+pub fn remembered_withdrawals(
+    root: &Root,
+    config: &Config,
+    source: &dyn Source,
+    host_state: &HostState,
+) -> Vec<Withdrawal> {
+    let tag = tracked_tag(config).ok().flatten();
+    let tag = tag.filter(|_| config.policy.document != DocumentMode::Off);
+    let seen = tag.and_then(|tag| Memory::of(root, source, &tag).recall());
+    let document = seen.and_then(|seen| seen.document());
+    document.map(|known| withdrawn::withdrawals(&known, host_state)).unwrap_or_default()
+}
 
 /// Asks the policy document which step may be taken to what the tag names: that itself where there
 /// is no document. Where a rule refuses, it stays the goal.
@@ -56,7 +84,10 @@ pub(super) fn ask(evaluation: &mut Evaluation<'_>) -> Result<Digest, Error> {
     let (Some(document), Some(now)) = (consulted.document, now) else { return Ok(*goal) };
     let is_vouched = consulted.is_vouched;
     // A mirror cannot take away what is armed by a document of its own.
-    evaluation.is_revoked = is_vouched && withdrawn::is_target_revoked(&document, host_state);
+    if is_vouched {
+        evaluation.is_revoked = withdrawn::is_target_revoked(&document, host_state);
+        evaluation.withdrawals = Some(withdrawn::withdrawals(&document, host_state));
+    }
     let running = running(host_state);
     // It stays, and is not known by a digest: no way leads there.
     if !named.is_to_be_reached() && running.digests.is_empty() {

@@ -6,10 +6,11 @@
 use super::{because, shown};
 use crate::codes;
 use crate::rules::evaluation::Evaluation;
-use crate::rules::running::{digests, running};
-use crate::rules::{Rule, Ruling, Verdict};
+use crate::rules::running::digests;
+use crate::rules::{Rule, Ruling, Verdict, Withdrawal};
+use flipside_core::host::Slot;
 use flipside_core::state::action::is_persons_rollback;
-use flipside_core::state::host_state::HostState;
+use flipside_core::state::host_state::{HostState, SlotFacts};
 use flipside_image::document::{Document, Release};
 
 /// `way`: what the host could take; `good`: what of it is not withdrawn.
@@ -43,24 +44,34 @@ pub(super) fn of_what_runs(goal: &Release) -> Ruling {
 
 /// Whether what runs was withdrawn: then it raises no floor for versions.
 pub(in crate::rules) fn is_what_runs_withdrawn(evaluation: &Evaluation<'_>) -> bool {
-    let Some(in_force) = &evaluation.document else { return false };
-    let document = &in_force.document;
-    let running = running(evaluation.candidate.host_state);
-    let by_digest = running.digests.iter().find_map(|digest| document.release(digest));
-    let release = by_digest.or_else(|| document.version(&running.version));
-    release.is_some_and(|release| release.withdrawn.is_some())
+    let running = evaluation.candidate.host_state.running_slot();
+    let document = evaluation.document.as_ref().map(|in_force| &in_force.document);
+    document.is_some_and(|document| reason(document, running).is_some())
 }
 
-/// Whether the target boots next and was withdrawn. What is not listed by its digests is known by
-/// its version. Where a person goes back to it, that is no matter of the publisher's.
+/// The slots whose release was withdrawn.
+pub(super) fn withdrawals(document: &Document, host_state: &HostState) -> Vec<Withdrawal> {
+    let of = |slot| Some((slot, reason(document, host_state.slot(slot))?));
+    let found = Slot::BOTH.into_iter().filter_map(of);
+    found.map(|(slot, reason)| Withdrawal { slot, reason: because(reason) }).collect()
+}
+
+/// Why what a slot holds was withdrawn, if it was. What is not listed by its digests is known by its
+/// version.
+fn reason<'d>(document: &'d Document, held: &SlotFacts) -> Option<&'d str> {
+    held.record.as_ref()?;
+    let by_digest: Vec<_> = digests(held).iter().filter_map(|d| document.release(d)).collect();
+    let listed = match by_digest.as_slice() {
+        [] => document.version(held.version()).into_iter().collect(),
+        _ => by_digest,
+    };
+    listed.iter().find_map(|release| release.withdrawn.as_deref())
+}
+
+/// Whether the target boots next and was withdrawn. Where a person goes back to it, that is no
+/// matter of the publisher's.
 pub(super) fn is_target_revoked(document: &Document, host_state: &HostState) -> bool {
     let target = host_state.target_slot();
     let is_armed = host_state.is_armed() && target.is_installed();
-    let may_be_revoked = is_armed && !is_persons_rollback(host_state);
-    let by_digest: Vec<_> = digests(target).iter().filter_map(|d| document.release(d)).collect();
-    let is_withdrawn = match by_digest.as_slice() {
-        [] => document.version(target.version()).is_some_and(|r| r.withdrawn.is_some()),
-        listed => listed.iter().any(|release| release.withdrawn.is_some()),
-    };
-    may_be_revoked && is_withdrawn
+    is_armed && !is_persons_rollback(host_state) && reason(document, target).is_some()
 }
