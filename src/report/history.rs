@@ -63,8 +63,6 @@ pub enum Happening {
     Armed,
     /// What was installed gave way to another update before it booted.
     Superseded,
-    /// It booted for the first time.
-    Trial,
     /// It proved itself.
     Promoted,
     /// It did not, and the old system runs again.
@@ -73,14 +71,10 @@ pub enum Happening {
     Failed,
     /// A person went back to the other slot.
     RolledBack,
-    /// A person lifted a hold, or cleared a failed digest.
+    /// A person lets a digest be tried again that failed, or that a rollback left.
     RetryAllowed,
-    /// A system that flipside did not install was recorded as proven.
-    Adopted,
-    /// Boot entries were put right.
+    /// The firmware had undone a promotion, and the boot entries were put right.
     Repaired,
-    /// A run ended with an error.
-    Error,
     /// Something that a later flipside knows.
     #[serde(untagged)]
     Other(String),
@@ -94,15 +88,12 @@ impl fmt::Display for Happening {
             Self::Installed => "installed",
             Self::Armed => "armed",
             Self::Superseded => "superseded",
-            Self::Trial => "trial",
             Self::Promoted => "promoted",
             Self::FellBack => "fell-back",
             Self::Failed => "failed",
             Self::RolledBack => "rolled-back",
             Self::RetryAllowed => "retry-allowed",
-            Self::Adopted => "adopted",
             Self::Repaired => "repaired",
-            Self::Error => "error",
             Self::Other(name) => name,
         })
     }

@@ -34,7 +34,7 @@ pub fn message(status: &Status, reboots_by_itself: bool, now: Timestamp) -> Opti
         blocked(status, now),
         failing(status, now),
         end_of_life(status, now),
-        armed(status).filter(|_| !reboots_by_itself && status.next_reboot.is_none()),
+        waits(status).filter(|_| !reboots_by_itself && status.next_reboot.is_none()),
     ]
     .into_iter()
     .flatten()
@@ -134,14 +134,22 @@ fn end_of_life(status: &Status, now: Timestamp) -> Option<String> {
     Some(format!("support of {version} {}.", end.sentence(now).trim_end_matches('.')))
 }
 
-fn armed(status: &Status) -> Option<String> {
-    let is_wanted = status.state == State::Armed && status.withdrawn_next().is_none();
-    if !is_wanted || !status.reboot_required {
+fn waits(status: &Status) -> Option<String> {
+    if !status.reboot_required || status.withdrawn_next().is_some() {
         return None;
     }
     let target = status.running.slot.map(Slot::other)?;
-    let version = shown(status.slot(target)?.version.as_deref().unwrap_or("an update"));
-    Some(format!("{version} is installed and waits for a reboot: `systemctl reboot`."))
+    let version = status.slot(target)?.version.as_deref().map(shown);
+    let waits = match status.state {
+        State::Armed => {
+            format!("{} is installed and waits", version.as_deref().unwrap_or("an update"))
+        }
+        State::RollingBack => {
+            format!("a rollback to {} waits", version.unwrap_or(format!("slot {target}")))
+        }
+        _ => return None,
+    };
+    Some(format!("{waits} for a reboot: `systemctl reboot`."))
 }
 
 /// The file of a host. It lives in `/run`: a boot begins without one.
@@ -301,6 +309,11 @@ mod tests {
             "flipside: 2026.11.2 is installed and waits for a reboot: `systemctl reboot`.\n"
         );
         assert_eq!(message(&status, true, before(0)), None);
+        status.state = State::RollingBack;
+        assert_eq!(
+            message(&status, false, before(0)).unwrap(),
+            "flipside: a rollback to 2026.11.2 waits for a reboot: `systemctl reboot`.\n"
+        );
     }
 
     #[test]

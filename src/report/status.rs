@@ -102,6 +102,8 @@ pub enum State {
     Installed,
     /// The other slot boots once at the next boot.
     Armed,
+    /// The other slot boots once at the next boot, because a person goes back to it.
+    RollingBack,
     /// The running system has not proved itself yet.
     Trial,
     /// The last trial was not promoted, and the old system runs again.

@@ -6,8 +6,7 @@ use jiff::Timestamp;
 
 use super::ago::{ago, until};
 use super::progress::{RunProgress, bytes};
-use super::status::{CheckResult, EndOfLife, State, Status, Withdrawn};
-use flipside_core::host::Slot;
+use super::status::{CheckResult, EndOfLife, SlotState, SlotStatus, State, Status, Withdrawn};
 use flipside_core::refusal::Severity;
 use flipside_image::printable;
 
@@ -121,39 +120,73 @@ impl Page<'_> {
     }
 
     fn next(&mut self) {
-        let other = self.status.running.slot.map(Slot::other);
-        let words = match self.status.state {
-            State::Writing if self.status.progress.is_none() => {
-                "an update was cut off; the next run finishes it"
-            }
-            State::Installed => "the update is installed and waits to be armed",
-            State::Trial if self.status.reboot_required => {
-                "the trial, at the next boot by the firmware"
-            }
-            State::Trial => "promote, or fall back at the next boot",
-            State::FellBack => "nothing: the last trial fell back",
-            State::Armed => {
-                if let Some(Withdrawn { slot, .. }) = self.status.withdrawn_next() {
-                    let text = format!(
-                        "slot {slot} holds a withdrawn release; `flipside update` takes it back"
-                    );
-                    return self.said("next", Tone::Bad, &text);
-                }
-                let slot = other.map(|slot| format!(" into slot {slot}")).unwrap_or_default();
-                let when = self.status.next_reboot.as_ref().map(|next| {
-                    let until = until(next.time, self.now);
-                    match &next.window {
-                        Some(window) => format!(" in the window {window} ({until})"),
-                        None => format!("{slot} {until}"),
-                    }
-                });
-                let text = format!("reboot{}", when.unwrap_or(slot));
-                return self.said("next", Tone::Waiting, &text);
-            }
-            _ if self.status.reboot_required => "reboot",
-            _ => return,
+        if let Some((tone, text)) = self.next_step() {
+            self.said("next", tone, &text);
+        }
+    }
+
+    fn next_step(&self) -> Option<(Tone, String)> {
+        let status = self.status;
+        let other = status.running.slot.and_then(|slot| status.slot(slot.other()));
+        if let Some(Withdrawn { slot, .. }) = status.withdrawn_next() {
+            let text =
+                format!("slot {slot} holds a withdrawn release; `flipside update` takes it back");
+            return Some((Tone::Bad, text));
+        }
+        let held = |slot: &SlotStatus| {
+            let version = slot.version.as_deref().unwrap_or("what");
+            format!("{version} in slot {}", slot.slot)
         };
-        self.said("next", Tone::Waiting, words);
+        let text = match (status.state, other) {
+            (State::Writing, _) if status.progress.is_none() => {
+                "an update was cut off; the next run finishes it".to_owned()
+            }
+            (State::Idle | State::Installed, Some(slot))
+                if status.withdrawn(slot.slot).is_some() =>
+            {
+                format!("nothing: {} is withdrawn", held(slot))
+            }
+            (State::Idle, Some(slot)) if slot.state == SlotState::Superseded => {
+                format!("nothing: {} does not boot any more", held(slot))
+            }
+            (State::Installed, _) => "the update is installed and waits to be armed".to_owned(),
+            (State::Trial, _) if status.reboot_required => {
+                "the trial, at the next boot by the firmware".to_owned()
+            }
+            (State::Trial, _) => "promote, or fall back at the next boot".to_owned(),
+            (State::FellBack, Some(slot)) if !self.is_refused(slot) => {
+                let version = slot.version.as_deref().unwrap_or("it");
+                format!("the last trial fell back; the next run tries {version} once more")
+            }
+            (State::FellBack, _) => "nothing: the last trial fell back".to_owned(),
+            (State::Armed, other) => self.reboot(
+                &other
+                    .map_or("reboot".to_owned(), |slot| format!("reboot into slot {}", slot.slot)),
+            ),
+            (State::RollingBack, other) => {
+                self.reboot(&other.map_or("a rollback".to_owned(), |slot| {
+                    format!("a rollback to {}", held(slot))
+                }))
+            }
+            _ if status.reboot_required => "reboot".to_owned(),
+            _ => return None,
+        };
+        Some((Tone::Waiting, text))
+    }
+
+    /// Whether what the slot holds is not tried again by itself.
+    fn is_refused(&self, slot: &SlotStatus) -> bool {
+        self.status.failed.iter().any(|failed| Some(failed.digest) == slot.digest)
+    }
+
+    /// What a reboot does, and when it comes as far as that is planned.
+    fn reboot(&self, what: &str) -> String {
+        let Some(next) = &self.status.next_reboot else { return what.to_owned() };
+        let until = until(next.time, self.now);
+        match &next.window {
+            Some(window) => format!("{what} in the window {window} ({until})"),
+            None => format!("{what} {until}"),
+        }
     }
 
     fn run(&mut self) {
@@ -254,6 +287,7 @@ mod tests {
     use crate::report::status::{
         BootFile, NextReboot, Running, SignatureStatus, SlotState, VERSION,
     };
+    use flipside_core::host::Slot;
 
     fn text(status: &Status) -> String {
         let now = Timestamp::from_second(NOW).unwrap();
@@ -286,9 +320,9 @@ mod tests {
         let expected = "\
 follows   registry.example.com/acme/edge:stable
 images    have to be signed by release or vendor
-slot A    2026.11.1   running, proven 3 weeks ago                        sha256:1, signed by release
-slot B    2026.11.2   installed 2 h ago, boots once at the next reboot   sha256:2, signed by release
-next      reboot in the window Sat 22:00–24:00 Europe/Berlin (in 3 h)
+slot A    2026.11.1   running, proven 3 weeks ago   sha256:1, signed by release
+slot B    2026.11.2   armed 2 h ago, boots once     sha256:2, signed by release
+next      reboot into slot B in the window Sat 22:00–24:00 Europe/Berlin (in 3 h)
 checked   2 h ago, again in 19 h
 boots     slot B once, then slot A, slot B, UiApp";
         let mut shown = text(&calm());

@@ -4,8 +4,9 @@
 
 use flipside_core::install::{self, Job, arm_installed};
 use flipside_core::refusal::Refusal;
+use flipside_core::state::transition::Reason;
 use flipside_core::state::{Action, HostState};
-use flipside_core::trial::{disarm_superseded, disarm_withdrawn, record_trial_outcome};
+use flipside_core::trial::{self, record_trial_outcome};
 use flipside_core::{Access, Host, Lock};
 use flipside_image::{CONFIG_LIMIT, Digest, Image};
 
@@ -13,7 +14,9 @@ use super::outcome::{Outcome, without_lock};
 use super::{Error, Run};
 use crate::codes;
 use crate::config;
-use crate::rules::{Approval, Candidate, nobody_holds, settings_now, still_stands, time_allows};
+use crate::rules::{
+    Approval, Candidate, Withdrawal, nobody_holds, settings_now, still_stands, time_allows,
+};
 use crate::system::{Clock, Inhibitor, zone_of};
 
 /// An approval, and the host that was read under the lock.
@@ -140,7 +143,7 @@ impl Act<'_> {
     }
 
     fn disarm(&self) -> Result<Outcome, Error> {
-        disarm_superseded(self.lock, self.host, self.host_state)?;
+        trial::disarm(self.lock, self.host, self.host_state, &Reason::TagMoved)?;
         let version = self.host_state.target_slot().version().to_owned();
         Ok(Outcome::Unarmed { slot: self.host_state.target(), version })
     }
@@ -155,14 +158,21 @@ impl Act<'_> {
 ///
 /// # Errors
 /// [`Error`].
-pub(super) fn disarm_revoked(run: &Run, facts: &HostState) -> Result<(), Error> {
+pub(super) fn disarm_revoked(
+    run: &Run,
+    facts: &HostState,
+    approval: &Approval,
+) -> Result<(), Error> {
     let lock = Lock::take(&run.root)?;
     let host = Host::open(&run.access())?.ok_or_else(changed)?;
     let host_state = host.host_state()?;
     if !host_state.is_armed() || host_state.target_slot() != facts.target_slot() {
         return Err(changed().into());
     }
-    Ok(disarm_withdrawn(&lock, &host, &host_state)?)
+    let of_target = |found: &&Withdrawal| found.slot == host_state.target();
+    let found = approval.withdrawals.iter().flatten().find(of_target);
+    let reason = found.map(|found| found.reason.clone()).unwrap_or_default();
+    Ok(trial::disarm(&lock, &host, &host_state, &Reason::Withdrawn(reason))?)
 }
 
 /// Only a person gets this far on a host that is held.

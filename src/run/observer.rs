@@ -4,7 +4,7 @@
 //! logs of trials. Nothing depends on it (P8).
 
 use flipside_core::state::journal::{self, State};
-use flipside_core::state::transition::Held;
+use flipside_core::state::transition::{Held, Reason};
 use flipside_core::state::{Observer, Transition};
 use jiff::Timestamp;
 
@@ -13,6 +13,7 @@ use crate::report::history::{self, Happening, HistoryFile};
 use crate::report::journal::{Entry, Kind};
 use crate::report::trial_log::{self, Arming, Trial};
 use flipside_core::host::{Files, Root};
+use flipside_image::code::Code;
 
 /// Tells people of this host.
 #[derive(Debug, Clone)]
@@ -27,6 +28,56 @@ impl Teller {
         Self { root: root.clone(), files }
     }
 
+    fn superseded(&self, held: &Held<'_>, reason: &Reason) {
+        let Held { slot, version, .. } = held;
+        let (code, message) = match reason {
+            Reason::TagMoved => (
+                None,
+                format!("the tag has moved: {version} in slot {slot} does not boot any more"),
+            ),
+            Reason::Withdrawn(reason) => (
+                Some(codes::RELEASE_WITHDRAWN),
+                format!(
+                    "{version} in slot {slot} was withdrawn and does not boot any more: {reason}"
+                ),
+            ),
+        };
+        let told = entry(Kind::Superseded, held, message.clone());
+        match code {
+            Some(code) => told.code(code).send(),
+            None => told.send(),
+        }
+        self.note(Happening::Superseded, held, code, message);
+    }
+
+    fn promotion_restored(&self, held: &Held<'_>) {
+        let Held { slot, version, .. } = held;
+        let message = format!(
+            "the firmware undid the promotion of {version} in slot {slot}; it boots first again \
+             from the next boot on"
+        );
+        let code = codes::PROMOTION_LOST;
+        entry(Kind::PromotionLost, held, message.clone()).code(code).send();
+        self.note(Happening::Repaired, held, Some(code), message);
+    }
+
+    /// An entry about what happens now.
+    fn entry(&self, event: Happening, message: String) -> history::Entry {
+        let boot_id = Some(journal::boot_id(&self.root));
+        let (time, slot, version, digest) = (Timestamp::now(), None, None, None);
+        history::Entry { time, boot_id, event, slot, version, digest, code: None, message }
+    }
+
+    fn note(&self, event: Happening, held: &Held<'_>, code: Option<Code>, message: String) {
+        self.append(&history::Entry {
+            slot: Some(held.slot),
+            version: Some(held.version.to_owned()),
+            digest: held.digest,
+            code: code.map(|code| code.to_string()),
+            ..self.entry(event, message)
+        });
+    }
+
     /// The history is for people: losing a line of it stops nothing.
     fn append(&self, entry: &history::Entry) {
         if let Err(error) = HistoryFile::of(&self.root).append(&self.files, entry) {
@@ -38,7 +89,11 @@ impl Teller {
 impl Observer for Teller {
     fn transition(&self, transition: &Transition<'_>) {
         match *transition {
-            Transition::Noted(entry) => self.append(&history_entry(entry)),
+            Transition::Noted(entry) => {
+                if let Some(entry) = history_entry(entry) {
+                    self.append(&entry);
+                }
+            }
             Transition::FellBack { trial, running, failed } => {
                 fell_back(trial, running);
                 if failed {
@@ -54,7 +109,9 @@ impl Observer for Teller {
             }
             Transition::TrialFailed { trial, reason } => {
                 digest_failed(trial);
-                self.append(&failed_entry(trial, reason, journal::boot_id(&self.root)));
+                let Held { slot, version, .. } = trial;
+                let message = format!("{version} in slot {slot} failed its trial: {reason}");
+                self.note(Happening::Failed, trial, Some(codes::DIGEST_FAILED), message);
             }
             Transition::TrialEnds { trial, reason, boot_id } => {
                 if let Some(trial) = trial_of(trial, reason) {
@@ -63,14 +120,15 @@ impl Observer for Teller {
             }
             Transition::RetryAllowed(digest) => {
                 let message = format!("{} may be installed again", digest.short());
-                Entry::new(Kind::RetryAllowed, message).digest(*digest).send();
+                Entry::new(Kind::RetryAllowed, &message).digest(*digest).send();
+                let entry = self.entry(Happening::RetryAllowed, message);
+                self.append(&history::Entry { digest: Some(*digest), ..entry });
             }
             Transition::Armed(held) => armed(held),
-            Transition::Superseded(held) => superseded(held),
-            Transition::Withdrawn(held) => withdrawn(held),
+            Transition::Superseded(held, reason) => self.superseded(held, reason),
             Transition::Promoted(held) => promoted(held),
             Transition::RolledBack(held) => rolled_back(held),
-            Transition::PromotionRestored(held) => promotion_restored(held),
+            Transition::PromotionRestored(held) => self.promotion_restored(held),
             Transition::RollbackArmed(held) => rollback_armed(held),
         }
     }
@@ -93,18 +151,6 @@ fn armed(held: &Held<'_>) {
     entry(Kind::Armed, held, message).send();
 }
 
-fn superseded(held: &Held<'_>) {
-    let Held { slot, version, .. } = held;
-    let message = format!("the tag has moved: {version} in slot {slot} does not boot any more");
-    entry(Kind::Superseded, held, message).send();
-}
-
-fn withdrawn(held: &Held<'_>) {
-    let Held { slot, version, .. } = held;
-    let message = format!("{version} in slot {slot} was withdrawn and does not boot any more");
-    entry(Kind::Superseded, held, message).code(codes::RELEASE_WITHDRAWN).send();
-}
-
 fn promoted(held: &Held<'_>) {
     let Held { slot, version, .. } = held;
     let message = format!("{version} in slot {slot} has proved itself and boots first from now on");
@@ -115,15 +161,6 @@ fn rolled_back(held: &Held<'_>) {
     let Held { slot, version, .. } = held;
     let message = format!("rolled back: {version} in slot {slot} boots first again");
     entry(Kind::RolledBack, held, message).send();
-}
-
-fn promotion_restored(held: &Held<'_>) {
-    let Held { slot, version, .. } = held;
-    let message = format!(
-        "the firmware undid the promotion of {version} in slot {slot}; it boots first again from \
-         the next boot on"
-    );
-    entry(Kind::PromotionLost, held, message).code(codes::PROMOTION_LOST).send();
 }
 
 fn rollback_armed(held: &Held<'_>) {
@@ -152,21 +189,7 @@ fn digest_failed(trial: &Held<'_>) {
     entry(Kind::DigestFailed, trial, message).code(codes::DIGEST_FAILED).send();
 }
 
-fn failed_entry(trial: &Held<'_>, reason: &str, boot_id: String) -> history::Entry {
-    let Held { slot, digest, version } = *trial;
-    history::Entry {
-        time: Timestamp::now(),
-        boot_id: Some(boot_id),
-        event: Happening::Failed,
-        slot: Some(slot),
-        version: Some(version.to_owned()),
-        digest,
-        code: None,
-        message: format!("{version} in slot {slot} failed its trial: {reason}"),
-    }
-}
-
-fn history_entry(entry: &journal::Entry) -> history::Entry {
+fn history_entry(entry: &journal::Entry) -> Option<history::Entry> {
     let journal::Entry { slot, version, .. } = entry;
     let (event, message) = match entry.state {
         State::Arming => (Happening::Installed, format!("{version} is whole in slot {slot}")),
@@ -177,13 +200,15 @@ fn history_entry(entry: &journal::Entry) -> history::Entry {
         State::RollingBack => {
             (Happening::RolledBack, format!("back to {version} in slot {slot} at the next boot"))
         }
+        // Told with its reason (`Transition::Superseded`).
+        State::Superseded => return None,
         State::FellBack => (
             Happening::FellBack,
             format!("{version} in slot {slot} was started and never promoted"),
         ),
         State::Promoted => (Happening::Promoted, format!("{version} in slot {slot} is proven")),
     };
-    history::Entry {
+    Some(history::Entry {
         time: entry.time,
         boot_id: Some(entry.boot_id.clone()),
         event,
@@ -192,5 +217,5 @@ fn history_entry(entry: &journal::Entry) -> history::Entry {
         digest: entry.digest,
         code: None,
         message,
-    }
+    })
 }

@@ -2,6 +2,7 @@
 
 //! The status document, from the facts of the host and from what the last runs said.
 
+use flipside_core::state::action::is_persons_rollback;
 use flipside_core::state::journal::State as Noted;
 use flipside_core::state::{Action, HostState, SlotFacts, TrialOutcome};
 use flipside_core::{Error as CoreError, Host};
@@ -212,14 +213,19 @@ fn end_of_life(host_state: &HostState, zone: &TimeZone) -> Option<report::EndOfL
 fn state(host_state: &HostState) -> State {
     let target = host_state.target_slot();
     let noted = host_state.journal.as_ref().map(|entry| entry.state);
-    if host_state.trial_outcome() == TrialOutcome::Trial {
+    if is_persons_rollback(host_state) {
+        State::RollingBack
+    } else if host_state.trial_outcome() == TrialOutcome::Trial {
         State::Trial
     } else if host_state.is_armed() {
         State::Armed
+    } else if !target.is_proven() && is_noted(host_state, host_state.target(), Noted::FellBack) {
+        State::FellBack
     } else if target.is_installed() && !target.is_proven() {
         let was_tried = target.digest().is_some_and(|d| host_state.failed.trial(&d).is_some());
         let is_unarmed = !was_tried && host_state.failed.unarmed == target.digest();
         match noted {
+            Some(Noted::Superseded) => State::Idle,
             Some(Noted::Writing | Noted::Arming) => State::Installed,
             None if is_unarmed => State::Installed,
             _ => State::FellBack,
@@ -264,6 +270,13 @@ fn slot_state(host_state: &HostState, slot: Slot, facts: &SlotFacts) -> SlotStat
         facts if facts.is_proven() => SlotState::Proven,
         _ if slot == host_state.running => SlotState::Trial,
         _ if has_failed => SlotState::Failed,
+        // It may be tried again, and is written anew for that.
+        facts if !facts.is_installed() && is_noted(host_state, slot, Noted::FellBack) => {
+            SlotState::Failed
+        }
+        facts if facts.is_installed() && is_noted(host_state, slot, Noted::Superseded) => {
+            SlotState::Superseded
+        }
         facts if facts.is_installed() => SlotState::Installed,
         facts if facts.record.is_some() || facts.boot_file != BootFileState::Absent => {
             SlotState::Writing
@@ -275,6 +288,13 @@ fn slot_state(host_state: &HostState, slot: Slot, facts: &SlotFacts) -> SlotStat
             _ => SlotState::Empty,
         },
     }
+}
+
+/// Whether the journal's last word about what `slot` holds is `state`.
+fn is_noted(host_state: &HostState, slot: Slot, state: Noted) -> bool {
+    let digest = host_state.slot(slot).digest();
+    let entry = digest.and_then(|digest| host_state.entry_about(slot, digest));
+    entry.is_some_and(|entry| entry.state == state)
 }
 
 fn describe_entry(entry: &boot::BootEntry) -> BootEntry {

@@ -35,7 +35,7 @@ pub fn update(run: &Run, initiative: Initiative) -> Result<Outcome, Error> {
     let candidate = look.candidate(run, initiative);
     let approval = judge(run, &candidate, Depth::Update)?;
     if approval.is_revoked {
-        disarm_revoked(run, &look.facts)?;
+        disarm_revoked(run, &look.facts, &approval)?;
         return update(run, initiative);
     }
     // P10: the usual run ends here, and has written nothing.

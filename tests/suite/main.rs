@@ -95,6 +95,7 @@ mod sim;
 mod sim_images;
 mod sim_quirks;
 mod status;
+mod status_states;
 mod status_watch;
 mod switch;
 mod systemd_boot;

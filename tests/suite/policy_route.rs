@@ -71,7 +71,7 @@ fn what_is_withdrawn_after_it_was_armed_does_not_boot() {
     let output = host.host().program(["update", "--automatic"]);
     assert!(output.status.success(), "{output:?}");
     let status = host.at.status();
-    assert_eq!((&status["state"], &status["boot_next"]), (&json!("installed"), &Value::Null));
+    assert_eq!((&status["state"], &status["boot_next"]), (&json!("idle"), &Value::Null));
     assert_eq!(host.host().boot(), "booted slot A: 1 (promoted)");
     host.host().set("");
     host.refuses(1, "release-withdrawn");

@@ -292,7 +292,7 @@ fn what_is_written_already_is_held_to_the_document_by_its_own_digest() {
     let three = stage.host.at.publish_as("three", &through_bridge("3", "2"));
     stage.host.publish("1");
     stage.host.at.says(&["update"]);
-    assert_eq!(stage.host.at.status()["state"], "installed");
+    assert_eq!(stage.host.at.status()["state"], "idle");
     stage.host.at.publish(&through_bridge("3", "2"));
     assert_eq!(three.digest, stage.digest("3"));
     for (hours, more, status, code) in [

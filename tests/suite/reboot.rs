@@ -167,7 +167,7 @@ fn outside_its_window_a_host_sets_a_timer_for_it_and_keeps_it_right() {
     let ahead = i64::try_from(timer).unwrap() / 1_000_000 - begin.as_second();
     assert!((29 * 3600..32 * 3600).contains(&ahead), "{ahead}");
     let status = succeeds(&host, &["status"]);
-    assert!(status.contains("next      reboot in the window "), "{status}");
+    assert!(status.contains("next      reboot into slot B in the window "), "{status}");
     assert!(status.contains(" UTC (in "), "{status}");
     // The same again changes nothing.
     let said = succeeds(&host, &["reboot", "--automatic", "--json"]);

@@ -124,6 +124,10 @@ fn the_way_back_and_damage() {
     std::fs::write(host.file(variable), order).unwrap();
     boots(&host, &["--fail"]);
     assert_eq!(says(&host, "promote", "/promotion"), "promotion-lost");
+    let history = printed(&mut host.command(["history"]), 0);
+    let is_repaired =
+        |entry: &Value| entry["event"] == "repaired" && entry["code"] == "promotion-lost";
+    assert!(history["entries"].as_array().unwrap().iter().any(is_repaired), "{history}");
     assert_eq!(boots(&host, &[]), "promoted");
     assert_eq!(says(&host, "rollback", "/slot"), "a");
     boots(&host, &["--fail"]);

@@ -16,7 +16,7 @@ use crate::progress::{Event, Phase};
 use crate::slot::Slot;
 use crate::state::Transition;
 use crate::state::journal::State;
-use crate::state::transition::Held;
+use crate::state::transition::{Held, Reason};
 
 /// Step 2 is done: nothing stands against the install, nothing was changed.
 pub struct Checked<'a> {
@@ -71,7 +71,7 @@ impl<'a> Secured<'a> {
         disarm(job.host, target)?;
         if job.host_state.is_armed() {
             let held = Held::of(target, job.host_state.target_slot());
-            job.host.tell(&Transition::Superseded(&held));
+            job.host.tell(&Transition::Superseded(&held, &Reason::TagMoved));
         }
         Ok(Disarmed(self.0))
     }

@@ -41,6 +41,8 @@ pub enum State {
     Returning,
     /// `BootNext` is about to name, or names, the old OS, because a person wants it.
     RollingBack,
+    /// What was armed does not boot any more: the tag moved, or its publisher withdrew it.
+    Superseded,
     /// The trial was never promoted.
     FellBack,
     /// The slot has proved itself: nothing is under way.

@@ -16,10 +16,8 @@ pub enum Transition<'a> {
     Noted(&'a Entry),
     /// `BootNext` names the target.
     Armed(&'a Held<'a>),
-    /// What was armed does not boot any more, because of the tag.
-    Superseded(&'a Held<'a>),
-    /// What was armed does not boot any more, because its publisher withdrew it.
-    Withdrawn(&'a Held<'a>),
+    /// What was armed does not boot any more.
+    Superseded(&'a Held<'a>, &'a Reason),
     /// A trial was started and never promoted, and was counted; `failed`: it was the last.
     FellBack {
         /// What was tried.
@@ -66,6 +64,15 @@ pub enum Transition<'a> {
     RollbackArmed(&'a Held<'a>),
     /// A person lets a digest be tried again.
     RetryAllowed(&'a Digest),
+}
+
+/// Why what was armed does not boot any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reason {
+    /// The tag names something else.
+    TagMoved,
+    /// Its publisher withdrew it, for this reason.
+    Withdrawn(String),
 }
 
 /// A slot, and what it holds.

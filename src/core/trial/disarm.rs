@@ -10,37 +10,25 @@ use crate::lock::Lock;
 use crate::opened::Host;
 use crate::state::failed::FailedDigests;
 use crate::state::journal::State;
-use crate::state::transition::Held;
+use crate::state::transition::{Held, Reason};
 use crate::state::{HostState, Transition};
 
-/// Disarms the target, because the tag names what runs.
+/// Disarms the target, because of `reason`.
 ///
-/// # Errors
-/// [`Error`].
-pub fn disarm_superseded(_lock: &Lock, host: &Host, host_state: &HostState) -> Result<(), Error> {
-    disarm(host, host_state)?;
-    let held = Held::of(host_state.target(), host_state.target_slot());
-    host.tell(&Transition::Superseded(&held));
-    Ok(())
-}
-
-/// Disarms the target, because its publisher withdrew what it holds.
-///
-/// # Errors
-/// [`Error`].
-pub fn disarm_withdrawn(_lock: &Lock, host: &Host, host_state: &HostState) -> Result<(), Error> {
-    disarm(host, host_state)?;
-    let held = Held::of(host_state.target(), host_state.target_slot());
-    host.tell(&Transition::Withdrawn(&held));
-    Ok(())
-}
-
 /// The journal first: a slot that is no longer armed must not count as fallen back. Where the journal
 /// takes nothing (P8), that is better than that it boots.
-fn disarm(host: &Host, host_state: &HostState) -> Result<(), Error> {
+///
+/// # Errors
+/// [`Error`].
+pub fn disarm(
+    _lock: &Lock,
+    host: &Host,
+    host_state: &HostState,
+    reason: &Reason,
+) -> Result<(), Error> {
     let target = host_state.target();
     let slot = host_state.target_slot();
-    without_journal(host.note(State::Writing, target, slot));
+    without_journal(host.note(State::Superseded, target, slot));
     if !slot.is_proven() {
         note_unarmed(host, host_state, slot.digest());
     }
@@ -50,5 +38,6 @@ fn disarm(host: &Host, host_state: &HostState) -> Result<(), Error> {
         let failed = FailedDigests { returning_to: None, ..host_state.failed.clone() };
         host.write_failed(&failed)?;
     }
+    host.tell(&Transition::Superseded(&Held::of(target, slot), reason));
     Ok(())
 }

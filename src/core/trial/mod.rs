@@ -24,7 +24,7 @@ pub use armed::{Armed, armed};
 pub use deadline::{
     ByFirmware, TrialBoot, has_boot_success, has_nowhere_to_go, trial_by_esp, trial_by_firmware,
 };
-pub use disarm::{disarm_superseded, disarm_withdrawn};
+pub use disarm::disarm;
 pub use fail_trial::{FailedRun, fail_trial};
 pub use promote::{Promotion, promote, record_trial_outcome};
 pub use retry::{retry, retry_all};

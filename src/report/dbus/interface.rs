@@ -171,8 +171,8 @@ impl Updater {
         env!("CARGO_PKG_VERSION")
     }
 
-    /// Where the host stands between two systems: idle, writing, installed, armed, trial, fell-back
-    /// or unknown. It is unknown until the first run since the boot.
+    /// Where the host stands between two systems: idle, writing, installed, armed,
+    /// rolling-back, trial, fell-back or unknown. It is unknown until the first run since the boot.
     #[zbus(property)]
     fn state(&self) -> String {
         word(&self.document().status.state)
@@ -200,8 +200,8 @@ impl Updater {
     }
 
     /// Slot A, then slot B; none on a machine that is no flipside host. Keys: slot (s), running (b),
-    /// version (s), digest (s), state (s: empty, writing, installed, armed, trial, proven, failed or
-    /// unknown), since (t), boot_file (s: absent, unbootable, bootable or unknown), loader_entry (b),
+    /// version (s), digest (s), state (s: empty, writing, installed, superseded, armed, trial, proven,
+    /// failed or unknown), since (t), boot_file (s: absent, unbootable, bootable or unknown), loader_entry (b),
     /// boot_entry (s).
     #[zbus(property)]
     fn slots(&self) -> Vec<Dict> {

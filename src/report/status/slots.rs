@@ -44,6 +44,8 @@ pub enum SlotState {
     Writing,
     /// It is whole, and has not booted yet.
     Installed,
+    /// It was to boot, and does not any more: the tag moved, or its publisher withdrew it.
+    Superseded,
     /// It boots once at the next boot.
     Armed,
     /// It runs, and has not proved itself yet.

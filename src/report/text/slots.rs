@@ -4,7 +4,7 @@
 
 use super::{Page, Tone};
 use crate::report::ago::ago;
-use crate::report::status::{BootFile, BootTarget, SlotState, SlotStatus};
+use crate::report::status::{BootFile, BootTarget, SlotState, SlotStatus, State};
 use flipside_core::host::Slot;
 use flipside_image::printable;
 
@@ -42,7 +42,6 @@ impl Page<'_> {
 
     fn words(&self, slot: &SlotStatus) -> (String, Tone) {
         let ago = slot.since.map(|since| format!(" {}", ago(since, self.now))).unwrap_or_default();
-        let is_next = self.boots_next() == Some(slot.slot);
         let (words, tone) = match slot.state {
             SlotState::Empty => ("empty".to_owned(), Tone::Faint),
             SlotState::Writing if self.status.progress.is_some() => {
@@ -50,13 +49,12 @@ impl Page<'_> {
             }
             SlotState::Writing => ("written in part, does not boot".to_owned(), Tone::Waiting),
             SlotState::Installed => (format!("installed{ago}"), Tone::Waiting),
-            SlotState::Armed => {
-                (format!("installed{ago}, boots once at the next reboot"), Tone::Waiting)
+            SlotState::Superseded => (format!("superseded{ago}"), Tone::Faint),
+            SlotState::Armed if self.status.state == State::RollingBack => {
+                ("proven, boots at the next reboot".to_owned(), Tone::Waiting)
             }
+            SlotState::Armed => (format!("armed{ago}, boots once"), Tone::Waiting),
             SlotState::Trial => (format!("on trial{ago}"), Tone::Waiting),
-            SlotState::Proven if is_next && !slot.running => {
-                (format!("proven{ago}, boots once at the next reboot"), Tone::Waiting)
-            }
             SlotState::Proven => (format!("proven{ago}"), Tone::Good),
             SlotState::Failed => (format!("failed{ago}"), Tone::Bad),
             SlotState::Unknown => ("state unknown".to_owned(), Tone::Faint),

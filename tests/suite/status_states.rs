@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Each state that a host can be in, and what the status, the login message and the history say of
+//! it.
+
+use serde_json::json;
+
+use flipside::config::Initiative;
+use flipside::run;
+use flipside_core::host::durable::Step;
+
+use crate::support::policy_host::{PolicyHost, document, release};
+use crate::support::steps::Steps;
+
+/// What is said of a host, wherever it is.
+#[derive(Debug, PartialEq)]
+struct Said {
+    /// `state`, and the state of the slot that does not run, in the status document.
+    states: (String, String),
+    /// The line of that slot in `status`, without its version and digest.
+    slot: String,
+    /// `next` in `status`.
+    next: String,
+    /// The login message, without its remedy.
+    motd: String,
+    /// The last entry of the history: event, code, message.
+    last: [String; 3],
+}
+
+fn said(host: &PolicyHost) -> Said {
+    let status = host.at.status();
+    let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+    let other = status["slots"].as_array().unwrap().iter().find(|slot| slot["running"] == false);
+    let other = other.unwrap();
+    let page = host.at.says(&["status"]);
+    let line = |label: &str| {
+        let line = page.lines().find_map(|line| line.strip_prefix(label));
+        line.unwrap_or_default().trim().to_owned()
+    };
+    let slot = line(&format!("slot {}", text(&other["slot"]).to_uppercase()));
+    let words = slot.split("   ").nth(1).unwrap_or_default().trim().to_owned();
+    let motd = host.host().file("run/motd.d/flipside");
+    let motd = std::fs::read_to_string(motd).unwrap_or_default();
+    let history = host.at.says(&["history", "--json"]);
+    let history: serde_json::Value = serde_json::from_str(&history).unwrap();
+    let last = history["entries"].as_array().unwrap().last().unwrap().clone();
+    Said {
+        states: (text(&status["state"]), text(&other["state"])),
+        slot: words,
+        next: line("next"),
+        motd: motd.trim().split(['`', ';']).next().unwrap_or_default().trim_end().to_owned(),
+        last: ["event", "code", "message"].map(|field| text(&last[field])),
+    }
+}
+
+fn withdraw(host: &PolicyHost, hours: i64) {
+    let two = host.publish("2");
+    host.put(&document(hours, &[release("2", &two, json!({"withdrawn": {"reason": "no sound"}}))]));
+}
+
+fn arm(host: &PolicyHost) {
+    host.publish("2");
+    host.at.says(&["update"]);
+}
+
+fn promote(host: &PolicyHost) {
+    arm(host);
+    assert_eq!(host.host().boot(), "booted slot B: 2 (promoted)");
+}
+
+fn fall_back(host: &PolicyHost) {
+    arm(host);
+    host.host().0.boot_and_fail();
+    assert_eq!(host.host().boot(), "booted slot A: 1 (fell back)");
+}
+
+fn fail(host: &PolicyHost) {
+    host.host().set("trial.attempts = 1\n");
+    fall_back(host);
+}
+
+/// A hold, set while 2 was written.
+fn hold(host: &PolicyHost) {
+    host.publish("2");
+    let file = host.host().file("etc/flipside/flipside.toml.d/50-hold.toml");
+    std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+    let held = file.clone();
+    let steps = Steps::with(move |step| {
+        if matches!(step, Step::Phase("write")) {
+            std::fs::write(&held, "update.hold = true\n").unwrap();
+        }
+        None
+    });
+    let run = host.host().0.run_with(steps.durable(), |_| {});
+    let result = run::update(&run, Initiative::Automatic);
+    run::finish_update(&run, Initiative::Automatic, result.as_ref().err());
+    std::fs::remove_file(file).unwrap();
+}
+
+type Row<'a> = (&'a str, &'a dyn Fn(&PolicyHost), [&'a str; 5], [&'a str; 3]);
+
+#[test]
+fn each_state_is_told_in_words_of_its_own() {
+    let once = "2 in slot B boots once at the next boot";
+    let armed = "flipside: 2 is installed and waits for a reboot:";
+    let rows: [Row<'_>; 12] = [
+        (
+            "armed",
+            &arm,
+            ["armed", "armed", "armed just now, boots once", "reboot into slot B", armed],
+            ["armed", "", once],
+        ),
+        (
+            "written, and held before it was armed",
+            &hold,
+            [
+                "installed",
+                "installed",
+                "installed just now",
+                "the update is installed and waits to be armed",
+                "",
+            ],
+            ["writing", "", "2 is written to slot B"],
+        ),
+        (
+            "armed, and found to be withdrawn",
+            &|host| {
+                arm(host);
+                withdraw(host, 1);
+                host.at.says(&["check"]);
+            },
+            [
+                "armed",
+                "armed",
+                "armed just now, boots once, withdrawn",
+                "slot B holds a withdrawn release; `flipside update` takes it back",
+                "flipside: slot B holds a withdrawn release (2: no sound)",
+            ],
+            ["armed", "", once],
+        ),
+        (
+            "taken back, because it was withdrawn",
+            &|host| {
+                arm(host);
+                withdraw(host, 1);
+                host.host().program(["update"]);
+            },
+            [
+                "idle",
+                "superseded",
+                "superseded just now, withdrawn",
+                "nothing: 2 in slot B is withdrawn",
+                "",
+            ],
+            [
+                "superseded",
+                "release-withdrawn",
+                "2 in slot B was withdrawn and does not boot any more: no sound",
+            ],
+        ),
+        (
+            "taken back, because the tag went back",
+            &|host| {
+                arm(host);
+                host.publish("1");
+                host.at.says(&["update"]);
+            },
+            [
+                "idle",
+                "superseded",
+                "superseded just now",
+                "nothing: 2 in slot B does not boot any more",
+                "",
+            ],
+            ["superseded", "", "the tag has moved: 2 in slot B does not boot any more"],
+        ),
+        (
+            "the tag went back to what the other slot holds",
+            &|host| {
+                host.host().set("update.allow_downgrade = true\n");
+                promote(host);
+                host.publish("1");
+                host.at.says(&["update"]);
+            },
+            [
+                "armed",
+                "armed",
+                "armed just now, boots once",
+                "reboot into slot A",
+                "flipside: 1 is installed and waits for a reboot:",
+            ],
+            ["armed", "", "1 in slot A boots once at the next boot"],
+        ),
+        (
+            "a person goes back",
+            &|host| {
+                promote(host);
+                host.at.says(&["rollback"]);
+            },
+            [
+                "rolling-back",
+                "armed",
+                "proven, boots at the next reboot",
+                "a rollback to 1 in slot A",
+                "flipside: a rollback to 1 waits for a reboot:",
+            ],
+            ["rolled-back", "", "back to 1 in slot A at the next boot"],
+        ),
+        (
+            "on trial",
+            &|host| {
+                arm(host);
+                host.host().0.boot_and_fail();
+            },
+            ["trial", "proven", "proven", "promote, or fall back at the next boot", ""],
+            ["armed", "", once],
+        ),
+        (
+            "fell back, and is tried once more",
+            &fall_back,
+            [
+                "fell-back",
+                "installed",
+                "installed just now",
+                "the last trial fell back; the next run tries 2 once more",
+                "",
+            ],
+            ["fell-back", "", "2 in slot B was started and never promoted"],
+        ),
+        (
+            "failed",
+            &fail,
+            [
+                "fell-back",
+                "failed",
+                "failed just now",
+                "nothing: the last trial fell back",
+                "flipside: 2 failed on this host and is not tried again by itself",
+            ],
+            ["fell-back", "", "2 in slot B was started and never promoted"],
+        ),
+        (
+            "failed, and may be tried again",
+            &|host| {
+                fail(host);
+                host.at.says(&["retry", "--all"]);
+            },
+            [
+                "fell-back",
+                "failed",
+                "failed just now",
+                "the last trial fell back; the next run tries 2 once more",
+                "",
+            ],
+            ["retry-allowed", "", "sha256: may be installed again"],
+        ),
+        (
+            "promoted",
+            &promote,
+            ["idle", "proven", "proven", "", ""],
+            ["promoted", "", "2 in slot B is proven"],
+        ),
+    ];
+    for (name, happens, [state, other, slot, next, motd], last) in rows {
+        let host = PolicyHost::new();
+        happens(&host);
+        let mut found = said(&host);
+        if let Some((begin, end)) =
+            found.last[2].split_once(' ').filter(|_| name.ends_with("may be tried again"))
+        {
+            found.last[2] = format!("{} {end}", begin.get(..7).unwrap());
+        }
+        let expected = Said {
+            states: (state.to_owned(), other.to_owned()),
+            slot: slot.to_owned(),
+            next: next.to_owned(),
+            motd: motd.to_owned(),
+            last: last.map(str::to_owned),
+        };
+        assert_eq!(found, expected, "{name}");
+    }
+}
