@@ -113,8 +113,10 @@ pub fn reboot(run: &Run, asked: Asked, by_kexec: bool) -> Result<Outcome, Reboot
         }
         Ok(Outcome::NothingToDo(_)) | Err(_) => None,
     };
+    // By now the run that a timer started has ended: the timer knows its next time.
+    let next_check = run::next_check(run, Timestamp::now());
     run.follow.change(|status| {
-        status.next_reboot = next;
+        (status.next_reboot, status.next_check) = (next, next_check);
         match &result {
             Ok(_) => {
                 let is_over =

@@ -9,14 +9,9 @@ use jiff::Timestamp;
 use zbus::{OwnedObjectPath, Variant};
 
 use super::RebootError;
-use crate::system::bus::{Bus, CallError, Object};
+use crate::system::bus::{Bus, CallError};
+use crate::system::timers::{MANAGER, elapse};
 
-const SERVICE: &str = "org.freedesktop.systemd1";
-const MANAGER: Object<'static> = Object {
-    service: SERVICE,
-    path: "/org/freedesktop/systemd1",
-    interface: "org.freedesktop.systemd1.Manager",
-};
 /// How often, and how many times, to see whether systemd has forgotten the old timer.
 const FORGETS: (Duration, u32) = (Duration::from_millis(50), 100);
 
@@ -61,7 +56,7 @@ impl<'a> Timer<'a> {
     /// systemd's.
     pub fn set(&self, time: Timestamp) -> Result<(), RebootError> {
         let refused = |error: CallError| error.refuses("set the timer that asks again");
-        if self.time().is_some_and(|set| set.as_second() == time.as_second()) {
+        if elapse(self.bus, self.name).is_some_and(|set| set.as_second() == time.as_second()) {
             return Ok(());
         }
         self.remove()?;
@@ -89,18 +84,6 @@ impl<'a> Timer<'a> {
             }
             _ => Ok(()),
         }
-    }
-
-    /// When it elapses next; `None` also where there is none.
-    fn time(&self) -> Option<Timestamp> {
-        let path: OwnedObjectPath = self.bus.call(MANAGER, "GetUnit", &self.name).ok()?;
-        let unit = Object {
-            service: SERVICE,
-            path: path.as_str(),
-            interface: "org.freedesktop.systemd1.Timer",
-        };
-        let microseconds: u64 = self.bus.property(unit, "NextElapseUSecRealtime").ok()?;
-        Timestamp::from_microsecond(i64::try_from(microseconds).ok()?).ok()
     }
 
     fn start(&self, time: Timestamp) -> Result<(), CallError> {

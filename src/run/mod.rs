@@ -8,6 +8,7 @@
 //! - `asked_retry`: retries that were asked for while another run held the lock
 //! - `health`, `deadline`: a trial is judged, and ended
 //! - `status`, `announce`, `observer`, `notify`: what is told, and to whom
+//! - `next_check`: when the timer's run is made next
 //! - `overdue`: whether a run after a boot has to be made
 //! - `retry`: when a run of the timer is made again that failed in a way that time may mend
 //! - `trial_due`: whether an update waits for the trial of what kexec started
@@ -39,6 +40,7 @@ pub mod deadline;
 mod health;
 mod judge;
 mod look;
+mod next_check;
 mod notify;
 mod observer;
 mod offered_hooks;
@@ -58,6 +60,7 @@ pub use flipside_core::state::Action;
 pub use flipside_core::trial::{Armed, FailedRun, Promotion, Rollback};
 pub use health::health;
 pub use judge::Unasked;
+pub use next_check::next_check;
 pub use notify::{notify_promoted, trigger_next_run};
 pub use observer::Teller;
 pub use offered_hooks::{HooksAsked, HooksPlanned, ask_hooks_about_offer, plan_hooks};

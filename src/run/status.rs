@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::announce;
+use super::next_check::next_check;
 use super::{Error, Run};
 use crate::config::{RebootStrategy, SignatureMode};
 use crate::report::motd::{self, Motd};
@@ -118,6 +119,7 @@ pub fn note_settings(run: &Run) {
 fn refresh(run: &Run, status: &mut Status) {
     status.time = Timestamp::now();
     status.follows = run.config.track.image.as_deref().map(str::to_owned);
+    status.next_check = next_check(run, status.time);
     let zone = zone_of(&run.root);
     let hold = run.config.update.hold().filter(|hold| hold.holds(status.time, &zone));
     status.hold = hold.map(|hold| HoldStatus {

@@ -62,6 +62,14 @@ impl Bus {
     /// # Errors
     /// Why it cannot be reached.
     pub fn of(root: &Root) -> Result<Self, String> {
+        Self::patient(root, PATIENCE)
+    }
+
+    /// The same; no answer is waited for any longer than this.
+    ///
+    /// # Errors
+    /// Why it cannot be reached.
+    pub fn patient(root: &Root, patience: Duration) -> Result<Self, String> {
         let runtime = RuntimeBuilder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| error.to_string())?;
         let builder = if root.is_live() {
@@ -77,7 +85,7 @@ impl Bus {
         };
         let connected = runtime.block_on(async {
             // The runtime's timer is there inside of it only.
-            tokio::time::timeout(PATIENCE, builder.method_timeout(PATIENCE).build()).await
+            tokio::time::timeout(patience, builder.method_timeout(patience).build()).await
         });
         match connected {
             Ok(Ok(connection)) => Ok(Self { connection, runtime }),

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! What the running OS tells: its bus, its clock, its time zone, its machine ID.
+//! What the running OS tells: its bus, its timers, its clock, its time zone, its machine ID.
 
 #[cfg(feature = "dbus")]
 pub mod bus;
 mod clock;
 mod inhibitor;
 mod machine_id;
+#[cfg(feature = "dbus")]
+pub mod timers;
 mod zone;
 
 pub use clock::Clock;

@@ -435,6 +435,56 @@ fn a_run_outside_the_update_windows_is_made_again_in_the_next_one() {
     }
 }
 
+#[test]
+fn the_status_says_when_the_timers_ask_again_as_far_as_systemd_tells() {
+    let host = ProgramHost::new();
+    let next_check = || {
+        let status = succeeds(&host, &["status", "--json"]);
+        let status: serde_json::Value = serde_json::from_str(&status).unwrap();
+        status["next_check"].as_str().map(|time| time.parse::<Timestamp>().unwrap())
+    };
+    assert_eq!(next_check(), None);
+    let logind = PlayedLogind::of(&host.0.path());
+    let begin = Timestamp::now();
+    let at = |minutes: i64| Some(begin + minutes.minutes());
+    let elapses = |time: Option<Timestamp>| time.map(|time| time.as_microsecond() as u64);
+    for (daily, retry, expected) in [
+        (None, None, None),
+        (at(300), None, at(300)),
+        (at(300), at(15), at(15)),
+        // It has elapsed, and what it started is still at work.
+        (at(-1), at(15), at(15)),
+        (at(-1), None, None),
+    ] {
+        logind.with(|world| {
+            (world.daily_timer, world.retry_timer) = (elapses(daily), elapses(retry));
+        });
+        let found = next_check().map(|time| time.as_microsecond());
+        assert_eq!(found, expected.map(|time| time.as_microsecond()), "{daily:?} {retry:?}");
+    }
+    // The unit behind the timer's run finds its next time, for who reads the file.
+    logind.with(|world| world.daily_timer = elapses(at(300)));
+    succeeds(&host, &["reboot", "--automatic"]);
+    let text = std::fs::read_to_string(host.file("run/flipside/status.json")).unwrap();
+    let file: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(
+        file["next_check"].as_str().unwrap().parse::<Timestamp>().ok().map(|t| t.as_microsecond()),
+        at(300).map(|t| t.as_microsecond())
+    );
+    let page = succeeds(&host, &["status"]);
+    assert!(page.contains("\nchecked   not since the boot, next in 5 h\n"), "{page}");
+    host.set("update.automatic = \"off\"\n");
+    assert_eq!(next_check(), None);
+    host.set("");
+    logind.ends();
+    assert_eq!(next_check(), None);
+    // A bus that takes the connection and says nothing keeps nobody waiting for long.
+    let socket = host.file("run/dbus/system_bus_socket");
+    std::fs::remove_file(&socket).unwrap();
+    let _silent = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    assert_eq!(next_check(), None);
+}
+
 const RETRY: &str = "flipside-update-retry.timer replace";
 
 #[test]

@@ -32,6 +32,8 @@ pub struct World {
     pub update_timer: Option<u64>,
     /// That of the timer for an update that failed.
     pub retry_timer: Option<u64>,
+    /// That of the daily timer of the package.
+    pub daily_timer: Option<u64>,
     /// How often a stopped unit is still there.
     lingers: u32,
     /// The other ends of the locks that were given out.
@@ -79,6 +81,12 @@ impl PlayedLogind {
                 .connection
                 .object_server()
                 .at("/retry_timer", Timer(world.clone(), RETRY))
+                .await
+                .unwrap();
+            systemd
+                .connection
+                .object_server()
+                .at("/daily_timer", Timer(world.clone(), DAILY))
                 .await
                 .unwrap();
         });
@@ -272,6 +280,7 @@ impl Systemd {
         match lock(&self.0).timer_called(name) {
             Some(_) if name == UPDATE => Ok(path("/update_timer")),
             Some(_) if name == RETRY => Ok(path("/retry_timer")),
+            Some(_) if name == DAILY => Ok(path("/daily_timer")),
             Some(_) => Ok(path("/timer")),
             None => Err(UnitError::NoSuchUnit(name.into())),
         }
@@ -324,6 +333,8 @@ impl Systemd {
 const REBOOT: &str = "flipside-reboot-window.timer";
 const UPDATE: &str = "flipside-update-window.timer";
 const RETRY: &str = "flipside-update-retry.timer";
+/// The one that a package brings.
+const DAILY: &str = "flipside-update.timer";
 
 impl World {
     fn timer_called(&mut self, name: &str) -> &mut Option<u64> {
@@ -331,6 +342,7 @@ impl World {
             REBOOT => &mut self.timer,
             UPDATE => &mut self.update_timer,
             RETRY => &mut self.retry_timer,
+            DAILY => &mut self.daily_timer,
             other => panic!("no timer is called {other}"),
         }
     }
