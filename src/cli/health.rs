@@ -73,7 +73,7 @@ fn reboot(run: &Run, reason: String, failed: &FailedRun) -> Failure {
 /// Records a trial as failed. The deadline still ends one that cannot be recorded.
 fn fail(run: &Run, reason: &str) -> super::Result<Option<FailedRun>> {
     let failed = run::fail_trial(run, reason);
-    run::finish(run, failed.as_ref().err());
+    run::finish_command(run, "health", failed.as_ref().err());
     let failed = failed?;
     if let Some(FailedRun { slot, digest, version, .. }) = &failed {
         let message = format!("{reason}: the trial of {version} in slot {slot} has failed");

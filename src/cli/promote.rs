@@ -24,7 +24,7 @@ pub struct Args {}
 pub fn run(_: Args, global: &Global) -> super::Result {
     let run = session::open_shared(global)?;
     let result = run::promote(&run);
-    run::finish(&run, result.as_ref().err());
+    run::finish_command(&run, "promote", result.as_ref().err());
     let promotion = result?;
     if let Promotion::Promoted(slot) = promotion {
         run::notify_promoted(&run, slot);

@@ -49,7 +49,7 @@ pub fn run(args: Args, global: &Global) -> super::Result {
 /// Ends what was done or failed; the status of a run that is at work is that run's.
 fn ended<T>(run: &Run, result: Result<Option<T>, crate::error::Error>) -> super::Result<Option<T>> {
     if !matches!(result, Ok(None)) {
-        run::finish(run, result.as_ref().err());
+        run::finish_command(run, "retry", result.as_ref().err());
     }
     Ok(result?)
 }

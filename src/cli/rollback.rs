@@ -28,7 +28,7 @@ pub struct Args {
 pub fn run(args: Args, global: &Global) -> super::Result {
     let run = session::open_shared(global)?;
     let result = run::rollback(&run, args.unverified);
-    run::finish(&run, result.as_ref().err());
+    run::finish_command(&run, "rollback", result.as_ref().err());
     let rollback = result.map_err(Failure::of_run)?;
     if global.json {
         print_json(&json!({"slot": rollback.slot, "version": rollback.version}))?;

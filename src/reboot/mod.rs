@@ -11,9 +11,8 @@ use jiff::Timestamp;
 
 use crate::config::RebootStrategy;
 use crate::config::window::Windows;
-use crate::report::KnownCode;
 use crate::report::journal::{Entry, Kind};
-use crate::report::status::{Blocked, NextReboot, Status};
+use crate::report::status::{CommandFailure, NextReboot};
 use crate::run::{self, Armed, Run};
 use crate::system::zone_of;
 use flipside_core::host::{self, Root, Slot};
@@ -117,22 +116,16 @@ pub fn reboot(run: &Run, asked: Asked, by_kexec: bool) -> Result<Outcome, Reboot
     let next_check = run::next_check(run, Timestamp::now());
     run.follow.change(|status| {
         (status.next_reboot, status.next_check) = (next, next_check);
-        match &result {
-            Ok(_) => {
-                let is_over =
-                    |of: &mut Blocked| KnownCode::of(&of.code) == KnownCode::RebootInhibited;
-                status.blocked.take_if(is_over);
-            }
-            Err(error) => note_error(status, error),
-        }
+        let failure = result.as_ref().err().map(|error| CommandFailure {
+            command: "reboot".to_owned(),
+            severity: error.severity(),
+            code: error.code().to_string(),
+            message: error.to_string(),
+            time: Timestamp::now(),
+        });
+        status.note_command("reboot", failure);
     });
     result
-}
-
-fn note_error(status: &mut Status, error: &RebootError) {
-    let (code, message) = (error.code().to_string(), error.to_string());
-    let time = Timestamp::now();
-    status.note(error.severity(), code, message, time);
 }
 
 fn consider(run: &Run, asked: Asked, by_kexec: bool) -> Result<Outcome, RebootError> {

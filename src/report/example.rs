@@ -84,6 +84,13 @@ pub(super) fn full() -> Status {
             time: before(26),
             since: Some(before(50)),
         }),
+        last_command: Some(CommandFailure {
+            command: "rollback".into(),
+            severity: Severity::Block,
+            code: "slot-not-proven".into(),
+            message: "slot B holds nothing that has booted to success".into(),
+            time: before(3),
+        }),
         failed: vec![Failed {
             digest: Digest::of(b"bad"),
             version: Some("2026.10.9".into()),

@@ -17,8 +17,6 @@ pub enum KnownCode {
     DigestRolledBack,
     /// The ESP does not get well by itself.
     EspDamaged,
-    /// Somebody holds off reboots.
-    RebootInhibited,
     /// A person holds updates.
     UpdatesHeld,
     /// A deferral that goes away by itself in a registry that is well, and that lasts where
@@ -30,7 +28,7 @@ pub enum KnownCode {
 
 impl KnownCode {
     /// All but [`Self::Other`], by their codes.
-    const ALL: [(Code, Self); 12] = [
+    const ALL: [(Code, Self); 11] = [
         (codes::DEAD_END, Self::DeadEnd),
         (codes::DIGEST_FAILED, Self::DigestFailed),
         (codes::DIGEST_ROLLED_BACK, Self::DigestRolledBack),
@@ -41,7 +39,6 @@ impl KnownCode {
         (codes::POLICY_DOCUMENT_MISSING, Self::MayBeAttack),
         (codes::POLICY_DOCUMENT_REPLAYED, Self::MayBeAttack),
         (codes::POLICY_DOCUMENT_UNSIGNED, Self::MayBeAttack),
-        (codes::REBOOT_INHIBITED, Self::RebootInhibited),
         (codes::UPDATES_HELD, Self::UpdatesHeld),
     ];
 

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 
 use super::known_code::KnownCode;
-use super::status::{Blocked, CheckResult, Failure, SlotState, State, Status, Withdrawn};
+use super::status::{Blocked, CheckResult, SlotState, State, Status, Withdrawn};
 use flipside_core::host::{Root, Slot};
 use flipside_core::refusal::Severity;
 use flipside_image::printable;
@@ -116,12 +116,15 @@ fn blocked(status: &Status, now: Timestamp) -> Option<String> {
 }
 
 fn failing(status: &Status, now: Timestamp) -> Option<String> {
-    let Failure { code, message, since, .. } = status.last_error.as_ref()?;
-    let is_known = status.running.problem.as_ref().is_some_and(|problem| problem.code == *code);
     // It does not go away by itself.
-    let is_lasting = KnownCode::of(code) == KnownCode::EspDamaged;
-    let is_due = is_lasting || lasts(*since, FAILING_FOR, now);
-    (is_due && !is_known).then(|| {
+    let is_lasting = |code: &str| KnownCode::of(code) == KnownCode::EspDamaged;
+    let of_run = status.last_error.as_ref();
+    let of_run = of_run.filter(|e| is_lasting(&e.code) || lasts(e.since, FAILING_FOR, now));
+    let of_command = status.last_command.as_ref().filter(|last| is_lasting(&last.code));
+    let of_run = of_run.map(|error| (&error.code, &error.message));
+    let (code, message) = of_run.or(of_command.map(|last| (&last.code, &last.message)))?;
+    let is_known = status.running.problem.as_ref().is_some_and(|problem| problem.code == *code);
+    (!is_known).then(|| {
         let message = shown(message);
         format!("this host cannot update: {message} [{code}]; `flipside status` tells more.")
     })
@@ -205,7 +208,7 @@ impl Motd {
 mod tests {
     use super::*;
     use crate::report::example::{before, full};
-    use crate::report::status::Problem;
+    use crate::report::status::{Failure, Problem};
 
     /// Nothing asks for a person.
     fn calm() -> Status {
@@ -215,6 +218,7 @@ mod tests {
         (status.blocked, status.last_error, status.last_check) = (None, None, None);
         (status.failed, status.next_reboot, status.end_of_life) = (Vec::new(), None, None);
         status.withdrawn.clear();
+        status.last_command = None;
         status.slots[1].state = SlotState::Proven;
         status
     }

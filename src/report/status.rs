@@ -16,8 +16,8 @@ mod updates;
 
 pub use slots::{BootEntry, BootFile, BootTarget, SlotState, SlotStatus};
 pub use updates::{
-    Available, Blocked, Check, CheckResult, EndOfLife, Failed, Failure, HoldStatus, NextReboot,
-    PolicyStatus, RulingStatus, SignatureStatus, Withdrawn,
+    Available, Blocked, Check, CheckResult, CommandFailure, EndOfLife, Failed, Failure, HoldStatus,
+    NextReboot, PolicyStatus, RulingStatus, SignatureStatus, Withdrawn,
 };
 
 /// Version of the document; grows only where a field changes its meaning or goes away.
@@ -56,6 +56,9 @@ pub struct Status {
     pub next_check: Option<Timestamp>,
     /// The last error, until a run succeeds.
     pub last_error: Option<Failure>,
+    /// What the last command met that makes no update, until the same one succeeds.
+    #[serde(default)]
+    pub last_command: Option<CommandFailure>,
     /// Digests that are not tried again by themselves (P7).
     pub failed: Vec<Failed>,
     /// The digest that a rollback left: not installed again until the tag moves.
@@ -151,6 +154,7 @@ impl Status {
             last_check: None,
             next_check: None,
             last_error: None,
+            last_command: None,
             failed: Vec::new(),
             left_by_rollback: None,
             withdrawn: Vec::new(),
@@ -161,6 +165,15 @@ impl Status {
             reboot_required: false,
             next_reboot: None,
             progress: None,
+        }
+    }
+
+    /// A command that makes no update ended: with `failure`, or well, and then what it met before is
+    /// over.
+    pub fn note_command(&mut self, command: &str, failure: Option<CommandFailure>) {
+        match failure {
+            Some(failure) => self.last_command = Some(failure),
+            None => drop(self.last_command.take_if(|last| last.command == command)),
         }
     }
 

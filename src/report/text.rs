@@ -6,7 +6,9 @@ use jiff::Timestamp;
 
 use super::ago::{ago, until};
 use super::progress::{RunProgress, bytes};
-use super::status::{CheckResult, EndOfLife, SlotState, SlotStatus, State, Status, Withdrawn};
+use super::status::{
+    CheckResult, CommandFailure, EndOfLife, SlotState, SlotStatus, State, Status, Withdrawn,
+};
 use flipside_core::refusal::Severity;
 use flipside_image::printable;
 
@@ -238,6 +240,11 @@ impl Page<'_> {
             let text = format!("{} [{}] ({since})", error.message, error.code);
             self.said("error", Tone::Bad, &text);
         }
+        if let Some(last) = &status.last_command {
+            let CommandFailure { command, message, code, .. } = last;
+            let tone = if last.severity == Severity::Defer { Tone::Waiting } else { Tone::Bad };
+            self.said(command, tone, &format!("{message} [{code}] ({})", ago(last.time, self.now)));
+        }
         for failed in &status.failed {
             let version =
                 failed.version.as_ref().map(|version| format!("{version}, ")).unwrap_or_default();
@@ -300,6 +307,7 @@ mod tests {
             available: None,
             blocked: None,
             last_error: None,
+            last_command: None,
             failed: Vec::new(),
             left_by_rollback: None,
             hold: None,
@@ -371,6 +379,7 @@ boots     slot B once, then slot A, slot B, UiApp";
             "running   damaged: m [running-slot-damaged]",
             "deferred  hook 50-maintenance: until 18:00 [hook-deferred] (60 min ago)",
             "error     the tag does not exist [not-found] (26 h ago)",
+            "rollback  slot B holds nothing that has booted to success [slot-not-proven] (3 h ago)",
             "now       writing",
             "support   ends on 2026-12-01 (in 12 days): move on to edge 3",
             "hold      automatic updates are held, over in 2 days: a trade fair",

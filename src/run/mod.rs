@@ -67,7 +67,7 @@ pub use offered_hooks::{HooksAsked, HooksPlanned, ask_hooks_about_offer, plan_ho
 pub use outcome::Outcome;
 pub use overdue::is_daily_run_enough;
 pub use retry::{NextRetry, forget_ended_retries, next_retry};
-pub use status::{finish, last_status, note_settings, status};
+pub use status::{finish, finish_command, last_status, note_settings, status};
 pub use update::{finish_update, update};
 pub use upkeep::{armed, fail_trial, promote, retry, retry_all, rollback, verify};
 

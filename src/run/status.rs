@@ -13,11 +13,13 @@ use super::announce;
 use super::next_check::next_check;
 use super::{Error, Run};
 use crate::config::{RebootStrategy, SignatureMode};
+use crate::report::journal::{Entry, Kind};
 use crate::report::motd::{self, Motd};
 use crate::report::status as report;
 use crate::report::status::{
-    Available, Blocked, BootEntry, BootFile, BootTarget, Check, CheckResult, Failed, HoldStatus,
-    PolicyStatus, Problem, RulingStatus, SignatureStatus, SlotState, SlotStatus, State, Status,
+    Available, Blocked, BootEntry, BootFile, BootTarget, Check, CheckResult, CommandFailure,
+    Failed, HoldStatus, PolicyStatus, Problem, RulingStatus, SignatureStatus, SlotState,
+    SlotStatus, State, Status,
 };
 use crate::report::{KnownCode, reboot_required};
 use crate::rules::{self, Explanation};
@@ -54,10 +56,35 @@ pub fn finish(run: &Run, error: Option<&Error>) {
         }
         refresh(run, status);
     });
+    show_status(run);
+}
+
+/// Tells other programs, and who logs in.
+fn show_status(run: &Run) {
     reboot_required::tell(&run.root, run.follow.status().reboot_required);
     let reboots_by_itself = run.config.reboot.strategy != RebootStrategy::None;
     let message = motd::message(&run.follow.status(), reboots_by_itself, Timestamp::now());
     Motd::of(&run.root).show(message.as_deref());
+}
+
+/// Ends a command that makes no update: what it met goes to the status beside what blocks updates.
+pub fn finish_command(run: &Run, command: &str, error: Option<&Error>) {
+    let failure = error.map(|error| CommandFailure {
+        command: command.to_owned(),
+        severity: error.severity(),
+        code: error.code().to_string(),
+        message: sentence(error),
+        time: Timestamp::now(),
+    });
+    if let (Some(error), Some(CommandFailure { severity, message, .. })) = (error, &failure) {
+        Entry::new(Kind::of(*severity), message).code(error.code()).send();
+    }
+    run.follow.change(|status| {
+        status.progress = None;
+        status.note_command(command, failure);
+        refresh(run, status);
+    });
+    show_status(run);
 }
 
 /// What a look at the source came to.

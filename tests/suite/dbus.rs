@@ -88,6 +88,7 @@ fn the_document_of_an_armed_host_is_served_as_properties() {
         ("LastCheckResult", "\"available\"".to_owned()),
         ("NextCheckUSec", "0".to_owned()),
         ("LastError", "(\"\", \"\", 0)".to_owned()),
+        ("LastCommand", "(\"\", \"\", \"\", \"\", 0)".to_owned()),
         ("Failed", "[]".to_owned()),
         ("Withdrawn", "[]".to_owned()),
         ("LeftByRollback", "\"\"".to_owned()),

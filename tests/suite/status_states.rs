@@ -10,6 +10,7 @@ use flipside::run;
 use flipside_core::host::durable::Step;
 
 use crate::support::policy_host::{PolicyHost, document, release};
+use crate::support::program_host::ProgramHost;
 use crate::support::steps::Steps;
 
 /// What is said of a host, wherever it is.
@@ -279,4 +280,44 @@ fn each_state_is_told_in_words_of_its_own() {
         };
         assert_eq!(found, expected, "{name}");
     }
+}
+
+#[test]
+fn what_a_command_met_does_not_hide_what_blocks_updates() {
+    let host = ProgramHost::new();
+    host.set("update.hold = true\n");
+    let status = || -> serde_json::Value {
+        let output = host.program(["status", "--json"]);
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    assert!(host.program(["update", "--automatic"]).status.success());
+    let blocked = status()["blocked"].clone();
+    assert_eq!(blocked["code"], "updates-held");
+    let is = |command: &str, code: &str| {
+        let status = status();
+        assert_eq!(status["blocked"], blocked, "{command}");
+        assert_eq!(
+            (&status["last_command"]["code"], &status["last_error"]),
+            (&json!(code), &json!(null))
+        );
+        assert_eq!(status["last_command"]["command"], command);
+    };
+    for _ in 0..2 {
+        assert_eq!(host.program(["rollback"]).status.code(), Some(1));
+        is("rollback", "slot-not-proven");
+        // What succeeds beside it says nothing about either.
+        for command in [&["retry", "--all"][..], &["promote"], &["reboot"], &["hold"]] {
+            assert!(host.program(command).status.success(), "{command:?}");
+            is("rollback", "slot-not-proven");
+        }
+    }
+    let page = String::from_utf8(host.program(["status"]).stdout).unwrap();
+    let line = "\nrollback  slot B holds nothing that has booted to success [slot-not-proven] (just now)\n";
+    assert!(page.contains(line) && page.contains("\ndeferred  "), "{page}");
+    // A person's update goes on all the same, and ends what blocked it.
+    host.updates();
+    assert_eq!(status()["blocked"], json!(null));
+    assert_eq!(host.boot(), "booted slot B: 2 (promoted)");
+    assert!(host.program(["rollback"]).status.success());
+    assert_eq!(status()["last_command"], json!(null));
 }

@@ -79,7 +79,7 @@ impl ProgramHost {
         let output = self.program(["status", "--json"]);
         assert!(output.status.success(), "{output:?}");
         let status: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-        let places = ["/blocked", "/last_error", "/running/problem"];
+        let places = ["/blocked", "/last_error", "/last_command", "/running/problem"];
         let found = places.iter().filter_map(|place| status.pointer(&format!("{place}/code")));
         let mut codes: Vec<String> = found.map(|code| code.as_str().unwrap().to_owned()).collect();
         codes.dedup();

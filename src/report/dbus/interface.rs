@@ -259,6 +259,16 @@ impl Updater {
         (text(&error.code), text(&error.message), microseconds(error.time))
     }
 
+    /// What the last rollback, retry, reboot, promote or health check met, until the same one succeeds:
+    /// the command, severity (defer, block or error), a stable code, a sentence, and when.
+    #[zbus(property)]
+    fn last_command(&self) -> (String, String, String, String, u64) {
+        let document = self.document();
+        let Some(last) = &document.status.last_command else { return Default::default() };
+        let (severity, time) = (word(&last.severity), microseconds(last.time));
+        (text(&last.command), severity, text(&last.code), text(&last.message), time)
+    }
+
     /// What is not tried again by itself. Keys: digest (s), version (s), reason (s), attempts (u).
     #[zbus(property)]
     fn failed(&self) -> Vec<Dict> {

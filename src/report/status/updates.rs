@@ -109,6 +109,21 @@ pub struct Failure {
     pub since: Option<Timestamp>,
 }
 
+/// What a command met that makes no update: `flipside rollback`, `retry` or `reboot`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommandFailure {
+    /// The command.
+    pub command: String,
+    /// How bad it is.
+    pub severity: Severity,
+    /// The stable code.
+    pub code: String,
+    /// One sentence.
+    pub message: String,
+    /// When.
+    pub time: Timestamp,
+}
+
 /// A digest that failed (P7).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failed {
