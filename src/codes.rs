@@ -305,7 +305,7 @@ flipside_image::codes! {
         /// The firmware undid a promotion. The other slot was promoted last, but `BootOrder` does
         /// not put it first any more.
         ///
-        /// Do nothing. That slot boots first again from the next boot on. If it happens again,
+        /// Do nothing. That slot boots before the running one again from the next boot on. If it happens again,
         /// switch off the boot order lock in the firmware's setup.
         PROMOTION_LOST = "promotion-lost";
     }

@@ -99,7 +99,10 @@ pub fn run(args: Args, global: &Global) -> super::Result {
 
 /// What would be done, for people.
 fn sentence(check: &Check) -> String {
-    let version = check.version.as_deref().unwrap_or("the running version");
+    let version = match &check.version {
+        Some(version) => version.clone(),
+        None => format!("the update ({})", check.tag.short()),
+    };
     match &check.action {
         Action::UpToDate => "up to date".to_owned(),
         Action::Waiting => format!("{version} is installed and boots at the next reboot"),
@@ -110,6 +113,8 @@ fn sentence(check: &Check) -> String {
         Action::Install => {
             format!("{version} is available ({}){}", check.tag.short(), on_the_way(check))
         }
+        // Refused is what would come after it.
+        Action::Refuse(refusal) if check.runs => format!("{refusal} [{}]", refusal.code),
         Action::Refuse(refusal) => {
             format!("{version} is not installed: {refusal} [{}]", refusal.code)
         }

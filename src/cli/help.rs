@@ -42,12 +42,15 @@ fn groups(command: &Command) -> String {
 
 fn line(command: &Command) -> String {
     let about = command.get_about().map(ToString::to_string).unwrap_or_default();
-    format!("  {:<14}{about}\n", command.get_name())
+    format!("  {:<14}  {about}\n", command.get_name())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Words that are written with capitals inside.
+    const KNOWN: [&str; 2] = ["BootNext", "BootOrder"];
 
     #[test]
     fn the_command_line_is_consistent() {
@@ -64,8 +67,30 @@ mod tests {
         shown.sort_unstable();
         assert_eq!(shown, all);
         let lines = groups(&command);
-        let says = |line: &str| line.is_empty() || line.ends_with(':') || line.len() > 16;
-        assert!(lines.lines().all(says), "{lines}");
+        for line in lines.lines().filter(|line| line.starts_with(' ')) {
+            let (name, about) = line.trim_start().split_once("  ").unwrap();
+            assert!(command.find_subcommand(name.trim_end()).is_some(), "{line}");
+            let about = about.trim_start();
+            assert!(about.starts_with(char::is_uppercase), "{line}");
+        }
+    }
+
+    /// Names of types in the middle of a word, where one was renamed everywhere.
+    #[test]
+    fn no_help_has_a_name_of_the_code_in_it() {
+        fn check(command: &Command) {
+            let help = command.clone().render_long_help().to_string();
+            let is_of_the_code = |word: &&str| {
+                let word = word.trim_matches(|c: char| !c.is_alphanumeric());
+                let is_joined = |pair: &[u8]| matches!(pair, [b'a'..=b'z', b'A'..=b'Z']);
+                let is_known = KNOWN.contains(&word) || word.ends_with("iB");
+                word.as_bytes().windows(2).any(is_joined) && !is_known
+            };
+            let found: Vec<&str> = help.split_whitespace().filter(is_of_the_code).collect();
+            assert!(found.is_empty(), "{}: {found:?}", command.get_name());
+            command.get_subcommands().for_each(check);
+        }
+        check(&command());
     }
 
     #[test]

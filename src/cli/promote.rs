@@ -10,9 +10,9 @@ use super::output::print_done;
 use super::{Global, print_json, session};
 use crate::run::{self, Promotion};
 
-/// Make the running slot permanent: it has proved itself, and boots first from now on.
+/// Make the running slot permanent, because it has proved itself.
 ///
-/// Run this after a successful boot; flipside-promote.service does. It may run again at any time.
+/// From now on it boots before the other slot. Run this after a successful boot; flipside-promote.service does. It may run again at any time.
 /// It also counts a trial that fell back, and repairs boot entries that the firmware has changed.
 #[derive(Debug, clap::Args)]
 pub struct Args {}
@@ -47,10 +47,13 @@ fn describe(promotion: &Promotion) -> (&'static str, Option<flipside_core::host:
             "nothing to do: no slots here, or track.image is not set".to_owned(),
         ),
         Promotion::Promoted(slot) => {
-            ("promoted", Some(*slot), format!("slot {slot} has proved itself and boots first"))
+            let other = slot.other();
+            let text = format!("slot {slot} has proved itself and boots before slot {other}");
+            ("promoted", Some(*slot), text)
         }
         Promotion::RolledBack(slot) => {
-            ("rolled-back", Some(*slot), format!("rolled back: slot {slot} boots first again"))
+            let text = format!("rolled back: slot {slot} boots before slot {} again", slot.other());
+            ("rolled-back", Some(*slot), text)
         }
         Promotion::Unchanged(slot) => {
             ("unchanged", Some(*slot), format!("slot {slot} was proven before"))
@@ -66,7 +69,10 @@ fn describe(promotion: &Promotion) -> (&'static str, Option<flipside_core::host:
         Promotion::Restored(slot) => (
             "promotion-lost",
             Some(*slot),
-            format!("the firmware undid the promotion of slot {slot}; it boots first again"),
+            format!(
+                "the firmware undid the promotion of slot {slot}; it boots before slot {} again",
+                slot.other()
+            ),
         ),
         Promotion::ByKexec => {
             ("by-kexec", None, "started by kexec: the next firmware boot is the trial".to_owned())

@@ -222,7 +222,7 @@ flipside_image::codes! {
         /// No ESP is mounted where flipside looks for it, on
         /// [a machine that is a flipside host](install.md#which-machines-are-hosts).
         ///
-        /// Mount it at `/efi` or `/boot/efi`, or set `host.esp`.
+        /// Mount it at `/efi`, `/boot/efi` or `/boot`, or set `host.esp`.
         ESP_NOT_MOUNTED: Error = "esp-not-mounted";
         /// What is mounted as the ESP is not a partition of a disk.
         ///

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use super::GRACE;
 use super::dialogue::{Dialogue, Pipes};
 use super::ended::Ended;
+use super::interpreter;
 use super::program::Program;
 use flipside_core::cancel::Cancel;
 
@@ -42,13 +43,24 @@ pub(super) fn converse<'a>(
 ) -> (Ended, String) {
     let held = Dialogue::new(program.kind, program.name, program.input)
         .and_then(|(dialogue, pipes)| hold(dialogue, start(pipes)?, timeout, stop));
-    match held {
+    let (ended, said) = match held {
         Ok((ended, stdout, stderr)) => {
             let has_failed = matches!(ended, Ended::Itself(status) if !status.success());
             let is_silent = stdout.is_empty();
             (ended, if has_failed && is_silent { stderr } else { stdout })
         }
         Err(error) => (Ended::NotRun(error.to_string()), String::new()),
+    };
+    // With 2 a shell refuses an option, with the others it, or env, does not find what it is to run.
+    let has_not_run = match &ended {
+        Ended::NotRun(_) => true,
+        Ended::Itself(status) => matches!(status.code(), Some(2 | 126 | 127)),
+        _ => false,
+    };
+    let why = has_not_run.then(|| interpreter::problem(program.path)).flatten();
+    match why {
+        Some(why) => (Ended::NotRun(why), String::new()),
+        None => (ended, said),
     }
 }
 

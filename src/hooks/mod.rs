@@ -18,6 +18,7 @@ mod discover;
 mod ended;
 mod exec;
 mod executable;
+mod interpreter;
 mod lines;
 mod podman;
 mod process;

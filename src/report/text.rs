@@ -403,6 +403,14 @@ boots     slot B once, then slot A, slot B, UiApp";
     }
 
     #[test]
+    fn an_entry_without_a_name_is_called_by_its_number() {
+        let mut status = calm();
+        status.boot_order[2].description = " \u{202e}".into();
+        status.boot_order[2].active = false;
+        assert!(text(&status).ends_with(", entry 0000 (off)"), "{}", text(&status));
+    }
+
+    #[test]
     fn a_slot_that_should_boot_and_cannot_is_seen() {
         let mut status = calm();
         status.slots[0].boot_file = BootFile::Absent;

@@ -5,6 +5,7 @@
 use flipside_core::Slot;
 use flipside_core::progress::{Event, Phase};
 use flipside_core::state::Action;
+use flipside_core::state::host_state::SlotFacts;
 use flipside_image::Digest;
 
 use super::Error;
@@ -29,6 +30,8 @@ pub struct Check {
     /// The version of what the tag names, where it was looked at. Another one than `version` where
     /// that is on the way to it.
     pub goal: Option<String>,
+    /// Whether that runs already.
+    pub runs: bool,
     /// The slot that boots next although its release was withdrawn.
     pub revoked: Option<Slot>,
     /// What each rule said that was asked.
@@ -50,15 +53,15 @@ pub fn check(
     let candidate = look.candidate(run, initiative);
     let Approval { explanation, action, waypoint, goal, is_revoked, .. } =
         judge(run, &candidate, depth)?;
-    let version = match (&waypoint.image, &action) {
-        (Some(image), _) => Some(image.version().to_owned()),
-        (None, Action::Waiting | Action::Arm) => {
-            Some(look.host_state.target_slot().version().to_owned())
-        }
-        _ => None,
+    let holds = |slot: &SlotFacts| slot.record.as_ref().is_some_and(|r| r.is_of(&waypoint.named));
+    let target = look.host_state.target_slot();
+    let version = match &waypoint.image {
+        Some(image) => Some(image.version().to_owned()),
+        None => holds(target).then(|| target.version().to_owned()),
     };
+    let runs = holds(look.host_state.running_slot());
     let revoked = is_revoked.then_some(look.host_state.target());
-    Ok(Some(Check { tag: look.named.digest, action, version, goal, revoked, explanation }))
+    Ok(Some(Check { tag: look.named.digest, action, version, goal, runs, revoked, explanation }))
 }
 
 /// Ends a check: what an update would be refused for stands in the status, as after an update.

@@ -53,8 +53,9 @@ impl Teller {
     fn promotion_restored(&self, held: &Held<'_>) {
         let Held { slot, version, .. } = held;
         let message = format!(
-            "the firmware undid the promotion of {version} in slot {slot}; it boots first again \
-             from the next boot on"
+            "the firmware undid the promotion of {version} in slot {slot}; it boots before slot {} \
+             again from the next boot on",
+            slot.other()
         );
         let code = codes::PROMOTION_LOST;
         entry(Kind::PromotionLost, held, message.clone()).code(code).send();
@@ -153,13 +154,17 @@ fn armed(held: &Held<'_>) {
 
 fn promoted(held: &Held<'_>) {
     let Held { slot, version, .. } = held;
-    let message = format!("{version} in slot {slot} has proved itself and boots first from now on");
+    let message = format!(
+        "{version} in slot {slot} has proved itself and boots before slot {} from now on",
+        slot.other()
+    );
     entry(Kind::Promoted, held, message).send();
 }
 
 fn rolled_back(held: &Held<'_>) {
     let Held { slot, version, .. } = held;
-    let message = format!("rolled back: {version} in slot {slot} boots first again");
+    let message =
+        format!("rolled back: {version} in slot {slot} boots before slot {} again", slot.other());
     entry(Kind::RolledBack, held, message).send();
 }
 

@@ -151,7 +151,17 @@ fn what_cannot_be_run_blocks() {
     let host = Host::new(&[]);
     for (bytes, part) in [
         (&b"no program\n"[..], "Exec format error"),
-        (b"#!/no/such/interpreter\n", "No such file"),
+        (b"#!/no/such/interpreter -x\n", "its interpreter \"/no/such/interpreter\" does not exist"),
+        (
+            b"#!/bin/sh\r\nexit 0\r\n",
+            "its interpreter \"/bin/sh\\r\" does not exist, because its lines end as on Windows; \
+             `sed -i 's/\\r$//'` mends that",
+        ),
+        (
+            b"#!/usr/bin/env sh\r\nexit 0\r\n",
+            "its interpreter \"/usr/bin/env sh\\r\" does not exist",
+        ),
+        (b"#! /bin/sh -e\r\n", "its interpreter \"/bin/sh -e\\r\" does not exist"),
         (b"\x7fELF\x02\x01\x01", "Exec format error"),
     ] {
         host.put("h", bytes);

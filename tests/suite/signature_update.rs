@@ -41,6 +41,16 @@ fn what_nobody_signed_is_refused_before_its_config_is_fetched() {
     let (stage, key) = stage("update/missing");
     let sentence = stage.refuses(1, "signature-missing");
     assert_eq!(sentence, format!("nobody has signed the image {}", stage.image.digest.short()));
+    // What runs is not what is refused.
+    let said = stage.host.program(["check"]).stdout;
+    let said = String::from_utf8(said).unwrap();
+    assert_eq!(
+        said,
+        format!(
+            "the update ({}) is not installed: {sentence} [signature-missing]\n",
+            stage.image.digest.short()
+        )
+    );
     // A manifest with signatures of which there are none.
     stage.put_simple(&stage.image.digest, &[]);
     stage.refuses(1, "signature-missing");

@@ -321,3 +321,14 @@ fn what_a_command_met_does_not_hide_what_blocks_updates() {
     assert!(host.program(["rollback"]).status.success());
     assert_eq!(status()["last_command"], json!(null));
 }
+
+/// Windows or PXE may stand before both slots.
+#[test]
+fn a_promotion_says_before_what_the_slot_boots() {
+    let host = ProgramHost::new();
+    host.updates();
+    host.0.boot_and_fail();
+    let said = host.program(["promote"]).stdout;
+    let said = String::from_utf8(said).unwrap();
+    assert_eq!(said, "slot B has proved itself and boots before slot A\n");
+}

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::civil::{Date, DateTime, Time, Weekday};
-use jiff::tz::TimeZone;
+use jiff::tz::{Offset, TimeZone};
 
 mod parse;
 #[cfg(test)]
@@ -129,18 +129,24 @@ impl Opening {
         self.end.duration_since(self.start).unsigned_abs()
     }
 
-    /// For people: `Sat 22:00–24:00 Europe/Berlin`, `Sat 22:00–Sun 02:00 Europe/Berlin`.
+    /// For people: `Sat 22:00–24:00 Europe/Berlin`, `Sat 22:00–Sun 02:00 Europe/Berlin`; with the
+    /// offsets where clocks are put back inside of it: `Sun 02:30+02–02:30+01 Europe/Berlin`.
     pub fn text(&self) -> String {
         let (start, end) = (self.zone.to_datetime(self.start), self.zone.to_datetime(self.end));
-        let clock = |time: DateTime| time.strftime("%H:%M").to_string();
+        let (before, after) = (self.zone.to_offset(self.start), self.zone.to_offset(self.end));
+        let is_put_back = after < before;
+        let clock = |time: DateTime, offset: Offset| match is_put_back {
+            true => format!("{}{offset}", time.strftime("%H:%M")),
+            false => time.strftime("%H:%M").to_string(),
+        };
         let ends_next_midnight =
             end.time() == Time::midnight() && start.date().tomorrow().ok() == Some(end.date());
         let end = match () {
-            () if start.date() == end.date() => clock(end),
-            () if ends_next_midnight => "24:00".to_owned(),
-            () => end.strftime("%a %H:%M").to_string(),
+            () if start.date() == end.date() => clock(end, after),
+            () if ends_next_midnight && !is_put_back => "24:00".to_owned(),
+            () => format!("{} {}", end.strftime("%a"), clock(end, after)),
         };
         let zone = self.zone.iana_name().map(|name| format!(" {name}")).unwrap_or_default();
-        format!("{}–{end}{zone}", start.strftime("%a %H:%M"))
+        format!("{} {}–{end}{zone}", start.strftime("%a"), clock(start, before))
     }
 }

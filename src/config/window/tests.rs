@@ -62,14 +62,14 @@ fn an_opening_has_its_elapsed_length_whatever_the_clocks_do() {
             "2026-10-24T12:00Z",
             "2026-10-25T00:30Z",
             "2026-10-25T01:30Z",
-            "Sun 02:30–02:30 Europe/Berlin",
+            "Sun 02:30+02–02:30+01 Europe/Berlin",
         ),
         (
             "Sat 22:00 8h Europe/Berlin",
             "2026-10-24T12:00Z",
             "2026-10-24T20:00Z",
             "2026-10-25T04:00Z",
-            "Sat 22:00–Sun 05:00 Europe/Berlin",
+            "Sat 22:00+02–Sun 05:00+01 Europe/Berlin",
         ),
         // New York, 2026-03-08 and 2026-11-01.
         (
@@ -84,7 +84,7 @@ fn an_opening_has_its_elapsed_length_whatever_the_clocks_do() {
             "2026-11-01T00:00Z",
             "2026-11-01T05:30Z",
             "2026-11-01T06:30Z",
-            "Sun 01:30–01:30 America/New_York",
+            "Sun 01:30-04–01:30-05 America/New_York",
         ),
         // Lord Howe goes by half an hour: 2026-10-04 and 2026-04-05, at 02:00.
         (
@@ -99,7 +99,7 @@ fn an_opening_has_its_elapsed_length_whatever_the_clocks_do() {
             "2026-04-04T00:00Z",
             "2026-04-04T14:45Z",
             "2026-04-04T15:45Z",
-            "Sun 01:45–02:15 Australia/Lord_Howe",
+            "Sun 01:45+11–02:15+10:30 Australia/Lord_Howe",
         ),
         // Santiago and Beirut change at midnight.
         (
@@ -114,7 +114,7 @@ fn an_opening_has_its_elapsed_length_whatever_the_clocks_do() {
             "2026-04-04T12:00Z",
             "2026-04-05T02:30Z",
             "2026-04-05T03:30Z",
-            "Sat 23:30–23:30 America/Santiago",
+            "Sat 23:30-03–23:30-04 America/Santiago",
         ),
         (
             "Sun 00:30 1h Asia/Beirut",

@@ -72,7 +72,7 @@ pub fn decide(host_state: &HostState, tag: &Digest) -> Action {
     if let Next::Foreign { number, description } = &host_state.next {
         return Action::Refuse(Refusal::defer(
             codes::BOOTNEXT_TAKEN,
-            format!("BootNext names {number} ({description}), which is not flipside's"),
+            format!("BootNext names {number} ({description:?}), which is not flipside's"),
         ));
     }
     match refuse_host(host_state, holds_tag) {

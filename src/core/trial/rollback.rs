@@ -62,7 +62,7 @@ pub fn rollback(
     if let Next::Foreign { number, description } = &host_state.next {
         return Err(Refusal::defer(
             codes::BOOTNEXT_TAKEN,
-            format!("BootNext names {number} ({description}), which is not flipside's"),
+            format!("BootNext names {number} ({description:?}), which is not flipside's"),
         )
         .into());
     }

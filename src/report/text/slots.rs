@@ -92,7 +92,13 @@ impl Page<'_> {
                 Some((BootTarget::SlotB, _)) => "slot B".to_owned(),
                 Some((BootTarget::Removable, _)) => "the loader on the ESP".to_owned(),
                 Some((BootTarget::Missing, _)) => format!("missing entry {number}"),
-                Some((BootTarget::Foreign, description)) => printable::line(description, 40),
+                Some((BootTarget::Foreign, description)) => {
+                    match printable::line(description, 40) {
+                        // Some firmware has entries without a name.
+                        nameless if nameless.trim().is_empty() => format!("entry {number}"),
+                        name => name,
+                    }
+                }
                 None => format!("entry {number}"),
             }
         };

@@ -343,3 +343,15 @@ fn slots_are_seen_in_the_kernels_partitions_and_on_unmounted_disks() {
     uevent("system-b");
     assert!(is_seen(), "by the kernel, where this user may not read the disk");
 }
+
+#[test]
+fn documents_name_each_place_where_the_esp_is_looked_for() {
+    let documents =
+        [include_str!("../../../../docs/install.md"), include_str!("../../../../docs/errors.md")];
+    for document in documents {
+        let line = document.lines().find(|line| line.contains("`/boot/efi`")).unwrap();
+        for point in super::USUAL_POINTS {
+            assert!(line.contains(&format!("`{point}`")), "{point}: {line}");
+        }
+    }
+}
