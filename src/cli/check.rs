@@ -66,7 +66,7 @@ pub fn run(args: Args, global: &Global) -> super::Result {
         Err(unasked) => {
             // With --json the error is the one document; the status has the rules.
             if args.explain && !global.json && !unasked.explanation.rulings().is_empty() {
-                print(explain::text(&unasked.explanation))?;
+                print(explain::text(&unasked.explanation, global.width))?;
             }
             let failure = Failure::of_run(unasked.error);
             // Run by the timer, what only defers is status, not failure.
@@ -85,7 +85,7 @@ pub fn run(args: Args, global: &Global) -> super::Result {
         print_json(&document(&check, args.explain))?;
     } else {
         if args.explain {
-            print(explain::text(&check.explanation))?;
+            print(explain::text(&check.explanation, global.width))?;
         }
         print(sentence(&check))?;
         if let Some(slot) = check.revoked {

@@ -4,25 +4,43 @@
 
 use serde_json::{Value, json};
 
+use crate::report::wrap::{short_digests, wrap};
 use crate::rules::{Explanation, Rule, Verdict};
 
-/// A line for each rule, also for those that were not asked.
-pub(super) fn text(explanation: &Explanation) -> String {
+/// A line for each rule that was asked, and one for all others. `width` as in
+/// [`Global`](super::Global).
+pub(super) fn text(explanation: &Explanation, width: Option<usize>) -> String {
     let names = Rule::ALL.iter().map(|rule| rule.name().len());
-    let width = names.max().unwrap_or(0);
+    let column = names.max().unwrap_or(0);
+    let fitted = |text: String, indent| match width {
+        Some(width) => wrap(&short_digests(&text), width, indent),
+        None => text,
+    };
     let line = |rule: &Rule| {
-        let Some(ruling) = explanation.of(*rule) else {
-            return format!("{rule:<width$}  -      not asked");
-        };
+        let ruling = explanation.of(*rule)?;
         let observed = &ruling.observed;
         let word = ruling.decision.word();
         let said = match &ruling.decision {
             Verdict::Allow => observed.clone(),
+            // Said once.
+            Verdict::No(refusal) if refusal.message.contains(observed.as_str()) => {
+                format!("{refusal} [{}]", refusal.code)
+            }
             Verdict::No(refusal) => format!("{observed}: {refusal} [{}]", refusal.code),
         };
-        format!("{rule:<width$}  {word}  {said}").trim_end().to_owned()
+        let text = format!("{rule:<column$}  {word}  {said}").trim_end().to_owned();
+        Some(fitted(text, column.saturating_add(9)))
     };
-    Rule::ALL.iter().map(line).collect::<Vec<_>>().join("\n")
+    let unasked: Vec<&str> = Rule::ALL
+        .iter()
+        .filter(|rule| explanation.of(**rule).is_none())
+        .map(|rule| rule.name())
+        .collect();
+    let mut lines: Vec<String> = Rule::ALL.iter().filter_map(line).collect();
+    if !unasked.is_empty() {
+        lines.push(fitted(format!("not asked: {}", unasked.join(", ")), 11));
+    }
+    lines.join("\n")
 }
 
 /// The same for programs: `decision` is `not-asked` for a rule that was not.

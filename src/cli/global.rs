@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, ValueEnum};
 use tracing::level_filters::LevelFilter;
 
+use crate::report::PageStyle;
 use flipside_core::host::Root;
 
 /// `--progress`.
@@ -36,7 +37,7 @@ pub(super) struct GlobalArgs {
     /// How to show progress.
     #[arg(long, global = true, value_enum, value_name = "HOW", default_value_t)]
     progress: ProgressMode,
-    /// Log more on stderr; twice: everything.
+    /// Show more, and log more on stderr; twice: log everything.
     #[arg(short, long, global = true, action = ArgAction::Count)]
     verbose: u8,
     /// Log only errors, and show no progress.
@@ -55,6 +56,10 @@ pub struct Global {
     pub progress: ProgressMode,
     /// Whether text on stdout may have colours.
     pub colour: bool,
+    /// How many characters a line on stdout may have; `None` where it is no terminal.
+    pub width: Option<usize>,
+    /// Whether more is to be shown than usual.
+    pub verbose: bool,
     /// The least important messages that are shown on stderr.
     pub level: LevelFilter,
 }
@@ -77,6 +82,8 @@ impl GlobalArgs {
                 other => other,
             },
             colour: colours_suit(&io::stdout()),
+            width: io::stdout().is_terminal().then_some(WIDTH),
+            verbose: self.verbose > 0,
             level: match (self.quiet, self.verbose) {
                 (true, _) => LevelFilter::ERROR,
                 (false, 0) => LevelFilter::INFO,
@@ -87,6 +94,9 @@ impl GlobalArgs {
     }
 }
 
+/// Narrower than any terminal that people use, as other tools have it.
+const WIDTH: usize = 80;
+
 /// Whether what is written to `stream` may have colours: a terminal that can, and
 /// nobody who asked for none (<https://no-color.org>).
 fn colours_suit(stream: &impl io::IsTerminal) -> bool {
@@ -96,6 +106,11 @@ fn colours_suit(stream: &impl io::IsTerminal) -> bool {
 }
 
 impl Global {
+    /// How the status is shown on stdout.
+    pub fn page_style(&self) -> PageStyle {
+        PageStyle { colour: self.colour, width: self.width, verbose: self.verbose }
+    }
+
     /// Whether bars can be drawn on stderr.
     pub fn has_terminal_for_bars(&self) -> bool {
         io::stderr().is_terminal() && std::env::var_os("TERM").is_some_and(|term| term != "dumb")

@@ -10,8 +10,9 @@ use serde_json::json;
 use super::{Global, print, print_json};
 use crate::report::ReportError;
 use crate::report::ago::date;
-use crate::report::history::{Entry, History, HistoryFile};
+use crate::report::history::{Entry, Happening, History, HistoryFile};
 use crate::report::trial_log::{Kept, KeptLogs};
+use crate::report::wrap::wrap;
 use flipside_image::printable;
 
 /// Show what happened on this host, newest last.
@@ -49,7 +50,7 @@ pub fn run(args: Args, global: &Global) -> super::Result {
         let logs = logs.iter().map(described).collect();
         print_json(&Document { history: &history, logs })?;
     } else {
-        let entries = history.entries.iter().map(line);
+        let entries = history.entries.iter().map(|entry| line(entry, global.width));
         let lines: Vec<String> = entries.chain(logs.iter().map(hint)).collect();
         if !lines.is_empty() {
             print(lines.join("\n"))?;
@@ -101,20 +102,35 @@ fn described(log: &Kept) -> serde_json::Value {
 
 fn hint(log: &Kept) -> String {
     let (time, digest) = (date(log.kept), log.digest.short());
-    let version = printable::line(&log.version, 40);
-    format!("{time}  what the trial of {version} left: `flipside history --log {digest}`")
+    format!("{time}  {:<13}  flipside history --log {digest}", "log")
 }
 
-/// `2026-11-21 14:03  armed       B  2026.11.2  sha256:98cd76ef  message [code]`.
-fn line(entry: &Entry) -> String {
-    let slot = entry.slot.map(|slot| slot.to_string()).unwrap_or_default();
-    let version = printable::line(entry.version.as_deref().unwrap_or("-"), 40);
+/// `2026-11-21 14:03  armed          B  2026.11.2  sha256:98cd76ef`; where there is more to be told,
+/// the sentence that tells it, which names the slot and the version.
+fn line(entry: &Entry, width: Option<usize>) -> String {
+    let event = printable::line(&entry.event.to_string(), 20);
+    let begin = format!("{}  {event:<13}  ", date(entry.time));
     let digest = entry.digest.map(|digest| digest.short()).unwrap_or_default();
+    if is_told_by_its_columns(&entry.event) || entry.message.is_empty() {
+        let slot = entry.slot.map(|slot| slot.to_string()).unwrap_or_default();
+        let version = printable::line(entry.version.as_deref().unwrap_or("-"), 40);
+        return format!("{begin}{slot:<1}  {version:<12}  {digest}").trim_end().to_owned();
+    }
     let code = entry.code.as_ref().map(|code| format!(" [{code}]")).unwrap_or_default();
     let message = printable::line(&format!("{}{code}", entry.message), 400);
-    let event = printable::line(&entry.event.to_string(), 20);
-    let time = date(entry.time);
-    format!("{time}  {event:<11} {slot:<1}  {version:<12}  {digest:<15}  {message}")
-        .trim_end()
-        .to_owned()
+    let text = format!("{begin}{message}");
+    width.map_or(text.clone(), |width| wrap(&text, width, begin.chars().count()))
+}
+
+/// Whether the event, the slot and what is in it are all that there is to tell.
+fn is_told_by_its_columns(event: &Happening) -> bool {
+    matches!(
+        event,
+        Happening::Writing
+            | Happening::Installed
+            | Happening::Armed
+            | Happening::Promoted
+            | Happening::FellBack
+            | Happening::RolledBack
+    )
 }

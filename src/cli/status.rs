@@ -31,7 +31,7 @@ pub fn run(args: Args, global: &Global) -> super::Result {
     let status = find(global)?;
     match global.json {
         true => print_json(&status)?,
-        false => print(status_text(&status, global.colour))?,
+        false => print(status_text(&status, global.page_style()))?,
     }
     Ok(ExitCode::SUCCESS)
 }

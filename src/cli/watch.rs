@@ -145,7 +145,7 @@ impl<'a> View<'a> {
 
     fn text(&self, status: &Result<Status, ReportError>) -> String {
         match status {
-            Ok(status) => status_text(status, self.global.colour),
+            Ok(status) => status_text(status, self.global.page_style()),
             Err(error) => failure(error).to_string(),
         }
     }

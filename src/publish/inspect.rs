@@ -224,7 +224,8 @@ impl fmt::Display for PayloadInspection {
         let (size, stored) = (Size(self.size).to_string(), Size(self.stored_size).to_string());
         write!(f, "{:<width$}  {size:>10}  {stored:>10}  ", self.name)?;
         let chunk_size = Size(u64::from(self.chunk_size));
-        write!(f, "{} chunks of {chunk_size}, {}", self.chunks, self.storage.for_people())?;
+        let chunks = if self.chunks == 1 { "chunk" } else { "chunks" };
+        write!(f, "{} {chunks} of {chunk_size}, {}", self.chunks, self.storage.for_people())?;
         let Some(partition) = self.partition else { return Ok(()) };
         let mut words = String::new();
         if let Some(uuid) = partition.uuid {

@@ -22,6 +22,7 @@ pub mod status;
 mod text;
 pub mod trial_log;
 pub mod watch;
+pub mod wrap;
 
 pub use error::ReportError;
 pub use file::StatusFile;
@@ -29,5 +30,5 @@ pub use known_code::KnownCode;
 pub use live_status::LiveStatus;
 pub use notify::Notify;
 pub use status::Status;
-pub use text::status_text;
+pub use text::{PageStyle, status_text};
 pub use watch::Watch;

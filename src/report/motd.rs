@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 
 use super::known_code::KnownCode;
-use super::status::{Blocked, CheckResult, SlotState, State, Status, Withdrawn};
+use super::status::{Blocked, CheckResult, Failed, SlotState, State, Status, Withdrawn};
 use flipside_core::host::{Root, Slot};
 use flipside_core::refusal::Severity;
 use flipside_image::printable;
@@ -69,18 +69,18 @@ fn failed(status: &Status) -> Option<String> {
     }
     let is_refused = refusal(status) == Some(KnownCode::DigestFailed);
     let in_slot = status.slots.iter().find(|slot| slot.state == SlotState::Failed);
-    let (version, digest) = match in_slot {
-        Some(slot) => (slot.version.as_ref(), slot.digest?),
-        None => {
-            let last = status.failed.last().filter(|_| is_refused)?;
-            (last.version.as_ref(), last.digest)
-        }
+    let known = |digest| status.failed.iter().find(|failed| failed.digest == digest);
+    let failed = match in_slot {
+        Some(slot) => known(slot.digest?)?,
+        None => status.failed.last().filter(|_| is_refused)?,
     };
-    let version = version.map_or_else(|| digest.short(), |version| shown(version));
+    let Failed { version, digest, reason, .. } = failed;
+    let version = version.as_ref().map_or_else(|| digest.short(), |version| shown(version));
     Some(format!(
-        "{version} failed on this host and is not tried again by itself; \
+        "{version} failed on this host ({}) and is not tried again by itself; \
          `flipside history --log` shows what it left, `flipside retry {digest}` lets it be \
-         tried once more."
+         tried once more.",
+        shown(reason)
     ))
 }
 
@@ -252,8 +252,15 @@ mod tests {
 
     #[test]
     fn what_needs_a_person_says_so_in_a_line_with_the_command() {
-        let text = said(|s| s.slots[1].state = SlotState::Failed);
-        assert!(text.starts_with("flipside: 2026.11.2 failed on this host"), "{text}");
+        let failed = |s: &mut Status| {
+            s.slots[1].state = SlotState::Failed;
+            s.failed = full().failed;
+            s.failed[0].version = Some("2026.11.2".into());
+            s.slots[1].digest = Some(s.failed[0].digest);
+        };
+        let text = said(failed);
+        let expected = "flipside: 2026.11.2 failed on this host (two trials were not promoted) and";
+        assert!(text.starts_with(expected), "{text}");
         assert!(text.contains("`flipside history --log`"), "{text}");
         assert!(text.contains("`flipside retry sha256:"), "{text}");
         let text = said(|s| s.blocked = refused("hook-blocked", Severity::Block, 25));
@@ -276,6 +283,8 @@ mod tests {
         let is = |result| {
             said(|s| {
                 s.slots[1].state = SlotState::Failed;
+                s.failed = full().failed;
+                s.slots[1].digest = Some(s.failed[0].digest);
                 s.last_check =
                     full().last_check.map(|check| super::super::status::Check { result, ..check });
             })

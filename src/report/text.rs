@@ -9,6 +9,7 @@ use super::progress::{RunProgress, bytes};
 use super::status::{
     CheckResult, CommandFailure, EndOfLife, SlotState, SlotStatus, State, Status, Withdrawn,
 };
+use super::wrap::{short_digests, wrap};
 use flipside_core::refusal::Severity;
 use flipside_image::printable;
 
@@ -16,6 +17,9 @@ mod slots;
 
 /// The most characters that are shown of what others chose.
 const SHOWN: usize = 200;
+
+/// Where texts begin, behind their labels.
+const COLUMN: usize = 10;
 
 /// What a piece of text says about the host.
 #[derive(Debug, Clone, Copy)]
@@ -44,14 +48,25 @@ impl Tone {
 
 /// `status` as `flipside status` prints it, without a last line feed. Times are seen from
 /// now; the rest of the text depends on `status` alone.
-pub fn status_text(status: &Status, colour: bool) -> String {
-    Page { status, now: Timestamp::now(), colour, lines: Vec::new() }.write()
+pub fn status_text(status: &Status, style: PageStyle) -> String {
+    Page { status, now: Timestamp::now(), style, lines: Vec::new() }.write()
+}
+
+/// How the status is shown.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct PageStyle {
+    /// With colours.
+    pub colour: bool,
+    /// How many characters a line may have; `None` where nobody counts them.
+    pub width: Option<usize>,
+    /// With all boot entries, whole digests, and who signed what.
+    pub verbose: bool,
 }
 
 struct Page<'a> {
     status: &'a Status,
     now: Timestamp,
-    colour: bool,
+    style: PageStyle,
     lines: Vec<String>,
 }
 
@@ -73,12 +88,18 @@ impl Page<'_> {
 
     /// A label and what it says; labels are a column.
     fn line(&mut self, label: &str, text: &str) {
-        let label = Tone::Faint.paint(&format!("{label:<9}"), self.colour);
+        let label = Tone::Faint.paint(&format!("{label:<9}"), self.style.colour);
         self.lines.push(format!("{label} {text}").trim_end().to_owned());
     }
 
     fn said(&mut self, label: &str, tone: Tone, text: &str) {
-        let text = tone.paint(&printable::line(text, 2 * SHOWN), self.colour);
+        let text = if self.style.verbose { text.to_owned() } else { short_digests(text) };
+        let mut text = printable::line(&text, 2 * SHOWN);
+        if let Some(width) = self.style.width {
+            text = wrap(&text, width.saturating_sub(COLUMN), 0);
+            text = text.replace('\n', &format!("\n{:COLUMN$}", ""));
+        }
+        let text = tone.paint(&text, self.style.colour);
         self.line(label, &text);
     }
 
@@ -295,10 +316,15 @@ mod tests {
         BootFile, NextReboot, Running, SignatureStatus, SlotState, VERSION,
     };
     use flipside_core::host::Slot;
+    use flipside_image::Digest;
+
+    fn page(status: &Status, style: PageStyle) -> String {
+        let now = Timestamp::from_second(NOW).unwrap();
+        Page { status, now, style, lines: Vec::new() }.write()
+    }
 
     fn text(status: &Status) -> String {
-        let now = Timestamp::from_second(NOW).unwrap();
-        Page { status, now, colour: false, lines: Vec::new() }.write()
+        page(status, PageStyle::default())
     }
 
     fn calm() -> Status {
@@ -328,17 +354,46 @@ mod tests {
         let expected = "\
 follows   registry.example.com/acme/edge:stable
 images    have to be signed by release or vendor
-slot A    2026.11.1   running, proven 3 weeks ago   sha256:1, signed by release
-slot B    2026.11.2   armed 2 h ago, boots once     sha256:2, signed by release
+slot A    2026.11.1   running, proven 3 weeks ago   sha256:1
+slot B    2026.11.2   armed 2 h ago, boots once     sha256:2
 next      reboot into slot B in the window Sat 22:00–24:00 Europe/Berlin (in 3 h)
 checked   2 h ago, again in 19 h
-boots     slot B once, then slot A, slot B, UiApp";
+boots     slot B once, then slot A (2 others)";
         let mut shown = text(&calm());
         for (slot, version) in [("1", "2026.11.1"), ("2", "2026.11.2")] {
-            let short = flipside_image::Digest::of(version.as_bytes()).short();
+            let short = Digest::of(version.as_bytes()).short();
             shown = shown.replace(&short, &format!("sha256:{slot}"));
         }
         assert_eq!(shown, expected);
+        let all = page(&calm(), PageStyle { verbose: true, ..PageStyle::default() });
+        assert!(all.ends_with("\nboots     slot B once, then slot A, slot B, UiApp"), "{all}");
+        assert_eq!(all.matches(", signed by release\n").count(), 2, "{all}");
+    }
+
+    /// What stands before the first slot boots before it.
+    #[test]
+    fn others_that_boot_before_the_slots_are_named() {
+        let mut status = calm();
+        status.boot_next = None;
+        status.boot_order.rotate_right(1);
+        status.boot_order[1].active = false;
+        assert!(text(&status).ends_with("\nboots     UiApp, slot A (off), slot B"));
+        status.boot_order.truncate(1);
+        assert!(text(&status).ends_with("\nboots     UiApp"));
+    }
+
+    #[test]
+    fn on_a_terminal_no_line_is_longer_than_it() {
+        let mut status = full();
+        let long = format!("it failed here: `flipside retry {}` allows it", Digest::of(b"x"));
+        for text in [&mut status.blocked.as_mut().unwrap().message, &mut status.failed[0].reason] {
+            *text = long.clone();
+        }
+        let shown = page(&status, PageStyle { width: Some(80), ..PageStyle::default() });
+        assert!(shown.lines().all(|line| line.chars().count() <= 80), "{shown}");
+        assert!(shown.contains(&Digest::of(b"x").short()), "{shown}");
+        let begins = |line: &str| line.starts_with(&" ".repeat(COLUMN));
+        assert!(shown.lines().filter(|line| begins(line)).count() > 2, "{shown}");
     }
 
     #[test]
@@ -407,7 +462,8 @@ boots     slot B once, then slot A, slot B, UiApp";
         let mut status = calm();
         status.boot_order[2].description = " \u{202e}".into();
         status.boot_order[2].active = false;
-        assert!(text(&status).ends_with(", entry 0000 (off)"), "{}", text(&status));
+        let shown = page(&status, PageStyle { verbose: true, ..PageStyle::default() });
+        assert!(shown.ends_with(", entry 0000 (off)"), "{shown}");
     }
 
     #[test]
@@ -426,8 +482,7 @@ boots     slot B once, then slot A, slot B, UiApp";
         let mut status = full();
         status.slots[1].version = Some("2\x1b[31m\n\u{202e}".into());
         status.boot_order[2].description = "Ui\x1b]0;App\x07".into();
-        let now = Timestamp::from_second(NOW).unwrap();
-        let painted = Page { status: &status, now, colour: true, lines: Vec::new() }.write();
+        let painted = page(&status, PageStyle { colour: true, ..PageStyle::default() });
         let mut bare = String::new();
         for (at, piece) in painted.split("\x1b[").enumerate() {
             bare.push_str(if at == 0 { piece } else { piece.split_once('m').unwrap().1 });

@@ -32,7 +32,8 @@ pub fn decide(
             ("a hold".to_owned(), Verdict::defer(codes::UPDATES_HELD, text))
         }
         (None, Initiative::Automatic) => {
-            let why = "the clock is not synchronised: whether the hold is over cannot be told";
+            let why = "the clock was not set since the boot, so that nobody knows whether the hold is over; \
+                       see `timedatectl`, or set policy.clock";
             (text, Verdict::defer(codes::CLOCK_UNSET, why))
         }
     }

@@ -22,7 +22,8 @@ pub fn decide(
         return ("what a person asks for does not wait".to_owned(), Verdict::Allow);
     }
     let Some(now) = now else {
-        let why = "the clock is not synchronised: whether an update window is open cannot be told";
+        let why = "the clock was not set since the boot, so that nobody knows whether an update \
+                   window is open; see `timedatectl`, or set policy.clock";
         return ("update.windows".to_owned(), Verdict::defer(codes::CLOCK_UNSET, why));
     };
     if windows.open_until(now).is_some() {

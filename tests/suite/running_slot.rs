@@ -5,7 +5,7 @@
 use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 
 use flipside::config::Initiative;
-use flipside::report::status_text;
+use flipside::report::{PageStyle, status_text};
 use flipside::rules::Depth;
 use flipside::run::{self, Action};
 
@@ -45,7 +45,7 @@ fn a_damaged_running_slot_is_told_before_any_hook_runs() {
         // Whether there is an update or not.
         let problem = host.status().running.problem.expect(name);
         assert_eq!(problem.code, "running-slot-damaged", "{name}");
-        let text = status_text(&host.status(), false);
+        let text = status_text(&host.status(), PageStyle::default());
         assert!(text.contains("damaged: slot B runs, and may not boot again"), "{text}");
         host.publish(&version("3"));
         let check = || {

@@ -64,6 +64,10 @@ fn what_nobody_signed_is_refused_before_its_config_is_fetched() {
     assert_eq!(status["slots"][1]["signed_by"], "release");
     assert_eq!(status["signatures"]["keys"], json!(["release"]));
     let text = String::from_utf8(stage.host.program(["status"]).stdout).unwrap();
+    assert!(!text.contains(", signed by"), "{text}");
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_flipside"));
+    command.args(["-v", "status", "--root"]).arg(stage.host.0.path());
+    let text = String::from_utf8(command.output().unwrap().stdout).unwrap();
     assert!(text.contains("images    have to be signed by release\n"), "{text}");
     assert!(text.contains(&format!("{}, signed by release\n", stage.image.digest.short())));
 }

@@ -68,8 +68,11 @@ fn the_history_is_shown_from_its_end() {
     host.happened(Happening::Armed, "1");
     host.happened(Happening::FellBack, "2");
     let text = host.stdout(&["history", "-n", "1"]);
-    assert!(text.contains("fell-back   B  2  ") && text.lines().count() == 1, "{text}");
-    assert!(text.ends_with("so[31m\n"), "{text}");
+    assert!(text.ends_with("  fell-back      B  2\n") && text.lines().count() == 1, "{text}");
+    // What tells more than its columns is a sentence.
+    host.happened(Happening::Failed, "2");
+    let text = host.stdout(&["history", "-n", "1"]);
+    assert!(text.ends_with("  failed         so[31m\n") && text.lines().count() == 1, "{text}");
     let path = host.root.path(HISTORY);
     let damaged = format!("{{\n{}", std::fs::read_to_string(&path).unwrap());
     std::fs::write(&path, damaged).unwrap();

@@ -236,7 +236,8 @@ fn each_state_is_told_in_words_of_its_own() {
                 "failed",
                 "failed just now",
                 "nothing: the last trial fell back",
-                "flipside: 2 failed on this host and is not tried again by itself",
+                "flipside: 2 failed on this host (1 trial was started and never promoted) and is not \
+                 tried again by itself",
             ],
             ["fell-back", "", "2 in slot B was started and never promoted"],
         ),
@@ -331,4 +332,42 @@ fn a_promotion_says_before_what_the_slot_boots() {
     let said = host.program(["promote"]).stdout;
     let said = String::from_utf8(said).unwrap();
     assert_eq!(said, "slot B has proved itself and boots before slot A\n");
+}
+
+/// What the program writes to a terminal, by script(1) of util-linux.
+fn on_terminal(host: &PolicyHost, line: &str) -> Option<String> {
+    let root = host.host().0.path();
+    let command = format!("{} --root {} {line}", env!("CARGO_BIN_EXE_flipside"), root.display());
+    let mut script = std::process::Command::new("script");
+    script.args(["--quiet", "--command", &command, "/dev/null"]);
+    script.env("TERM", "xterm").env("NO_COLOR", "1").stdin(std::process::Stdio::null());
+    let Ok(output) = script.output() else {
+        println!("skipped: no script(1) to make a terminal with");
+        return None;
+    };
+    Some(String::from_utf8(output.stdout).unwrap().replace('\r', ""))
+}
+
+#[test]
+fn what_people_read_fits_a_terminal_of_80_columns() {
+    let host = PolicyHost::new();
+    fail(&host);
+    host.host().program(["update"]);
+    host.host().program(["rollback"]);
+    host.host()
+        .set("trial.attempts = 1\nupdate.hold = true\nupdate.hold_reason = \"a trade fair\"\n");
+    withdraw(&host, 1);
+    for line in ["status", "history", "-q check --explain"] {
+        let Some(shown) = on_terminal(&host, line) else { return };
+        let length = |line: &&str| line.chars().count();
+        assert!(shown.lines().count() > 3, "{line}: {shown}");
+        let long: Vec<_> = shown.lines().filter(|line| length(line) > 80).collect();
+        // The last line of a check is its sentence, for people and their scripts.
+        let sentence = shown.lines().last().unwrap();
+        assert!(long.iter().all(|line| *line == sentence), "{line}: {shown}");
+        assert!(!shown.lines().any(|line| line.contains(&host.one.to_string())), "{shown}");
+    }
+    let explained = on_terminal(&host, "-q check --explain").unwrap();
+    assert!(!explained.contains("2 is withdrawn: 2 is withdrawn"), "{explained}");
+    assert_eq!(explained.matches("not asked").count(), 1, "{explained}");
 }

@@ -86,7 +86,7 @@ fn the_old_slot_keeps_the_journal_and_the_last_words_of_a_trial_that_fell_back()
     assert_eq!(log["boot_id"], TRIES.replace('-', ""));
     let history: Value = serde_json::from_str(&text(&host, &["history", "--json"])).unwrap();
     assert_eq!(history["logs"][0]["version"], "2");
-    let hint = format!("`flipside history --log {}`", digest.short());
+    let hint = format!("  flipside history --log {}", digest.short());
     assert!(text(&host, &["history"]).contains(&hint));
     refusal(&host.program(["history", "--log", "3"]), 1, "trial-log-absent");
 

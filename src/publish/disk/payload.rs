@@ -167,6 +167,7 @@ pub(super) fn verify(
     let damaged = install::verify(region, payload, progress, stop)?;
     let Some(first) = damaged.first() else { return Ok(()) };
     let (name, count) = (&payload.name, damaged.len());
-    let what = format!("{} ({count} chunks of {name}, from chunk {first})", region.name());
+    let chunks = if count == 1 { "chunk" } else { "chunks" };
+    let what = format!("{} ({count} {chunks} of {name}, from chunk {first})", region.name());
     Err(DiskBuildError::ReadBackDiffers { what })
 }

@@ -4,7 +4,7 @@
 
 use super::{Page, Tone};
 use crate::report::ago::ago;
-use crate::report::status::{BootFile, BootTarget, SlotState, SlotStatus, State};
+use crate::report::status::{BootEntry, BootFile, BootTarget, SlotState, SlotStatus, State};
 use flipside_core::host::Slot;
 use flipside_image::printable;
 
@@ -21,7 +21,7 @@ impl Page<'_> {
             .map(|slot| {
                 let version = slot.version.as_deref().unwrap_or("-");
                 let mut digest = slot.digest.map(|digest| digest.short()).unwrap_or_default();
-                if let Some(key) = &slot.signed_by {
+                if let Some(key) = slot.signed_by.as_ref().filter(|_| self.style.verbose) {
                     digest.push_str(&format!(", signed by {}", printable::line(key, 40)));
                 }
                 let (words, tone) = self.words(slot);
@@ -33,8 +33,8 @@ impl Page<'_> {
         let words_width = rows.iter().map(|row| width(&row.2)).max().unwrap_or(0);
         for (slot, version, words, tone, digest) in rows {
             // Padded before it is painted: escape sequences have no width.
-            let words = tone.paint(&format!("{words:<words_width$}"), self.colour);
-            let digest = Tone::Faint.paint(&digest, self.colour);
+            let words = tone.paint(&format!("{words:<words_width$}"), self.style.colour);
+            let digest = Tone::Faint.paint(&digest, self.style.colour);
             let text = format!("{version:<version_width$}   {words}   {digest}");
             self.line(&format!("slot {slot}"), text.trim_end());
         }
@@ -107,16 +107,25 @@ impl Page<'_> {
             let next = self.boots_next().map_or_else(|| name(next), |slot| format!("slot {slot}"));
             parts.push(format!("{next} once"));
         }
-        let order: Vec<String> = status
-            .boot_order
-            .iter()
-            .map(|entry| {
-                let off = if entry.active { "" } else { " (off)" };
-                format!("{}{off}", name(&entry.number))
-            })
-            .collect();
-        if !order.is_empty() {
-            parts.push(order.join(", "));
+        let shown = |entry: &BootEntry| {
+            let off = if entry.active { "" } else { " (off)" };
+            format!("{}{off}", name(&entry.number))
+        };
+        // What boots is told by the entries up to the first slot's.
+        let is_slot = |entry: &BootEntry| {
+            entry.active && matches!(entry.what, BootTarget::SlotA | BootTarget::SlotB)
+        };
+        let order = &status.boot_order;
+        let first = order.iter().position(is_slot).map_or(1, |at| at.saturating_add(1));
+        let listed = if self.style.verbose { order.len() } else { first };
+        let mut text = order.iter().take(listed).map(shown).collect::<Vec<_>>().join(", ");
+        match order.len().saturating_sub(listed) {
+            0 => {}
+            1 => text.push_str(" (1 other)"),
+            more => text.push_str(&format!(" ({more} others)")),
+        }
+        if !text.is_empty() {
+            parts.push(text);
         }
         if !parts.is_empty() {
             self.said("boots", Tone::Plain, &parts.join(", then "));

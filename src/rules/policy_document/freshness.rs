@@ -60,7 +60,8 @@ pub fn judge(document: &Document, last: Option<Timestamp>, now: Option<Timestamp
     let Some(now) = now else {
         return Freshness::Unusable(Refusal::defer(
             codes::CLOCK_UNSET,
-            "the clock of this host is not synchronised, and a policy document has its time",
+            "the clock was not set since the boot, so that nobody knows whether the policy document \
+             has expired; see `timedatectl`, or set policy.clock",
         ));
     };
     if issued.duration_since(now) > SLACK {
