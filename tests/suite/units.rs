@@ -132,9 +132,11 @@ fn the_obvious_ordering_makes_a_cycle_that_is_seen() {
 fn the_reboot_that_is_due_follows_every_run_of_the_timer() {
     let path = units().into_iter().find(|unit| name(unit) == "flipside-update.service").unwrap();
     let text = std::fs::read_to_string(path).unwrap();
-    for when in ["OnSuccess", "OnFailure"] {
-        assert!(text.contains(&format!("\n{when}=flipside-reboot-window.service\n")), "{when}");
-    }
+    assert!(text.contains("\nOnSuccess=flipside-reboot-window.service\n"), "{text}");
+    assert!(text.contains("\nOnFailure=flipside-update-failed.service\n"), "{text}");
+    let failed = units().into_iter().find(|unit| name(unit) == "flipside-update-failed.service");
+    let failed = std::fs::read_to_string(failed.unwrap()).unwrap();
+    assert!(failed.contains("\nWants=flipside-reboot-window.service\n"), "{failed}");
     // A run outside of all update windows is made again in the next one.
     let again = units().into_iter().find(|unit| name(unit) == "flipside-update-window.service");
     let again = std::fs::read_to_string(again.unwrap()).unwrap();
@@ -144,6 +146,37 @@ fn the_reboot_that_is_due_follows_every_run_of_the_timer() {
     assert!(retry.contains("\nWants=flipside-update.service\n"), "{retry}");
     // It tells that unit so that it was stopped.
     assert!(text.contains("\nSuccessExitStatus=75\n"), "{text}");
+}
+
+/// systemd 252 counts a unit that it names twice as two, warns of it, and tells neither's result.
+#[test]
+fn no_unit_is_triggered_in_two_ways() {
+    let mut triggered = BTreeSet::new();
+    for unit in units() {
+        let text = fs::read_to_string(&unit).unwrap();
+        let values = ["OnSuccess=", "OnFailure="]
+            .into_iter()
+            .flat_map(|key| text.lines().filter_map(move |line| line.strip_prefix(key)));
+        for other in values.flat_map(str::split_whitespace) {
+            assert!(triggered.insert(other.to_owned()), "{other} twice");
+        }
+    }
+    assert_eq!(triggered.len(), 2);
+}
+
+/// What is tried again by itself is no failure of the unit that a person started.
+#[test]
+fn a_deferral_fails_no_unit_that_updates_or_looks() {
+    for command in ["update", "check"] {
+        let start = format!("ExecStart=/usr/bin/flipside {command}");
+        let of = |unit: &PathBuf| fs::read_to_string(unit).unwrap().contains(&start);
+        let found: Vec<_> = units().into_iter().filter(of).collect();
+        assert!(!found.is_empty(), "{command}");
+        for unit in found {
+            let text = fs::read_to_string(&unit).unwrap();
+            assert!(text.contains("\nSuccessExitStatus=75\n"), "{}", unit.display());
+        }
+    }
 }
 
 #[test]
@@ -160,7 +193,9 @@ fn the_services_are_as_closed_as_their_work_allows() {
             "flipside-health.service" => 80,
             "flipside-catalog.service" => 15,
             // It has another unit started, and does nothing itself.
-            "flipside-update-window.service" | "flipside-update-retry.service" => continue,
+            "flipside-update-window.service"
+            | "flipside-update-retry.service"
+            | "flipside-update-failed.service" => continue,
             other if other.ends_with(".service") => panic!("{other} has no limit"),
             _ => continue,
         };
