@@ -17,7 +17,7 @@ pub enum ProgressMode {
     /// Bars if stderr is a terminal, otherwise plain lines.
     #[default]
     Auto,
-    /// One line for each phase and each tenth of it, on stderr.
+    /// One line for each phase, on stderr.
     Plain,
     /// One JSON event per line, on stdout.
     Json,

@@ -55,6 +55,8 @@ pub enum Event {
         version: String,
         /// The slot.
         slot: Slot,
+        /// The size of all payloads, in uncompressed bytes.
+        size: u64,
     },
     /// A payload is fetched before anything is written: its name, and what has to be fetched of it.
     Ahead {

@@ -44,7 +44,10 @@ impl Progress for LiveStatus {
         inner.tally.take(&event);
         let progress = inner.tally.progress().cloned();
         inner.status.progress = progress;
-        inner.write(matches!(event, Event::Phase(_)));
+        if let Event::Installing { version, slot, .. } = &event {
+            inner.status.begin_writing(*slot, version);
+        }
+        inner.write(matches!(event, Event::Phase(_) | Event::Installing { .. }));
     }
 }
 
@@ -85,5 +88,26 @@ mod tests {
         assert_eq!(seen().progress.unwrap().fetched, 7);
         follow.event(Event::Phase(Phase::Done));
         assert_eq!(seen().progress, None);
+    }
+
+    #[test]
+    fn the_slot_that_is_written_is_shown_as_such() {
+        use crate::report::example::full;
+        use crate::report::status::{BootFile, SlotState};
+        use flipside_core::host::Slot;
+
+        let directory = tempfile::tempdir().unwrap();
+        let root = Root::new(directory.path());
+        let follow = LiveStatus::new(StatusFile::of(&root), full());
+        let version = "2026.11.4".to_owned();
+        follow.event(Event::Installing { version, slot: Slot::B, size: 7 });
+        let status = StatusFile::of(&root).read().unwrap().unwrap();
+        assert_eq!((status.state, &status.boot_next), (State::Writing, &None));
+        let [a, b] = status.slots.as_slice() else { panic!("{:?}", status.slots) };
+        assert_eq!(*a, full().slots[0]);
+        assert_eq!((b.state, b.boot_file, b.digest), (SlotState::Writing, BootFile::Absent, None));
+        assert_eq!(b.version.as_deref(), Some("2026.11.4"));
+        let text = crate::report::status_text(&status, crate::report::PageStyle::default());
+        assert!(text.contains("slot B    2026.11.4   being written\n"), "{text}");
     }
 }

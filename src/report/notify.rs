@@ -57,7 +57,7 @@ impl Progress for Notify {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         state.tally.take(&event);
         match &event {
-            Event::Installing { version, slot } => {
+            Event::Installing { version, slot, .. } => {
                 state.what = format!(" {version} into slot {slot}");
                 return;
             }

@@ -168,6 +168,18 @@ impl Status {
         }
     }
 
+    /// A run writes `version` into `slot`, which holds nothing whole from now on.
+    pub fn begin_writing(&mut self, slot: Slot, version: &str) {
+        self.state = State::Writing;
+        for written in self.slots.iter_mut().filter(|status| status.slot == slot) {
+            (written.state, written.boot_file) = (SlotState::Writing, BootFile::Absent);
+            written.version = Some(version.to_owned());
+            (written.digest, written.signed_by, written.since) = (None, None, None);
+        }
+        self.withdrawn.retain(|withdrawn| withdrawn.slot != slot);
+        (self.boot_next, self.reboot_required) = (None, false);
+    }
+
     /// A command that makes no update ended: with `failure`, or well, and then what it met before is
     /// over.
     pub fn note_command(&mut self, command: &str, failure: Option<CommandFailure>) {

@@ -70,6 +70,7 @@ mod policy_time;
 mod policy_versions;
 mod policy_waypoints;
 #[cfg(feature = "dbus")]
+mod progress;
 mod reboot;
 mod registry;
 mod registry_faults;

@@ -123,8 +123,11 @@ pub fn write_payload(
     if options.read_back {
         progress.event(Event::Phase(Phase::ReadingBack));
         // P2: what was kept was read from the medium, where that is not cached.
-        let read_again =
-            if storage.is_cached() { Batch::split(payload, |_| true) } else { fetched };
+        let is_cached = storage.is_cached();
+        let read_again = if is_cached { Batch::split(payload, |_| true) } else { fetched };
+        if !is_cached {
+            progress.event(Event::ReadBack(written.kept));
+        }
         read_back::read_back(target, options, &read_again)?;
     }
     Ok(written)

@@ -91,7 +91,9 @@ impl<'a> Disarmed<'a> {
     fn write_partitions(self) -> Result<Written<'a>, Error> {
         let job = self.0.job;
         let (version, slot) = (job.image.version().to_owned(), job.host_state.target());
-        job.access.progress.event(Event::Installing { version, slot });
+        let sizes = self.0.partitions.iter().map(|(layer, _)| layer.payload.size);
+        let size = sizes.chain([self.0.boot_file.size()]).sum();
+        job.access.progress.event(Event::Installing { version, slot, size });
         job.host.durable.phase("write")?;
         for (layer, partition) in &self.0.partitions {
             let mut partition = (*partition).clone();
@@ -123,7 +125,6 @@ impl<'a> Written<'a> {
         let Checked { job, boot_file, .. } = &self.0;
         let target = job.host_state.target();
         job.host.durable.phase("boot-file")?;
-        job.access.progress.event(Event::Phase(Phase::Arming));
         job.keep_config();
         job.host.esp.write_record(target, &job.record())?;
         let storage = job.host.esp.create_boot_file(target, boot_file.size())?;
@@ -140,6 +141,7 @@ impl<'a> Bootable<'a> {
     fn list_boot_entry(self) -> Result<Listed<'a>, Error> {
         let job = self.0.job;
         job.host.durable.phase("list")?;
+        job.access.progress.event(Event::Phase(Phase::Arming));
         job.host.boot()?.add(job.host_state.target(), SlotProof::Absent)?;
         Ok(Listed(self.0))
     }

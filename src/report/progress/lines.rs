@@ -1,41 +1,38 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! Progress as plain lines: one for each phase and each tenth of it.
+//! Progress as plain lines: one for each phase, and one that closes the run.
 
 use std::io::Write;
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
 
-use super::{Event, Phase, Progress, Tally, bytes};
+use super::{Event, Phase, Progress, Summary, bytes};
 
 /// Writes lines. What cannot be written is dropped.
 pub struct Lines<W>(Mutex<State<W>>);
 
 struct State<W> {
     to: W,
-    tally: Tally,
-    tenth: u64,
-    since: Instant,
+    summary: Summary,
 }
 
 impl<W: Write + Send> Lines<W> {
     /// Lines to `to`.
     pub fn new(to: W) -> Self {
-        let (tally, since) = (Tally::default(), Instant::now());
-        Self(Mutex::new(State { to, tally, tenth: 0, since }))
+        Self(Mutex::new(State { to, summary: Summary::default() }))
     }
 }
 
 impl<W: Write + Send> Progress for Lines<W> {
     fn event(&self, event: Event) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        state.tally.take(&event);
+        let closing = state.summary.take(&event);
         match event {
-            Event::Phase(phase) => state.begin(phase),
-            Event::Installing { .. } => {}
+            Event::Phase(Phase::Done) => closing.iter().for_each(|line| state.say(line)),
+            // What is written is said with its figures.
+            Event::Phase(Phase::Writing) => {}
+            Event::Phase(phase) => state.say(phase.title()),
             Event::Payload { name, size, kept, fetch } => {
-                state.tenth = 0;
-                let mut line = format!("payload {name}: {}", bytes(size));
+                let mut line = format!("{} {name}: {}", Phase::Writing.title(), bytes(size));
                 if kept > 0 {
                     line.push_str(&format!(", of which {} stand there already", bytes(kept)));
                 }
@@ -44,51 +41,12 @@ impl<W: Write + Send> Progress for Lines<W> {
                 }
                 state.say(&line);
             }
-            Event::Ahead { name, fetch } => {
-                state.tenth = 0;
-                if fetch > 0 {
-                    state.say(&format!("payload {name}: {} to fetch", bytes(fetch)));
-                }
-            }
-            Event::Fetched(_) | Event::Written(_) | Event::ReadBack(_) => state.count(),
+            _ => {}
         }
     }
 }
 
 impl<W: Write> State<W> {
-    fn begin(&mut self, phase: Phase) {
-        self.tenth = 0;
-        self.since = Instant::now();
-        if phase != Phase::Done {
-            self.say(phase.title());
-        }
-    }
-
-    fn count(&mut self) {
-        let (Some((done, total)), Some(phase)) = (self.tally.share(), self.tally.phase()) else {
-            return;
-        };
-        let tenth = match total {
-            0 => 0,
-            _ => u64::try_from(u128::from(done.min(total)) * 10 / u128::from(total)).unwrap_or(10),
-        };
-        if tenth <= self.tenth {
-            return;
-        }
-        self.tenth = tenth;
-        let milliseconds = self.since.elapsed().as_millis().max(1);
-        let rate = u64::try_from(u128::from(done) * 1000 / milliseconds).unwrap_or(u64::MAX);
-        let line = format!(
-            "{}: {} % ({} of {}, {}/s)",
-            phase.title(),
-            tenth * 10,
-            bytes(done),
-            bytes(total),
-            bytes(rate)
-        );
-        self.say(&line);
-    }
-
     fn say(&mut self, line: &str) {
         let _ = writeln!(self.to, "flipside: {line}");
     }
@@ -99,25 +57,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_tenth_is_said_once() {
+    fn each_phase_is_a_line_and_the_last_one_sums_up() {
         let lines = Lines::new(Vec::new());
+        let payload = |name: &str, size, kept, fetch| Event::Payload {
+            name: name.to_owned(),
+            size,
+            kept,
+            fetch,
+        };
+        lines.event(Event::Phase(Phase::Comparing));
         lines.event(Event::Phase(Phase::Writing));
-        let name = "system".to_owned();
-        lines.event(Event::Payload { name, size: 2000, kept: 1000, fetch: 500 });
+        lines.event(payload("system", 2000, 1000, 500));
         for _ in 0..1000 {
             lines.event(Event::Fetched(1));
             lines.event(Event::Written(1));
         }
+        lines.event(Event::Phase(Phase::ReadingBack));
+        lines.event(Event::ReadBack(2000));
         lines.event(Event::Phase(Phase::Done));
         let text = String::from_utf8(lines.0.into_inner().unwrap().to).unwrap();
-        let text: Vec<&str> = text.lines().collect();
-        assert_eq!(text[0], "flipside: writing");
-        let payload =
-            "payload system: 1.9 KiB, of which 1000 B stand there already; 500 B to fetch";
-        assert_eq!(text[1], format!("flipside: {payload}"));
-        assert_eq!(text.len(), 12, "{text:?}");
-        assert!(text[2].starts_with("flipside: writing: 10 % (100 B of 1000 B, "));
-        assert!(text[11].contains(" 100 % "));
+        let (begin, took) = text.rsplit_once(" in ").unwrap();
+        let expected = "\
+flipside: comparing with what is there
+flipside: writing system: 1.9 KiB, of which 1000 B stand there already; 500 B to fetch
+flipside: reading back
+flipside: fetched 1000 B, wrote 1000 B, read back 1.9 KiB";
+        assert_eq!(begin, expected);
+        assert!(took.trim_end().ends_with('s'), "{took}");
     }
 
     #[test]

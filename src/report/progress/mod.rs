@@ -5,12 +5,14 @@
 mod json;
 mod lines;
 mod run;
+mod summary;
 mod tally;
 mod terminal;
 
 pub use json::Json;
 pub use lines::Lines;
 pub use run::RunProgress;
+pub use summary::Summary;
 pub use tally::Tally;
 pub use terminal::{Terminal, beside_bars};
 

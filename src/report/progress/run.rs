@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Phase;
 
-/// How far a run is. Byte counts are sums over the payloads so far.
+/// How far a run is. Byte counts are sums over the payloads.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunProgress {
     /// What it is doing.

@@ -8,6 +8,10 @@ use super::{Event, Phase, RunProgress};
 #[derive(Debug, Clone, Default)]
 pub struct Tally {
     progress: Option<RunProgress>,
+    /// The size of all payloads was said before the first of them began.
+    is_planned: bool,
+    /// Of the present payload: bytes that stood there before, and that were written.
+    in_place: u64,
 }
 
 impl Tally {
@@ -20,21 +24,34 @@ impl Tally {
         let progress = self.progress.get_or_insert_with(|| RunProgress::at(Phase::Checking));
         match event {
             Event::Phase(phase) => progress.phase = *phase,
-            Event::Installing { .. } => {}
+            Event::Installing { size, .. } => {
+                self.is_planned = true;
+                (progress.write_total, progress.read_back_total) = (*size, *size);
+                progress.payload = None;
+            }
             Event::Payload { name, size, kept, fetch } => {
+                // It begins again where a mirror gave wrong bytes: what was written then is kept.
+                let is_again = progress.payload.as_ref() == Some(name);
+                let known = if is_again { self.in_place } else { 0 };
+                self.in_place = *kept;
                 progress.payload = Some(name.clone());
                 progress.fetch_total = progress.fetch_total.saturating_add(*fetch);
-                progress.write_total =
-                    progress.write_total.saturating_add(size.saturating_sub(*kept));
-                // What was kept is read back as well.
-                progress.read_back_total = progress.read_back_total.saturating_add(*size);
+                if !self.is_planned {
+                    progress.write_total = progress.write_total.saturating_add(*size);
+                    progress.read_back_total = progress.read_back_total.saturating_add(*size);
+                }
+                let kept = kept.saturating_sub(known);
+                progress.write_total = progress.write_total.saturating_sub(kept);
             }
             Event::Ahead { name, fetch } => {
                 progress.payload = Some(name.clone());
                 progress.fetch_total = progress.fetch_total.saturating_add(*fetch);
             }
             Event::Fetched(bytes) => progress.fetched = progress.fetched.saturating_add(*bytes),
-            Event::Written(bytes) => progress.written = progress.written.saturating_add(*bytes),
+            Event::Written(bytes) => {
+                progress.written = progress.written.saturating_add(*bytes);
+                self.in_place = self.in_place.saturating_add(*bytes);
+            }
             Event::ReadBack(bytes) => {
                 progress.read_back = progress.read_back.saturating_add(*bytes);
             }
@@ -61,6 +78,47 @@ impl Tally {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_installed_has_one_total_from_its_beginning() {
+        let mut tally = Tally::default();
+        let payload = |name: &str, size, kept| Event::Payload {
+            name: name.into(),
+            size,
+            kept,
+            fetch: size - kept,
+        };
+        let (version, slot) = ("2".to_owned(), flipside_core::host::Slot::B);
+        let mut shares = Vec::new();
+        for event in [
+            Event::Ahead { name: "kernel.efi".into(), fetch: 9 },
+            Event::Fetched(9),
+            Event::Installing { version, slot, size: 110 },
+            Event::Phase(Phase::Comparing),
+            Event::Phase(Phase::Writing),
+            payload("system", 100, 40),
+            Event::Written(20),
+            // The mirrors are left out: what was written counts once.
+            payload("system", 100, 60),
+            Event::Written(40),
+            Event::Phase(Phase::ReadingBack),
+            Event::ReadBack(100),
+            Event::Phase(Phase::Writing),
+            payload("kernel.efi", 10, 0),
+            Event::Written(10),
+            Event::Phase(Phase::ReadingBack),
+            Event::ReadBack(10),
+        ] {
+            tally.take(&event);
+            if matches!(event, Event::Phase(_) | Event::Written(_) | Event::ReadBack(_)) {
+                shares.extend(tally.share());
+            }
+        }
+        let writing = [(0, 110), (20, 70), (60, 70)];
+        let reading_back = [(0, 110), (100, 110)];
+        let kernel = [(60, 70), (70, 70), (100, 110), (110, 110)];
+        assert_eq!(shares, [&writing[..], &reading_back, &kernel].concat());
+    }
 
     #[test]
     fn payloads_add_up() {
