@@ -85,6 +85,18 @@ pub struct Unasked {
     pub explanation: Explanation,
 }
 
+impl From<Error> for Box<Unasked> {
+    fn from(error: Error) -> Self {
+        Self::new(Unasked { error, explanation: Explanation::default() })
+    }
+}
+
+impl From<Box<Unasked>> for Error {
+    fn from(unasked: Box<Unasked>) -> Self {
+        unasked.error
+    }
+}
+
 /// Puts `candidate` to every rule.
 ///
 /// # Errors

@@ -10,13 +10,13 @@ use flipside_image::Digest;
 
 use super::Error;
 use super::Run;
-use super::judge::{Unasked, judge};
+use super::judge::judge;
 use super::look::{Looked, look};
 use super::retry::obey_retry_after;
 use super::update::end;
 use super::withdrawn::let_timer_take_back;
 use crate::config::Initiative;
-use crate::rules::{Approval, Depth, Explanation};
+use crate::rules::{Approval, Depth, Explanation, Unasked};
 
 /// What a check found.
 #[derive(Debug, Clone)]

@@ -5,20 +5,11 @@
 
 use flipside_core::state::Action;
 
+use super::Run;
 use super::status::{note_check, note_rulings};
 use super::trial_due::note_trial_due;
 use super::withdrawn::note_withdrawn;
-use super::{Error, Run};
-use crate::rules::{self, Approval, Candidate, Depth, Explanation};
-
-/// A rule could not be asked.
-#[derive(Debug)]
-pub struct Unasked {
-    /// Why.
-    pub error: Error,
-    /// What the rules before it said.
-    pub explanation: Explanation,
-}
+use crate::rules::{self, Approval, Candidate, Depth, Unasked};
 
 /// Puts `candidate` to every rule. The rulings go to the status, also where it ends with an error.
 ///
@@ -30,7 +21,7 @@ pub(super) fn judge(
     depth: Depth,
 ) -> Result<Approval, Box<Unasked>> {
     if candidate.is_only_asked {
-        return Ok(rules::approve(candidate, depth)?);
+        return rules::approve(candidate, depth);
     }
     let Candidate { named, host_state, .. } = candidate;
     // What is on offer is known before any rule has been asked.
@@ -55,23 +46,4 @@ pub(super) fn judge(
     note_check(run, &named.digest, approval.goal.as_deref(), action);
     note_trial_due(&run.root, named.waits_for_firmware(host_state, &approval.waypoint.named));
     Ok(approval)
-}
-
-impl From<Error> for Box<Unasked> {
-    fn from(error: Error) -> Self {
-        Self::new(Unasked { error, explanation: Explanation::default() })
-    }
-}
-
-impl From<Box<Unasked>> for Error {
-    fn from(unasked: Box<Unasked>) -> Self {
-        unasked.error
-    }
-}
-
-impl From<Box<rules::Unasked>> for Box<Unasked> {
-    fn from(unasked: Box<rules::Unasked>) -> Self {
-        let rules::Unasked { error, explanation } = *unasked;
-        Self::new(Unasked { error: error.into(), explanation })
-    }
 }

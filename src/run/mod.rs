@@ -59,7 +59,6 @@ pub use flipside_core::install::SlotContents;
 pub use flipside_core::state::Action;
 pub use flipside_core::trial::{Armed, FailedRun, Promotion, Rollback};
 pub use health::health;
-pub use judge::Unasked;
 pub use next_check::next_check;
 pub use notify::{notify_promoted, trigger_next_run};
 pub use observer::Teller;
@@ -71,7 +70,7 @@ pub use status::{finish, finish_command, last_status, note_settings, status};
 pub use update::{finish_update, update};
 pub use upkeep::{armed, fail_trial, promote, retry, retry_all, rollback, verify};
 
-pub use crate::rules::Depth;
+pub use crate::rules::{Depth, Unasked};
 
 /// What every run of a command has: settings, the way to the disk, whom to tell, when to stop.
 pub struct Run {
