@@ -135,7 +135,7 @@ fn document(check: &Check, explain: bool) -> Value {
         "tag": check.tag,
         "action": action,
         "version": check.version,
-        "goal": check.goal,
+        "target_version": check.target_version,
     });
     if let (Action::Refuse(refusal), Some(fields)) = (&check.action, document.as_object_mut()) {
         fields.insert("severity".to_owned(), json!(refusal.severity));
@@ -150,8 +150,13 @@ fn document(check: &Check, explain: bool) -> Value {
 
 /// What the update leads to, where that is not what it brings.
 fn on_the_way(check: &Check) -> String {
-    let goal = check.goal.as_ref().filter(|goal| Some(*goal) != check.version.as_ref());
-    goal.map(|goal| format!(", on the way to {goal}")).unwrap_or_default()
+    let target_version = check
+        .target_version
+        .as_ref()
+        .filter(|target_version| Some(*target_version) != check.version.as_ref());
+    target_version
+        .map(|target_version| format!(", on the way to {target_version}"))
+        .unwrap_or_default()
 }
 
 fn print_nothing(global: &Global) -> Result<(), Failure> {

@@ -41,7 +41,7 @@ pub(super) struct Evaluation<'a> {
     /// Who signed the image that was looked at last.
     pub signed: Option<Signed>,
     /// The version of what the tag names.
-    pub goal: Option<String>,
+    pub target_version: Option<String>,
     /// The policy document, where there is one to go by.
     pub document: Option<InForce>,
     /// The mirror that named a tag in the place of the registry, which could not be reached.
@@ -60,7 +60,7 @@ impl<'a> Evaluation<'a> {
             depth,
             explanation: Explanation::default(),
             signed: None,
-            goal: None,
+            target_version: None,
             document: None,
             mirror: candidate.named.mirror.clone(),
             is_revoked: false,

@@ -67,7 +67,7 @@ pub struct Approval {
     /// Who signed it, where that was asked.
     pub signed: Option<Signed>,
     /// The version of what the tag names, where it was looked at.
-    pub goal: Option<String>,
+    pub target_version: Option<String>,
     /// What boots next was withdrawn.
     pub is_revoked: bool,
     /// The slots whose release was withdrawn, where a document tells.
@@ -104,7 +104,8 @@ impl From<Box<Unasked>> for Error {
 pub fn approve(candidate: &Candidate<'_>, depth: Depth) -> Result<Approval, Box<Unasked>> {
     let mut evaluation = Evaluation::new(candidate, depth);
     let asked = ask(&mut evaluation);
-    let Evaluation { explanation, signed, goal, is_revoked, withdrawals, .. } = evaluation;
+    let Evaluation { explanation, signed, target_version, is_revoked, withdrawals, .. } =
+        evaluation;
     let (waypoint, answers) = match asked {
         Ok(asked) => asked,
         Err(error) => return Err(Box::new(Unasked { error, explanation })),
@@ -120,7 +121,16 @@ pub fn approve(candidate: &Candidate<'_>, depth: Depth) -> Result<Approval, Box<
         // Who has nothing to install is refused nothing else.
         (action, ..) => action,
     };
-    Ok(Approval { explanation, action, waypoint, signed, goal, is_revoked, withdrawals, answers })
+    Ok(Approval {
+        explanation,
+        action,
+        waypoint,
+        signed,
+        target_version,
+        is_revoked,
+        withdrawals,
+        answers,
+    })
 }
 
 /// The order of the rules, as it is read.

@@ -20,7 +20,7 @@ pub struct TargetRelease {
     pub(super) aim: Aim,
 }
 
-/// What to do about the goal.
+/// What to do about the target release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Aim {
     /// The host goes there.
@@ -32,7 +32,7 @@ pub(super) enum Aim {
 }
 
 impl TargetRelease {
-    /// What to do about `digest`: the goal, or a step to it.
+    /// What to do about `digest`: the target release, or a step to it.
     pub fn action(&self, host_state: &HostState, digest: &Digest) -> Action {
         match self.aim {
             Aim::Reach => decide(host_state, digest),
@@ -41,7 +41,7 @@ impl TargetRelease {
         }
     }
 
-    /// Whether `digest`, the goal or a step to it, waits for the trial of what kexec started.
+    /// Whether `digest`, the target release or a step to it, waits for the trial of what kexec started.
     pub fn waits_for_firmware(&self, host_state: &HostState, digest: &Digest) -> bool {
         self.is_to_be_reached()
             && host_state.awaits_firmware()

@@ -96,7 +96,7 @@ fn look_at(evaluation: &mut Evaluation<'_>, waypoint: &mut Waypoint) -> Result<(
     let image = source::fetch_config(source, found, means.architecture)?;
     signature::ask_of_product(evaluation, source, &digests, &image)?;
     if waypoint.named == named.digest {
-        evaluation.goal = Some(image.version().to_owned());
+        evaluation.target_version = Some(image.version().to_owned());
     }
     waypoint.image = Some(image);
     Ok(())

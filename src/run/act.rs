@@ -105,10 +105,11 @@ impl Act<'_> {
     }
 
     fn install(&self, image: &Image) -> Result<Outcome, Error> {
-        let Approval { waypoint, signed, goal, .. } = self.approval;
-        let towards = goal.clone().filter(|goal| goal != image.version());
-        if let Some(goal) = &towards {
-            tracing::info!("{} comes first, on the way to {goal}", image.version());
+        let Approval { waypoint, signed, target_version, .. } = self.approval;
+        let towards =
+            target_version.clone().filter(|target_version| target_version != image.version());
+        if let Some(target_version) = &towards {
+            tracing::info!("{} comes first, on the way to {target_version}", image.version());
         }
         let source = waypoint.source(self.candidate.source);
         let config = || {

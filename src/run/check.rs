@@ -29,7 +29,7 @@ pub struct Check {
     pub version: Option<String>,
     /// The version of what the tag names, where it was looked at. Another one than `version` where
     /// that is on the way to it.
-    pub goal: Option<String>,
+    pub target_version: Option<String>,
     /// Whether that runs already.
     pub runs: bool,
     /// The slot that boots next although its release was withdrawn.
@@ -51,7 +51,7 @@ pub fn check(
     obey_retry_after(run, initiative)?;
     let Looked::At(look) = look(run)? else { return Ok(None) };
     let candidate = look.candidate(run, initiative);
-    let Approval { explanation, action, waypoint, goal, is_revoked, .. } =
+    let Approval { explanation, action, waypoint, target_version, is_revoked, .. } =
         judge(run, &candidate, depth)?;
     let holds = |slot: &SlotFacts| slot.record.as_ref().is_some_and(|r| r.is_of(&waypoint.named));
     let target = look.host_state.target_slot();
@@ -61,7 +61,15 @@ pub fn check(
     };
     let runs = holds(look.host_state.running_slot());
     let revoked = is_revoked.then_some(look.host_state.target());
-    Ok(Some(Check { tag: look.named.digest, action, version, goal, runs, revoked, explanation }))
+    Ok(Some(Check {
+        tag: look.named.digest,
+        action,
+        version,
+        target_version,
+        runs,
+        revoked,
+        explanation,
+    }))
 }
 
 /// Ends a check: what an update would be refused for stands in the status, as after an update.

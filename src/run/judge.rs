@@ -43,7 +43,7 @@ pub(super) fn judge(
         Action::UpToDate => &Action::UpToDate,
         _ => &approval.action,
     };
-    note_check(run, &named.digest, approval.goal.as_deref(), action);
+    note_check(run, &named.digest, approval.target_version.as_deref(), action);
     note_trial_due(&run.root, named.waits_for_firmware(host_state, &approval.waypoint.named));
     Ok(approval)
 }

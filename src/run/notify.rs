@@ -32,7 +32,7 @@ pub fn notify_promoted(run: &Run, slot: Slot) {
 const NEXT_STEP: Marker = Marker("next-step");
 
 /// Lets the timer's run be made at once where what was promoted in `slot` is a step to something
-/// else: the next run of the timer may be a day away, and so the goal as many days as there are steps.
+/// else: the next run of the timer may be a day away, and so the target release as many days as there are steps.
 pub fn trigger_next_run(run: &Run, slot: Slot) {
     let is_step = Host::open(&run.access()).is_ok_and(|host| {
         let host_state = host.and_then(|host| host.host_state().ok());

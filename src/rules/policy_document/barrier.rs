@@ -8,13 +8,13 @@ use crate::rules::{Rule, Ruling, Verdict};
 use flipside_image::document::Release;
 
 /// `last`: as far as the host may go.
-pub(super) fn judge(goal: &Release, last: &Release) -> Ruling {
-    let (goal, version) = (shown(&goal.version), shown(&last.version));
+pub(super) fn judge(target: &Release, last: &Release) -> Ruling {
+    let (target, version) = (shown(&target.version), shown(&last.version));
     let observed = match &last.barrier {
-        Some(reason) if goal != version => {
-            format!("{version} comes before {goal}: {}", because(reason))
+        Some(reason) if target != version => {
+            format!("{version} comes before {target}: {}", because(reason))
         }
-        _ => format!("none before {goal}"),
+        _ => format!("none before {target}"),
     };
     Ruling::new(Rule::Barrier, observed, Verdict::Allow)
 }

@@ -62,13 +62,13 @@ pub fn remembered_withdrawals(
 }
 
 /// Asks the policy document which step may be taken to what the tag names: that itself where there
-/// is no document. Where a rule refuses, it stays the goal.
+/// is no document. Where a rule refuses, it stays the target release.
 ///
 /// # Errors
 /// The source's: nobody knows whether there is a document.
 pub(super) fn ask(evaluation: &mut Evaluation<'_>) -> Result<Digest, Error> {
     let Candidate { means, source, verifier, host_state, named, .. } = evaluation.candidate;
-    let goal = &named.digest;
+    let target = &named.digest;
     let now = means.clock().now();
     let consulted = consult(means, *source, verifier, now)?;
     // A check writes nothing, and so remembers nothing.
@@ -81,7 +81,7 @@ pub(super) fn ask(evaluation: &mut Evaluation<'_>) -> Result<Digest, Error> {
     let graph = named.rulings.iter().map(|said| format!("{}; ", said.observed));
     let observed = format!("{}{}", graph.collect::<String>(), consulted.observed);
     evaluation.put(Rule::PolicyDocument, &observed, consulted.decision.clone());
-    let (Some(document), Some(now)) = (consulted.document, now) else { return Ok(*goal) };
+    let (Some(document), Some(now)) = (consulted.document, now) else { return Ok(*target) };
     let is_vouched = consulted.is_vouched;
     // A mirror cannot take away what is armed by a document of its own.
     if is_vouched {
@@ -92,10 +92,10 @@ pub(super) fn ask(evaluation: &mut Evaluation<'_>) -> Result<Digest, Error> {
     // It stays, and is not known by a digest: no way leads there.
     if !named.is_to_be_reached() && running.digests.is_empty() {
         evaluation.document = Some(InForce { document, now, is_vouched });
-        return Ok(*goal);
+        return Ok(*target);
     }
     let place = rollout::place(means);
-    let journey = Journey { document: &document, running: &running, goal, now, place: &place };
+    let journey = Journey { document: &document, running: &running, target, now, place: &place };
     let route = journey.route();
     for ruling in route.rulings {
         let observed = match ruling.rule {
@@ -105,9 +105,9 @@ pub(super) fn ask(evaluation: &mut Evaluation<'_>) -> Result<Digest, Error> {
         evaluation.put(ruling.rule, &observed, ruling.decision);
     }
     let step = route.step.map(|step| step.digest);
-    evaluation.goal = document.release(goal).map(|goal| goal.version.clone());
+    evaluation.target_version = document.release(target).map(|target| target.version.clone());
     evaluation.document = Some(InForce { document, now, is_vouched });
-    Ok(step.unwrap_or(*goal))
+    Ok(step.unwrap_or(*target))
 }
 
 /// Asks the document, where there is one, about the image that has `digests`. `false` where it
@@ -164,8 +164,8 @@ fn objection(
     is_waypoint: bool,
 ) -> Option<Ruling> {
     let (running, place) = (running(candidate.host_state), rollout::place(&candidate.means));
-    let goal = &candidate.named.digest;
-    let journey = Journey { document, running: &running, goal, now: *now, place: &place };
+    let target = &candidate.named.digest;
+    let journey = Journey { document, running: &running, target, now: *now, place: &place };
     journey.objection(digests, is_waypoint)
 }
 

@@ -17,28 +17,28 @@ impl Journey<'_> {
     /// the document permits it. `is_waypoint`: another image leads to it, and not the document
     /// itself.
     pub fn objection(&self, digests: &[Digest], is_waypoint: bool) -> Option<Ruling> {
-        let Some(goal) = self.goal_release() else { return Some(self.goal_is_not_listed()) };
+        let Some(target) = self.target_release() else { return Some(self.target_is_not_listed()) };
         let leaving = dead_end::judge(&self.running.version, self.here_as_dead_end());
         if !leaving.decision.is_allow() {
             return Some(leaving);
         }
         let listed = || digests.iter().filter_map(|digest| self.document.release(digest));
-        let Some(first) = listed().next() else { return Some(not_listed(digests, goal)) };
+        let Some(first) = listed().next() else { return Some(not_listed(digests, target)) };
         if let Some(objection) = listed().find_map(|release| self.withheld(release)) {
             return Some(objection);
         }
-        let way = self.way(goal, self.here());
+        let way = self.way(target, self.here());
         let is_off = |release: &&Release| !way.iter().any(|on| on.digest == release.digest);
         if !is_waypoint {
             // One of its digests is the step; what else it is called need not be on the way.
             return listed()
                 .all(|release| is_off(&release))
-                .then(|| self.off_the_way(first, goal, &way));
+                .then(|| self.off_the_way(first, target, &way));
         }
         if let Some(dead) = listed().find(|release| release.dead_end.is_some()) {
             return Some(leads_nowhere(dead));
         }
-        listed().find(is_off).map(|release| self.off_the_way(release, goal, &way))
+        listed().find(is_off).map(|release| self.off_the_way(release, target, &way))
     }
 
     /// Whatever the way is: nobody takes it, or this host does not take it yet.
@@ -52,13 +52,13 @@ impl Journey<'_> {
         (!is_reached).then(|| rollout::judge(self.place, self.now, release, None))
     }
 
-    /// Why `release` is not on the `way` to `goal`.
-    fn off_the_way(&self, release: &Release, goal: &Release, way: &[&Release]) -> Ruling {
+    /// Why `release` is not on the `way` to `target`.
+    fn off_the_way(&self, release: &Release, target: &Release, way: &[&Release]) -> Ruling {
         if release.dead_end.is_some() {
             return leads_nowhere(release);
         }
         let here = self.here().map_or(self.running.version.as_str(), |here| &here.version);
-        let (version, target) = (shown(&release.version), shown(&goal.version));
+        let (version, target) = (shown(&release.version), shown(&target.version));
         let order = version::compare(&release.version, here);
         if order.is_lt() {
             let why = format!("{version} would be a downgrade from {}", shown(here));
@@ -86,9 +86,9 @@ fn leads_nowhere(release: &Release) -> Ruling {
     refused(Rule::DeadEnd, Verdict::block(codes::DEAD_END, why))
 }
 
-fn not_listed(digests: &[Digest], goal: &Release) -> Ruling {
+fn not_listed(digests: &[Digest], target: &Release) -> Ruling {
     let digest = digests.last().map(Digest::short).unwrap_or_default();
-    let target = shown(&goal.version);
+    let target = shown(&target.version);
     let why = format!("the policy document does not list {digest}, which comes before {target}");
     refused(Rule::PolicyDocument, Verdict::defer(codes::RELEASE_NOT_LISTED, why))
 }
@@ -109,9 +109,9 @@ mod tests {
     fn said(releases: &str, runs: &Running, image: &[&str], is_waypoint: bool) -> String {
         let document = document(releases);
         let place = Place::Set(Wariness::new(0.5).unwrap());
-        let (goal, now) = (digest("9"), at(25));
+        let (target, now) = (digest("9"), at(25));
         let journey =
-            Journey { document: &document, running: runs, goal: &goal, now, place: &place };
+            Journey { document: &document, running: runs, target: &target, now, place: &place };
         let digests: Vec<Digest> = image.iter().map(|version| digest(version)).collect();
         let objection = journey.objection(&digests, is_waypoint);
         let refusal = objection.and_then(|ruling| ruling.decision.refusal().cloned());
@@ -150,7 +150,7 @@ mod tests {
             ("1, 2, 9", "2", &["1"], "version-too-old"),
             ("1, 2, 9", "2.5", &["an index", "2"], "version-too-old"),
             ("1, 2, 9", "1", &["1"], "via-circular"),
-            // What runs was withdrawn, or is above the goal.
+            // What runs was withdrawn, or is above the target release.
             ("1, 2 w, 3, 9", "2", &["1"], "version-too-old"),
             ("1, 2 w, 3, 9", "2", &["3"], "allow"),
             ("1, 9, 91 w", "91", &["1"], "version-too-old"),

@@ -2,7 +2,7 @@
 
 //! The way from what runs to what the tag names, by the policy document: one step of it.
 //!
-//! The tag names the goal, the document the steps that may be taken. Pure.
+//! The tag names the target release, the document the steps that may be taken. Pure.
 
 use jiff::Timestamp;
 
@@ -28,7 +28,7 @@ pub struct Journey<'a> {
     /// Where the host stands.
     pub running: &'a Running,
     /// What the tag names.
-    pub goal: &'a Digest,
+    pub target: &'a Digest,
     /// The time.
     pub now: Timestamp,
     /// Where this host stands in rollouts.
@@ -45,25 +45,25 @@ pub struct Route<'a> {
 }
 
 impl<'a> Journey<'a> {
-    /// The newest release that this host may take on its way to the goal: not beyond a barrier
+    /// The newest release that this host may take on its way to the target release: not beyond a barrier
     /// above what runs, not from a dead end, none that is withdrawn, none whose rollout has not
-    /// reached this host. Where the goal is not above what runs, only the goal itself is meant.
+    /// reached this host. Where the target release is not above what runs, only the target release itself is meant.
     pub fn route(&self) -> Route<'a> {
-        let Some(goal) = self.goal_release() else {
-            return Route { step: None, rulings: vec![self.goal_is_not_listed()] };
+        let Some(target) = self.target_release() else {
+            return Route { step: None, rulings: vec![self.target_is_not_listed()] };
         };
         let here = self.here();
-        let mut rulings = vec![self.listed(goal)];
-        if self.running.digests.contains(self.goal) {
+        let mut rulings = vec![self.listed(target)];
+        if self.running.digests.contains(self.target) {
             rulings.extend([
-                withdrawn::of_what_runs(goal),
+                withdrawn::of_what_runs(target),
                 dead_end::judge(&self.running.version, self.here_as_dead_end()),
             ]);
             let is_refused = rulings.iter().any(|ruling| !ruling.decision.is_allow());
-            return Route { step: Some(goal).filter(|_| !is_refused), rulings };
+            return Route { step: Some(target).filter(|_| !is_refused), rulings };
         }
-        let way = self.way(goal, here);
-        let last = way.last().copied().unwrap_or(goal);
+        let way = self.way(target, here);
+        let last = way.last().copied().unwrap_or(target);
         let good: Vec<&'a Release> =
             way.iter().copied().filter(|release| release.withdrawn.is_none()).collect();
         let step = good
@@ -74,7 +74,7 @@ impl<'a> Journey<'a> {
         rulings.extend([
             withdrawn::judge(&way, &good),
             dead_end::judge(&self.running.version, self.here_as_dead_end()),
-            barrier::judge(goal, last),
+            barrier::judge(target, last),
         ]);
         if let Some(newest) = good.last().copied() {
             rulings.push(rollout::judge(self.place, self.now, newest, step));
@@ -83,16 +83,16 @@ impl<'a> Journey<'a> {
         Route { step: step.filter(|_| !is_refused), rulings }
     }
 
-    /// Everything between what runs and the goal that the host might take, the lowest first; it
-    /// ends with the goal or with the first barrier. Only the goal, where that is not above.
-    pub(super) fn way(&self, goal: &'a Release, here: Option<&Release>) -> Vec<&'a Release> {
+    /// Everything between what runs and the target release that the host might take, the lowest first; it
+    /// ends with the target release or with the first barrier. Only the target release, where that is not above.
+    pub(super) fn way(&self, target: &'a Release, here: Option<&Release>) -> Vec<&'a Release> {
         let is_ahead = |release: &&'a Release| {
             self.is_above(release, here)
-                && !version::compare(&release.version, &goal.version).is_gt()
+                && !version::compare(&release.version, &target.version).is_gt()
         };
         let mut way: Vec<&'a Release> = self.document.releases.iter().filter(is_ahead).collect();
         if way.is_empty() {
-            return vec![goal];
+            return vec![target];
         }
         if let Some(barrier) = way.iter().position(|release| release.barrier.is_some()) {
             way.truncate(barrier + 1);
@@ -116,18 +116,18 @@ impl<'a> Journey<'a> {
         by_digest.into_iter().find(|release| release.dead_end.is_some()).or_else(|| self.here())
     }
 
-    /// The goal, as the document lists it. A graph by which this host stays calls what runs by its
+    /// The target release, as the document lists it. A graph by which this host stays calls what runs by its
     /// manifest, and the document may list its index.
-    pub(super) fn goal_release(&self) -> Option<&'a Release> {
+    pub(super) fn target_release(&self) -> Option<&'a Release> {
         let digests = &self.running.digests;
-        let others = if digests.contains(self.goal) { digests.as_slice() } else { &[] };
-        [self.goal].into_iter().chain(others).find_map(|digest| self.document.release(digest))
+        let others = if digests.contains(self.target) { digests.as_slice() } else { &[] };
+        [self.target].into_iter().chain(others).find_map(|digest| self.document.release(digest))
     }
 
-    pub(super) fn goal_is_not_listed(&self) -> Ruling {
-        let goal = self.goal.short();
-        let observed = format!("the tag names {goal}, which is not listed");
-        let reason = format!("the policy document does not list {goal}, which the tag names");
+    pub(super) fn target_is_not_listed(&self) -> Ruling {
+        let target = self.target.short();
+        let observed = format!("the tag names {target}, which is not listed");
+        let reason = format!("the policy document does not list {target}, which the tag names");
         let refusal = Verdict::defer(codes::RELEASE_NOT_LISTED, reason);
         Ruling::new(Rule::PolicyDocument, observed, refusal)
     }
@@ -137,8 +137,8 @@ impl<'a> Journey<'a> {
         version::compare(&release.version, running).is_gt()
     }
 
-    fn listed(&self, goal: &Release) -> Ruling {
-        let observed = format!("the tag names {}, which is listed", shown(&goal.version));
+    fn listed(&self, target: &Release) -> Ruling {
+        let observed = format!("the tag names {}, which is listed", shown(&target.version));
         Ruling::new(Rule::PolicyDocument, observed, Verdict::Allow)
     }
 }

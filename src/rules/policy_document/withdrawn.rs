@@ -35,10 +35,10 @@ pub(super) fn judge(way: &[&Release], good: &[&Release]) -> Ruling {
     Ruling::new(Rule::Withdrawn, observed, decision)
 }
 
-/// Of a goal that is reached.
-pub(super) fn of_what_runs(goal: &Release) -> Ruling {
-    let withdrawn = if goal.withdrawn.is_some() { ", and is withdrawn" } else { "" };
-    let observed = format!("{} runs{withdrawn}", shown(&goal.version));
+/// Of a target that is reached.
+pub(super) fn of_what_runs(target: &Release) -> Ruling {
+    let withdrawn = if target.withdrawn.is_some() { ", and is withdrawn" } else { "" };
+    let observed = format!("{} runs{withdrawn}", shown(&target.version));
     Ruling::new(Rule::Withdrawn, observed, Verdict::Allow)
 }
 

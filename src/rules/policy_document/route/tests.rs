@@ -8,9 +8,10 @@ use flipside_core::refusal::{Refusal, Severity};
 use flipside_image::rollout::Wariness;
 
 /// The version of the step, or the code of the refusal.
-fn go(document: &Document, running: &Running, goal: &str, wariness: f64, hours: i64) -> String {
+fn go(document: &Document, running: &Running, target: &str, wariness: f64, hours: i64) -> String {
     let place = Place::Set(Wariness::new(wariness).unwrap());
-    let journey = Journey { document, running, goal: &digest(goal), now: at(hours), place: &place };
+    let journey =
+        Journey { document, running, target: &digest(target), now: at(hours), place: &place };
     let route = journey.route();
     let refusal = route.rulings.iter().find(|ruling| !ruling.decision.is_allow());
     assert!(route.rulings.is_sorted_by_key(|ruling| ruling.rule), "{:?}", route.rulings);
@@ -26,7 +27,7 @@ fn go(document: &Document, running: &Running, goal: &str, wariness: f64, hours: 
 fn the_newest_permitted_release_on_the_way_to_the_goal_is_the_step() {
     // What the document lists, what runs, what the tag names; a host of middling wariness, a
     // quarter and three quarters into the rollouts.
-    for (releases, runs, goal, early, late) in [
+    for (releases, runs, target, early, late) in [
         ("1, 2, 3", "1", "3", "3", "3"),
         ("1, 2, 3", "1", "2", "2", "2"),
         ("1, 2, 3", "3", "3", "3", "3"),
@@ -46,7 +47,7 @@ fn the_newest_permitted_release_on_the_way_to_the_goal_is_the_step() {
         ("1, 2 br, 3", "1", "3", "defer rollout-not-reached", "2"),
         ("1, 2 bw, 3", "1", "3", "block release-withdrawn", "block release-withdrawn"),
         ("1, 2, 3 bw, 4", "1", "4", "2", "2"),
-        // A barrier beyond the goal is nobody's matter.
+        // A barrier beyond the target release is nobody's matter.
         ("1, 2, 3 b", "1", "2", "2", "2"),
         // Withdrawn ones are passed by.
         ("1, 2, 3 w", "1", "3", "2", "2"),
@@ -60,7 +61,7 @@ fn the_newest_permitted_release_on_the_way_to_the_goal_is_the_step() {
         ("1, 2 d, 3 r", "1", "3", "defer rollout-not-reached", "3"),
         ("1, 2 d", "1", "2", "2", "2"),
         ("1, 2 bd, 3", "1", "3", "2", "2"),
-        // Back: to the goal or nowhere.
+        // Back: to the target release or nowhere.
         ("1, 2 b, 3", "3", "1", "1", "1"),
         ("1 w, 2, 3", "3", "1", "block release-withdrawn", "block release-withdrawn"),
         ("1 r, 2, 3", "3", "1", "defer rollout-not-reached", "1"),
@@ -72,8 +73,8 @@ fn the_newest_permitted_release_on_the_way_to_the_goal_is_the_step() {
     ] {
         let document = document(releases);
         for (hours, expected) in [(25, early), (75, late)] {
-            let step = go(&document, &running(runs), goal, 0.5, hours);
-            assert_eq!(step, expected, "{releases}: from {runs} to {goal} after {hours} h");
+            let step = go(&document, &running(runs), target, 0.5, hours);
+            assert_eq!(step, expected, "{releases}: from {runs} to {target} after {hours} h");
         }
     }
 }
@@ -107,7 +108,7 @@ fn nobody_is_reached_before_the_start_and_each_rule_says_what_it_saw() {
     let journey = Journey {
         document: &document,
         running: &running("1"),
-        goal: &digest("2"),
+        target: &digest("2"),
         now: at(50),
         place: &place,
     };
@@ -135,9 +136,14 @@ fn nobody_is_reached_before_the_start_and_each_rule_says_what_it_saw() {
 fn what_a_publisher_writes_reaches_people_as_plain_text() {
     let mut document = document("1 d, 2");
     document.releases[0].dead_end = Some("\x1b[2Jreinstall\n\u{202e}".into());
-    let (running, goal, place) = (running("1"), digest("2"), Place::Unknown);
-    let journey =
-        Journey { document: &document, running: &running, goal: &goal, now: at(0), place: &place };
+    let (running, target, place) = (running("1"), digest("2"), Place::Unknown);
+    let journey = Journey {
+        document: &document,
+        running: &running,
+        target: &target,
+        now: at(0),
+        place: &place,
+    };
     let rulings = journey.route().rulings;
     let first = rulings.iter().find_map(|ruling| ruling.decision.refusal());
     let Some(Refusal { severity: Severity::Block, message: reason, .. }) = first else {
@@ -156,27 +162,27 @@ prop_compose! {
 proptest! {
     #[test]
     fn no_walk_breaks_a_rule(
-        document in documents(), from in 0_usize..9, goal in 0_usize..8, wariness in 0.0..=1.0_f64,
+        document in documents(), from in 0_usize..9, target in 0_usize..8, wariness in 0.0..=1.0_f64,
         hours in -10_i64..120,
     ) {
         let running = running(&from.to_string());
         let place = Place::Set(Wariness::new(wariness).unwrap());
-        let goal = digest(&goal.min(document.releases.len() - 1).to_string());
+        let target = digest(&target.min(document.releases.len() - 1).to_string());
         let journey = Journey {
-            document: &document, running: &running, goal: &goal, now: at(hours), place: &place,
+            document: &document, running: &running, target: &target, now: at(hours), place: &place,
         };
         let Some(step) = journey.route().step else { return Ok(()) };
         let number = |release: &Release| release.version.parse::<usize>().unwrap();
         let here = document.releases.get(from);
         prop_assert!(here.is_none_or(|here| here.dead_end.is_none()));
-        if running.digests.contains(&goal) {
-            prop_assert_eq!(step.digest, goal);
+        if running.digests.contains(&target) {
+            prop_assert_eq!(step.digest, target);
             return Ok(());
         }
         prop_assert!(step.withdrawn.is_none());
-        let goal = document.release(&goal).unwrap();
-        prop_assert!(number(step) <= number(goal));
-        prop_assert!(number(step) > from || step == goal, "up, or to the goal itself");
+        let target = document.release(&target).unwrap();
+        prop_assert!(number(step) <= number(target));
+        prop_assert!(number(step) > from || step == target, "up, or to the target release itself");
         let passed = document.releases.iter().filter(|r| number(r) > from && number(r) < number(step));
         for release in passed {
             prop_assert!(release.barrier.is_none(), "{release:?} was passed by");
@@ -192,11 +198,11 @@ proptest! {
     ) {
         let running = running(&from.to_string());
         let place = Place::Set(Wariness::new(wariness).unwrap());
-        let goal = document.releases.last().unwrap().digest;
+        let target = document.releases.last().unwrap().digest;
         let steps: Vec<Option<usize>> = (-5..110).step_by(5).map(|hours| {
             let now = at(hours);
             let journey =
-                Journey { document: &document, running: &running, goal: &goal, now, place: &place };
+                Journey { document: &document, running: &running, target: &target, now, place: &place };
             journey.route().step.map(|step| step.version.parse().unwrap())
         }).collect();
         prop_assert!(steps.is_sorted(), "{steps:?}");
