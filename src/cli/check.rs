@@ -65,7 +65,7 @@ pub fn run(args: Args, global: &Global) -> super::Result {
         Ok(found) => found,
         Err(unasked) => {
             // With --json the error is the one document; the status has the rules.
-            if args.explain && !global.json && !unasked.explanation.rulings().is_empty() {
+            if args.explain && !global.json && !unasked.explanation.results().is_empty() {
                 print(explain::text(&unasked.explanation, global.width))?;
             }
             let failure = Failure::of_run(unasked.error);

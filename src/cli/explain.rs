@@ -17,10 +17,10 @@ pub(super) fn text(explanation: &Explanation, width: Option<usize>) -> String {
         None => text,
     };
     let line = |rule: &Rule| {
-        let ruling = explanation.of(*rule)?;
-        let observed = &ruling.observed;
-        let word = ruling.decision.word();
-        let said = match &ruling.decision {
+        let result = explanation.of(*rule)?;
+        let observed = &result.observed;
+        let word = result.decision.word();
+        let said = match &result.decision {
             Verdict::Allow => observed.clone(),
             // Said once.
             Verdict::No(refusal) if refusal.message.contains(observed.as_str()) => {
@@ -46,7 +46,7 @@ pub(super) fn text(explanation: &Explanation, width: Option<usize>) -> String {
 /// The same for programs: `decision` is `not-asked` for a rule that was not.
 pub(super) fn document(explanation: &Explanation) -> Value {
     let item = |rule: &Rule| match explanation.of(*rule) {
-        Some(ruling) => json!(ruling),
+        Some(result) => json!(result),
         None => json!({"rule": rule, "observed": "", "decision": "not-asked"}),
     };
     Rule::ALL.iter().map(item).collect()

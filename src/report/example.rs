@@ -62,7 +62,7 @@ pub(super) fn full() -> Status {
         }),
         policy: Some(PolicyStatus {
             time: before(2),
-            rulings: vec![RulingStatus {
+            rules: vec![RuleStatus {
                 rule: "host-hooks".into(),
                 observed: "50-maintenance".into(),
                 decision: "defer".into(),

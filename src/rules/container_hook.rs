@@ -64,7 +64,7 @@ fn find(
         verifier = verifier.bound();
     }
     let verdict = signature::verify(&verifier, source.as_ref(), &[digest])?;
-    let (_, decision) = verdict.ruling(&format!("the container hook {}", digest.short()));
+    let (_, decision) = verdict.result(&format!("the container hook {}", digest.short()));
     if !decision.is_allow() {
         return Ok(Err(decision));
     }

@@ -2,14 +2,14 @@
 
 //! What the rules said about an offer so far.
 
-use super::{Candidate, Explanation, Rule, Ruling, Verdict, Withdrawal};
+use super::{Candidate, Explanation, Rule, RuleResult, Verdict, Withdrawal};
 use crate::hooks::{self, Answer, RanAs};
 use flipside_image::document::Document;
 use flipside_image::printable;
 use flipside_image::signature::Signed;
 use jiff::Timestamp;
 
-/// The most characters that a ruling shows of what it went by.
+/// The most characters that a result shows of what it went by.
 const SHOWN: usize = 200;
 
 /// How much is asked.
@@ -87,7 +87,7 @@ impl<'a> Evaluation<'a> {
     /// Notes what `rule` saw and said.
     pub fn put(&mut self, rule: Rule, observed: &str, decision: Verdict) {
         let observed = printable::line(observed, SHOWN);
-        self.explanation.note(Ruling::new(rule, observed, decision));
+        self.explanation.note(RuleResult::new(rule, observed, decision));
     }
 
     /// Notes what hooks answered, and that less kept them in check, where that was so. `what` is

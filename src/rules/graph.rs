@@ -6,7 +6,7 @@
 use super::policy_document::rollout::place;
 use super::running::running;
 use super::target_release::{Aim, TargetRelease};
-use super::{Error, Means, Rule, Ruling, Verdict};
+use super::{Error, Means, Rule, RuleResult, Verdict};
 use crate::codes;
 use flipside_core::state::host_state::HostState;
 use flipside_image::graph::Next;
@@ -27,7 +27,7 @@ pub fn find(
         return Ok(TargetRelease {
             digest: tagged.digest,
             mirror: tagged.mirror,
-            rulings: Vec::new(),
+            results: Vec::new(),
             aim: Aim::Reach,
         });
     };
@@ -36,19 +36,23 @@ pub fn find(
     let graph = fetch_graph(base, &parameters, means.options)?;
     let here = running.digests.last().copied();
     let version = &running.version;
-    let (aim, digest, ruling) = match graph.next(&running) {
+    let (aim, digest, result) = match graph.next(&running) {
         Next::Step { digest, version } => {
             let observed = format!("{version} comes next in the update graph");
-            (Aim::Reach, Some(digest), Ruling::new(Rule::PolicyDocument, observed, Verdict::Allow))
+            (
+                Aim::Reach,
+                Some(digest),
+                RuleResult::new(Rule::PolicyDocument, observed, Verdict::Allow),
+            )
         }
         Next::Stay => {
             let observed = format!("nothing comes after {version} in the update graph");
-            (Aim::Stay, here, Ruling::new(Rule::PolicyDocument, observed, Verdict::Allow))
+            (Aim::Stay, here, RuleResult::new(Rule::PolicyDocument, observed, Verdict::Allow))
         }
         Next::Unknown => {
             let observed = format!("{version} is not in the update graph");
             let decision = Verdict::defer(codes::GRAPH_NODE_UNKNOWN, observed.clone());
-            (Aim::Wait, here, Ruling::new(Rule::PolicyDocument, observed, decision))
+            (Aim::Wait, here, RuleResult::new(Rule::PolicyDocument, observed, decision))
         }
         Next::DeadEnd(reason) => {
             let observed = format!("{version} is a dead end of the update graph");
@@ -56,13 +60,13 @@ pub fn find(
             (
                 Aim::Wait,
                 here,
-                Ruling::new(Rule::DeadEnd, observed, Verdict::block(codes::DEAD_END, why)),
+                RuleResult::new(Rule::DeadEnd, observed, Verdict::block(codes::DEAD_END, why)),
             )
         }
     };
     // A host that flipside did not install has no digest to stay with.
     let digest = digest.map_or_else(|| source.resolve(), Ok)?;
-    Ok(TargetRelease { digest, rulings: vec![ruling], mirror: None, aim })
+    Ok(TargetRelease { digest, results: vec![result], mirror: None, aim })
 }
 
 /// What Zincati tells a server of its host, as far as it is nobody's secret.

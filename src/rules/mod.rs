@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
 //! May this host update now? Each question is a [`Rule`], its answer a [`Verdict`], what it saw and
-//! said a [`Ruling`], and all rulings about one update an [`Explanation`].
+//! said a [`RuleResult`], and all results about one update an [`Explanation`].
 //!
 //! [`approve`] asks them in the order of [`Rule::ALL`], the cheap ones first, and nobody else does.
 //! Each rule has a file: what it fetches, no sooner than its turn comes (P3), and what it says.
@@ -49,7 +49,7 @@ pub use flipside_core::refusal::Verdict;
 pub use graph::find as find_target_release;
 pub use policy_document::{Withdrawal, remembered_withdrawals, still_stands};
 pub use programs::context as hook_context;
-pub use rule::{Explanation, Rule, Ruling};
+pub use rule::{Explanation, Rule, RuleResult};
 pub use target_release::TargetRelease;
 pub use waypoint::Waypoint;
 
@@ -58,7 +58,7 @@ use evaluation::Evaluation;
 
 /// What the rules said, and what follows from it.
 pub struct Approval {
-    /// The rulings.
+    /// The results.
     pub explanation: Explanation,
     /// What to do. Where that is an install or an arming, every rule that was asked allows it.
     pub action: Action,
@@ -112,7 +112,7 @@ pub fn approve(candidate: &Candidate<'_>, depth: Depth) -> Result<Approval, Box<
     };
     let refusal = explanation.first_refusal().and_then(|r| r.decision.refusal().cloned());
     let publishers = policy_document::refusal(&explanation);
-    let unheard = explanation.of(Rule::Version).and_then(|ruling| ruling.decision.refusal());
+    let unheard = explanation.of(Rule::Version).and_then(|result| result.decision.refusal());
     let action = match (waypoint.action.clone(), refusal, publishers, unheard.cloned()) {
         (Action::Install | Action::Arm, Some(refusal), ..) => Action::Refuse(refusal),
         // Who is kept from learning of an update looks like one who has none: that is said.

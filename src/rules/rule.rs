@@ -108,7 +108,7 @@ impl fmt::Display for Rule {
 
 /// What one rule saw and said.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Ruling {
+pub struct RuleResult {
     /// Which.
     pub rule: Rule,
     /// What it went by, in a few printable words.
@@ -118,7 +118,7 @@ pub struct Ruling {
     pub decision: Verdict,
 }
 
-impl Ruling {
+impl RuleResult {
     /// What `rule` saw and said.
     pub fn new(rule: Rule, observed: String, decision: Verdict) -> Self {
         Self { rule, observed, decision }
@@ -128,33 +128,33 @@ impl Ruling {
 /// What the rules said about one update, in their order. A rule that is missing was not asked.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 #[serde(transparent)]
-pub struct Explanation(Vec<Ruling>);
+pub struct Explanation(Vec<RuleResult>);
 
 impl Explanation {
-    /// Notes a ruling. The last word of a rule that is asked about several images counts, but
+    /// Notes a result. The last word of a rule that is asked about several images counts, but
     /// a refusal stands.
-    pub fn note(&mut self, ruling: Ruling) {
-        let at = self.0.partition_point(|before| before.rule < ruling.rule);
-        match self.0.get_mut(at).filter(|before| before.rule == ruling.rule) {
-            Some(before) if before.decision.is_allow() => *before = ruling,
+    pub fn note(&mut self, result: RuleResult) {
+        let at = self.0.partition_point(|before| before.rule < result.rule);
+        match self.0.get_mut(at).filter(|before| before.rule == result.rule) {
+            Some(before) if before.decision.is_allow() => *before = result,
             Some(_) => {}
-            None => self.0.insert(at, ruling),
+            None => self.0.insert(at, result),
         }
     }
 
-    /// The rulings, in order.
-    pub fn rulings(&self) -> &[Ruling] {
+    /// The results, in order.
+    pub fn results(&self) -> &[RuleResult] {
         &self.0
     }
 
     /// What `rule` said, where it was asked.
-    pub fn of(&self, rule: Rule) -> Option<&Ruling> {
-        self.0.iter().find(|ruling| ruling.rule == rule)
+    pub fn of(&self, rule: Rule) -> Option<&RuleResult> {
+        self.0.iter().find(|result| result.rule == rule)
     }
 
     /// The first that does not allow: why the update is not made.
-    pub fn first_refusal(&self) -> Option<&Ruling> {
-        self.0.iter().find(|ruling| !ruling.decision.is_allow())
+    pub fn first_refusal(&self) -> Option<&RuleResult> {
+        self.0.iter().find(|result| !result.decision.is_allow())
     }
 }
 
@@ -164,8 +164,8 @@ mod tests {
     use crate::codes;
     use serde_json::json;
 
-    fn ruling(rule: Rule, decision: Verdict) -> Ruling {
-        Ruling { rule, observed: String::new(), decision }
+    fn result(rule: Rule, decision: Verdict) -> RuleResult {
+        RuleResult { rule, observed: String::new(), decision }
     }
 
     #[test]
@@ -180,24 +180,24 @@ mod tests {
     fn the_first_refusal_in_order_is_the_reason_whenever_it_was_noted() {
         let mut explanation = Explanation::default();
         assert_eq!(explanation.first_refusal(), None);
-        explanation.note(ruling(Rule::Version, Verdict::block(codes::VERSION_TOO_OLD, "x")));
-        explanation.note(ruling(Rule::Hold, Verdict::defer(codes::UPDATES_HELD, "y")));
-        explanation.note(ruling(Rule::Host, Verdict::Allow));
+        explanation.note(result(Rule::Version, Verdict::block(codes::VERSION_TOO_OLD, "x")));
+        explanation.note(result(Rule::Hold, Verdict::defer(codes::UPDATES_HELD, "y")));
+        explanation.note(result(Rule::Host, Verdict::Allow));
         assert_eq!(explanation.first_refusal().unwrap().rule, Rule::Hold);
-        let order: Vec<Rule> = explanation.rulings().iter().map(|r| r.rule).collect();
+        let order: Vec<Rule> = explanation.results().iter().map(|r| r.rule).collect();
         assert_eq!(order, [Rule::Host, Rule::Hold, Rule::Version]);
     }
 
     #[test]
     fn a_refusal_stands_and_what_allows_gives_way_to_a_later_word() {
         let mut explanation = Explanation::default();
-        let refusal = ruling(Rule::Version, Verdict::block(codes::VERSION_TOO_OLD, "x"));
-        for said in [ruling(Rule::Version, Verdict::Allow), refusal.clone()] {
+        let refusal = result(Rule::Version, Verdict::block(codes::VERSION_TOO_OLD, "x"));
+        for said in [result(Rule::Version, Verdict::Allow), refusal.clone()] {
             explanation.note(said);
         }
         assert_eq!(explanation.of(Rule::Version), Some(&refusal));
-        explanation.note(ruling(Rule::Version, Verdict::Allow));
-        assert_eq!(explanation.rulings(), [refusal]);
+        explanation.note(result(Rule::Version, Verdict::Allow));
+        assert_eq!(explanation.results(), [refusal]);
         let json = serde_json::to_value(&explanation).unwrap();
         assert_eq!(json[0]["rule"], "version");
         assert_eq!(json[0]["decision"], "block");
@@ -210,12 +210,13 @@ mod tests {
             Verdict::block(codes::HOOK_BLOCKED, "never"),
         ] {
             let expected = json!(verdict);
-            let ruling = Ruling { rule: Rule::Hold, observed: "s".to_owned(), decision: verdict };
+            let result =
+                RuleResult { rule: Rule::Hold, observed: "s".to_owned(), decision: verdict };
             let mut flat = json!({"rule": "hold", "observed": "s"});
             for (key, value) in expected.as_object().unwrap() {
                 flat[key] = value.clone();
             }
-            assert_eq!(json!(ruling), flat);
+            assert_eq!(json!(result), flat);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 //! Where a host is to get to: what the tag names, or what an update graph says comes next.
 
-use super::Ruling;
+use super::RuleResult;
 use flipside_core::state::action::{Action, decide, stay, waits_for_trial};
 use flipside_core::state::host_state::HostState;
 use flipside_image::Digest;
@@ -14,7 +14,7 @@ pub struct TargetRelease {
     /// no digest, what the tag names.
     pub digest: Digest,
     /// The graph's word; empty where the tag decides.
-    pub rulings: Vec<Ruling>,
+    pub results: Vec<RuleResult>,
     /// The mirror whose word alone the tag is, where the registry could not be reached.
     pub(super) mirror: Option<String>,
     pub(super) aim: Aim,
@@ -55,7 +55,7 @@ impl TargetRelease {
 
     /// Whether an update graph named it.
     pub(super) fn is_from_graph(&self) -> bool {
-        !self.rulings.is_empty()
+        !self.results.is_empty()
     }
 
     /// Whether the tag names something else by now. What a graph named is named by its digest, and

@@ -6,12 +6,12 @@
 use flipside_core::state::Action;
 
 use super::Run;
-use super::status::{note_check, note_rulings};
+use super::status::{note_check, note_rules};
 use super::trial_due::note_trial_due;
 use super::withdrawn::note_withdrawn;
 use crate::rules::{self, Approval, Candidate, Depth, Unasked};
 
-/// Puts `candidate` to every rule. The rulings go to the status, also where it ends with an error.
+/// Puts `candidate` to every rule. The results go to the status, also where it ends with an error.
 ///
 /// # Errors
 /// What keeps a rule from being asked; a refusal is a [`Action`].
@@ -27,7 +27,7 @@ pub(super) fn judge(
     // What is on offer is known before any rule has been asked.
     note_check(run, &named.digest, None, &named.action(host_state, &named.digest));
     let asked = rules::approve(candidate, depth);
-    note_rulings(
+    note_rules(
         run,
         match &asked {
             Ok(approval) => &approval.explanation,

@@ -18,8 +18,8 @@ use crate::report::motd::{self, Motd};
 use crate::report::status as report;
 use crate::report::status::{
     Available, Blocked, BootEntry, BootFile, BootTarget, Check, CheckResult, CommandFailure,
-    Failed, HoldStatus, PolicyStatus, Problem, RulingStatus, SignatureStatus, SlotState,
-    SlotStatus, State, Status,
+    Failed, HoldStatus, PolicyStatus, Problem, RuleStatus, SignatureStatus, SlotState, SlotStatus,
+    State, Status,
 };
 use crate::report::{KnownCode, reboot_required};
 use crate::rules::{self, Explanation};
@@ -108,18 +108,18 @@ pub(super) fn note_check(run: &Run, tag: &Digest, version: Option<&str>, action:
 }
 
 /// What the rules said.
-pub(super) fn note_rulings(run: &Run, explanation: &Explanation) {
-    let rulings = explanation.rulings().iter().map(|ruling| {
-        let refusal = ruling.decision.refusal();
-        RulingStatus {
-            rule: ruling.rule.to_string(),
-            observed: ruling.observed.clone(),
-            decision: ruling.decision.word().to_owned(),
+pub(super) fn note_rules(run: &Run, explanation: &Explanation) {
+    let results = explanation.results().iter().map(|result| {
+        let refusal = result.decision.refusal();
+        RuleStatus {
+            rule: result.rule.to_string(),
+            observed: result.observed.clone(),
+            decision: result.decision.word().to_owned(),
             code: refusal.map(|refusal| refusal.code.to_string()),
             reason: refusal.map(|refusal| refusal.message.clone()),
         }
     });
-    let policy = PolicyStatus { time: Timestamp::now(), rulings: rulings.collect() };
+    let policy = PolicyStatus { time: Timestamp::now(), rules: results.collect() };
     run.follow.change(|status| status.policy = Some(policy));
 }
 

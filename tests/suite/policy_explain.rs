@@ -81,7 +81,7 @@ fn what_rules_said_is_told_also_where_the_next_cannot_be_asked() {
     let output = host.host().program(["check", "--explain", "--json"]);
     let document: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(document["error"]["code"], "registry-forbidden");
-    assert_eq!(host.at.status()["policy"]["rulings"][0]["rule"], "hold");
+    assert_eq!(host.at.status()["policy"]["rules"][0]["rule"], "hold");
     assert!(host.host().program(["check"]).stdout.is_empty());
 }
 
@@ -93,7 +93,7 @@ fn the_status_tells_what_the_rules_said_last() {
     let status =
         || -> Value { serde_json::from_slice(&host.program(["status", "--json"]).stdout).unwrap() };
     let last =
-        |status: &Value| status["policy"]["rulings"].as_array().unwrap().last().unwrap().clone();
+        |status: &Value| status["policy"]["rules"].as_array().unwrap().last().unwrap().clone();
     assert_eq!(last(&status())["rule"], "host-hooks");
     assert_eq!(last(&status())["code"], "hook-blocked");
     let observed = "as a process group, without the sandbox and limits of a unit: 10-hook";

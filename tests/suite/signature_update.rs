@@ -54,7 +54,7 @@ fn what_nobody_signed_is_refused_before_its_config_is_fetched() {
     // A manifest with signatures of which there are none.
     stage.put_simple(&stage.image.digest, &[]);
     stage.refuses(1, "signature-missing");
-    let rulings = status(&stage)["policy"]["rulings"].clone();
+    let rulings = status(&stage)["policy"]["rules"].clone();
     let ruling = rulings.as_array().unwrap().iter().find(|r| r["rule"] == "signature").unwrap();
     assert_eq!((&ruling["decision"], &ruling["observed"]), (&json!("block"), &json!("none")));
 

@@ -43,12 +43,12 @@ pub struct PolicyStatus {
     /// When they were asked.
     pub time: Timestamp,
     /// What each said that was asked, in their order.
-    pub rulings: Vec<RulingStatus>,
+    pub rules: Vec<RuleStatus>,
 }
 
 /// What one rule saw and said.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RulingStatus {
+pub struct RuleStatus {
     /// Its name.
     pub rule: String,
     /// What it went by.

@@ -4,11 +4,11 @@
 //! refuses: the route ends there.
 
 use super::{because, shown};
-use crate::rules::{Rule, Ruling, Verdict};
+use crate::rules::{Rule, RuleResult, Verdict};
 use flipside_image::document::Release;
 
 /// `last`: as far as the host may go.
-pub(super) fn judge(target: &Release, last: &Release) -> Ruling {
+pub(super) fn judge(target: &Release, last: &Release) -> RuleResult {
     let (target, version) = (shown(&target.version), shown(&last.version));
     let observed = match &last.barrier {
         Some(reason) if target != version => {
@@ -16,5 +16,5 @@ pub(super) fn judge(target: &Release, last: &Release) -> Ruling {
         }
         _ => format!("none before {target}"),
     };
-    Ruling::new(Rule::Barrier, observed, Verdict::Allow)
+    RuleResult::new(Rule::Barrier, observed, Verdict::Allow)
 }

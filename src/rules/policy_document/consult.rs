@@ -154,7 +154,7 @@ fn who_signed(
         return Ok(Ok(SignedBy { by, signature }));
     }
     let (searched, found) = search(verifier, source, &[*digest])?;
-    let (observed, decision) = searched.ruling("the policy document");
+    let (observed, decision) = searched.result("the policy document");
     Ok(match (searched, decision) {
         (SignatureSearch::Signed(signed), _) => {
             Ok(SignedBy { by: signed.key, signature: found.and_then(Kept::of) })

@@ -9,7 +9,7 @@
 
 use super::evaluation::{Depth, Evaluation, InForce};
 use super::running::running;
-use super::{Candidate, Error, Explanation, Rule, Ruling, Waypoint};
+use super::{Candidate, Error, Explanation, Rule, RuleResult, Waypoint};
 use crate::config::{Config, DocumentMode};
 use flipside_core::host::{Root, Slot};
 use flipside_core::refusal::Refusal;
@@ -75,10 +75,10 @@ pub(super) fn ask(evaluation: &mut Evaluation<'_>) -> Result<Digest, Error> {
     if evaluation.depth == Depth::Update && !evaluation.candidate.is_only_asked {
         consulted.remember(means.files);
     }
-    for said in &named.rulings {
+    for said in &named.results {
         evaluation.put(said.rule, &said.observed, said.decision.clone());
     }
-    let graph = named.rulings.iter().map(|said| format!("{}; ", said.observed));
+    let graph = named.results.iter().map(|said| format!("{}; ", said.observed));
     let observed = format!("{}{}", graph.collect::<String>(), consulted.observed);
     evaluation.put(Rule::PolicyDocument, &observed, consulted.decision.clone());
     let (Some(document), Some(now)) = (consulted.document, now) else { return Ok(*target) };
@@ -97,12 +97,12 @@ pub(super) fn ask(evaluation: &mut Evaluation<'_>) -> Result<Digest, Error> {
     let place = rollout::place(means);
     let journey = Journey { document: &document, running: &running, target, now, place: &place };
     let route = journey.route();
-    for ruling in route.rulings {
-        let observed = match ruling.rule {
-            Rule::PolicyDocument => format!("{observed}; {}", ruling.observed),
-            _ => ruling.observed,
+    for result in route.results {
+        let observed = match result.rule {
+            Rule::PolicyDocument => format!("{observed}; {}", result.observed),
+            _ => result.observed,
         };
-        evaluation.put(ruling.rule, &observed, ruling.decision);
+        evaluation.put(result.rule, &observed, result.decision);
     }
     let step = route.step.map(|step| step.digest);
     evaluation.target_version = document.release(target).map(|target| target.version.clone());
@@ -151,7 +151,7 @@ pub fn still_stands(
     let in_force = InForce { document, now, is_vouched: consulted.is_vouched };
     let digests = waypoint.digests(host_state);
     let objection = objection(candidate, &in_force, &digests, waypoint.is_on_the_way());
-    match objection.and_then(|ruling| ruling.decision.refusal().cloned()) {
+    match objection.and_then(|result| result.decision.refusal().cloned()) {
         Some(refusal) => Err(refusal.into()),
         None => Ok(()),
     }
@@ -162,7 +162,7 @@ fn objection(
     InForce { document, now, .. }: &InForce,
     digests: &[Digest],
     is_waypoint: bool,
-) -> Option<Ruling> {
+) -> Option<RuleResult> {
     let (running, place) = (running(candidate.host_state), rollout::place(&candidate.means));
     let target = &candidate.named.digest;
     let journey = Journey { document, running: &running, target, now: *now, place: &place };
@@ -171,8 +171,8 @@ fn objection(
 
 /// What the publisher has against this host's being where it is.
 pub(super) fn refusal(explanation: &Explanation) -> Option<Refusal> {
-    let rulings = PUBLISHERS.iter().filter_map(|rule| explanation.of(*rule));
-    rulings.filter_map(|ruling| ruling.decision.refusal()).next().cloned()
+    let results = PUBLISHERS.iter().filter_map(|rule| explanation.of(*rule));
+    results.filter_map(|result| result.decision.refusal()).next().cloned()
 }
 
 /// A version of a document's, as it is shown.

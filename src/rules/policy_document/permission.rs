@@ -7,7 +7,7 @@
 use super::route::Journey;
 use super::{because, dead_end, rollout, shown};
 use crate::codes;
-use crate::rules::{Rule, Ruling, Verdict};
+use crate::rules::{Rule, RuleResult, Verdict};
 use flipside_image::Digest;
 use flipside_image::document::Release;
 use flipside_image::version;
@@ -16,7 +16,7 @@ impl Journey<'_> {
     /// What the publisher has against installing the image that has these digests; `None` where
     /// the document permits it. `is_waypoint`: another image leads to it, and not the document
     /// itself.
-    pub fn objection(&self, digests: &[Digest], is_waypoint: bool) -> Option<Ruling> {
+    pub fn objection(&self, digests: &[Digest], is_waypoint: bool) -> Option<RuleResult> {
         let Some(target) = self.target_release() else { return Some(self.target_is_not_listed()) };
         let leaving = dead_end::judge(&self.running.version, self.here_as_dead_end());
         if !leaving.decision.is_allow() {
@@ -42,7 +42,7 @@ impl Journey<'_> {
     }
 
     /// Whatever the way is: nobody takes it, or this host does not take it yet.
-    fn withheld(&self, release: &Release) -> Option<Ruling> {
+    fn withheld(&self, release: &Release) -> Option<RuleResult> {
         let version = shown(&release.version);
         if let Some(reason) = &release.withdrawn {
             let why = format!("{version} is withdrawn: {}", because(reason));
@@ -53,7 +53,7 @@ impl Journey<'_> {
     }
 
     /// Why `release` is not on the `way` to `target`.
-    fn off_the_way(&self, release: &Release, target: &Release, way: &[&Release]) -> Ruling {
+    fn off_the_way(&self, release: &Release, target: &Release, way: &[&Release]) -> RuleResult {
         if release.dead_end.is_some() {
             return leads_nowhere(release);
         }
@@ -80,22 +80,22 @@ impl Journey<'_> {
     }
 }
 
-fn leads_nowhere(release: &Release) -> Ruling {
+fn leads_nowhere(release: &Release) -> RuleResult {
     let reason = release.dead_end.as_deref().unwrap_or_default();
     let why = format!("{} is a dead end: {}", shown(&release.version), because(reason));
     refused(Rule::DeadEnd, Verdict::block(codes::DEAD_END, why))
 }
 
-fn not_listed(digests: &[Digest], target: &Release) -> Ruling {
+fn not_listed(digests: &[Digest], target: &Release) -> RuleResult {
     let digest = digests.last().map(Digest::short).unwrap_or_default();
     let target = shown(&target.version);
     let why = format!("the policy document does not list {digest}, which comes before {target}");
     refused(Rule::PolicyDocument, Verdict::defer(codes::RELEASE_NOT_LISTED, why))
 }
 
-fn refused(rule: Rule, decision: Verdict) -> Ruling {
+fn refused(rule: Rule, decision: Verdict) -> RuleResult {
     let observed = decision.refusal().map(|refusal| refusal.message.clone()).unwrap_or_default();
-    Ruling::new(rule, observed, decision)
+    RuleResult::new(rule, observed, decision)
 }
 
 #[cfg(test)]
@@ -114,7 +114,7 @@ mod tests {
             Journey { document: &document, running: runs, target: &target, now, place: &place };
         let digests: Vec<Digest> = image.iter().map(|version| digest(version)).collect();
         let objection = journey.objection(&digests, is_waypoint);
-        let refusal = objection.and_then(|ruling| ruling.decision.refusal().cloned());
+        let refusal = objection.and_then(|result| result.decision.refusal().cloned());
         refusal.map_or("allow", |refusal| refusal.code.name()).to_owned()
     }
 

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::shown;
 use crate::codes;
-use crate::rules::{Means, Rule, Ruling, Verdict};
+use crate::rules::{Means, Rule, RuleResult, Verdict};
 use crate::system::MachineId;
 use flipside_image::document::Release;
 use flipside_image::rollout::{APPLICATION, Place};
@@ -33,11 +33,11 @@ pub(super) fn judge(
     now: Timestamp,
     newest: &Release,
     step: Option<&Release>,
-) -> Ruling {
+) -> RuleResult {
     let version = shown(&newest.version);
     let Some(rollout) = newest.rollout else {
         let observed = format!("{version} is for every host");
-        return Ruling::new(Rule::Rollout, observed, Verdict::Allow);
+        return RuleResult::new(Rule::Rollout, observed, Verdict::Allow);
     };
     let wariness = place.wariness(&newest.version);
     let share = rollout.threshold(now).map_or_else(
@@ -84,5 +84,5 @@ pub(super) fn judge(
             }
         }
     };
-    Ruling::new(Rule::Rollout, observed, decision)
+    RuleResult::new(Rule::Rollout, observed, decision)
 }

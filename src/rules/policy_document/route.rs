@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::{barrier, dead_end, rollout, shown, withdrawn};
 use crate::codes;
-use crate::rules::{Rule, Ruling, Verdict};
+use crate::rules::{Rule, RuleResult, Verdict};
 use flipside_image::Digest;
 use flipside_image::document::{Document, Release};
 use flipside_image::graph::Running;
@@ -38,10 +38,10 @@ pub struct Journey<'a> {
 /// What came of it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Route<'a> {
-    /// The release that the host may take now; `None` where a ruling refuses.
+    /// The release that the host may take now; `None` where a result refuses.
     pub step: Option<&'a Release>,
     /// What each rule saw and said, in their order.
-    pub rulings: Vec<Ruling>,
+    pub results: Vec<RuleResult>,
 }
 
 impl<'a> Journey<'a> {
@@ -50,17 +50,17 @@ impl<'a> Journey<'a> {
     /// reached this host. Where the target release is not above what runs, only the target release itself is meant.
     pub fn route(&self) -> Route<'a> {
         let Some(target) = self.target_release() else {
-            return Route { step: None, rulings: vec![self.target_is_not_listed()] };
+            return Route { step: None, results: vec![self.target_is_not_listed()] };
         };
         let here = self.here();
-        let mut rulings = vec![self.listed(target)];
+        let mut results = vec![self.listed(target)];
         if self.running.digests.contains(self.target) {
-            rulings.extend([
+            results.extend([
                 withdrawn::of_what_runs(target),
                 dead_end::judge(&self.running.version, self.here_as_dead_end()),
             ]);
-            let is_refused = rulings.iter().any(|ruling| !ruling.decision.is_allow());
-            return Route { step: Some(target).filter(|_| !is_refused), rulings };
+            let is_refused = results.iter().any(|result| !result.decision.is_allow());
+            return Route { step: Some(target).filter(|_| !is_refused), results };
         }
         let way = self.way(target, here);
         let last = way.last().copied().unwrap_or(target);
@@ -71,16 +71,16 @@ impl<'a> Journey<'a> {
             .rev()
             .copied()
             .find(|release| rollout::is_reached(self.place, self.now, release));
-        rulings.extend([
+        results.extend([
             withdrawn::judge(&way, &good),
             dead_end::judge(&self.running.version, self.here_as_dead_end()),
             barrier::judge(target, last),
         ]);
         if let Some(newest) = good.last().copied() {
-            rulings.push(rollout::judge(self.place, self.now, newest, step));
+            results.push(rollout::judge(self.place, self.now, newest, step));
         }
-        let is_refused = rulings.iter().any(|ruling| !ruling.decision.is_allow());
-        Route { step: step.filter(|_| !is_refused), rulings }
+        let is_refused = results.iter().any(|result| !result.decision.is_allow());
+        Route { step: step.filter(|_| !is_refused), results }
     }
 
     /// Everything between what runs and the target release that the host might take, the lowest first; it
@@ -124,12 +124,12 @@ impl<'a> Journey<'a> {
         [self.target].into_iter().chain(others).find_map(|digest| self.document.release(digest))
     }
 
-    pub(super) fn target_is_not_listed(&self) -> Ruling {
+    pub(super) fn target_is_not_listed(&self) -> RuleResult {
         let target = self.target.short();
         let observed = format!("the tag names {target}, which is not listed");
         let reason = format!("the policy document does not list {target}, which the tag names");
         let refusal = Verdict::defer(codes::RELEASE_NOT_LISTED, reason);
-        Ruling::new(Rule::PolicyDocument, observed, refusal)
+        RuleResult::new(Rule::PolicyDocument, observed, refusal)
     }
 
     fn is_above(&self, release: &Release, here: Option<&Release>) -> bool {
@@ -137,8 +137,8 @@ impl<'a> Journey<'a> {
         version::compare(&release.version, running).is_gt()
     }
 
-    fn listed(&self, target: &Release) -> Ruling {
+    fn listed(&self, target: &Release) -> RuleResult {
         let observed = format!("the tag names {}, which is listed", shown(&target.version));
-        Ruling::new(Rule::PolicyDocument, observed, Verdict::Allow)
+        RuleResult::new(Rule::PolicyDocument, observed, Verdict::Allow)
     }
 }

@@ -7,17 +7,17 @@ use super::{because, shown};
 use crate::codes;
 use crate::rules::evaluation::Evaluation;
 use crate::rules::running::digests;
-use crate::rules::{Rule, Ruling, Verdict, Withdrawal};
+use crate::rules::{Rule, RuleResult, Verdict, Withdrawal};
 use flipside_core::host::Slot;
 use flipside_core::state::action::is_persons_rollback;
 use flipside_core::state::host_state::{HostState, SlotFacts};
 use flipside_image::document::{Document, Release};
 
 /// `way`: what the host could take; `good`: what of it is not withdrawn.
-pub(super) fn judge(way: &[&Release], good: &[&Release]) -> Ruling {
+pub(super) fn judge(way: &[&Release], good: &[&Release]) -> RuleResult {
     let Some((last, reason)) = way.iter().rev().find_map(|r| Some((r, r.withdrawn.as_ref()?)))
     else {
-        return Ruling::new(
+        return RuleResult::new(
             Rule::Withdrawn,
             "nothing on the way is withdrawn".into(),
             Verdict::Allow,
@@ -32,14 +32,14 @@ pub(super) fn judge(way: &[&Release], good: &[&Release]) -> Ruling {
         ),
         _ => Verdict::Allow,
     };
-    Ruling::new(Rule::Withdrawn, observed, decision)
+    RuleResult::new(Rule::Withdrawn, observed, decision)
 }
 
 /// Of a target that is reached.
-pub(super) fn of_what_runs(target: &Release) -> Ruling {
+pub(super) fn of_what_runs(target: &Release) -> RuleResult {
     let withdrawn = if target.withdrawn.is_some() { ", and is withdrawn" } else { "" };
     let observed = format!("{} runs{withdrawn}", shown(&target.version));
-    Ruling::new(Rule::Withdrawn, observed, Verdict::Allow)
+    RuleResult::new(Rule::Withdrawn, observed, Verdict::Allow)
 }
 
 /// Whether what runs was withdrawn: then it raises no floor for versions.

@@ -31,7 +31,7 @@ pub(super) fn ask(
 ) -> Result<bool, Error> {
     let found = verify(evaluation.candidate.verifier, source, digests)?;
     let image = digests.last().map(Digest::short).unwrap_or_default();
-    let (observed, decision) = found.ruling(&format!("the image {image}"));
+    let (observed, decision) = found.result(&format!("the image {image}"));
     let is_allowed = decision.is_allow();
     evaluation.put(Rule::Signature, &observed, decision);
     if let SignatureSearch::Signed(signed) = found {

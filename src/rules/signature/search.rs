@@ -92,7 +92,7 @@ pub(in crate::rules) fn search(
 
 impl SignatureSearch {
     /// What the rule saw, and what it says. `what` names the thing that is to be signed.
-    pub fn ruling(&self, what: &str) -> (String, Verdict) {
+    pub fn result(&self, what: &str) -> (String, Verdict) {
         match self {
             Self::NotRequired => ("none is required of this host".to_owned(), Verdict::Allow),
             Self::Signed(signed) => (signed.to_string(), Verdict::Allow),

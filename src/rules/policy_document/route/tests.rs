@@ -13,9 +13,9 @@ fn go(document: &Document, running: &Running, target: &str, wariness: f64, hours
     let journey =
         Journey { document, running, target: &digest(target), now: at(hours), place: &place };
     let route = journey.route();
-    let refusal = route.rulings.iter().find(|ruling| !ruling.decision.is_allow());
-    assert!(route.rulings.is_sorted_by_key(|ruling| ruling.rule), "{:?}", route.rulings);
-    match (route.step, refusal.and_then(|ruling| ruling.decision.refusal())) {
+    let refusal = route.results.iter().find(|result| !result.decision.is_allow());
+    assert!(route.results.is_sorted_by_key(|result| result.rule), "{:?}", route.results);
+    match (route.step, refusal.and_then(|result| result.decision.refusal())) {
         (Some(step), None) => step.version.clone(),
         (None, Some(Refusal { severity: Severity::Defer, code, .. })) => format!("defer {code}"),
         (None, Some(Refusal { severity: Severity::Block, code, .. })) => format!("block {code}"),
@@ -112,9 +112,9 @@ fn nobody_is_reached_before_the_start_and_each_rule_says_what_it_saw() {
         now: at(50),
         place: &place,
     };
-    let rulings = journey.route().rulings;
+    let results = journey.route().results;
     let said: Vec<String> =
-        rulings.iter().map(|ruling| format!("{}: {}", ruling.rule, ruling.observed)).collect();
+        results.iter().map(|result| format!("{}: {}", result.rule, result.observed)).collect();
     assert_eq!(
         said,
         [
@@ -125,9 +125,9 @@ fn nobody_is_reached_before_the_start_and_each_rule_says_what_it_saw() {
             "rollout: 2: its rollout is at 0.500, this host's wariness is 1.000 for want of a machine ID",
         ]
     );
-    let last = rulings.last().and_then(|ruling| ruling.decision.refusal());
+    let last = results.last().and_then(|result| result.decision.refusal());
     let Some(Refusal { severity: Severity::Defer, message: reason, .. }) = last else {
-        panic!("{rulings:?}");
+        panic!("{results:?}");
     };
     assert!(reason.ends_with("it does at 2026-11-05 04:00 UTC"), "{reason}");
 }
@@ -144,10 +144,10 @@ fn what_a_publisher_writes_reaches_people_as_plain_text() {
         now: at(0),
         place: &place,
     };
-    let rulings = journey.route().rulings;
-    let first = rulings.iter().find_map(|ruling| ruling.decision.refusal());
+    let results = journey.route().results;
+    let first = results.iter().find_map(|result| result.decision.refusal());
     let Some(Refusal { severity: Severity::Block, message: reason, .. }) = first else {
-        panic!("{rulings:?}");
+        panic!("{results:?}");
     };
     assert_eq!(reason, "1 is a dead end: [2Jreinstall");
 }
