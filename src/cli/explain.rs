@@ -19,8 +19,8 @@ pub(super) fn text(explanation: &Explanation, width: Option<usize>) -> String {
     let line = |rule: &Rule| {
         let result = explanation.of(*rule)?;
         let observed = &result.observed;
-        let word = result.decision.word();
-        let said = match &result.decision {
+        let word = result.verdict.word();
+        let said = match &result.verdict {
             Verdict::Allow => observed.clone(),
             // Said once.
             Verdict::No(refusal) if refusal.message.contains(observed.as_str()) => {

@@ -105,15 +105,15 @@ fn ask(args: &Run, global: &Global) -> super::Result {
         }
         return Ok(ExitCode::SUCCESS);
     };
-    let decision = hooks::decide(&asked.answers);
+    let verdict = hooks::decide(&asked.answers);
     if asked.answers.iter().any(|answer| answer.ran_as == Some(RanAs::ProcessGroup)) {
         tracing::info!("the hooks ran as process groups, without a sandbox of systemd's");
     }
     match global.json {
-        true => print_json(&document(&asked, &decision))?,
+        true => print_json(&document(&asked, &verdict))?,
         false => print(text(&asked))?,
     }
-    Ok(ExitCode::from(match decision {
+    Ok(ExitCode::from(match verdict {
         Verdict::Allow => exit::DONE,
         Verdict::No(Refusal { severity: Severity::Defer, .. }) => exit::DEFERRED,
         Verdict::No(_) => exit::FAILED,
@@ -153,8 +153,8 @@ fn width<'a>(names: impl Iterator<Item = &'a str>) -> usize {
     names.map(|name| name.chars().count()).max().unwrap_or(0)
 }
 
-fn document(asked: &HooksAsked, decision: &Verdict) -> serde_json::Value {
-    let mut document = json!(decision);
+fn document(asked: &HooksAsked, verdict: &Verdict) -> serde_json::Value {
+    let mut document = json!(verdict);
     if let Some(fields) = document.as_object_mut() {
         fields.insert("new".to_owned(), json!(asked.new));
         fields.insert("answers".to_owned(), json!(asked.answers));
@@ -168,12 +168,12 @@ fn text(asked: &HooksAsked) -> String {
     }
     let width = width(asked.answers.iter().map(|answer| answer.hook.as_str()));
     let line = |answer: &Answer| {
-        let decision = answer.decision.word();
-        let why = match &answer.decision {
+        let verdict = answer.verdict.word();
+        let why = match &answer.verdict {
             Verdict::Allow => answer.said.clone(),
             Verdict::No(refusal) => format!("{refusal} [{}]", refusal.code),
         };
-        let line = format!("{:<width$}  {decision}  {why}", answer.hook);
+        let line = format!("{:<width$}  {verdict}  {why}", answer.hook);
         line.trim_end().to_owned()
     };
     asked.answers.iter().map(line).collect::<Vec<_>>().join("\n")

@@ -38,12 +38,12 @@ pub fn nested() -> Option<Answer> {
 }
 
 /// An answer of nobody, in place of the host's hooks.
-fn unasked(path: Option<PathBuf>, decision: Verdict) -> Answer {
+fn unasked(path: Option<PathBuf>, verdict: Verdict) -> Answer {
     Answer {
         hook: DIRECTORY.to_owned(),
         kind: Kind::Host,
         path,
-        decision,
+        verdict,
         said: String::new(),
         ran_as: None,
         took: Duration::ZERO,
@@ -53,8 +53,8 @@ fn unasked(path: Option<PathBuf>, decision: Verdict) -> Answer {
 /// The answer of a hook that cannot be asked: it may have been there to block this update.
 fn faulty(hook: &Hook, why: &str) -> Answer {
     let reason = format!("hook {} cannot be asked: {why}", hook.name);
-    let decision = Verdict::block(codes::HOOK_FAILED, reason);
-    Answer { hook: hook.name.clone(), ..unasked(Some(hook.path.clone()), decision) }
+    let verdict = Verdict::block(codes::HOOK_FAILED, reason);
+    Answer { hook: hook.name.clone(), ..unasked(Some(hook.path.clone()), verdict) }
 }
 
 /// Asks hooks about one update.
@@ -99,10 +99,10 @@ impl<'a> Asking<'a> {
             settings: self.settings,
             stop: self.stop,
         };
-        let (decision, said, ran_as) = podman.ask(container);
+        let (verdict, said, ran_as) = podman.ask(container);
         let hook = name.to_owned();
         let took = begun.elapsed();
-        Answer { hook, kind: Kind::Container, path: None, decision, said, ran_as, took }
+        Answer { hook, kind: Kind::Container, path: None, verdict, said, ran_as, took }
     }
 
     /// Asks the hooks of this host in lexical order until one does not allow.
@@ -113,8 +113,8 @@ impl<'a> Asking<'a> {
         let found = match discover(self.root) {
             Ok(found) => found,
             Err(error) => {
-                let decision = Verdict::block(codes::HOOK_FAILED, sentence(&error));
-                return vec![unasked(Some(error.path().to_owned()), decision)];
+                let verdict = Verdict::block(codes::HOOK_FAILED, sentence(&error));
+                return vec![unasked(Some(error.path().to_owned()), verdict)];
             }
         };
         let mut answers = Vec::new();
@@ -129,7 +129,7 @@ impl<'a> Asking<'a> {
                 Some(why) => faulty(&hook, why),
                 None => self.one(&hook.name, &subject, &hook.path, None),
             };
-            let goes_on = answer.decision.is_allow();
+            let goes_on = answer.verdict.is_allow();
             answers.push(answer);
             if !goes_on {
                 break;
@@ -158,7 +158,7 @@ impl<'a> Asking<'a> {
             hook: name.to_owned(),
             kind: Kind::Host,
             path: Some(path.to_owned()),
-            decision: ended.verdict(subject, &said, self.settings),
+            verdict: ended.verdict(subject, &said, self.settings),
             said,
             ran_as: Some(ran_as),
             took: begun.elapsed(),

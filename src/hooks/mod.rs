@@ -91,7 +91,7 @@ pub struct Answer {
     pub path: Option<PathBuf>,
     /// What it comes to.
     #[serde(flatten)]
-    pub decision: Verdict,
+    pub verdict: Verdict,
     /// The last line of its stdout: printable, at most 200 characters; empty
     /// where there was none.
     pub said: String,
@@ -111,6 +111,6 @@ pub(crate) fn milliseconds<S: serde::Serializer>(
 
 /// What all answers come to: the first that does not allow.
 pub fn decide(answers: &[Answer]) -> Verdict {
-    let first = answers.iter().find(|answer| !answer.decision.is_allow());
-    first.map_or(Verdict::Allow, |answer| answer.decision.clone())
+    let first = answers.iter().find(|answer| !answer.verdict.is_allow());
+    first.map_or(Verdict::Allow, |answer| answer.verdict.clone())
 }

@@ -71,7 +71,7 @@ pub(super) struct Podman<'a> {
 impl Podman<'_> {
     /// What it says, its reason, and as what it ran.
     pub fn ask(&self, container: &Container) -> (Verdict, String, Option<RanAs>) {
-        let refused = |decision| (decision, String::new(), None);
+        let refused = |verdict| (verdict, String::new(), None);
         let Some(podman) =
             PLACES.map(|place| self.root.path(place)).into_iter().find(|p| p.exists())
         else {
@@ -79,20 +79,20 @@ impl Podman<'_> {
             return refused(Verdict::block(codes::CONTAINER_HOOK_NO_PODMAN, reason));
         };
         self.remove_left(&podman);
-        if let Err(decision) = self.provide(&podman, container) {
-            return refused(decision);
+        if let Err(verdict) = self.provide(&podman, container) {
+            return refused(verdict);
         }
         let input = self.context.document();
         let arguments = self.arguments(container);
         let (ended, said, ran_as) = self.run(&podman, arguments, &input, *self.settings.timeout);
-        let decision = match podmans_own(&ended) {
+        let verdict = match podmans_own(&ended) {
             Some(status) => Verdict::block(
                 codes::HOOK_FAILED,
                 format!("{SUBJECT} cannot be run: podman ends with status {status}: {said}"),
             ),
             None => ended.verdict(SUBJECT, &said, self.settings),
         };
-        (decision, said, Some(ran_as))
+        (verdict, said, Some(ran_as))
     }
 
     /// What was ended from outside is left, with its name and its hold on the image. Not by `run

@@ -14,10 +14,10 @@ use flipside_core::refusal::Refusal;
 pub(super) fn ask(evaluation: &mut Evaluation<'_>) {
     let means = &evaluation.candidate.means;
     let said = Said::now(means, &means.config.update, evaluation.candidate.initiative);
-    let (observed, decision) = said.hold;
-    evaluation.put(Rule::Hold, &observed, decision);
-    let (observed, decision) = said.window;
-    evaluation.put(Rule::UpdateWindow, &observed, decision);
+    let (observed, verdict) = said.hold;
+    evaluation.put(Rule::Hold, &observed, verdict);
+    let (observed, verdict) = said.window;
+    evaluation.put(Rule::UpdateWindow, &observed, verdict);
 }
 
 /// What each saw and says.

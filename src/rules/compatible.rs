@@ -11,8 +11,8 @@ use crate::codes;
 pub(super) fn ask(evaluation: &mut Evaluation<'_>, wanted: &[String]) {
     let host = &evaluation.candidate.means.config.host.compatible;
     let host: Vec<String> = host.iter().map(|name| name.to_string()).collect();
-    let (observed, decision) = decide(wanted, &host);
-    evaluation.put(Rule::Compatible, &observed, decision);
+    let (observed, verdict) = decide(wanted, &host);
+    evaluation.put(Rule::Compatible, &observed, verdict);
 }
 
 /// What the rule saw of an image for the hosts `wanted` on one that is all of `host`, and says.
@@ -52,9 +52,9 @@ mod tests {
             ("edge", "edge-2", false),
             ("Edge", "edge", false),
         ] {
-            let (_, decision) = decide(&names(wanted), &names(host));
-            assert_eq!(decision.is_allow(), allowed, "{wanted} on {host}");
-            if let Some(Refusal { severity, code, .. }) = decision.refusal() {
+            let (_, verdict) = decide(&names(wanted), &names(host));
+            assert_eq!(verdict.is_allow(), allowed, "{wanted} on {host}");
+            if let Some(Refusal { severity, code, .. }) = verdict.refusal() {
                 assert_eq!((*severity, *code), (Severity::Block, codes::NOT_COMPATIBLE));
             }
         }

@@ -26,8 +26,8 @@ pub(super) fn ask(
     };
     let container = match find(evaluation.candidate, image, settings.network)? {
         Ok(container) => container,
-        Err(decision) => {
-            evaluation.put(Rule::ContainerHook, image, decision);
+        Err(verdict) => {
+            evaluation.put(Rule::ContainerHook, image, verdict);
             return Ok(None);
         }
     };
@@ -64,9 +64,9 @@ fn find(
         verifier = verifier.bound();
     }
     let verdict = signature::verify(&verifier, source.as_ref(), &[digest])?;
-    let (_, decision) = verdict.result(&format!("the container hook {}", digest.short()));
-    if !decision.is_allow() {
-        return Ok(Err(decision));
+    let (_, verdict) = verdict.result(&format!("the container hook {}", digest.short()));
+    if !verdict.is_allow() {
+        return Ok(Err(verdict));
     }
     let image = format!("{}@{digest}", reference.full_repository());
     let host = reference.host();

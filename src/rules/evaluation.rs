@@ -85,21 +85,21 @@ impl<'a> Evaluation<'a> {
     }
 
     /// Notes what `rule` saw and said.
-    pub fn put(&mut self, rule: Rule, observed: &str, decision: Verdict) {
+    pub fn put(&mut self, rule: Rule, observed: &str, verdict: Verdict) {
         let observed = printable::line(observed, SHOWN);
-        self.explanation.note(RuleResult::new(rule, observed, decision));
+        self.explanation.note(RuleResult::new(rule, observed, verdict));
     }
 
     /// Notes what hooks answered, and that less kept them in check, where that was so. `what` is
     /// what the rule went by.
     pub fn put_answers(&mut self, rule: Rule, what: &str, answers: &[Answer]) {
         let is_group = |answer: &Answer| answer.ran_as == Some(RanAs::ProcessGroup);
-        let decision = hooks::decide(answers);
+        let verdict = hooks::decide(answers);
         if answers.iter().any(is_group) {
             let observed =
                 format!("as a process group, without the sandbox and limits of a unit: {what}");
-            return self.put(rule, &observed, decision);
+            return self.put(rule, &observed, verdict);
         }
-        self.put(rule, what, decision);
+        self.put(rule, what, verdict);
     }
 }

@@ -51,8 +51,8 @@ pub fn find(
         }
         Next::Unknown => {
             let observed = format!("{version} is not in the update graph");
-            let decision = Verdict::defer(codes::GRAPH_NODE_UNKNOWN, observed.clone());
-            (Aim::Wait, here, RuleResult::new(Rule::PolicyDocument, observed, decision))
+            let verdict = Verdict::defer(codes::GRAPH_NODE_UNKNOWN, observed.clone());
+            (Aim::Wait, here, RuleResult::new(Rule::PolicyDocument, observed, verdict))
         }
         Next::DeadEnd(reason) => {
             let observed = format!("{version} is a dead end of the update graph");

@@ -43,8 +43,8 @@ pub fn decide(
 mod tests {
     use super::*;
 
-    fn code(decision: &Verdict) -> &'static str {
-        match decision {
+    fn code(verdict: &Verdict) -> &'static str {
+        match verdict {
             Verdict::Allow => "allow",
             Verdict::No(refusal) => refusal.code.name(),
         }
@@ -68,8 +68,8 @@ mod tests {
             (Some(&a_while), Automatic, None, "clock-unset"),
             (Some(&a_while), Manual, None, "allow"),
         ] {
-            let (observed, decision) = decide(hold, initiative, now, &berlin);
-            assert_eq!(code(&decision), expected, "{hold:?} {initiative:?} {now:?}");
+            let (observed, verdict) = decide(hold, initiative, now, &berlin);
+            assert_eq!(code(&verdict), expected, "{hold:?} {initiative:?} {now:?}");
             assert!(!observed.is_empty());
         }
     }

@@ -12,9 +12,9 @@ pub(super) fn ask(evaluation: &mut Evaluation<'_>, action: &Action, digest: &Dig
     let host_state = evaluation.candidate.host_state;
     let (slot, version) = (host_state.running, host_state.running_slot().version());
     let observed = format!("slot {slot} runs {version}, the tag names {}", digest.short());
-    let decision = match action {
+    let verdict = match action {
         Action::Refuse(refusal) => Verdict::No(refusal.clone()),
         _ => Verdict::Allow,
     };
-    evaluation.put(Rule::Host, &observed, decision);
+    evaluation.put(Rule::Host, &observed, verdict);
 }

@@ -110,9 +110,9 @@ pub fn approve(candidate: &Candidate<'_>, depth: Depth) -> Result<Approval, Box<
         Ok(asked) => asked,
         Err(error) => return Err(Box::new(Unasked { error, explanation })),
     };
-    let refusal = explanation.first_refusal().and_then(|r| r.decision.refusal().cloned());
+    let refusal = explanation.first_refusal().and_then(|r| r.verdict.refusal().cloned());
     let publishers = policy_document::refusal(&explanation);
-    let unheard = explanation.of(Rule::Version).and_then(|result| result.decision.refusal());
+    let unheard = explanation.of(Rule::Version).and_then(|result| result.verdict.refusal());
     let action = match (waypoint.action.clone(), refusal, publishers, unheard.cloned()) {
         (Action::Install | Action::Arm, Some(refusal), ..) => Action::Refuse(refusal),
         // Who is kept from learning of an update looks like one who has none: that is said.

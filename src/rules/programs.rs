@@ -22,7 +22,7 @@ pub(super) fn ask(
     means.progress.event(Event::Phase(Phase::Hooks));
     let context = context(means.config, *initiative, host_state, waypoint.image.as_ref());
     if let Some(answer) = hooks::nested() {
-        evaluation.put(Rule::HostHooks, &answer.hook, answer.decision.clone());
+        evaluation.put(Rule::HostHooks, &answer.hook, answer.verdict.clone());
         return Ok(vec![answer]);
     }
     let asking = Asking::new(means.root, &means.config.policy.hooks, &context, means.stop);

@@ -19,9 +19,9 @@ pub(super) fn ask(
     trail: &mut Vec<String>,
 ) -> Option<String> {
     let running = evaluation.candidate.host_state.running_slot().version();
-    let (observed, decision) = decide(new, requires, running);
+    let (observed, verdict) = decide(new, requires, running);
     trail.push(observed);
-    evaluation.put(Rule::Requires, &trail.join("; "), decision);
+    evaluation.put(Rule::Requires, &trail.join("; "), verdict);
     match way(requires, running) {
         Way::Through(via) => Some(via.to_owned()),
         Way::Direct | Way::None => None,
@@ -105,8 +105,8 @@ mod tests {
             (asks(None), "unknown", Way::None, Some("requires-newer")),
         ] {
             assert_eq!(way(wanted.as_ref(), running), expected, "{wanted:?} {running}");
-            let (_, decision) = decide("2", wanted.as_ref(), running);
-            let found = decision.refusal().map(|refusal| refusal.code.name());
+            let (_, verdict) = decide("2", wanted.as_ref(), running);
+            let found = verdict.refusal().map(|refusal| refusal.code.name());
             assert_eq!(found, code, "{wanted:?} {running}");
         }
     }

@@ -115,13 +115,13 @@ pub struct RuleResult {
     pub observed: String,
     /// What it said.
     #[serde(flatten)]
-    pub decision: Verdict,
+    pub verdict: Verdict,
 }
 
 impl RuleResult {
     /// What `rule` saw and said.
-    pub fn new(rule: Rule, observed: String, decision: Verdict) -> Self {
-        Self { rule, observed, decision }
+    pub fn new(rule: Rule, observed: String, verdict: Verdict) -> Self {
+        Self { rule, observed, verdict }
     }
 }
 
@@ -136,7 +136,7 @@ impl Explanation {
     pub fn note(&mut self, result: RuleResult) {
         let at = self.0.partition_point(|before| before.rule < result.rule);
         match self.0.get_mut(at).filter(|before| before.rule == result.rule) {
-            Some(before) if before.decision.is_allow() => *before = result,
+            Some(before) if before.verdict.is_allow() => *before = result,
             Some(_) => {}
             None => self.0.insert(at, result),
         }
@@ -154,7 +154,7 @@ impl Explanation {
 
     /// The first that does not allow: why the update is not made.
     pub fn first_refusal(&self) -> Option<&RuleResult> {
-        self.0.iter().find(|result| !result.decision.is_allow())
+        self.0.iter().find(|result| !result.verdict.is_allow())
     }
 }
 
@@ -164,8 +164,8 @@ mod tests {
     use crate::codes;
     use serde_json::json;
 
-    fn result(rule: Rule, decision: Verdict) -> RuleResult {
-        RuleResult { rule, observed: String::new(), decision }
+    fn result(rule: Rule, verdict: Verdict) -> RuleResult {
+        RuleResult { rule, observed: String::new(), verdict }
     }
 
     #[test]
@@ -210,8 +210,7 @@ mod tests {
             Verdict::block(codes::HOOK_BLOCKED, "never"),
         ] {
             let expected = json!(verdict);
-            let result =
-                RuleResult { rule: Rule::Hold, observed: "s".to_owned(), decision: verdict };
+            let result = RuleResult { rule: Rule::Hold, observed: "s".to_owned(), verdict };
             let mut flat = json!({"rule": "hold", "observed": "s"});
             for (key, value) in expected.as_object().unwrap() {
                 flat[key] = value.clone();

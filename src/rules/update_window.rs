@@ -58,8 +58,8 @@ mod tests {
             (&one, Manual, None, "allow"),
         ] {
             let windows = Windows { windows, host: &TimeZone::UTC };
-            let (_, decision) = decide(windows, initiative, now);
-            match &decision {
+            let (_, verdict) = decide(windows, initiative, now);
+            match &verdict {
                 Verdict::Allow => assert_eq!(expected, "allow", "{now:?}"),
                 Verdict::No(Refusal { severity, code, message: reason, .. }) => {
                     assert_eq!((*severity, code.name()), (Severity::Defer, expected), "{now:?}");

@@ -130,8 +130,8 @@ fn judge(
 }
 
 fn misunderstood(evaluation: &mut Evaluation<'_>, error: &AskError) {
-    let decision = Verdict::block(codes::ANNOTATION_INVALID, error.to_string());
-    evaluation.put(rule_about(error.annotation), error.annotation, decision);
+    let verdict = Verdict::block(codes::ANNOTATION_INVALID, error.to_string());
+    evaluation.put(rule_about(error.annotation), error.annotation, verdict);
 }
 
 /// The rule that cannot be asked where this annotation is not understood.

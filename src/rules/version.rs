@@ -38,8 +38,8 @@ pub(super) fn ask(evaluation: &mut Evaluation<'_>, new: &str, is_waypoint: bool)
             newest: newest(evaluation.candidate.host_state).to_owned(),
         }),
     };
-    let (observed, decision) = decide(new, &min_version);
-    evaluation.put(Rule::Version, &observed, decision);
+    let (observed, verdict) = decide(new, &min_version);
+    evaluation.put(Rule::Version, &observed, verdict);
 }
 
 /// Asks it where nothing is to be installed. A mirror that is late names what runs although there
@@ -171,9 +171,9 @@ mod tests {
         ] {
             let min_version =
                 MinVersion { running, minimum, allow_downgrade, is_fixed, mirror: None };
-            let (_, decision) = decide(new, &min_version);
-            assert_eq!(decision.is_allow(), allowed, "{new} {min_version:?}: {decision:?}");
-            if let Some(Refusal { severity, code, message: reason, .. }) = decision.refusal() {
+            let (_, verdict) = decide(new, &min_version);
+            assert_eq!(verdict.is_allow(), allowed, "{new} {min_version:?}: {verdict:?}");
+            if let Some(Refusal { severity, code, message: reason, .. }) = verdict.refusal() {
                 assert_eq!((*severity, *code), (Severity::Block, codes::VERSION_TOO_OLD));
                 let names =
                     if reason.contains("downgrade") { "allow_downgrade" } else { "min_version" };
@@ -192,8 +192,8 @@ mod tests {
                 is_fixed: true,
                 ..MinVersion::default()
             };
-            let (_, decision) = decide(new, &min_version);
-            assert_eq!(decision.is_allow(), allowed, "{new}");
+            let (_, verdict) = decide(new, &min_version);
+            assert_eq!(verdict.is_allow(), allowed, "{new}");
         }
     }
 
@@ -218,8 +218,8 @@ mod tests {
                 mirror: Some(mirror),
                 ..MinVersion::default()
             };
-            let (_, decision) = decide(new, &min_version);
-            let refusal = decision.refusal();
+            let (_, verdict) = decide(new, &min_version);
+            let refusal = verdict.refusal();
             assert_eq!(
                 refusal.map(|refusal| refusal.code.name()),
                 expected,

@@ -110,11 +110,11 @@ pub(super) fn note_check(run: &Run, tag: &Digest, version: Option<&str>, action:
 /// What the rules said.
 pub(super) fn note_rules(run: &Run, explanation: &Explanation) {
     let results = explanation.results().iter().map(|result| {
-        let refusal = result.decision.refusal();
+        let refusal = result.verdict.refusal();
         RuleStatus {
             rule: result.rule.to_string(),
             observed: result.observed.clone(),
-            decision: result.decision.word().to_owned(),
+            decision: result.verdict.word().to_owned(),
             code: refusal.map(|refusal| refusal.code.to_string()),
             reason: refusal.map(|refusal| refusal.message.clone()),
         }

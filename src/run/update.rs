@@ -71,7 +71,7 @@ pub(super) fn end(run: &Run, initiative: Initiative, error: Option<&Error>) {
 fn ends_here(look: &Look, approval: &Approval) -> bool {
     let nothing_happened = look.host_state == look.facts;
     let is_host_fine =
-        approval.explanation.of(Rule::Host).is_some_and(|result| result.decision.is_allow());
+        approval.explanation.of(Rule::Host).is_some_and(|result| result.verdict.is_allow());
     let is_refused_by_rule = matches!(approval.action, Action::Refuse(_)) && is_host_fine;
     nothing_happened || is_refused_by_rule
 }

@@ -28,8 +28,8 @@ pub(super) struct Consulted {
     /// What there is.
     pub observed: String,
     /// Whether that is enough.
-    pub decision: Verdict,
-    /// What to go by; `None` where the tag alone decides, and where the decision refuses.
+    pub verdict: Verdict,
+    /// What to go by; `None` where the tag alone decides, and where the verdict refuses.
     pub document: Option<Document>,
     /// Whether more than a mirror's word stands behind the document.
     pub is_vouched: bool,
@@ -40,20 +40,20 @@ pub(super) struct Consulted {
 /// A document that is nothing to go by: what was seen of it, and what that says.
 struct Refused {
     observed: String,
-    decision: Verdict,
+    verdict: Verdict,
 }
 
 impl Refused {
     fn invalid(name: &str, error: &dyn std::error::Error) -> Self {
         let why = printable::line(&flipside_image::code::sentence(error), 300);
-        let decision = Verdict::defer(codes::POLICY_DOCUMENT_INVALID, why);
-        Self { observed: format!("{name} is nothing to go by"), decision }
+        let verdict = Verdict::defer(codes::POLICY_DOCUMENT_INVALID, why);
+        Self { observed: format!("{name} is nothing to go by"), verdict }
     }
 }
 
 impl From<Refused> for Consulted {
-    fn from(Refused { observed, decision }: Refused) -> Self {
-        Self { observed, decision, document: None, is_vouched: false, news: None }
+    fn from(Refused { observed, verdict }: Refused) -> Self {
+        Self { observed, verdict, document: None, is_vouched: false, news: None }
     }
 }
 
@@ -126,9 +126,9 @@ pub(super) fn consult(
         is_news && is_vouched && freshness.counts_as_seen()
     });
     let news = seen.map(|seen| (memory, seen));
-    let decision = freshness.verdict();
-    let document = decision.is_allow().then_some(document);
-    Ok(Consulted { observed, decision, document, is_vouched, news })
+    let verdict = freshness.verdict();
+    let document = verdict.is_allow().then_some(document);
+    Ok(Consulted { observed, verdict, document, is_vouched, news })
 }
 
 /// Whose signature a document has, and the signature itself; nothing of both where none is
@@ -154,18 +154,18 @@ fn who_signed(
         return Ok(Ok(SignedBy { by, signature }));
     }
     let (searched, found) = search(verifier, source, &[*digest])?;
-    let (observed, decision) = searched.result("the policy document");
-    Ok(match (searched, decision) {
+    let (observed, verdict) = searched.result("the policy document");
+    Ok(match (searched, verdict) {
         (SignatureSearch::Signed(signed), _) => {
             Ok(SignedBy { by: signed.key, signature: found.and_then(Kept::of) })
         }
         // Nobody answers: that is said as it is of an image.
-        (_, decision @ Verdict::No(Refusal { severity: Severity::Defer, .. })) => {
-            Err(Refused { observed, decision })
+        (_, verdict @ Verdict::No(Refusal { severity: Severity::Defer, .. })) => {
+            Err(Refused { observed, verdict })
         }
         (_, Verdict::No(refusal)) => {
-            let decision = Verdict::defer(codes::POLICY_DOCUMENT_UNSIGNED, refusal.message);
-            Err(Refused { observed, decision })
+            let verdict = Verdict::defer(codes::POLICY_DOCUMENT_UNSIGNED, refusal.message);
+            Err(Refused { observed, verdict })
         }
         (_, Verdict::Allow) => Ok(SignedBy { by, signature }),
     })
@@ -188,8 +188,8 @@ fn read(
         let of = fetched.tag.as_deref().map_or("which it does not name", |of| of);
         let of = printable::line(of, 80);
         let why = format!("the policy document at {name} is about the tag {of}, not {tag}");
-        let decision = Verdict::defer(codes::POLICY_DOCUMENT_FOREIGN, why);
-        return Err(Refused { observed: format!("{name} is about {of}"), decision });
+        let verdict = Verdict::defer(codes::POLICY_DOCUMENT_FOREIGN, why);
+        return Err(Refused { observed: format!("{name} is about {of}"), verdict });
     }
     Document::parse(&fetched.document).map_err(|error| Refused::invalid(name, &error))
 }
@@ -208,13 +208,13 @@ pub(super) fn tracked_tag(config: &Config) -> Result<Option<String>, SourceError
 
 impl Consulted {
     fn without(observed: &str) -> Self {
-        Refused { observed: observed.to_owned(), decision: Verdict::Allow }.into()
+        Refused { observed: observed.to_owned(), verdict: Verdict::Allow }.into()
     }
 
     fn missing(observed: &str) -> Self {
         let why = format!("the policy document is missing: {observed}");
-        let decision = Verdict::defer(codes::POLICY_DOCUMENT_MISSING, why);
-        Refused { observed: observed.to_owned(), decision }.into()
+        let verdict = Verdict::defer(codes::POLICY_DOCUMENT_MISSING, why);
+        Refused { observed: observed.to_owned(), verdict }.into()
     }
 
     /// There is none at `name`.

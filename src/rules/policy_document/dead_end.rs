@@ -18,6 +18,6 @@ pub(super) fn judge(running: &str, here: Option<&Release>) -> RuleResult {
         return RuleResult::new(Rule::DeadEnd, format!("{running} is none"), Verdict::Allow);
     };
     let reason = format!("{running} is a dead end: {}", because(reason));
-    let decision = Verdict::block(codes::DEAD_END, reason);
-    RuleResult::new(Rule::DeadEnd, format!("{running} is a dead end"), decision)
+    let verdict = Verdict::block(codes::DEAD_END, reason);
+    RuleResult::new(Rule::DeadEnd, format!("{running} is a dead end"), verdict)
 }

@@ -76,11 +76,11 @@ pub(super) fn ask(evaluation: &mut Evaluation<'_>) -> Result<Digest, Error> {
         consulted.remember(means.files);
     }
     for said in &named.results {
-        evaluation.put(said.rule, &said.observed, said.decision.clone());
+        evaluation.put(said.rule, &said.observed, said.verdict.clone());
     }
     let graph = named.results.iter().map(|said| format!("{}; ", said.observed));
     let observed = format!("{}{}", graph.collect::<String>(), consulted.observed);
-    evaluation.put(Rule::PolicyDocument, &observed, consulted.decision.clone());
+    evaluation.put(Rule::PolicyDocument, &observed, consulted.verdict.clone());
     let (Some(document), Some(now)) = (consulted.document, now) else { return Ok(*target) };
     let is_vouched = consulted.is_vouched;
     // A mirror cannot take away what is armed by a document of its own.
@@ -102,7 +102,7 @@ pub(super) fn ask(evaluation: &mut Evaluation<'_>) -> Result<Digest, Error> {
             Rule::PolicyDocument => format!("{observed}; {}", result.observed),
             _ => result.observed,
         };
-        evaluation.put(result.rule, &observed, result.decision);
+        evaluation.put(result.rule, &observed, result.verdict);
     }
     let step = route.step.map(|step| step.digest);
     evaluation.target_version = document.release(target).map(|target| target.version.clone());
@@ -121,7 +121,7 @@ pub(super) fn permits(
     let Some(objection) = objection(evaluation.candidate, in_force, digests, is_waypoint) else {
         return true;
     };
-    evaluation.put(objection.rule, &objection.observed, objection.decision);
+    evaluation.put(objection.rule, &objection.observed, objection.verdict);
     false
 }
 
@@ -151,7 +151,7 @@ pub fn still_stands(
     let in_force = InForce { document, now, is_vouched: consulted.is_vouched };
     let digests = waypoint.digests(host_state);
     let objection = objection(candidate, &in_force, &digests, waypoint.is_on_the_way());
-    match objection.and_then(|result| result.decision.refusal().cloned()) {
+    match objection.and_then(|result| result.verdict.refusal().cloned()) {
         Some(refusal) => Err(refusal.into()),
         None => Ok(()),
     }
@@ -172,7 +172,7 @@ fn objection(
 /// What the publisher has against this host's being where it is.
 pub(super) fn refusal(explanation: &Explanation) -> Option<Refusal> {
     let results = PUBLISHERS.iter().filter_map(|rule| explanation.of(*rule));
-    results.filter_map(|result| result.decision.refusal()).next().cloned()
+    results.filter_map(|result| result.verdict.refusal()).next().cloned()
 }
 
 /// A version of a document's, as it is shown.

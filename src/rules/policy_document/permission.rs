@@ -19,7 +19,7 @@ impl Journey<'_> {
     pub fn objection(&self, digests: &[Digest], is_waypoint: bool) -> Option<RuleResult> {
         let Some(target) = self.target_release() else { return Some(self.target_is_not_listed()) };
         let leaving = dead_end::judge(&self.running.version, self.here_as_dead_end());
-        if !leaving.decision.is_allow() {
+        if !leaving.verdict.is_allow() {
             return Some(leaving);
         }
         let listed = || digests.iter().filter_map(|digest| self.document.release(digest));
@@ -93,9 +93,9 @@ fn not_listed(digests: &[Digest], target: &Release) -> RuleResult {
     refused(Rule::PolicyDocument, Verdict::defer(codes::RELEASE_NOT_LISTED, why))
 }
 
-fn refused(rule: Rule, decision: Verdict) -> RuleResult {
-    let observed = decision.refusal().map(|refusal| refusal.message.clone()).unwrap_or_default();
-    RuleResult::new(rule, observed, decision)
+fn refused(rule: Rule, verdict: Verdict) -> RuleResult {
+    let observed = verdict.refusal().map(|refusal| refusal.message.clone()).unwrap_or_default();
+    RuleResult::new(rule, observed, verdict)
 }
 
 #[cfg(test)]
@@ -114,7 +114,7 @@ mod tests {
             Journey { document: &document, running: runs, target: &target, now, place: &place };
         let digests: Vec<Digest> = image.iter().map(|version| digest(version)).collect();
         let objection = journey.objection(&digests, is_waypoint);
-        let refusal = objection.and_then(|result| result.decision.refusal().cloned());
+        let refusal = objection.and_then(|result| result.verdict.refusal().cloned());
         refusal.map_or("allow", |refusal| refusal.code.name()).to_owned()
     }
 

@@ -60,7 +60,7 @@ pub(super) fn judge(
         "{version}: {share}, this host's wariness is {:.3} {of}{instead}",
         wariness.share()
     );
-    let decision = match step {
+    let verdict = match step {
         Some(_) => Verdict::Allow,
         None => {
             let turn = rollout.turn(wariness).map_or_else(
@@ -84,5 +84,5 @@ pub(super) fn judge(
             }
         }
     };
-    RuleResult::new(Rule::Rollout, observed, decision)
+    RuleResult::new(Rule::Rollout, observed, verdict)
 }

@@ -59,7 +59,7 @@ impl<'a> Journey<'a> {
                 withdrawn::of_what_runs(target),
                 dead_end::judge(&self.running.version, self.here_as_dead_end()),
             ]);
-            let is_refused = results.iter().any(|result| !result.decision.is_allow());
+            let is_refused = results.iter().any(|result| !result.verdict.is_allow());
             return Route { step: Some(target).filter(|_| !is_refused), results };
         }
         let way = self.way(target, here);
@@ -79,7 +79,7 @@ impl<'a> Journey<'a> {
         if let Some(newest) = good.last().copied() {
             results.push(rollout::judge(self.place, self.now, newest, step));
         }
-        let is_refused = results.iter().any(|result| !result.decision.is_allow());
+        let is_refused = results.iter().any(|result| !result.verdict.is_allow());
         Route { step: step.filter(|_| !is_refused), results }
     }
 

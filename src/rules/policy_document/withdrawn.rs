@@ -25,14 +25,14 @@ pub(super) fn judge(way: &[&Release], good: &[&Release]) -> RuleResult {
     };
     let version = shown(&last.version);
     let observed = format!("{version} is withdrawn");
-    let decision = match good {
+    let verdict = match good {
         [] => Verdict::block(
             codes::RELEASE_WITHDRAWN,
             format!("{version} is withdrawn: {}", because(reason)),
         ),
         _ => Verdict::Allow,
     };
-    RuleResult::new(Rule::Withdrawn, observed, decision)
+    RuleResult::new(Rule::Withdrawn, observed, verdict)
 }
 
 /// Of a target that is reached.

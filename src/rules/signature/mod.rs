@@ -31,9 +31,9 @@ pub(super) fn ask(
 ) -> Result<bool, Error> {
     let found = verify(evaluation.candidate.verifier, source, digests)?;
     let image = digests.last().map(Digest::short).unwrap_or_default();
-    let (observed, decision) = found.result(&format!("the image {image}"));
-    let is_allowed = decision.is_allow();
-    evaluation.put(Rule::Signature, &observed, decision);
+    let (observed, verdict) = found.result(&format!("the image {image}"));
+    let is_allowed = verdict.is_allow();
+    evaluation.put(Rule::Signature, &observed, verdict);
     if let SignatureSearch::Signed(signed) = found {
         evaluation.signed = Some(signed);
     }
@@ -72,8 +72,8 @@ pub(super) fn ask_of_product(
     }
     let Candidate { verifier, product, .. } = evaluation.candidate;
     let id = &image.config.product_info.id;
-    let decision = check_product(*product, id);
-    if !decision.is_allow()
+    let verdict = check_product(*product, id);
+    if !verdict.is_allow()
         && let SignatureSearch::Signed(signed) = verify(&verifier.bound(), source, digests)?
     {
         evaluation.put(Rule::Signature, &signed.to_string(), Verdict::Allow);
@@ -81,6 +81,6 @@ pub(super) fn ask_of_product(
         return Ok(());
     }
     let signed = evaluation.signed.as_ref().map(Signed::to_string).unwrap_or_default();
-    evaluation.put(Rule::Signature, &format!("{signed}, product {id:?}"), decision);
+    evaluation.put(Rule::Signature, &format!("{signed}, product {id:?}"), verdict);
     Ok(())
 }

@@ -13,9 +13,9 @@ fn go(document: &Document, running: &Running, target: &str, wariness: f64, hours
     let journey =
         Journey { document, running, target: &digest(target), now: at(hours), place: &place };
     let route = journey.route();
-    let refusal = route.results.iter().find(|result| !result.decision.is_allow());
+    let refusal = route.results.iter().find(|result| !result.verdict.is_allow());
     assert!(route.results.is_sorted_by_key(|result| result.rule), "{:?}", route.results);
-    match (route.step, refusal.and_then(|result| result.decision.refusal())) {
+    match (route.step, refusal.and_then(|result| result.verdict.refusal())) {
         (Some(step), None) => step.version.clone(),
         (None, Some(Refusal { severity: Severity::Defer, code, .. })) => format!("defer {code}"),
         (None, Some(Refusal { severity: Severity::Block, code, .. })) => format!("block {code}"),
@@ -125,7 +125,7 @@ fn nobody_is_reached_before_the_start_and_each_rule_says_what_it_saw() {
             "rollout: 2: its rollout is at 0.500, this host's wariness is 1.000 for want of a machine ID",
         ]
     );
-    let last = results.last().and_then(|result| result.decision.refusal());
+    let last = results.last().and_then(|result| result.verdict.refusal());
     let Some(Refusal { severity: Severity::Defer, message: reason, .. }) = last else {
         panic!("{results:?}");
     };
@@ -145,7 +145,7 @@ fn what_a_publisher_writes_reaches_people_as_plain_text() {
         place: &place,
     };
     let results = journey.route().results;
-    let first = results.iter().find_map(|result| result.decision.refusal());
+    let first = results.iter().find_map(|result| result.verdict.refusal());
     let Some(Refusal { severity: Severity::Block, message: reason, .. }) = first else {
         panic!("{results:?}");
     };
