@@ -3,7 +3,7 @@
 //! May this host update now? Each question is a [`Rule`], its answer a [`Verdict`], what it saw and
 //! said a [`RuleResult`], and all results about one update an [`Explanation`].
 //!
-//! [`approve`] asks them in the order of [`Rule::ALL`], the cheap ones first, and nobody else does.
+//! [`evaluate`] asks them in the order of [`Rule::ALL`], the cheap ones first, and nobody else does.
 //! Each rule has a file: what it fetches, no sooner than its turn comes (P3), and what it says.
 //! Nothing here writes a slot: policy documents are remembered, and hooks run. `docs/policy.md`
 //! describes every rule.
@@ -57,7 +57,7 @@ use crate::error::Error;
 use evaluation::Evaluation;
 
 /// What the rules said, and what follows from it.
-pub struct Approval {
+pub struct Evaluated {
     /// The results.
     pub explanation: Explanation,
     /// What to do. Where that is an install or an arming, every rule that was asked allows it.
@@ -101,7 +101,7 @@ impl From<Box<Unasked>> for Error {
 ///
 /// # Errors
 /// What keeps a rule from being asked; a refusal is a [`Action`].
-pub fn approve(candidate: &Candidate<'_>, depth: Depth) -> Result<Approval, Box<Unasked>> {
+pub fn evaluate(candidate: &Candidate<'_>, depth: Depth) -> Result<Evaluated, Box<Unasked>> {
     let mut evaluation = Evaluation::new(candidate, depth);
     let asked = ask(&mut evaluation);
     let Evaluation { explanation, signed, target_version, is_revoked, withdrawals, .. } =
@@ -121,7 +121,7 @@ pub fn approve(candidate: &Candidate<'_>, depth: Depth) -> Result<Approval, Box<
         // Who has nothing to install is refused nothing else.
         (action, ..) => action,
     };
-    Ok(Approval {
+    Ok(Evaluated {
         explanation,
         action,
         waypoint,

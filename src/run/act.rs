@@ -15,17 +15,17 @@ use super::{Error, Run};
 use crate::codes;
 use crate::config;
 use crate::rules::{
-    Approval, Candidate, Withdrawal, nobody_holds, settings_now, still_stands, time_allows,
+    Candidate, Evaluated, Withdrawal, nobody_holds, settings_now, still_stands, time_allows,
 };
 use crate::system::{Clock, Inhibitor, zone_of};
 
-/// An approval, and the host that was read under the lock.
+/// What the rules said, and the host that was read under the lock.
 struct Act<'a> {
     lock: &'a Lock,
     run: &'a Run,
     access: &'a Access,
     candidate: &'a Candidate<'a>,
-    approval: &'a Approval,
+    evaluated: &'a Evaluated,
     host: &'a Host,
     host_state: &'a HostState,
 }
@@ -37,17 +37,17 @@ struct Act<'a> {
 pub(super) fn act(
     run: &Run,
     candidate: &Candidate<'_>,
-    approval: &Approval,
+    evaluated: &Evaluated,
 ) -> Result<Outcome, Error> {
     let lock = Lock::take(&run.root)?;
     let access = run.access();
     let host = Host::open(&access)?.ok_or_else(changed)?;
     let (_, mut host_state) = record_trial_outcome(&lock, &access, &host)?;
     // What is installed has them looked for in its preflight.
-    if matches!(approval.action, Action::Refuse(_)) {
+    if matches!(evaluated.action, Action::Refuse(_)) {
         host.look_for_obstacles(&mut host_state, &run.stop)?;
     }
-    let action = candidate.named.action(&host_state, &approval.waypoint.digest());
+    let action = candidate.named.action(&host_state, &evaluated.waypoint.digest());
     if let Some(outcome) = without_lock(&host_state, &candidate.named.digest, &action)? {
         return Ok(outcome);
     }
@@ -56,7 +56,7 @@ pub(super) fn act(
         run,
         access: &access,
         candidate,
-        approval,
+        evaluated,
         host: &host,
         host_state: &host_state,
     };
@@ -65,7 +65,7 @@ pub(super) fn act(
     if matches!(action, Action::Install | Action::Arm) {
         act.refuse_held()?;
     }
-    match (action, &approval.waypoint.image) {
+    match (action, &evaluated.waypoint.image) {
         (Action::Install, Some(image)) => act.install(image),
         (Action::Arm, _) => act.arm(),
         (Action::Unarm, _) => act.disarm(),
@@ -75,7 +75,7 @@ pub(super) fn act(
 
 impl Act<'_> {
     fn refuse_changed(&self, action: &Action) -> Result<(), Error> {
-        let Approval { action: planned, waypoint, .. } = self.approval;
+        let Evaluated { action: planned, waypoint, .. } = self.evaluated;
         let is_fetched = waypoint.image.is_some();
         if action != planned || (is_fetched && self.has_tag_moved()?) {
             return Err(changed().into());
@@ -85,7 +85,7 @@ impl Act<'_> {
 
     fn has_tag_moved(&self) -> Result<bool, Error> {
         let Candidate { named, source, .. } = self.candidate;
-        Ok(named.has_moved(*source)? || self.approval.waypoint.has_moved()?)
+        Ok(named.has_moved(*source)? || self.evaluated.waypoint.has_moved()?)
     }
 
     /// Hooks may have taken their time.
@@ -101,11 +101,11 @@ impl Act<'_> {
     fn still_stands(&self) -> Result<(), flipside_core::Error> {
         let Candidate { means, initiative, .. } = self.candidate;
         nobody_holds(means, &settings_now(means), *initiative)?;
-        still_stands(self.candidate, &self.approval.waypoint, self.host_state)
+        still_stands(self.candidate, &self.evaluated.waypoint, self.host_state)
     }
 
     fn install(&self, image: &Image) -> Result<Outcome, Error> {
-        let Approval { waypoint, signed, target_version, .. } = self.approval;
+        let Evaluated { waypoint, signed, target_version, .. } = self.evaluated;
         let towards =
             target_version.clone().filter(|target_version| target_version != image.version());
         if let Some(target_version) = &towards {
@@ -162,7 +162,7 @@ impl Act<'_> {
 pub(super) fn disarm_revoked(
     run: &Run,
     facts: &HostState,
-    approval: &Approval,
+    evaluated: &Evaluated,
 ) -> Result<(), Error> {
     let lock = Lock::take(&run.root)?;
     let host = Host::open(&run.access())?.ok_or_else(changed)?;
@@ -171,7 +171,7 @@ pub(super) fn disarm_revoked(
         return Err(changed().into());
     }
     let of_target = |found: &&Withdrawal| found.slot == host_state.target();
-    let found = approval.withdrawals.iter().flatten().find(of_target);
+    let found = evaluated.withdrawals.iter().flatten().find(of_target);
     let reason = found.map(|found| found.reason.clone()).unwrap_or_default();
     Ok(trial::disarm(&lock, &host, &host_state, &Reason::Withdrawn(reason))?)
 }

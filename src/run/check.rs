@@ -16,7 +16,7 @@ use super::retry::obey_retry_after;
 use super::update::end;
 use super::withdrawn::let_timer_take_back;
 use crate::config::Initiative;
-use crate::rules::{Approval, Depth, Explanation, Unasked};
+use crate::rules::{Depth, Evaluated, Explanation, Unasked};
 
 /// What a check found.
 #[derive(Debug, Clone)]
@@ -51,7 +51,7 @@ pub fn check(
     obey_retry_after(run, initiative)?;
     let Looked::At(look) = look(run)? else { return Ok(None) };
     let candidate = look.candidate(run, initiative);
-    let Approval { explanation, action, waypoint, target_version, is_revoked, .. } =
+    let Evaluated { explanation, action, waypoint, target_version, is_revoked, .. } =
         judge(run, &candidate, depth)?;
     let holds = |slot: &SlotFacts| slot.record.as_ref().is_some_and(|r| r.is_of(&waypoint.named));
     let target = look.host_state.target_slot();

@@ -9,7 +9,7 @@ use super::Run;
 use super::status::{note_check, note_rules};
 use super::trial_due::note_trial_due;
 use super::withdrawn::note_withdrawn;
-use crate::rules::{self, Approval, Candidate, Depth, Unasked};
+use crate::rules::{self, Candidate, Depth, Evaluated, Unasked};
 
 /// Puts `candidate` to every rule. The results go to the status, also where it ends with an error.
 ///
@@ -19,31 +19,31 @@ pub(super) fn judge(
     run: &Run,
     candidate: &Candidate<'_>,
     depth: Depth,
-) -> Result<Approval, Box<Unasked>> {
+) -> Result<Evaluated, Box<Unasked>> {
     if candidate.is_only_asked {
-        return rules::approve(candidate, depth);
+        return rules::evaluate(candidate, depth);
     }
     let Candidate { named, host_state, .. } = candidate;
     // What is on offer is known before any rule has been asked.
     note_check(run, &named.digest, None, &named.action(host_state, &named.digest));
-    let asked = rules::approve(candidate, depth);
+    let asked = rules::evaluate(candidate, depth);
     note_rules(
         run,
         match &asked {
-            Ok(approval) => &approval.explanation,
+            Ok(evaluated) => &evaluated.explanation,
             Err(unasked) => &unasked.explanation,
         },
     );
-    let approval = asked?;
-    if let Some(withdrawals) = &approval.withdrawals {
+    let evaluated = asked?;
+    if let Some(withdrawals) = &evaluated.withdrawals {
         note_withdrawn(run, host_state, withdrawals);
     }
     // Who has nothing to install may be refused the tag all the same.
-    let action = match approval.waypoint.action {
+    let action = match evaluated.waypoint.action {
         Action::UpToDate => &Action::UpToDate,
-        _ => &approval.action,
+        _ => &evaluated.action,
     };
-    note_check(run, &named.digest, approval.target_version.as_deref(), action);
-    note_trial_due(&run.root, named.waits_for_firmware(host_state, &approval.waypoint.named));
-    Ok(approval)
+    note_check(run, &named.digest, evaluated.target_version.as_deref(), action);
+    note_trial_due(&run.root, named.waits_for_firmware(host_state, &evaluated.waypoint.named));
+    Ok(evaluated)
 }

@@ -11,7 +11,7 @@ use super::look::{Looked, look};
 use super::{Error, Run};
 use crate::config::Initiative;
 use crate::hooks::{self, Asking, Kind};
-use crate::rules::{Approval, Candidate, Depth, hook_context};
+use crate::rules::{Candidate, Depth, Evaluated, hook_context};
 
 /// What the hooks would be asked about the update on offer.
 #[derive(Debug, Clone)]
@@ -30,7 +30,7 @@ pub struct HooksPlanned {
 pub fn plan_hooks(run: &Run, initiative: Initiative) -> Result<Option<HooksPlanned>, Error> {
     let Looked::At(look) = look(run)? else { return Ok(None) };
     let candidate = Candidate { is_only_asked: true, ..look.candidate(run, initiative) };
-    let Approval { action, waypoint, .. } = judge(run, &candidate, Depth::Check)?;
+    let Evaluated { action, waypoint, .. } = judge(run, &candidate, Depth::Check)?;
     match action {
         Action::Refuse(refusal) => Err(refusal.into()),
         Action::Install | Action::Arm => {
@@ -77,7 +77,7 @@ pub fn ask_hooks_about_offer(
 ) -> Result<Option<HooksAsked>, Error> {
     let Looked::At(look) = look(run)? else { return Ok(None) };
     let candidate = Candidate { is_only_asked: true, ..look.candidate(run, initiative) };
-    let Approval { action, waypoint, answers, .. } = judge(run, &candidate, Depth::Update)?;
+    let Evaluated { action, waypoint, answers, .. } = judge(run, &candidate, Depth::Update)?;
     match (answers, action) {
         // A rule about hooks may refuse without an answer of one.
         (Some(answers), Action::Refuse(refusal)) if hooks::decide(&answers).is_allow() => {

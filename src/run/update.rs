@@ -16,7 +16,7 @@ use super::withdrawn::note_remembered;
 use super::{Error, Run};
 use crate::codes;
 use crate::config::Initiative;
-use crate::rules::{Approval, Depth, Rule};
+use crate::rules::{Depth, Evaluated, Rule};
 use flipside_image::code::Coded as _;
 
 /// Brings the host to what the tag names, as far as that goes before a reboot.
@@ -33,18 +33,18 @@ pub fn update(run: &Run, initiative: Initiative) -> Result<Outcome, Error> {
     // Hooks may take their time: all rules are asked without the lock, and what they relied on
     // is read again under it.
     let candidate = look.candidate(run, initiative);
-    let approval = judge(run, &candidate, Depth::Update)?;
-    if approval.is_revoked {
-        disarm_revoked(run, &look.facts, &approval)?;
+    let evaluated = judge(run, &candidate, Depth::Update)?;
+    if evaluated.is_revoked {
+        disarm_revoked(run, &look.facts, &evaluated)?;
         return update(run, initiative);
     }
     // P10: the usual run ends here, and has written nothing.
-    if ends_here(&look, &approval)
-        && let Some(outcome) = without_lock(&look.facts, &look.named.digest, &approval.action)?
+    if ends_here(&look, &evaluated)
+        && let Some(outcome) = without_lock(&look.facts, &look.named.digest, &evaluated.action)?
     {
         return Ok(outcome);
     }
-    let acted = act(run, &candidate, &approval);
+    let acted = act(run, &candidate, &evaluated);
     // Withdrawn while it was written: by now the newest document is remembered.
     if acted.as_ref().is_err_and(|error| error.code() == codes::RELEASE_WITHDRAWN) {
         note_remembered(run);
@@ -68,10 +68,10 @@ pub(super) fn end(run: &Run, initiative: Initiative, error: Option<&Error>) {
 
 /// Whether an action that touches nothing ends the run. What became of a trial is noted first, unless
 /// a rule refuses what follows.
-fn ends_here(look: &Look, approval: &Approval) -> bool {
+fn ends_here(look: &Look, evaluated: &Evaluated) -> bool {
     let nothing_happened = look.host_state == look.facts;
     let is_host_fine =
-        approval.explanation.of(Rule::Host).is_some_and(|result| result.verdict.is_allow());
-    let is_refused_by_rule = matches!(approval.action, Action::Refuse(_)) && is_host_fine;
+        evaluated.explanation.of(Rule::Host).is_some_and(|result| result.verdict.is_allow());
+    let is_refused_by_rule = matches!(evaluated.action, Action::Refuse(_)) && is_host_fine;
     nothing_happened || is_refused_by_rule
 }
