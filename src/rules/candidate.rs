@@ -51,7 +51,7 @@ pub struct Candidate<'a> {
     /// Where the tag is.
     pub source: &'a dyn Source,
     /// What the tag points to, or what an update graph says in its place.
-    pub named: &'a TargetRelease,
+    pub target_release: &'a TargetRelease,
     /// What signatures are held against.
     pub verifier: &'a Verifier,
     /// What this host calls its own product.

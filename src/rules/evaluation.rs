@@ -62,7 +62,7 @@ impl<'a> Evaluation<'a> {
             signed: None,
             target_version: None,
             document: None,
-            mirror: candidate.named.mirror.clone(),
+            mirror: candidate.target_release.mirror.clone(),
             is_revoked: false,
             withdrawals: None,
         }

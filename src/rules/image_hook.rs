@@ -27,7 +27,7 @@ pub(super) fn ask(
     let installed = match &waypoint.image {
         Some(_) => None,
         // It is to be armed, and its hook may have changed its mind since.
-        None => Some(source::fetch_image(source, &waypoint.named, means.architecture)?),
+        None => Some(source::fetch_image(source, &waypoint.tagged, means.architecture)?),
     };
     let Some(image) = waypoint.image.as_ref().or(installed.as_ref()) else { return Ok(None) };
     let Some(layer) = image.layer(HOOK_PAYLOAD) else {

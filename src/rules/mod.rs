@@ -135,15 +135,15 @@ pub fn evaluate(candidate: &Candidate<'_>, depth: Depth) -> Result<Evaluated, Bo
 
 /// The order of the rules, as it is read.
 fn ask(evaluation: &mut Evaluation<'_>) -> Result<(Waypoint, Option<Vec<Answer>>), Error> {
-    let Candidate { host_state, named, .. } = evaluation.candidate;
-    let at_tag = |digest| Waypoint::at_tag(digest, named.action(host_state, &digest));
-    let mut waypoint = at_tag(named.digest);
+    let Candidate { host_state, target_release, .. } = evaluation.candidate;
+    let at_tag = |digest| Waypoint::at_tag(digest, target_release.action(host_state, &digest));
+    let mut waypoint = at_tag(target_release.digest);
     clock::ask(evaluation);
     // What is about to boot may have been withdrawn, whatever keeps from installing more.
     if evaluation.goes_on() || !waypoint.needs_approval() || host_state.is_armed() {
         waypoint = at_tag(policy_document::ask(evaluation)?);
     }
-    host::ask(evaluation, &waypoint.action, &waypoint.named);
+    host::ask(evaluation, &waypoint.action, &waypoint.tagged);
     // That has to go first: what else there is to do depends on it.
     if evaluation.is_revoked && evaluation.depth == Depth::Update {
         return Ok((waypoint, None));

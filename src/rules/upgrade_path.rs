@@ -26,12 +26,12 @@ pub(super) fn walk(
     evaluation: &mut Evaluation<'_>,
     mut waypoint: Waypoint,
 ) -> Result<Waypoint, Error> {
-    let mut passed = vec![waypoint.named];
+    let mut passed = vec![waypoint.tagged];
     let mut trail = Vec::new();
     loop {
         look_at(evaluation, &mut waypoint)?;
         if waypoint.is_back() {
-            requires::leads_back(evaluation, &waypoint.named.short(), &trail);
+            requires::leads_back(evaluation, &waypoint.tagged.short(), &trail);
             waypoint.action = Action::Install;
             return Ok(waypoint);
         }
@@ -47,16 +47,16 @@ pub(super) fn walk(
             return Ok(waypoint);
         }
         let source = waypoint.source(evaluation.candidate.source).sibling(&via)?;
-        let Tagged { digest: named, mirror } = source.tagged()?;
+        let Tagged { digest: tagged, mirror } = source.tagged()?;
         evaluation.mirror = evaluation.mirror.take().or(mirror);
-        let action = decide(evaluation.candidate.host_state, &named);
-        let next = Waypoint::on_the_way(source, named, action);
-        if next.is_back() || passed.contains(&named) {
+        let action = decide(evaluation.candidate.host_state, &tagged);
+        let next = Waypoint::on_the_way(source, tagged, action);
+        if next.is_back() || passed.contains(&tagged) {
             requires::leads_back(evaluation, &via, &trail);
             return Ok(waypoint);
         }
-        passed.push(named);
-        host::ask(evaluation, &next.action, &named);
+        passed.push(tagged);
+        host::ask(evaluation, &next.action, &tagged);
         waypoint = next;
     }
 }
@@ -65,7 +65,7 @@ pub(super) fn walk(
 /// and only then its config.
 fn look_at(evaluation: &mut Evaluation<'_>, waypoint: &mut Waypoint) -> Result<(), Error> {
     evaluation.signed = None;
-    let Candidate { means, host_state, named, .. } = evaluation.candidate;
+    let Candidate { means, host_state, target_release, .. } = evaluation.candidate;
     if waypoint.action == Action::Arm {
         let digests = waypoint.digests(host_state);
         if !permits(evaluation, &digests, waypoint.is_on_the_way()) && !evaluation.goes_on() {
@@ -77,7 +77,7 @@ fn look_at(evaluation: &mut Evaluation<'_>, waypoint: &mut Waypoint) -> Result<(
         return Ok(());
     }
     let source = waypoint.source.as_deref().unwrap_or(evaluation.candidate.source);
-    let found = source::find_manifest(source, &waypoint.named, means.architecture)?;
+    let found = source::find_manifest(source, &waypoint.tagged, means.architecture)?;
     // An index may come again with the same image for this host: the image counts.
     waypoint.action = decide(host_state, &found.digest);
     host::ask(evaluation, &waypoint.action, &found.digest);
@@ -95,7 +95,7 @@ fn look_at(evaluation: &mut Evaluation<'_>, waypoint: &mut Waypoint) -> Result<(
     }
     let image = source::fetch_config(source, found, means.architecture)?;
     signature::ask_of_product(evaluation, source, &digests, &image)?;
-    if waypoint.named == named.digest {
+    if waypoint.tagged == target_release.digest {
         evaluation.target_version = Some(image.version().to_owned());
     }
     waypoint.image = Some(image);

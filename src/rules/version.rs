@@ -21,11 +21,11 @@ use flipside_image::version;
 /// floor for an image on the way to another one, nor for what a graph names without a policy
 /// document: whoever can move a tag, or answer for the graph server, chooses those.
 pub(super) fn ask(evaluation: &mut Evaluation<'_>, new: &str, is_waypoint: bool) {
-    let Candidate { means, host_state, named, .. } = evaluation.candidate;
+    let Candidate { means, host_state, target_release, .. } = evaluation.candidate;
     let config = means.config;
     let record = host_state.running_slot().record.as_ref();
     let is_chosen_by_others =
-        is_waypoint || (named.is_from_graph() && evaluation.document.is_none());
+        is_waypoint || (target_release.is_from_graph() && evaluation.document.is_none());
     let counts = is_chosen_by_others || !withdrawn::is_what_runs_withdrawn(evaluation);
     let min_version = MinVersion {
         running: record.map(|record| record.version.as_str()).filter(|_| counts),

@@ -13,7 +13,7 @@ pub struct Waypoint {
     /// Where it is, where that is not where the tag is.
     pub(super) source: Option<Box<dyn Source>>,
     /// What is named there: the image, or an index that lists it.
-    pub named: Digest,
+    pub tagged: Digest,
     /// What to do about it on this host.
     pub action: Action,
     /// The image; `None` where nothing is to be fetched.
@@ -25,11 +25,11 @@ pub struct Waypoint {
 impl Waypoint {
     /// What the tag names, or the policy document in its place.
     pub(super) fn at_tag(tag: Digest, action: Action) -> Self {
-        Self { source: None, named: tag, action, image: None, is_closed: false }
+        Self { source: None, tagged: tag, action, image: None, is_closed: false }
     }
 
-    pub(super) fn on_the_way(source: Box<dyn Source>, named: Digest, action: Action) -> Self {
-        Self { source: Some(source), named, action, image: None, is_closed: false }
+    pub(super) fn on_the_way(source: Box<dyn Source>, tagged: Digest, action: Action) -> Self {
+        Self { source: Some(source), tagged, action, image: None, is_closed: false }
     }
 
     /// Where it is, for a tag at `tagged`.
@@ -39,14 +39,14 @@ impl Waypoint {
 
     /// The digest of the image, as far as that is known.
     pub fn digest(&self) -> Digest {
-        self.image.as_ref().map_or(self.named, |image| image.digest)
+        self.image.as_ref().map_or(self.tagged, |image| image.digest)
     }
 
     /// Every digest of the image: what is named, and what of it is known besides. `host_state` tells
     /// what the target slot holds, where that is the image.
     pub(super) fn digests(&self, host_state: &HostState) -> Vec<Digest> {
         let image = self.image.as_ref().map(|image| image.digest);
-        let mut digests: Vec<Digest> = [self.named].into_iter().chain(image).collect();
+        let mut digests: Vec<Digest> = [self.tagged].into_iter().chain(image).collect();
         if self.action == Action::Arm {
             digests.extend(digests_of(host_state.target_slot()));
         }
@@ -77,6 +77,6 @@ impl Waypoint {
     pub fn has_moved(&self) -> Result<bool, SourceError> {
         let Some(source) = &self.source else { return Ok(false) };
         let tagged = source.tagged()?;
-        Ok(tagged.mirror.is_none() && tagged.digest != self.named)
+        Ok(tagged.mirror.is_none() && tagged.digest != self.tagged)
     }
 }

@@ -47,8 +47,8 @@ pub(super) fn act(
     if matches!(evaluated.action, Action::Refuse(_)) {
         host.look_for_obstacles(&mut host_state, &run.stop)?;
     }
-    let action = candidate.named.action(&host_state, &evaluated.waypoint.digest());
-    if let Some(outcome) = without_lock(&host_state, &candidate.named.digest, &action)? {
+    let action = candidate.target_release.action(&host_state, &evaluated.waypoint.digest());
+    if let Some(outcome) = without_lock(&host_state, &candidate.target_release.digest, &action)? {
         return Ok(outcome);
     }
     let act = Act {
@@ -84,8 +84,8 @@ impl Act<'_> {
     }
 
     fn has_tag_moved(&self) -> Result<bool, Error> {
-        let Candidate { named, source, .. } = self.candidate;
-        Ok(named.has_moved(*source)? || self.evaluated.waypoint.has_moved()?)
+        let Candidate { target_release, source, .. } = self.candidate;
+        Ok(target_release.has_moved(*source)? || self.evaluated.waypoint.has_moved()?)
     }
 
     /// Hooks may have taken their time.
@@ -124,7 +124,7 @@ impl Act<'_> {
             source,
             repository: source.repository(),
             image,
-            tag: waypoint.named,
+            tag: waypoint.tagged,
             signed_by: signed.as_ref().map(|signed| signed.key.clone()),
             towards,
             config: &config,
@@ -150,7 +150,8 @@ impl Act<'_> {
     }
 
     fn armed(&self, version: &str) -> Outcome {
-        let (slot, tag): (_, Digest) = (self.host_state.target(), self.candidate.named.digest);
+        let (slot, tag): (_, Digest) =
+            (self.host_state.target(), self.candidate.target_release.digest);
         Outcome::Armed { slot, version: version.to_owned(), tag, before: false }
     }
 }

@@ -53,7 +53,7 @@ pub fn check(
     let candidate = look.candidate(run, initiative);
     let Evaluated { explanation, action, waypoint, target_version, is_revoked, .. } =
         judge(run, &candidate, depth)?;
-    let holds = |slot: &SlotFacts| slot.record.as_ref().is_some_and(|r| r.is_of(&waypoint.named));
+    let holds = |slot: &SlotFacts| slot.record.as_ref().is_some_and(|r| r.is_of(&waypoint.tagged));
     let target = look.host_state.target_slot();
     let version = match &waypoint.image {
         Some(image) => Some(image.version().to_owned()),
@@ -62,7 +62,7 @@ pub fn check(
     let runs = holds(look.host_state.running_slot());
     let revoked = is_revoked.then_some(look.host_state.target());
     Ok(Some(Check {
-        tag: look.named.digest,
+        tag: look.target_release.digest,
         action,
         version,
         target_version,

@@ -23,9 +23,14 @@ pub(super) fn judge(
     if candidate.is_only_asked {
         return rules::evaluate(candidate, depth);
     }
-    let Candidate { named, host_state, .. } = candidate;
+    let Candidate { target_release, host_state, .. } = candidate;
     // What is on offer is known before any rule has been asked.
-    note_check(run, &named.digest, None, &named.action(host_state, &named.digest));
+    note_check(
+        run,
+        &target_release.digest,
+        None,
+        &target_release.action(host_state, &target_release.digest),
+    );
     let asked = rules::evaluate(candidate, depth);
     note_rules(
         run,
@@ -43,7 +48,10 @@ pub(super) fn judge(
         Action::UpToDate => &Action::UpToDate,
         _ => &evaluated.action,
     };
-    note_check(run, &named.digest, evaluated.target_version.as_deref(), action);
-    note_trial_due(&run.root, named.waits_for_firmware(host_state, &evaluated.waypoint.named));
+    note_check(run, &target_release.digest, evaluated.target_version.as_deref(), action);
+    note_trial_due(
+        &run.root,
+        target_release.waits_for_firmware(host_state, &evaluated.waypoint.tagged),
+    );
     Ok(evaluated)
 }

@@ -33,7 +33,7 @@ pub(super) struct Look {
     /// Where the tag is.
     pub source: Box<dyn Source>,
     /// What the tag names, or an update graph in its place.
-    pub named: TargetRelease,
+    pub target_release: TargetRelease,
     /// What is fetched for this host.
     pub architecture: Architecture,
     verifier: Verifier,
@@ -61,10 +61,10 @@ pub(super) fn look(run: &Run) -> Result<Looked, Error> {
     let (architecture, options) = (architecture()?, run.source_options()?);
     let files = run.files();
     let means = means(run, architecture, &options, &files);
-    let named = find_target_release(&means, source.as_ref(), &facts)?;
+    let target_release = find_target_release(&means, source.as_ref(), &facts)?;
     // Before anybody is asked about it. Where nothing would be installed, nothing is looked for.
     let mut host_state = anticipate(run, facts.clone());
-    let would = named.action(&host_state, &named.digest);
+    let would = target_release.action(&host_state, &target_release.digest);
     if matches!(would, Action::Install | Action::Arm) {
         host.look_for_obstacles(&mut facts, &run.stop)?;
         host_state.obstacles = facts.obstacles.clone();
@@ -73,7 +73,7 @@ pub(super) fn look(run: &Run) -> Result<Looked, Error> {
         facts,
         host_state,
         source,
-        named,
+        target_release,
         verifier,
         product,
         architecture,
@@ -90,7 +90,7 @@ impl Look {
             initiative,
             host_state: &self.host_state,
             source: self.source.as_ref(),
-            named: &self.named,
+            target_release: &self.target_release,
             verifier: &self.verifier,
             product: self.product.as_deref(),
             is_only_asked: false,

@@ -42,7 +42,7 @@ pub fn plan_hooks(run: &Run, initiative: Initiative) -> Result<Option<HooksPlann
                 Some(image) => image,
                 None => {
                     let source = waypoint.source(look.source.as_ref());
-                    fetch_image(source, &waypoint.named, look.architecture)?
+                    fetch_image(source, &waypoint.tagged, look.architecture)?
                 }
             };
             let brings_one = image.layer(HOOK_PAYLOAD).is_some();

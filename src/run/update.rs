@@ -40,7 +40,8 @@ pub fn update(run: &Run, initiative: Initiative) -> Result<Outcome, Error> {
     }
     // P10: the usual run ends here, and has written nothing.
     if ends_here(&look, &evaluated)
-        && let Some(outcome) = without_lock(&look.facts, &look.named.digest, &evaluated.action)?
+        && let Some(outcome) =
+            without_lock(&look.facts, &look.target_release.digest, &evaluated.action)?
     {
         return Ok(outcome);
     }

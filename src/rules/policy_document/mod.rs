@@ -67,18 +67,19 @@ pub fn remembered_withdrawals(
 /// # Errors
 /// The source's: nobody knows whether there is a document.
 pub(super) fn ask(evaluation: &mut Evaluation<'_>) -> Result<Digest, Error> {
-    let Candidate { means, source, verifier, host_state, named, .. } = evaluation.candidate;
-    let target = &named.digest;
+    let Candidate { means, source, verifier, host_state, target_release, .. } =
+        evaluation.candidate;
+    let target = &target_release.digest;
     let now = means.clock().now();
     let consulted = consult(means, *source, verifier, now)?;
     // A check writes nothing, and so remembers nothing.
     if evaluation.depth == Depth::Update && !evaluation.candidate.is_only_asked {
         consulted.remember(means.files);
     }
-    for said in &named.results {
+    for said in &target_release.results {
         evaluation.put(said.rule, &said.observed, said.verdict.clone());
     }
-    let graph = named.results.iter().map(|said| format!("{}; ", said.observed));
+    let graph = target_release.results.iter().map(|said| format!("{}; ", said.observed));
     let observed = format!("{}{}", graph.collect::<String>(), consulted.observed);
     evaluation.put(Rule::PolicyDocument, &observed, consulted.verdict.clone());
     let (Some(document), Some(now)) = (consulted.document, now) else { return Ok(*target) };
@@ -90,7 +91,7 @@ pub(super) fn ask(evaluation: &mut Evaluation<'_>) -> Result<Digest, Error> {
     }
     let running = running(host_state);
     // It stays, and is not known by a digest: no way leads there.
-    if !named.is_to_be_reached() && running.digests.is_empty() {
+    if !target_release.is_to_be_reached() && running.digests.is_empty() {
         evaluation.document = Some(InForce { document, now, is_vouched });
         return Ok(*target);
     }
@@ -164,7 +165,7 @@ fn objection(
     is_waypoint: bool,
 ) -> Option<RuleResult> {
     let (running, place) = (running(candidate.host_state), rollout::place(&candidate.means));
-    let target = &candidate.named.digest;
+    let target = &candidate.target_release.digest;
     let journey = Journey { document, running: &running, target, now: *now, place: &place };
     journey.objection(digests, is_waypoint)
 }
