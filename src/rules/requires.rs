@@ -23,8 +23,8 @@ pub(super) fn ask(
     trail.push(observed);
     evaluation.put(Rule::Requires, &trail.join("; "), verdict);
     match way(requires, running) {
-        Way::Through(via) => Some(via.to_owned()),
-        Way::Direct | Way::None => None,
+        Path::Through(via) => Some(via.to_owned()),
+        Path::Direct | Path::None => None,
     }
 }
 
@@ -43,7 +43,7 @@ pub(super) fn leads_too_far(evaluation: &mut Evaluation<'_>, most: usize, trail:
 
 /// How to get to an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Way<'a> {
+enum Path<'a> {
     /// Install it.
     Direct,
     /// Install what this tag or digest names first.
@@ -53,12 +53,12 @@ enum Way<'a> {
 }
 
 /// How to get to an image of the version `new` from `running`.
-fn way<'a>(requires: Option<&'a Requires>, running: &str) -> Way<'a> {
+fn way<'a>(requires: Option<&'a Requires>, running: &str) -> Path<'a> {
     match requires {
         Some(Requires { lowest, via }) if version::is_below(running, lowest) => {
-            via.as_deref().map_or(Way::None, Way::Through)
+            via.as_deref().map_or(Path::None, Path::Through)
         }
-        _ => Way::Direct,
+        _ => Path::Direct,
     }
 }
 
@@ -69,12 +69,12 @@ fn decide(new: &str, requires: Option<&Requires>, running: &str) -> (String, Ver
     };
     let observed = format!("{} asks for {}, {} runs", shown(new), shown(lowest), shown(running));
     match way(requires, running) {
-        Way::Direct => (observed, Verdict::Allow),
-        Way::Through(_) => {
+        Path::Direct => (observed, Verdict::Allow),
+        Path::Through(_) => {
             let via = via.as_deref().map(shown).unwrap_or_default();
             (format!("{observed}: by way of {via}"), Verdict::Allow)
         }
-        Way::None => {
+        Path::None => {
             let why = format!(
                 "{} can be installed from {} on, {} runs, and it names nothing to pass through",
                 shown(new),
@@ -96,13 +96,13 @@ mod tests {
             Some(Requires { lowest: "1.10".into(), via: via.map(str::to_owned) })
         };
         for (wanted, running, expected, code) in [
-            (None, "1", Way::Direct, None),
-            (asks(None), "1.10", Way::Direct, None),
-            (asks(Some("b")), "2", Way::Direct, None),
-            (asks(Some("b")), "1.9", Way::Through("b"), None),
-            (asks(Some("b")), "1.10~rc1", Way::Through("b"), None),
-            (asks(None), "1.9", Way::None, Some("requires-newer")),
-            (asks(None), "unknown", Way::None, Some("requires-newer")),
+            (None, "1", Path::Direct, None),
+            (asks(None), "1.10", Path::Direct, None),
+            (asks(Some("b")), "2", Path::Direct, None),
+            (asks(Some("b")), "1.9", Path::Through("b"), None),
+            (asks(Some("b")), "1.10~rc1", Path::Through("b"), None),
+            (asks(None), "1.9", Path::None, Some("requires-newer")),
+            (asks(None), "unknown", Path::None, Some("requires-newer")),
         ] {
             assert_eq!(way(wanted.as_ref(), running), expected, "{wanted:?} {running}");
             let (_, verdict) = decide("2", wanted.as_ref(), running);

@@ -49,20 +49,20 @@ pub fn check(
     depth: Depth,
 ) -> Result<Option<Check>, Box<Unasked>> {
     obey_retry_after(run, initiative)?;
-    let Looked::At(look) = look(run)? else { return Ok(None) };
-    let candidate = look.candidate(run, initiative);
+    let Looked::At(snapshot) = look(run)? else { return Ok(None) };
+    let candidate = snapshot.candidate(run, initiative);
     let Evaluated { explanation, action, waypoint, target_version, is_revoked, .. } =
         judge(run, &candidate, depth)?;
     let holds = |slot: &SlotFacts| slot.record.as_ref().is_some_and(|r| r.is_of(&waypoint.tagged));
-    let target = look.host_state.target_slot();
+    let target = snapshot.host_state.target_slot();
     let version = match &waypoint.image {
         Some(image) => Some(image.version().to_owned()),
         None => holds(target).then(|| target.version().to_owned()),
     };
-    let runs = holds(look.host_state.running_slot());
-    let revoked = is_revoked.then_some(look.host_state.target());
+    let runs = holds(snapshot.host_state.running_slot());
+    let revoked = is_revoked.then_some(snapshot.host_state.target());
     Ok(Some(Check {
-        tag: look.target_release.digest,
+        tag: snapshot.target_release.digest,
         action,
         version,
         target_version,

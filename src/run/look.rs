@@ -21,11 +21,11 @@ pub(super) enum Looked {
     /// Nothing to follow, or no host: why.
     Nothing(&'static str),
     /// A host, and what is on offer to it.
-    At(Box<Look>),
+    At(Box<Snapshot>),
 }
 
 /// A host, and what is on offer to it.
-pub(super) struct Look {
+pub(super) struct Snapshot {
     /// The host as it is.
     pub facts: HostState,
     /// The same once a trial that fell back has been counted.
@@ -69,7 +69,7 @@ pub(super) fn look(run: &Run) -> Result<Looked, Error> {
         host.look_for_obstacles(&mut facts, &run.stop)?;
         host_state.obstacles = facts.obstacles.clone();
     }
-    Ok(Looked::At(Box::new(Look {
+    Ok(Looked::At(Box::new(Snapshot {
         facts,
         host_state,
         source,
@@ -82,7 +82,7 @@ pub(super) fn look(run: &Run) -> Result<Looked, Error> {
     })))
 }
 
-impl Look {
+impl Snapshot {
     /// What is on offer, and to whom.
     pub fn candidate<'a>(&'a self, run: &'a Run, initiative: Initiative) -> Candidate<'a> {
         Candidate {

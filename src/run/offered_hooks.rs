@@ -28,21 +28,25 @@ pub struct HooksPlanned {
 /// # Errors
 /// As [`ask_hooks_about_offer`].
 pub fn plan_hooks(run: &Run, initiative: Initiative) -> Result<Option<HooksPlanned>, Error> {
-    let Looked::At(look) = look(run)? else { return Ok(None) };
-    let candidate = Candidate { is_only_asked: true, ..look.candidate(run, initiative) };
+    let Looked::At(snapshot) = look(run)? else { return Ok(None) };
+    let candidate = Candidate { is_only_asked: true, ..snapshot.candidate(run, initiative) };
     let Evaluated { action, waypoint, .. } = judge(run, &candidate, Depth::Check)?;
     match action {
         Action::Refuse(refusal) => Err(refusal.into()),
         Action::Install | Action::Arm => {
-            let context =
-                hook_context(&run.config, initiative, &look.host_state, waypoint.image.as_ref());
+            let context = hook_context(
+                &run.config,
+                initiative,
+                &snapshot.host_state,
+                waypoint.image.as_ref(),
+            );
             let asking = Asking::new(&run.root, &run.config.policy.hooks, &context, &run.stop);
             // What is only to be armed is asked as well, and was not looked at so far.
             let image = match waypoint.image {
                 Some(image) => image,
                 None => {
-                    let source = waypoint.source(look.source.as_ref());
-                    fetch_image(source, &waypoint.tagged, look.architecture)?
+                    let source = waypoint.source(snapshot.source.as_ref());
+                    fetch_image(source, &waypoint.tagged, snapshot.architecture)?
                 }
             };
             let brings_one = image.layer(HOOK_PAYLOAD).is_some();
@@ -75,8 +79,8 @@ pub fn ask_hooks_about_offer(
     run: &Run,
     initiative: Initiative,
 ) -> Result<Option<HooksAsked>, Error> {
-    let Looked::At(look) = look(run)? else { return Ok(None) };
-    let candidate = Candidate { is_only_asked: true, ..look.candidate(run, initiative) };
+    let Looked::At(snapshot) = look(run)? else { return Ok(None) };
+    let candidate = Candidate { is_only_asked: true, ..snapshot.candidate(run, initiative) };
     let Evaluated { action, waypoint, answers, .. } = judge(run, &candidate, Depth::Update)?;
     match (answers, action) {
         // A rule about hooks may refuse without an answer of one.
@@ -84,9 +88,13 @@ pub fn ask_hooks_about_offer(
             Err(refusal.into())
         }
         (Some(answers), _) => {
-            let new =
-                hook_context(&run.config, initiative, &look.host_state, waypoint.image.as_ref())
-                    .new;
+            let new = hook_context(
+                &run.config,
+                initiative,
+                &snapshot.host_state,
+                waypoint.image.as_ref(),
+            )
+            .new;
             Ok(Some(HooksAsked { new, answers }))
         }
         (None, Action::Refuse(refusal)) => Err(refusal.into()),

@@ -8,7 +8,7 @@ use flipside_core::state::Action;
 use super::act::{act, disarm_revoked};
 use super::asked_retry::do_asked_retries;
 use super::judge::judge;
-use super::look::{Look, Looked, look};
+use super::look::{Looked, Snapshot, look};
 use super::outcome::{Outcome, without_lock};
 use super::retry::{note_failure, obey_retry_after};
 use super::status::finish;
@@ -26,22 +26,22 @@ use flipside_image::code::Coded as _;
 pub fn update(run: &Run, initiative: Initiative) -> Result<Outcome, Error> {
     do_asked_retries(run);
     obey_retry_after(run, initiative)?;
-    let look = match look(run)? {
+    let snapshot = match look(run)? {
         Looked::Nothing(why) => return Ok(Outcome::NothingToDo(why)),
-        Looked::At(look) => look,
+        Looked::At(snapshot) => snapshot,
     };
     // Hooks may take their time: all rules are asked without the lock, and what they relied on
     // is read again under it.
-    let candidate = look.candidate(run, initiative);
+    let candidate = snapshot.candidate(run, initiative);
     let evaluated = judge(run, &candidate, Depth::Update)?;
     if evaluated.is_revoked {
-        disarm_revoked(run, &look.facts, &evaluated)?;
+        disarm_revoked(run, &snapshot.facts, &evaluated)?;
         return update(run, initiative);
     }
     // P10: the usual run ends here, and has written nothing.
-    if ends_here(&look, &evaluated)
+    if ends_here(&snapshot, &evaluated)
         && let Some(outcome) =
-            without_lock(&look.facts, &look.target_release.digest, &evaluated.action)?
+            without_lock(&snapshot.facts, &snapshot.target_release.digest, &evaluated.action)?
     {
         return Ok(outcome);
     }
@@ -69,8 +69,8 @@ pub(super) fn end(run: &Run, initiative: Initiative, error: Option<&Error>) {
 
 /// Whether an action that touches nothing ends the run. What became of a trial is noted first, unless
 /// a rule refuses what follows.
-fn ends_here(look: &Look, evaluated: &Evaluated) -> bool {
-    let nothing_happened = look.host_state == look.facts;
+fn ends_here(snapshot: &Snapshot, evaluated: &Evaluated) -> bool {
+    let nothing_happened = snapshot.host_state == snapshot.facts;
     let is_host_fine =
         evaluated.explanation.of(Rule::Host).is_some_and(|result| result.verdict.is_allow());
     let is_refused_by_rule = matches!(evaluated.action, Action::Refuse(_)) && is_host_fine;

@@ -101,16 +101,16 @@ pub(crate) fn set_identity(
     if !wanted.put_identity(bytes) {
         return Err(changed());
     }
-    let pen = Pen { durable, disk, sector_size };
+    let writer = CopyWriter { durable, disk, sector_size };
     if !copies.primary.is_whole() {
-        pen.write(&copies.primary, &old, Other::HoldsTheSame)?;
+        writer.write(&copies.primary, &old, Other::HoldsTheSame)?;
     } else if agreement != Agreement::Same {
-        pen.write(&copies.backup, &old, Other::HoldsTheSame)?;
+        writer.write(&copies.backup, &old, Other::HoldsTheSame)?;
     }
     if new != old {
         let holding_old = |copy: &Copy| Copy { array: old.clone(), ..copy.clone() };
-        pen.write(&holding_old(&copies.backup), &new, Other::HoldsWhatThisHeld)?;
-        pen.write(&holding_old(&copies.primary), &new, Other::HoldsTheSame)?;
+        writer.write(&holding_old(&copies.backup), &new, Other::HoldsWhatThisHeld)?;
+        writer.write(&holding_old(&copies.primary), &new, Other::HoldsTheSame)?;
     }
     read_back(disk, size, sector_size, &new)?;
     Ok(wanted)
@@ -125,13 +125,13 @@ enum Other {
     HoldsWhatThisHeld,
 }
 
-struct Pen<'a> {
+struct CopyWriter<'a> {
     durable: &'a Durable,
     disk: &'a DurableFile,
     sector_size: u32,
 }
 
-impl Pen<'_> {
+impl CopyWriter<'_> {
     /// Makes `copy` hold `new`. At every moment its entries are those of the other copy
     /// or its own checksum is right.
     fn write(&self, copy: &Copy, new: &[u8], other: Other) -> Result<(), EditError> {
