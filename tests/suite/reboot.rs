@@ -463,13 +463,13 @@ fn the_status_says_when_the_timers_ask_again_as_far_as_systemd_tells() {
         assert_eq!(found, expected.map(|time| time.as_microsecond()), "{daily:?} {retry:?}");
     }
     // The unit behind the timer's run finds its next time, for who reads the file.
-    logind.with(|world| world.daily_timer = elapses(at(300)));
+    logind.with(|world| world.daily_timer = elapses(at(315)));
     succeeds(&host, &["reboot", "--automatic"]);
     let text = std::fs::read_to_string(host.file("run/flipside/status.json")).unwrap();
     let file: serde_json::Value = serde_json::from_str(&text).unwrap();
     assert_eq!(
         file["next_check"].as_str().unwrap().parse::<Timestamp>().ok().map(|t| t.as_microsecond()),
-        at(300).map(|t| t.as_microsecond())
+        at(315).map(|t| t.as_microsecond())
     );
     let page = succeeds(&host, &["status"]);
     assert!(page.contains("\nchecked   not since the boot, next in 5 h\n"), "{page}");
