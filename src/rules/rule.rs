@@ -203,7 +203,7 @@ mod tests {
         assert_eq!(json[0]["decision"], "block");
     }
     #[test]
-    fn a_ruling_has_the_fields_of_its_verdict() {
+    fn a_result_has_the_fields_of_its_verdict() {
         for verdict in [
             Verdict::Allow,
             Verdict::defer(codes::HOOK_DEFERRED, "later"),

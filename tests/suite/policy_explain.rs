@@ -125,6 +125,6 @@ fn of_hooks_in_their_sandbox_only_the_names_are_told() {
     hook(&host, "exit 1");
     let document: Value = serde_json::from_str(&explain(&host, &["--json"])).unwrap();
     let rules = document["rules"].as_array().unwrap();
-    let ruling = rules.iter().find(|rule| rule["rule"] == "host-hooks").unwrap();
-    assert_eq!((&ruling["observed"], &ruling["code"]), (&"10-hook".into(), &"hook-blocked".into()));
+    let result = rules.iter().find(|rule| rule["rule"] == "host-hooks").unwrap();
+    assert_eq!((&result["observed"], &result["code"]), (&"10-hook".into(), &"hook-blocked".into()));
 }

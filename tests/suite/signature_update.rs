@@ -54,9 +54,9 @@ fn what_nobody_signed_is_refused_before_its_config_is_fetched() {
     // A manifest with signatures of which there are none.
     stage.put_simple(&stage.image.digest, &[]);
     stage.refuses(1, "signature-missing");
-    let rulings = status(&stage)["policy"]["rules"].clone();
-    let ruling = rulings.as_array().unwrap().iter().find(|r| r["rule"] == "signature").unwrap();
-    assert_eq!((&ruling["decision"], &ruling["observed"]), (&json!("block"), &json!("none")));
+    let results = status(&stage)["policy"]["rules"].clone();
+    let result = results.as_array().unwrap().iter().find(|r| r["rule"] == "signature").unwrap();
+    assert_eq!((&result["decision"], &result["observed"]), (&json!("block"), &json!("none")));
 
     stage.sign(&key);
     stage.host.updates();

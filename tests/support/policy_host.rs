@@ -116,9 +116,9 @@ impl PolicyHost {
         let text = self.at.says(&["check", "--explain", "--json"]);
         let found: Value = serde_json::from_str(&text).unwrap();
         let rules = found["rules"].as_array().unwrap();
-        let ruling = rules.iter().find(|ruling| ruling["rule"] == rule).unwrap();
-        let said = if ruling["code"].is_null() { &ruling["decision"] } else { &ruling["code"] };
+        let result = rules.iter().find(|result| result["rule"] == rule).unwrap();
+        let said = if result["code"].is_null() { &result["decision"] } else { &result["code"] };
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        (text(&ruling["observed"]), text(said))
+        (text(&result["observed"]), text(said))
     }
 }

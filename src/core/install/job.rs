@@ -36,7 +36,7 @@ pub struct Job<'a> {
     pub tag: Digest,
     /// The key that it was signed with, where that was asked.
     pub signed_by: Option<String>,
-    /// The version that it is a step to, where it is not the goal itself.
+    /// The version that it is a step to, where it is not the target release itself.
     pub towards: Option<String>,
     /// Gives the bytes of the image's config, to be kept; in words, why not.
     pub config: &'a dyn Fn() -> Result<Vec<u8>, String>,
