@@ -17,7 +17,9 @@ use super::secret::Environment;
 pub struct Proxies {
     http: Option<Url>,
     https: Option<Url>,
-    exceptions: Vec<String>,
+    exceptions: Vec<Exception>,
+    /// The same as text, for other programs.
+    no_proxy: String,
 }
 
 impl Proxies {
@@ -44,11 +46,13 @@ impl Proxies {
             true => variable("no_proxy").unwrap_or_default(),
             false => options.no_proxy.join(","),
         };
-        let exceptions = listed.split(',').map(str::trim).filter(|text| !text.is_empty());
+        let listed: Vec<_> =
+            listed.split(',').map(str::trim).filter(|text| !text.is_empty()).collect();
         Self {
             http: proxy("http_proxy"),
             https: proxy("https_proxy"),
-            exceptions: exceptions.map(str::to_owned).collect(),
+            exceptions: listed.iter().filter_map(|text| Exception::read(text)).collect(),
+            no_proxy: listed.join(","),
         }
     }
 
@@ -58,7 +62,7 @@ impl Proxies {
         let host = url.host_str()?.trim_end_matches('.').to_ascii_lowercase();
         let port = url.port_or_known_default();
         let is_excepted = || {
-            self.exceptions.iter().filter_map(|text| Exception::read(text)).any(|exception| {
+            self.exceptions.iter().any(|exception| {
                 exception.port.is_none_or(|wanted| Some(wanted) == port) && exception.has(&host)
             })
         };
@@ -70,8 +74,8 @@ impl Proxies {
         let proxies = [("http_proxy", &self.http), ("https_proxy", &self.https)];
         let set =
             proxies.into_iter().filter_map(|(name, url)| Some((name, url.as_ref()?.to_string())));
-        let exceptions = Some(self.exceptions.join(",")).filter(|text| !text.is_empty());
-        set.chain(exceptions.map(|text| ("no_proxy", text))).collect()
+        let exceptions = Some(&self.no_proxy).filter(|text| !text.is_empty());
+        set.chain(exceptions.map(|text| ("no_proxy", text.clone()))).collect()
     }
 }
 
@@ -93,11 +97,13 @@ pub fn is_exception(text: &str) -> bool {
 }
 
 /// Who is reached without a proxy, at any port or at one.
+#[derive(Debug, Clone)]
 struct Exception {
     hosts: Hosts,
     port: Option<u16>,
 }
 
+#[derive(Debug, Clone)]
 enum Hosts {
     All,
     Network(IpNet),
