@@ -3,7 +3,7 @@
 //! What the registry client reports, in flipside's words: its own sentences
 //! hold URLs, and those of uploads hold a secret.
 
-use flipside_source::retry::{Failure, is_transient, status_text};
+use flipside_source::retry::{Failure, is_transient, status_with_reason};
 use flipside_source::{LocalError, Reference, SourceError, of_request, reason};
 use oci_client::errors::{OciDistributionError, OciErrorCode};
 use reqwest::{StatusCode, Url};
@@ -71,10 +71,7 @@ pub(super) fn failure_of(
         }
     };
     let status = StatusCode::from_u16(code).unwrap_or_default();
-    let words = match &reason {
-        Some(reason) => format!("{} ({reason})", status_text(status)),
-        None => status_text(status),
-    };
+    let words = status_with_reason(status, reason.as_deref());
     let error = match code {
         401 => {
             let said = reason.map(|said| format!("{said}; ")).unwrap_or_default();

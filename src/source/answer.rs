@@ -11,14 +11,14 @@ use flipside_image::printable;
 use flipside_image::redact::redact;
 
 use super::SourceError;
-use super::retry::{Failure, Retry, is_transient, retry_after, status_text};
+use super::retry::{Failure, Retry, is_transient, retry_after, status_text, status_with_reason};
 
 /// The most bytes of an error's body that are read.
 const ERROR_BODY_LIMIT: usize = 16 << 10;
-/// The most characters of what a registry says of a failure.
-const REASON_LIMIT: usize = 200;
 /// The longest that is waited for them.
 const ERROR_BODY_TIME: Duration = Duration::from_secs(5);
+/// The most characters of what a registry says of a failure.
+const REASON_LIMIT: usize = 200;
 
 /// The answer, and whether it came from another host than the one that was asked.
 pub(crate) struct Answer {
@@ -130,11 +130,7 @@ fn object(url: &Url) -> String {
 
 /// The status, and what the registry says with it, without what it was shown in secret.
 pub(super) fn words(status: StatusCode, body: &[u8], secrets: &[String]) -> String {
-    let name = status_text(status);
-    match reason(body, secrets) {
-        Some(reason) => format!("{name} ({reason})"),
-        None => name,
-    }
+    status_with_reason(status, reason(body, secrets).as_deref())
 }
 
 /// The codes and messages of an error (OCI distribution spec, "Error Codes"), or the one message of

@@ -67,6 +67,15 @@ pub fn status_text(status: StatusCode) -> String {
     }
 }
 
+/// The same, and what the other side said with it: `403 Forbidden (DENIED: not by you)`.
+pub fn status_with_reason(status: StatusCode, reason: Option<&str>) -> String {
+    let name = status_text(status);
+    match reason {
+        Some(reason) => format!("{name} ({reason})"),
+        None => name,
+    }
+}
+
 /// What Retry-After says (RFC 9110 section 10.2.3): seconds or an HTTP-date.
 pub(crate) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
