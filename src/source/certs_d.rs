@@ -49,20 +49,18 @@ impl HostCertificates {
         files.sort();
         let mut found = Self::default();
         for path in &files {
-            let beside = |extension: &str| Some(path.with_extension(extension));
-            let other = match path.extension().and_then(|extension| extension.to_str()) {
-                Some("crt") => {
-                    found.authorities.push(path.clone());
-                    None
-                }
-                Some("cert") => beside("key"),
-                Some("key") => beside("cert"),
-                _ => None,
+            let beside = match path.extension().and_then(|extension| extension.to_str()) {
+                Some("crt") => None,
+                Some("cert") => Some("key"),
+                Some("key") => Some("cert"),
+                _ => continue,
             };
-            if other.is_some() || found.authorities.last() == Some(path) {
-                trust::check(root, path).map_err(|e| unusable("the file", path, e.to_string()))?;
-            }
-            let Some(other) = other else { continue };
+            trust::check(root, path).map_err(|e| unusable("the file", path, e.to_string()))?;
+            let Some(beside) = beside else {
+                found.authorities.push(path.clone());
+                continue;
+            };
+            let other = path.with_extension(beside);
             if !files.contains(&other) {
                 let name = other.file_name().unwrap_or_default().display();
                 let reason = format!("there is no {name} beside it (authorities end in .crt)");
