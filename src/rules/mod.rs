@@ -47,7 +47,7 @@ pub use clock::{nobody_holds, settings_now, time_allows};
 pub use evaluation::Depth;
 pub use flipside_core::refusal::Verdict;
 pub use graph::find as find_target_release;
-pub use policy_document::{Withdrawal, remembered_withdrawals, still_stands};
+pub use policy_document::{Withdrawal, remembered_document, still_stands, withdrawals};
 pub use programs::context as hook_context;
 pub use rule::{Explanation, Rule, RuleResult};
 pub use target_release::TargetRelease;

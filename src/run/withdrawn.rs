@@ -11,7 +11,7 @@ use super::Run;
 use super::notify::start_timers_run;
 use crate::config::Automatic;
 use crate::report::status::Withdrawn;
-use crate::rules::{Withdrawal, remembered_withdrawals};
+use crate::rules::{Withdrawal, remembered_document, withdrawals};
 
 /// Says in the status which slots hold what was withdrawn.
 pub(super) fn note_withdrawn(run: &Run, host_state: &HostState, withdrawals: &[Withdrawal]) {
@@ -27,10 +27,13 @@ pub(super) fn note_withdrawn(run: &Run, host_state: &HostState, withdrawals: &[W
 
 /// The same by the policy document that this host remembers, where nobody was asked for a newer one.
 pub(super) fn note_remembered(run: &Run) {
-    let (Ok(Some(host)), Ok(source)) = (Host::open(&run.access()), run.source()) else { return };
+    let Ok(source) = run.source() else { return };
+    let Some(document) = remembered_document(&run.root, &run.config, source.as_ref()) else {
+        return run.follow.change(|status| status.withdrawn.clear());
+    };
+    let Ok(Some(host)) = Host::open(&run.access()) else { return };
     let Ok(host_state) = host.host_state() else { return };
-    let found = remembered_withdrawals(&run.root, &run.config, source.as_ref(), &host_state);
-    note_withdrawn(run, &host_state, &found);
+    note_withdrawn(run, &host_state, &withdrawals(&document, &host_state));
 }
 
 /// Warns that what was promoted in `slot` is withdrawn. It runs all the same: the host has to run

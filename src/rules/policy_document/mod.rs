@@ -15,6 +15,7 @@ use flipside_core::host::{Root, Slot};
 use flipside_core::refusal::Refusal;
 use flipside_core::state::host_state::HostState;
 use flipside_image::Digest;
+use flipside_image::document::Document;
 use flipside_image::printable;
 use flipside_source::Source;
 
@@ -32,6 +33,8 @@ use consult::{consult, tracked_tag};
 use memory::Memory;
 use route::Journey;
 
+pub use withdrawn::withdrawals;
+
 /// The rules that the publisher's word is asked by. They are no matter of this host's, so they are
 /// told also where there is nothing to install.
 const PUBLISHERS: [Rule; 5] =
@@ -46,19 +49,12 @@ pub struct Withdrawal {
     pub reason: String,
 }
 
-/// What the document that this host remembers withdraws of what its slots hold. To be told: what is
-/// remembered decides nothing by itself (P8).
-pub fn remembered_withdrawals(
-    root: &Root,
-    config: &Config,
-    source: &dyn Source,
-    host_state: &HostState,
-) -> Vec<Withdrawal> {
+/// The document that this host remembers. To be told of: what is remembered decides nothing by
+/// itself (P8).
+pub fn remembered_document(root: &Root, config: &Config, source: &dyn Source) -> Option<Document> {
     let tag = tracked_tag(config).ok().flatten();
-    let tag = tag.filter(|_| config.policy.document != DocumentMode::Off);
-    let seen = tag.and_then(|tag| Memory::of(root, source, &tag).recall());
-    let document = seen.and_then(|seen| seen.document());
-    document.map(|known| withdrawn::withdrawals(&known, host_state)).unwrap_or_default()
+    let tag = tag.filter(|_| config.policy.document != DocumentMode::Off)?;
+    Memory::of(root, source, &tag).recall()?.document()
 }
 
 /// Asks the policy document which step may be taken to what the tag names: that itself where there
@@ -87,7 +83,7 @@ pub(super) fn ask(evaluation: &mut Evaluation<'_>) -> Result<Digest, Error> {
     // A mirror cannot take away what is armed by a document of its own.
     if is_vouched {
         evaluation.is_revoked = withdrawn::is_target_revoked(&document, host_state);
-        evaluation.withdrawals = Some(withdrawn::withdrawals(&document, host_state));
+        evaluation.withdrawals = Some(withdrawals(&document, host_state));
     }
     let running = running(host_state);
     // It stays, and is not known by a digest: no way leads there.

@@ -50,7 +50,7 @@ pub(in crate::rules) fn is_what_runs_withdrawn(evaluation: &Evaluation<'_>) -> b
 }
 
 /// The slots whose release was withdrawn.
-pub(super) fn withdrawals(document: &Document, host_state: &HostState) -> Vec<Withdrawal> {
+pub fn withdrawals(document: &Document, host_state: &HostState) -> Vec<Withdrawal> {
     let of = |slot| Some((slot, reason(document, host_state.slot(slot))?));
     let found = Slot::BOTH.into_iter().filter_map(of);
     found.map(|(slot, reason)| Withdrawal { slot, reason: because(reason) }).collect()
