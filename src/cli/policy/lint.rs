@@ -7,10 +7,8 @@ use std::process::ExitCode;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
-use super::super::image::connection::Connection;
-use super::super::signals::stop_on_signals;
 use super::super::{Global, exit, print, print_json};
-use super::read_draft;
+use super::DocumentArgs;
 use flipside_image::document::{Draft, Finding, Level};
 
 /// How long before its end a document should be renewed.
@@ -22,11 +20,8 @@ const SOON: SignedDuration = SignedDuration::from_hours(7 * 24);
 /// a mistake.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The document: a file, `-` for stdin, or the one of a tag, in a registry or `[oci:]DIR:TAG`.
-    #[arg(value_name = "FILE|REF")]
-    document: String,
     #[command(flatten)]
-    connection: Connection,
+    document: DocumentArgs,
 }
 
 /// Checks a document.
@@ -34,7 +29,7 @@ pub struct Args {
 /// # Errors
 /// The file's, and what has not the form of a document.
 pub fn run(args: Args, global: &Global) -> super::Result {
-    let draft = read_draft(&args.document, &args.connection.options(&stop_on_signals()?))?;
+    let draft = args.document.read()?;
     let mut found = draft.lint();
     found.extend(of_the_day(&draft, Timestamp::now()));
     let has_errors = found.iter().any(|finding| finding.level == Level::Error);

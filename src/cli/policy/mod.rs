@@ -9,6 +9,7 @@ use clap::Subcommand;
 
 use super::image::connection::Connection;
 use super::location::parse_image;
+use super::signals::stop_on_signals;
 use super::{Global, Result};
 use flipside_image::document::{Draft, Level, SIZE_LIMIT};
 use flipside_publish::PublishError;
@@ -58,6 +59,22 @@ fn read(document: &str, options: &Options) -> Result<Vec<u8>> {
     };
     read.map_err(PublishError::file("read", file))?;
     Ok(bytes)
+}
+
+/// What `lint` and `show` look at.
+#[derive(Debug, clap::Args)]
+struct DocumentArgs {
+    /// The document: a file, `-` for stdin, or the one of a tag, in a registry or `[oci:]DIR:TAG`.
+    #[arg(value_name = "FILE|REF")]
+    document: String,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+impl DocumentArgs {
+    fn read(self) -> Result<Draft> {
+        read_draft(&self.document, &self.connection.options(&stop_on_signals()?))
+    }
 }
 
 fn read_draft(document: &str, options: &Options) -> Result<Draft> {
