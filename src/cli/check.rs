@@ -150,13 +150,12 @@ fn document(check: &Check, explain: bool) -> Value {
 
 /// What the update leads to, where that is not what it brings.
 fn on_the_way(check: &Check) -> String {
-    let target_version = check
-        .target_version
-        .as_ref()
-        .filter(|target_version| Some(*target_version) != check.version.as_ref());
-    target_version
-        .map(|target_version| format!(", on the way to {target_version}"))
-        .unwrap_or_default()
+    match &check.target_version {
+        Some(target) if check.target_version != check.version => {
+            format!(", on the way to {target}")
+        }
+        _ => String::new(),
+    }
 }
 
 fn print_nothing(global: &Global) -> Result<(), Failure> {

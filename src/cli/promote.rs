@@ -12,8 +12,8 @@ use crate::run::{self, Promotion};
 
 /// Make the running slot permanent, because it has proved itself.
 ///
-/// From now on it boots before the other slot. Run this after a successful boot; flipside-promote.service does. It may run again at any time.
-/// It also counts a trial that fell back, and repairs boot entries that the firmware has changed.
+/// From now on it boots before the other slot. Run this after a successful boot;
+/// flipside-promote.service does. It may run again at any time. It also counts a trial that fell back, and repairs boot entries that the firmware has changed.
 #[derive(Debug, clap::Args)]
 pub struct Args {}
 

@@ -47,7 +47,7 @@ pub struct Route<'a> {
 impl<'a> Journey<'a> {
     /// The newest release that this host may take on its way to the target release: not beyond a barrier
     /// above what runs, not from a dead end, none that is withdrawn, none whose rollout has not
-    /// reached this host. Where the target release is not above what runs, only the target release itself is meant.
+    /// reached this host. Where that is not above what runs, only it is meant.
     pub fn route(&self) -> Route<'a> {
         let Some(target) = self.target_release() else {
             return Route { step: None, results: vec![self.target_is_not_listed()] };
@@ -84,7 +84,7 @@ impl<'a> Journey<'a> {
     }
 
     /// Everything between what runs and the target release that the host might take, the lowest first; it
-    /// ends with the target release or with the first barrier. Only the target release, where that is not above.
+    /// ends with that or with the first barrier. Only the target release, where that is not above.
     pub(super) fn way(&self, target: &'a Release, here: Option<&Release>) -> Vec<&'a Release> {
         let is_ahead = |release: &&'a Release| {
             self.is_above(release, here)
