@@ -19,7 +19,6 @@ pub mod os_release;
 pub mod policy;
 pub mod pull;
 pub mod push;
-mod push_error;
 pub mod sign;
 mod upload;
 

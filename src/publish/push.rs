@@ -7,7 +7,7 @@
 use std::path::Path;
 
 use flipside_image::{Digest, INDEX_TYPE, MANIFEST_TYPE, ManifestOrIndex};
-use flipside_source::{LayoutSource, Options, Reference, Source, SourceError};
+use flipside_source::{LayoutSource, Options, Reference, Repository, Source, SourceError};
 
 use super::PublishError;
 use super::sign::{Home, Signatures};
@@ -27,15 +27,16 @@ pub fn push(
 ) -> Result<Digest, PublishError> {
     let layout = LayoutSource::open(directory, tag)?;
     let top = layout.resolve()?;
-    put_images(reference, options, &layout, top)?;
+    let repository = Repository::new(reference, options)?;
+    put_images(&repository, &layout, top)?;
     let (bytes, media_type) = top_of(&layout, top)?;
     // Before the tag: nobody sees it name what is not signed yet.
     let signatures = Signatures::of(&layout, &top)?;
     if !signatures.is_empty() {
-        put(reference, options, &top.to_string(), &bytes, media_type, &[])?;
-        signatures.bring_to(&Home::Registry(reference, options))?;
+        repository.put_manifest(&top.to_string(), media_type, &bytes)?;
+        signatures.bring_to(&Home::Registry(&repository, reference, options))?;
     }
-    put(reference, options, reference.tag(), &bytes, media_type, &[])?;
+    repository.put_manifest(reference.tag(), media_type, &bytes)?;
     Ok(top)
 }
 
@@ -49,7 +50,8 @@ pub fn push_artifact(
     reference: &Reference,
     options: &Options,
 ) -> Result<Digest, SourceError> {
-    put(reference, options, reference.tag(), manifest, MANIFEST_TYPE, blobs)?;
+    let repository = Repository::new(reference, options)?;
+    put(&repository, reference.tag(), manifest, MANIFEST_TYPE, blobs)?;
     Ok(Digest::of(manifest))
 }
 

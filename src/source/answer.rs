@@ -98,6 +98,10 @@ pub(crate) async fn failed(answer: Answer) -> Failure {
         (StatusCode::TOO_MANY_REQUESTS, _) => {
             SourceError::RateLimited { host, seconds: wait.map(|w| w.as_secs()) }
         }
+        (StatusCode::PAYLOAD_TOO_LARGE, _) => {
+            let answer = format!("{words}: a proxy in front of it limits the size of uploads");
+            SourceError::Registry { host, answer }
+        }
         _ if is_transient(status) => SourceError::Unavailable { host, answer: words, wait },
         (_, Some(page)) => page,
         (StatusCode::FORBIDDEN, _) if !foreign => {
@@ -135,7 +139,7 @@ pub(super) fn words(status: StatusCode, body: &[u8], secrets: &[String]) -> Stri
 
 /// The codes and messages of an error (OCI distribution spec, "Error Codes"), or the one message of
 /// a token service or a proxy; printable, in one line, and without `secrets` and others.
-pub fn reason(body: &[u8], secrets: &[String]) -> Option<String> {
+pub(super) fn reason(body: &[u8], secrets: &[String]) -> Option<String> {
     #[derive(serde::Deserialize)]
     struct Envelope {
         #[serde(deserialize_with = "flipside_image::bounded::list::<100, _, _>")]

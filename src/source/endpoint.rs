@@ -10,7 +10,7 @@ use reqwest::{Method, StatusCode, Url};
 
 use super::answer::{self, Answer, read_some};
 use super::http::{Http, Request};
-use super::login::{self, Login, PULL, PUSH, Place, Shown};
+use super::login::{Login, PULL, PUSH, Place};
 use super::rate::Meter;
 use super::retry::Failure;
 use super::{Reference, ReferenceError, SourceError};
@@ -26,6 +26,8 @@ pub(super) struct Endpoint {
     pub repository: String,
     /// On a mirror: the registry whose repository this is.
     namespace: Option<String>,
+    /// What it is asked for, [`PULL`] or [`PUSH`].
+    actions: &'static str,
     login: Login,
     /// On loopback, where both are as good: which of the two is spoken.
     tls: AtomicBool,
@@ -41,6 +43,11 @@ pub(super) struct Endpoint {
 impl Endpoint {
     pub fn registry(reference: &Reference) -> Self {
         Self::new(reference.host(), reference.repository().to_owned(), None)
+    }
+
+    /// The same, to push to.
+    pub fn to_push(reference: &Reference) -> Self {
+        Self { actions: PUSH, ..Self::registry(reference) }
     }
 
     /// A mirror given as `host[:port][/prefix]`.
@@ -70,6 +77,7 @@ impl Endpoint {
             host: host.to_owned(),
             repository,
             namespace,
+            actions: PULL,
             login: Login::default(),
             tls: AtomicBool::new(false),
             settled: AtomicBool::new(false),
@@ -93,88 +101,101 @@ impl Endpoint {
         path: &str,
         headers: HeaderMap,
     ) -> Result<Answer, Failure> {
+        let url = self.url(http, path)?;
+        self.log_in_and_send(http, Request { headers, ..Request::new(method, url) }).await
+    }
+
+    /// Sends a request to the registry itself, logging in where that is asked for.
+    pub async fn log_in_and_send(
+        &self,
+        http: &Http,
+        mut request: Request,
+    ) -> Result<Answer, Failure> {
         let mut logins = 0;
         loop {
             let (authorization, generation) = self.login.current().await;
-            let url = self.url(http, path)?;
-            let request = Request {
-                method: method.clone(),
-                url: url.clone(),
-                authorization,
-                identified: true,
-                headers: headers.clone(),
-                form: None,
-            };
+            request.authorization = authorization;
             let answer = self.send(http, request.clone()).await?;
-            let refused = answer.response.status() == StatusCode::UNAUTHORIZED && !answer.foreign;
-            if !refused {
+            if !is_refused(&answer) {
                 return Ok(answer);
+            }
+            if self.tls.load(Ordering::Relaxed) {
+                // Found out just now.
+                let _ = request.url.set_scheme("https");
             }
             logins += 1;
             let host = answer.host.clone();
-            let challenge = challenge_of(answer).await?;
-            let place = self.place(&url, PULL);
+            let (challenge, said) = challenge_of(answer).await?;
             let renewed = match logins < LOGINS {
-                true => self.login.renew(http, &place, &challenge, generation).await,
+                true => self.renew(http, &request.url, &challenge, generation).await,
                 false => {
                     let reason = self.login.refusal(http).await;
                     Err(SourceError::Unauthorized { host, reason }.into())
                 }
             };
             if let Err(mut failure) = renewed {
-                self.add_reason(http, request, &mut failure.error).await;
+                self.add_reason(http, request, said, &mut failure.error).await;
                 return Err(failure);
             }
         }
     }
 
     /// Adds why the registry refuses what it was shown. An answer to HEAD had no room for that.
-    async fn add_reason(&self, http: &Http, request: Request, error: &mut SourceError) {
+    async fn add_reason(
+        &self,
+        http: &Http,
+        request: Request,
+        mut said: Option<String>,
+        error: &mut SourceError,
+    ) {
         let SourceError::Unauthorized { host, reason } = error else { return };
         if *host != self.host || request.authorization.is_none() {
             return;
         }
-        let Ok(answer) = self.send(http, Request { method: Method::GET, ..request }).await else {
-            return;
-        };
-        let secrets = answer.secrets.clone();
-        if let Some(said) = answer::reason(&read_some(answer.response).await, &secrets) {
+        if request.method == Method::HEAD
+            && let Ok(answer) = self.send(http, Request { method: Method::GET, ..request }).await
+        {
+            let secrets = answer.secrets.clone();
+            said = answer::reason(&read_some(answer.response).await, &secrets);
+        }
+        if let Some(said) = said {
             reason.push_str(&format!(" ({said})"));
         }
     }
 
-    /// What a push has to show here, and what to say where that is refused; `None` where nothing is
-    /// asked for.
+    /// Logs in to push where the API's base asks for that. A registry that lets everybody read may
+    /// answer a later request with 403.
     ///
     /// # Errors
     /// As of [`Self::ask`].
-    pub async fn log_in_to_push(&self, http: &Http) -> Result<Option<(Shown, String)>, Failure> {
+    pub async fn log_in(&self, http: &Http) -> Result<(), Failure> {
         let url = self.url_below(http, "")?;
-        let request = Request {
-            method: Method::GET,
-            url: url.clone(),
-            authorization: None,
-            identified: true,
-            headers: HeaderMap::new(),
-            form: None,
-        };
-        let answer = self.send(http, request).await?;
-        if answer.response.status() != StatusCode::UNAUTHORIZED || answer.foreign {
-            // Quay says the word `true`, and calls it a web page.
-            let foreign = answer.is_web_page().then(|| answer.not_of_a_registry());
-            let body = read_some(answer.response).await;
-            return match foreign {
-                Some(error) if body.trim_ascii_start().starts_with(b"<") => Err(error.into()),
-                _ => Ok(None),
-            };
+        let (_, generation) = self.login.current().await;
+        let answer = self.send(http, Request::new(Method::GET, url)).await?;
+        if is_refused(&answer) {
+            let url = answer.response.url().clone();
+            let (challenge, _) = challenge_of(answer).await?;
+            return self.renew(http, &url, &challenge, generation).await;
         }
-        let challenge = challenge_of(answer).await?;
-        let (shown, origin) = login::answer(http, &self.place(&url, PUSH), &challenge).await?;
-        Ok(Some((shown, login::refused(http, origin.as_deref()))))
+        // Quay says the word `true`, and calls it a web page.
+        let foreign = answer.is_web_page().then(|| answer.not_of_a_registry());
+        let body = read_some(answer.response).await;
+        match foreign {
+            Some(error) if body.trim_ascii_start().starts_with(b"<") => Err(error.into()),
+            _ => Ok(()),
+        }
     }
 
-    fn place<'a>(&'a self, url: &'a Url, actions: &'static str) -> Place<'a> {
-        Place { host: &self.host, repository: &self.repository, url, actions }
+    async fn renew(
+        &self,
+        http: &Http,
+        url: &Url,
+        challenge: &HeaderMap,
+        generation: u64,
+    ) -> Result<(), Failure> {
+        let (host, repository, actions) = (&self.host, &self.repository, self.actions);
+        let place = Place { host, repository, url, actions };
+        self.login.renew(http, &place, challenge, generation).await
     }
 
     /// Sends, and finds out which of the two a loopback port speaks: plain HTTP
@@ -213,7 +234,8 @@ impl Endpoint {
         plain
     }
 
-    fn url(&self, http: &Http, path: &str) -> Result<Url, SourceError> {
+    /// The URL of `path` below the repository.
+    pub fn url(&self, http: &Http, path: &str) -> Result<Url, SourceError> {
         self.url_below(http, &format!("{}/{path}", self.repository))
     }
 
@@ -239,14 +261,20 @@ impl Endpoint {
     }
 }
 
-/// The headers of a 401. A page for people without a word on how programs log in is no registry's.
-async fn challenge_of(answer: Answer) -> Result<HeaderMap, SourceError> {
+/// Whether the registry itself asks for other credentials.
+fn is_refused(answer: &Answer) -> bool {
+    answer.response.status() == StatusCode::UNAUTHORIZED && !answer.foreign
+}
+
+/// The headers of a 401, and its reason. A page for people without a word on how programs log in is
+/// no registry's.
+async fn challenge_of(answer: Answer) -> Result<(HeaderMap, Option<String>), SourceError> {
     let headers = answer.response.headers().clone();
     if answer.is_web_page() && !headers.contains_key(WWW_AUTHENTICATE) {
         return Err(answer.not_of_a_registry());
     }
-    read_some(answer.response).await;
-    Ok(headers)
+    let said = answer::reason(&read_some(answer.response).await, &answer.secrets);
+    Ok((headers, said))
 }
 
 /// Whether `host` did not even answer a TLS handshake as TLS.

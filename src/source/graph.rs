@@ -12,8 +12,8 @@ use reqwest::{Method, StatusCode, Url};
 use serde::Deserialize;
 
 use super::http::{Http, Request, authority};
+use super::network::Network;
 use super::options::Options;
-use super::registry::requested;
 use super::retry::{Failure, Retry, Tries, is_transient, retry_after, status_text};
 use super::{ReferenceError, SourceError, body};
 
@@ -40,11 +40,6 @@ pub fn fetch_graph(
 ) -> Result<Graph, SourceError> {
     let url = address(base, parameters)
         .ok_or_else(|| ReferenceError::new(base, "track.graph is no address"))?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_io()
-        .enable_time()
-        .build()
-        .map_err(SourceError::Runtime)?;
     let http = Http::new(options.clone());
     http.check_scheme(None, &url)?;
     let timing = http.timing();
@@ -61,16 +56,8 @@ pub fn fetch_graph(
         host: authority(&url),
         reason: format!("no whole answer in {} s", timing.total.as_secs_f32()),
     };
-    let result = runtime.block_on(async {
-        tokio::select! {
-            biased;
-            stopped = requested(&options.stop) => Err(stopped.into()),
-            result = tokio::time::timeout(timing.total, work) => result.unwrap_or(Err(late)),
-        }
-    });
-    // A resolver that hangs must not hold the process.
-    runtime.shutdown_background();
-    result.map_err(|error| unreachable(error, &url))
+    let work = async { tokio::time::timeout(timing.total, work).await.unwrap_or(Err(late)) };
+    Network::new()?.run(&options.stop, work).map_err(|error| unreachable(error, &url))
 }
 
 /// An error of the server at `url`: one that time may mend names the server as what it is.
@@ -100,14 +87,7 @@ fn address(base: &str, parameters: &[(&str, String)]) -> Option<Url> {
 async fn ask(http: &Http, url: &Url) -> Result<Graph, Failure> {
     let mut headers = HeaderMap::new();
     headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-    let request = Request {
-        method: Method::GET,
-        url: url.clone(),
-        authorization: None,
-        identified: false,
-        headers,
-        form: None,
-    };
+    let request = Request { identified: false, headers, ..Request::new(Method::GET, url.clone()) };
     let answer = http.send(request).await?;
     let (status, is_page) = (answer.response.status(), answer.is_web_page());
     let host = answer.host;

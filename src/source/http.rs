@@ -7,10 +7,13 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use flipside_image::reference::is_loopback;
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, LOCATION};
+use reqwest::header::{
+    AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION,
+};
 use reqwest::{Client, Method, Response, StatusCode, Url};
 
 use super::answer::{Answer, read_some};
+use super::content::Part;
 use super::failure;
 use super::options::{Options, Timing};
 use super::proxy::{self, Proxies};
@@ -18,7 +21,7 @@ use super::retry::Failure;
 use super::{SourceError, certs_d, tls};
 
 /// How this program names itself.
-pub const USER_AGENT: &str = concat!("flipside/", env!("CARGO_PKG_VERSION"));
+const USER_AGENT: &str = concat!("flipside/", env!("CARGO_PKG_VERSION"));
 /// The most redirects that are followed.
 const MAX_REDIRECTS: usize = 10;
 
@@ -51,11 +54,25 @@ pub(crate) struct Request {
     /// Whether this host's certificate may be shown, by the first host only.
     pub identified: bool,
     pub headers: HeaderMap,
+    pub body: Option<Body>,
+}
+
+/// What is sent with a request, as often as it has to be sent.
+#[derive(Clone)]
+pub(crate) enum Body {
     /// A form, already encoded.
-    pub form: Option<String>,
+    Form(String),
+    /// A blob or a part of it, or a manifest.
+    Part(Part),
 }
 
 impl Request {
+    /// One for the registry itself.
+    pub fn new(method: Method, url: Url) -> Self {
+        let (authorization, headers) = (None, HeaderMap::new());
+        Self { method, url, authorization, identified: true, headers, body: None }
+    }
+
     /// What nobody may repeat: a token, or a password as it is and in base64.
     fn secrets(&self) -> Vec<String> {
         use base64::Engine;
@@ -102,6 +119,17 @@ impl Http {
         }
     }
 
+    /// Refuses to go on at `next`, to where an answer of `from` leads, if it is plain HTTP that is
+    /// not allowed.
+    pub fn check_next(&self, from: &Url, next: &Url) -> Result<(), SourceError> {
+        self.check_scheme(Some(from), next).map_err(|error| match error {
+            SourceError::PlainHttpRefused { host } => {
+                SourceError::RedirectToPlainHttp { from: authority(from), host }
+            }
+            error => error,
+        })
+    }
+
     /// Asks, and follows redirects.
     pub async fn send(&self, request: Request) -> Result<Answer, Failure> {
         let first = request.url.clone();
@@ -119,12 +147,7 @@ impl Http {
             let Some(next) = redirection(&response, &first)? else {
                 return Ok(Answer { response, host, foreign, secrets: request.secrets() });
             };
-            self.check_scheme(Some(&request.url), &next).map_err(|error| match error {
-                SourceError::PlainHttpRefused { host: to } => {
-                    SourceError::RedirectToPlainHttp { from: host.clone(), host: to }
-                }
-                error => error,
-            })?;
+            self.check_next(&request.url, &next)?;
             seen.push(std::mem::replace(&mut request.url, next));
             if seen.len() > MAX_REDIRECTS || seen.contains(&request.url) {
                 return Err(SourceError::RedirectLoop { host: authority(&first) }.into());
@@ -132,7 +155,7 @@ impl Http {
             // Once dropped it stays dropped, also where a foreign host leads back.
             if !same_origin(&first, &request.url) {
                 // A form holds a token that cannot be left behind.
-                if request.form.is_some() {
+                if let Some(Body::Form(_)) = request.body {
                     return Err(SourceError::RedirectInvalid {
                         host: authority(&first),
                         reason: "credentials would go to another host",
@@ -156,17 +179,37 @@ impl Http {
         if let Some(authorization) = &request.authorization {
             builder = builder.header(AUTHORIZATION, authorization.clone());
         }
-        if let Some(form) = &request.form {
-            builder = builder
-                .header(reqwest::header::CONTENT_TYPE, "application/x-www-form-urlencoded")
-                .body(form.clone());
+        match &request.body {
+            Some(Body::Form(form)) => {
+                builder = builder
+                    .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+                    .body(form.clone());
+            }
+            Some(Body::Part(part)) => {
+                builder = builder.header(CONTENT_LENGTH, part.length()).body(part.body());
+            }
+            None => {}
         }
         let timing = self.timing();
         // A host that is gone is not waited for as long: the client ends a connection after 30 s in
         // which nothing of the question was acknowledged (tcp(7), TCP_USER_TIMEOUT).
         let is_patient = may_be_fetched_first(&request.url);
-        let patience = if is_patient { timing.answer } else { timing.stall };
-        match tokio::time::timeout(patience, builder.send()).await {
+        // Who was sent a blob may have to hash and to move it.
+        let has_part = matches!(request.body, Some(Body::Part(_)));
+        let patience = if is_patient || has_part { timing.answer } else { timing.stall };
+        let sent = || match &request.body {
+            Some(Body::Part(part)) => part.sent(),
+            _ => 0,
+        };
+        let mut sending = std::pin::pin!(builder.send());
+        let answered = loop {
+            let before = sent();
+            match tokio::time::timeout(patience, &mut sending).await {
+                Err(_) if sent() != before => {}
+                answered => break answered,
+            }
+        };
+        match answered {
             Ok(Ok(response)) => {
                 // Storage behind redirects may sign in the path as well.
                 let path = Some(request.url.path()).filter(|p| p.starts_with("/v2/"));
@@ -246,18 +289,21 @@ fn redirection(response: &Response, first: &Url) -> Result<Option<Url>, SourceEr
         return Ok(None);
     }
     let invalid = |reason| SourceError::RedirectInvalid { host: authority(first), reason };
-    let location = response.headers().get(LOCATION).ok_or_else(|| invalid("it names none"))?;
-    let mut url = location
-        .to_str()
-        .ok()
-        .and_then(|text| response.url().join(text).ok())
-        .filter(Url::has_host)
-        .ok_or_else(|| invalid("it is not a URL"))?;
+    if !response.headers().contains_key(LOCATION) {
+        return Err(invalid("it names none"));
+    }
+    location(response).map(Some).ok_or_else(|| invalid("it is not a URL"))
+}
+
+/// Where the Location of an answer leads (RFC 9110 section 10.2.2).
+pub(crate) fn location(response: &Response) -> Option<Url> {
+    let text = response.headers().get(LOCATION)?.to_str().ok()?;
+    let mut url = response.url().join(text).ok().filter(Url::has_host)?;
     // A name and a password in a URL would become an Authorization header.
     let _ = url.set_username("");
     let _ = url.set_password(None);
     url.set_fragment(None);
-    Ok(Some(url))
+    Some(url)
 }
 
 /// Whether both have the same scheme, host and port (RFC 6454 section 4).

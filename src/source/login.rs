@@ -12,7 +12,7 @@ use super::SourceError;
 use super::answer::{Answer, failed};
 use super::body;
 use super::credentials::{self, Credentials, Secret};
-use super::http::{Http, Request, authority, same_origin};
+use super::http::{Body, Http, Request, authority, same_origin};
 use super::realm::may_have_credentials;
 use super::retry::Failure;
 
@@ -45,19 +45,6 @@ pub(super) struct Place<'a> {
     pub url: &'a Url,
     /// [`PULL`] or [`PUSH`].
     pub actions: &'static str,
-}
-
-/// What a registry is shown.
-pub enum Shown {
-    /// A name and a password, by Basic authentication.
-    Password {
-        /// The name.
-        username: String,
-        /// The password.
-        password: String,
-    },
-    /// A token.
-    Token(String),
 }
 
 /// A `WWW-Authenticate` challenge that this program can answer.
@@ -99,11 +86,7 @@ impl Login {
         if state.generation != generation {
             return Ok(());
         }
-        let (shown, origin) = answer(http, place, headers).await?;
-        let header = match &shown {
-            Shown::Password { username, password } => basic(username, password),
-            Shown::Token(token) => bearer(token),
-        };
+        let (header, origin) = answer(http, place, headers).await?;
         // Credentials that are no header at all are as wrong as others.
         let header = header.ok_or_else(|| {
             let reason = "the credentials hold characters that no header may have".to_owned();
@@ -120,15 +103,16 @@ impl Login {
     }
 }
 
-/// What answers a challenge, and where the credentials behind it are from.
+/// What answers a challenge, and where the credentials behind it are from. `None` where they make
+/// no header.
 ///
 /// # Errors
 /// As of [`Login::renew`].
-pub(super) async fn answer(
+async fn answer(
     http: &Http,
     place: &Place<'_>,
     headers: &HeaderMap,
-) -> Result<(Shown, Option<String>), Failure> {
+) -> Result<(Option<HeaderValue>, Option<String>), Failure> {
     let host = place.host.to_owned();
     let found = credentials::find(
         &http.options,
@@ -141,25 +125,25 @@ pub(super) async fn answer(
         return Err(SourceError::Unauthorized { host, reason }.into());
     };
     let origin = found.as_ref().map(|found| found.origin.clone());
-    let shown = match (challenge, found) {
-        (_, Some(Credentials { secret: Secret::RegistryToken(token), .. })) => Shown::Token(token),
+    let header = match (challenge, found) {
+        (_, Some(Credentials { secret: Secret::RegistryToken(token), .. })) => bearer(&token),
         (
             Challenge::Basic,
             Some(Credentials { secret: Secret::Password { username, password }, .. }),
-        ) => Shown::Password { username, password },
+        ) => basic(&username, &password),
         (Challenge::Basic, _) => {
             let reason = refused(http, None);
             return Err(SourceError::Unauthorized { host, reason }.into());
         }
         (Challenge::Bearer { realm, service }, found) => {
-            Shown::Token(fetch(http, place, &realm, service, found.as_ref()).await?)
+            bearer(&fetch(http, place, &realm, service, found.as_ref()).await?)
         }
     };
-    Ok((shown, origin))
+    Ok((header, origin))
 }
 
 /// What to say where credentials do not suffice.
-pub(super) fn refused(http: &Http, origin: Option<&str>) -> String {
+fn refused(http: &Http, origin: Option<&str>) -> String {
     match origin {
         Some(origin) => format!("those from {origin} are refused"),
         None => credentials::searched(&http.options, &|name| std::env::var_os(name)),
@@ -236,13 +220,9 @@ async fn fetch(
     let mut parameters = vec![("scope", scope)];
     parameters.extend(service.map(|service| ("service", service)));
     let mut request = Request {
-        method: Method::GET,
         // A token service is shown this host's certificate only where it is the registry.
         identified: same_origin(place.url, &url),
-        url,
-        authorization: None,
-        headers: HeaderMap::new(),
-        form: None,
+        ..Request::new(Method::GET, url)
     };
     match found.map(|f| &f.secret) {
         Some(Secret::IdentityToken(token)) => {
@@ -252,7 +232,7 @@ async fn fetch(
             parameters.push(("refresh_token", token.clone()));
             let mut form = request.url.clone();
             form.query_pairs_mut().clear().extend_pairs(&parameters);
-            request.form = form.query().map(str::to_owned);
+            request.body = form.query().map(|form| Body::Form(form.to_owned()));
             request.method = Method::POST;
         }
         Some(Secret::Password { username, password }) => {

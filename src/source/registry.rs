@@ -24,7 +24,6 @@ mod hosts;
 mod signatures;
 
 use hosts::Hosts;
-pub use hosts::requested;
 #[cfg(feature = "testing")]
 pub(super) use signatures::next_query;
 

@@ -79,6 +79,7 @@ mod registry_proxies;
 mod registry_push;
 mod registry_reasons;
 mod registry_tls;
+mod registry_uploads;
 mod removable_loader;
 mod returns;
 mod running_slot;

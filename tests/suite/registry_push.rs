@@ -96,7 +96,7 @@ fn a_push_without_leave_is_told() {
     let error = push(&layout, None, &registry.reference("a:1"), &options).unwrap_err();
     assert_eq!(error.code().name(), "registry-unauthorized", "{error}");
     let entry = format!("/wrong.json (entry {}) are refused", registry.address());
-    assert!(error.to_string().ends_with(&entry), "{error}");
+    assert!(error.to_string().contains(&entry), "{error}");
 }
 
 #[test]

@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use flipside_image::Digest;
 use flipside_image::code::Coded;
+use flipside_publish::PublishError;
+use flipside_publish::push::push;
 use flipside_source::{Location, Options, SourceError, fetch_graph, open};
 
 use crate::support::certificates::{Authority, Certificate};
@@ -39,6 +41,13 @@ impl Stage {
     fn resolve(&self, proxy: &Proxy) -> Result<Digest, SourceError> {
         let location: Location = format!("{}/z:1", proxy.address()).parse().unwrap();
         open(&location, &self.options)?.resolve()
+    }
+
+    /// Pushes to a repository that this server has not seen yet.
+    fn push(&self, proxy: &Proxy) -> Result<Digest, PublishError> {
+        let name = proxy.address().rsplit_once(':').unwrap().1;
+        let reference = format!("{}/push-{name}:1", proxy.address()).parse().unwrap();
+        push(&fixture("reference-image-zstd"), None, &reference, &self.options)
     }
 
     /// The code of the refusal, and what follows the server's name in its sentence.
@@ -162,6 +171,7 @@ fn certificates_of_one_host_are_taken_where_podman_has_them() {
         assert!(error.to_string().contains("there is no client.key beside it"), "{error}");
         stage.write(&at("client.key"), &own.key);
         stage.resolve(&proxy).unwrap();
+        stage.push(&proxy).unwrap();
         assert!(proxy.seen().iter().all(|seen| seen.identified));
     }
 }
@@ -173,12 +183,15 @@ fn a_client_certificate_is_shown_where_it_is_asked_for() {
     let proxy = Proxy::start_tls(stage.registry.address(), stage.good().server(Some(&clients)));
     let error = stage.resolve(&proxy).unwrap_err();
     assert_eq!(error.code().name(), "tls-failed", "{error}");
+    assert_eq!(stage.push(&proxy).unwrap_err().code().name(), "tls-failed");
     let own = clients.certificate("client", 2020, 2100);
     std::fs::write(stage.options.root.path("/c.pem"), &own.chain).unwrap();
     std::fs::write(stage.options.root.path("/k.pem"), &own.key).unwrap();
     stage.options.client_cert = Some("/c.pem".into());
     stage.options.client_key = Some("/k.pem".into());
     stage.resolve(&proxy).unwrap();
+    stage.push(&proxy).unwrap();
+    assert!(proxy.seen().iter().any(|seen| seen.method == "PUT"));
 }
 
 #[test]
@@ -232,6 +245,14 @@ fn the_client_certificate_is_for_the_registry_and_its_mirrors_alone() {
     let graph = format!("https://{}", other.address());
     let _ = fetch_graph(&graph, &[], &stage.options);
     assert_eq!(shown(&other), [false], "an update graph");
+
+    calm();
+    registry.fault("blobs/uploads/", usize::MAX, Fault::Elsewhere(other.address().into()));
+    let reference = format!("{}/elsewhere:1", registry.address()).parse().unwrap();
+    push(&fixture("reference-image-zstd"), None, &reference, &stage.options).unwrap();
+    assert!(shown(&registry).iter().all(|shown| *shown), "{:?}", registry.seen());
+    let uploaded = shown(&other);
+    assert!(!uploaded.is_empty() && uploaded.iter().all(|shown| !shown), "an upload elsewhere");
 
     calm();
     let options = Options { mirrors: vec![other.address().into()], ..stage.options.clone() };

@@ -3,7 +3,7 @@
 //! A small HTTP/1.1 proxy in front of a registry that plays everything that
 //! networks and servers do wrong, and remembers what it was asked.
 
-use std::convert::Infallible;
+use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -52,6 +52,14 @@ pub enum Fault {
     Without(&'static str),
     /// A body of so many bytes, without Content-Length.
     Flood(usize),
+    /// The connection ends after so many bytes of the request's body.
+    CutRequest(usize),
+    /// The request is answered, and the connection ends before the answer.
+    LostAnswer,
+    /// An upload goes on at this `host:port`.
+    Elsewhere(String),
+    /// With this header.
+    With(&'static str, &'static str),
 }
 
 /// A request that came.
@@ -62,11 +70,14 @@ pub struct Seen {
     pub path: String,
     pub authorization: Option<String>,
     pub range: Option<String>,
+    pub content_range: Option<String>,
     pub user_agent: Option<String>,
     /// By a client certificate.
     pub identified: bool,
     /// Of a POST.
     pub body: String,
+    /// How many bytes of the body came.
+    pub length: usize,
 }
 
 /// A client that has shown a certificate.
@@ -114,6 +125,7 @@ impl Proxy {
         runtime.spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let (shared, acceptor) = (shared.clone(), acceptor.clone());
+                let is_tls = acceptor.is_some();
                 tokio::spawn(async move {
                     let identified = Arc::new(AtomicBool::new(false));
                     let is_identified = Arc::clone(&identified);
@@ -122,11 +134,11 @@ impl Proxy {
                         if is_identified.load(Ordering::Relaxed) {
                             request.extensions_mut().insert(Identified);
                         }
-                        async move {
-                            Ok::<_, Infallible>(
-                                answer(&shared.0, &shared.1, &shared.2, request).await,
-                            )
+                        if is_tls {
+                            let https = HeaderValue::from_static("https");
+                            request.headers_mut().insert("x-forwarded-proto", https);
                         }
+                        async move { answer(&shared.0, &shared.1, &shared.2, request).await }
                     });
                     let http = hyper::server::conn::http1::Builder::new();
                     let _ = match acceptor {
@@ -151,7 +163,8 @@ impl Proxy {
         &self.address
     }
 
-    /// The next `times` answers to paths that contain `path` go wrong like this.
+    /// The next `times` answers to requests whose method and path (`GET /v2/...`) contain `path` go
+    /// wrong like this.
     pub fn fault(&self, path: &str, times: usize, fault: Fault) -> &Self {
         self.state.lock().unwrap().rules.push((path.to_owned(), times, fault));
         self
@@ -195,15 +208,43 @@ impl Proxy {
 
 type Answer = Response<Script>;
 
+impl State {
+    /// The rule for a request.
+    fn rule(&mut self, line: &str) -> Option<&mut (String, usize, Fault)> {
+        self.rules.iter_mut().find(|rule| rule.1 > 0 && line.contains(&rule.0))
+    }
+
+    /// How many bytes of a request's body are taken before the connection ends.
+    fn cut(&mut self, line: &str) -> Option<usize> {
+        let rule = self.rule(line)?;
+        let Fault::CutRequest(bytes) = rule.2 else { return None };
+        rule.1 -= 1;
+        Some(bytes)
+    }
+}
+
+/// The whole of a body, or its beginning.
+async fn take(mut body: Incoming, most: Option<usize>) -> Bytes {
+    let mut taken = Vec::new();
+    while most.is_none_or(|most| taken.len() < most)
+        && let Some(Ok(frame)) = body.frame().await
+    {
+        taken.extend_from_slice(frame.data_ref().map_or(&[], |data| data));
+    }
+    taken.into()
+}
+
 async fn answer(
     upstream: &str,
     address: &str,
     state: &Mutex<State>,
     request: Request<Incoming>,
-) -> Answer {
+) -> io::Result<Answer> {
     let (parts, body) = request.into_parts();
-    let body = body.collect().await.map(|b| b.to_bytes()).unwrap_or_default();
     let path = parts.uri.path_and_query().unwrap().to_string();
+    let line = format!("{} {path}", parts.method);
+    let cut = state.lock().unwrap().cut(&line);
+    let body = take(body, cut).await;
     let header = |name: HeaderName| {
         parts.headers.get(name).map(|v| v.to_str().unwrap_or_default().to_owned())
     };
@@ -215,16 +256,21 @@ async fn answer(
             path: path.clone(),
             authorization: authorization.clone(),
             range: header(header::RANGE),
+            content_range: header(header::CONTENT_RANGE),
             user_agent: header(header::USER_AGENT),
             identified: parts.extensions.get::<Identified>().is_some(),
             body: String::from_utf8_lossy(&body).into_owned(),
+            length: body.len(),
         });
+        if cut.is_some() {
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
         if state.largest.is_some_and(|largest| body.len() > largest) {
             let page = "<html>413 Request Entity Too Large</html>";
             let fault = Fault::Status(413, vec![("content-type", "text/html".into())], page.into());
-            return fault.without_upstream().unwrap();
+            return Ok(fault.without_upstream().unwrap());
         }
-        let fault = state.rules.iter_mut().find(|r| r.1 > 0 && path.contains(&r.0)).map(|rule| {
+        let fault = state.rule(&line).map(|rule| {
             rule.1 -= 1;
             rule.2.clone()
         });
@@ -232,7 +278,7 @@ async fn answer(
             && let Some(tokens) = &mut state.tokens
             && let Some(refusal) = tokens.check(&path, address, authorization.as_deref())
         {
-            return refusal;
+            return Ok(refusal);
         }
         if fault.is_none()
             && let Some(referrers) = &mut state.referrers
@@ -241,13 +287,13 @@ async fn answer(
                 referrers.note(&body);
             }
             if let Some(answer) = referrers.answer(&path) {
-                return answer;
+                return Ok(answer);
             }
         }
         fault
     };
     if let Some(answer) = fault.as_ref().and_then(Fault::without_upstream) {
-        return answer;
+        return Ok(answer);
     }
     if matches!(fault, Some(Fault::Silence)) {
         std::future::pending::<()>().await;
@@ -263,13 +309,16 @@ async fn answer(
     let head = parts.method == Method::HEAD;
     let (mut parts, bytes) = ask(upstream, parts.method, &path, headers, body).await;
     let mut script = Script::whole(bytes);
+    if matches!(fault, Some(Fault::LostAnswer)) {
+        return Err(io::ErrorKind::ConnectionReset.into());
+    }
     if let Some(fault) = fault {
         fault.apply(&mut parts, &mut script);
     }
     if head {
         script = Script::whole(Bytes::new());
     }
-    Response::from_parts(parts, script)
+    Ok(Response::from_parts(parts, script))
 }
 
 async fn ask(
@@ -360,6 +409,15 @@ impl Fault {
                     *byte ^= 1;
                 }
                 script.bytes = bytes.into();
+            }
+            Self::Elsewhere(address) => {
+                let place = parts.headers[header::LOCATION].to_str().unwrap().to_owned();
+                let (scheme, rest) = place.split_once("://").unwrap();
+                let (_, path) = rest.split_once('/').unwrap();
+                set(parts, header::LOCATION, format!("{scheme}://{address}/{path}"));
+            }
+            Self::With(name, value) => {
+                parts.headers.insert(*name, HeaderValue::from_static(value));
             }
             Self::Without(name) => {
                 parts.headers.remove(*name);

@@ -12,7 +12,7 @@ use flipside_source::signatures::{
     BUNDLE_TYPE, EMPTY_TYPE, SIMPLE_TYPE, all, referrers_tag, signature_tag,
 };
 use flipside_source::{
-    LayoutSource, Location, Options, Reference, Signature, Source, is_absent, open,
+    LayoutSource, Location, Options, Reference, Repository, Signature, Source, is_absent, open,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -29,7 +29,7 @@ const CONFIG_TYPE: &str = "application/vnd.oci.image.config.v1+json";
 /// A repository or a layout that is written to.
 pub(crate) enum Home<'a> {
     /// In a registry.
-    Registry(&'a Reference, &'a Options),
+    Registry(&'a Repository, &'a Reference, &'a Options),
     /// A layout directory.
     Layout(&'a Path),
 }
@@ -46,7 +46,7 @@ struct Put<'a> {
 impl Home<'_> {
     fn source(&self) -> Result<Box<dyn Source>, PublishError> {
         Ok(match self {
-            Self::Registry(reference, options) => {
+            Self::Registry(_, reference, options) => {
                 open(&Location::Registry((*reference).clone()), options)?
             }
             Self::Layout(directory) => Box::new(LayoutSource::open(directory, None)?),
@@ -57,9 +57,9 @@ impl Home<'_> {
         let put_descriptor = Descriptor::of(put.media_type, &put.manifest);
         let digest = put_descriptor.digest;
         match self {
-            Self::Registry(reference, options) => {
+            Self::Registry(repository, ..) => {
                 let name = put.tag.map_or_else(|| digest.to_string(), str::to_owned);
-                upload::put(reference, options, &name, &put.manifest, put.media_type, &put.blobs)?;
+                upload::put(repository, &name, &put.manifest, put.media_type, &put.blobs)?;
             }
             Self::Layout(directory) => {
                 let layout = LayoutWriter::open(directory)?;

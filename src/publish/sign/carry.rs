@@ -5,7 +5,7 @@
 use flipside_image::signature::{Form, Verifier};
 use flipside_image::{Descriptor, Digest, INDEX_TYPE, ImageError, Index, MANIFEST_TYPE};
 use flipside_source::signatures::all;
-use flipside_source::{Location, Options, Reference, Signature, Source, open};
+use flipside_source::{Location, Options, Reference, Repository, Signature, Source, open};
 use serde::Deserialize;
 
 use super::super::PublishError;
@@ -25,8 +25,12 @@ pub fn sign(
     options: &Options,
 ) -> Result<Vec<Digest>, PublishError> {
     let refused = |what: &str| PublishError::Sign { what: what.to_owned() };
+    let pushed_to;
     let (home, repository) = match location {
-        Location::Registry(reference) => (Home::Registry(reference, options), Some(reference)),
+        Location::Registry(reference) => {
+            pushed_to = Repository::new(reference, options)?;
+            (Home::Registry(&pushed_to, reference, options), Some(reference))
+        }
         Location::Layout { directory, .. } => (Home::Layout(directory), None),
         Location::Archive { .. } => {
             return Err(refused("an archive is not written to; sign a layout or what is pushed"));

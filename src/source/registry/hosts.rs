@@ -6,13 +6,11 @@
 use std::ops::ControlFlow;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
-
-use flipside_core::cancel::{Cancel, Stopped};
-use tokio::runtime::Runtime;
+use std::time::Instant;
 
 use super::super::endpoint::Endpoint;
 use super::super::http::Http;
+use super::super::network::Network;
 use super::super::options::{Options, Timing};
 use super::super::rate::Rate;
 use super::super::retry::{Failure, Tries};
@@ -24,8 +22,6 @@ mod pace;
 
 /// Tries at a mirror before the next host is asked.
 const MIRROR_TRIES: u32 = 2;
-/// How often a wish to stop is looked for.
-const STOP_INTERVAL: Duration = Duration::from_millis(40);
 
 /// A repository, wherever it is.
 pub(super) struct Hosts {
@@ -40,8 +36,7 @@ pub(super) struct Hosts {
     unreachable: OnceLock<Unreachable>,
     /// When the first payload was asked for.
     begun: OnceLock<Instant>,
-    /// `Some` until it is dropped.
-    runtime: Option<Runtime>,
+    network: Network,
 }
 
 impl Hosts {
@@ -51,14 +46,6 @@ impl Hosts {
     /// [`SourceError::ReferenceInvalid`] for a mirror, [`SourceError::Runtime`].
     pub fn new(reference: &Reference, options: &Options) -> Result<Self, SourceError> {
         let mirrors = options.mirrors.iter().map(|mirror| Endpoint::mirror(mirror, reference));
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .max_blocking_threads(4)
-            .thread_name("flipside-net")
-            .enable_io()
-            .enable_time()
-            .build()
-            .map_err(SourceError::Runtime)?;
         Ok(Self {
             rate: Rate::new(options.max_rate),
             mirrors: mirrors.collect::<Result<_, _>>()?,
@@ -67,26 +54,16 @@ impl Hosts {
             unreachable: OnceLock::new(),
             begun: OnceLock::new(),
             http: Http::new(options.clone()),
-            runtime: Some(runtime),
+            network: Network::new()?,
         })
     }
 
-    /// Runs `work` on this thread until it is done or the stop is requested. The
-    /// connections themselves are served by the runtime's one thread.
+    /// Runs `work` on this thread until it is done or the stop is requested.
     pub fn run<T>(
         &self,
         work: impl Future<Output = Result<T, SourceError>>,
     ) -> Result<T, SourceError> {
-        let stop = &self.http.options.stop;
-        stop.check()?;
-        let Some(runtime) = &self.runtime else { return Err(Stopped.into()) };
-        runtime.block_on(async {
-            tokio::select! {
-                biased;
-                stopped = requested(stop) => Err(stopped.into()),
-                result = work => result,
-            }
-        })
+        self.network.run(&self.http.options.stop, work)
     }
 
     /// Asks the registry alone from now on. Says whether any mirror was asked until now.
@@ -211,23 +188,6 @@ impl Hosts {
             }),
         }
     }
-}
-
-impl Drop for Hosts {
-    fn drop(&mut self) {
-        // A resolver that hangs must not hold the process.
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
-    }
-}
-
-/// Ends once the stop is requested.
-pub async fn requested(stop: &Cancel) -> Stopped {
-    while !stop.is_requested() {
-        tokio::time::sleep(STOP_INTERVAL).await;
-    }
-    Stopped
 }
 
 /// Whether a host is not worth asking again in this run.
