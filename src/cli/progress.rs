@@ -17,3 +17,11 @@ pub fn of(global: &Global) -> Arc<dyn Progress> {
         ProgressMode::None => Arc::new(Silent),
     }
 }
+
+/// The same for a command that says only its result where there is no terminal.
+pub fn on_terminal(global: &Global) -> Arc<dyn Progress> {
+    match global.progress {
+        ProgressMode::Auto if !global.has_terminal_for_bars() => Arc::new(Silent),
+        _ => of(global),
+    }
+}

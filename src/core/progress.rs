@@ -24,6 +24,8 @@ pub enum Phase {
     ReadingBack,
     /// Writing the boot file and the boot entries.
     Arming,
+    /// Sending blobs to a registry.
+    Pushing,
     /// Nothing left to do.
     Done,
 }
@@ -39,6 +41,7 @@ impl Phase {
             Self::Writing => "writing",
             Self::ReadingBack => "reading back",
             Self::Arming => "writing the boot entries",
+            Self::Pushing => "pushing",
             Self::Done => "done",
         }
     }
@@ -56,6 +59,15 @@ pub enum Event {
         /// The slot.
         slot: Slot,
         /// The size of all payloads, in uncompressed bytes.
+        size: u64,
+    },
+    /// What is pushed, said in the phase of pushing.
+    Pushing {
+        /// How many blobs are sent.
+        blobs: u64,
+        /// How many others the registry has already.
+        present: u64,
+        /// The size of those that are sent, in bytes.
         size: u64,
     },
     /// A payload is fetched before anything is written: its name, and what has to be fetched of it.
@@ -78,7 +90,7 @@ pub enum Event {
     },
     /// Compressed bytes came in.
     Fetched(u64),
-    /// Uncompressed bytes were verified and written.
+    /// Uncompressed bytes were verified and written, or bytes were sent to a registry.
     Written(u64),
     /// Bytes were read back and found right.
     ReadBack(u64),

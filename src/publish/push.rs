@@ -6,6 +6,7 @@
 
 use std::path::Path;
 
+use flipside_core::progress::{Event, Phase, Progress};
 use flipside_image::{Digest, INDEX_TYPE, MANIFEST_TYPE, ManifestOrIndex};
 use flipside_source::{LayoutSource, Options, Reference, Repository, Source, SourceError};
 
@@ -24,11 +25,12 @@ pub fn push(
     tag: Option<&str>,
     reference: &Reference,
     options: &Options,
+    progress: &dyn Progress,
 ) -> Result<Digest, PublishError> {
     let layout = LayoutSource::open(directory, tag)?;
     let top = layout.resolve()?;
     let repository = Repository::new(reference, options)?;
-    put_images(&repository, &layout, top)?;
+    put_images(&repository, &layout, top, progress)?;
     let (bytes, media_type) = top_of(&layout, top)?;
     // Before the tag: nobody sees it name what is not signed yet.
     let signatures = Signatures::of(&layout, &top)?;
@@ -37,6 +39,7 @@ pub fn push(
         signatures.bring_to(&Home::Registry(&repository, reference, options))?;
     }
     repository.put_manifest(reference.tag(), media_type, &bytes)?;
+    progress.event(Event::Phase(Phase::Done));
     Ok(top)
 }
 

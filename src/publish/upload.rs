@@ -4,11 +4,13 @@
 
 use std::collections::BTreeMap;
 
+use flipside_core::progress::{Event, Phase, Progress};
 use flipside_image::{Descriptor, Digest, MANIFEST_TYPE, Manifest, ManifestOrIndex};
 use flipside_source::{Blob, LayoutSource, Repository, Source, SourceError};
 
 /// Puts the blobs of what `top` names in `layout`, and the manifests that an index lists; not the
-/// manifest or index itself. Blobs that the registry has are not sent again.
+/// manifest or index itself. Blobs that the registry has are not sent again. It is asked for all of
+/// them first, so that `progress` has one total.
 ///
 /// # Errors
 /// [`SourceError`]: the layout is damaged, or the registry refuses.
@@ -16,7 +18,9 @@ pub(super) fn put_images(
     repository: &Repository,
     layout: &LayoutSource,
     top: Digest,
+    progress: &dyn Progress,
 ) -> Result<(), SourceError> {
+    progress.event(Event::Phase(Phase::Comparing));
     let mut manifests = Vec::new();
     let mut blobs = BTreeMap::new();
     match ManifestOrIndex::parse(&layout.manifest(&top)?)? {
@@ -28,11 +32,23 @@ pub(super) fn put_images(
             }
         }
     }
-    for blob in blobs.values() {
+    let (all, mut size) = (blobs.len(), 0_u64);
+    let mut missing = Vec::new();
+    for blob in blobs.into_values() {
         if !repository.has_blob(&blob.digest)? {
-            let path = layout.directory().join("blobs/sha256").join(blob.digest.hex());
-            repository.put_blob(&Blob::open(&path, blob)?, &|_| ())?;
+            size = size.saturating_add(blob.size);
+            missing.push(blob);
         }
+    }
+    if !missing.is_empty() {
+        let (sent, present) = (missing.len() as u64, all.saturating_sub(missing.len()) as u64);
+        progress.event(Event::Phase(Phase::Pushing));
+        progress.event(Event::Pushing { blobs: sent, present, size });
+    }
+    for blob in &missing {
+        let path = layout.directory().join("blobs/sha256").join(blob.digest.hex());
+        let sent = |bytes| progress.event(Event::Written(bytes));
+        repository.put_blob(&Blob::open(&path, blob)?, &sent)?;
     }
     for digest in &manifests {
         let manifest = layout.manifest(digest)?;

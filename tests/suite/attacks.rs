@@ -7,6 +7,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
+use flipside_core::progress::Silent;
 use flipside_image::Digest;
 use flipside_publish::sign::{PrivateKey, bundle, simple};
 use flipside_source::Signature;
@@ -620,7 +621,8 @@ fn payloads_of_another_image_never_reach_a_slot() {
     for version in ["v2", "v3"] {
         let reference = registry.reference(&format!("{name}:{version}"));
         let options = registry.options();
-        flipside_publish::push::push(&host.0.track, Some(version), &reference, &options).unwrap();
+        flipside_publish::push::push(&host.0.track, Some(version), &reference, &options, &Silent)
+            .unwrap();
     }
     let read = |digest: &Digest| -> Value {
         serde_json::from_slice(&std::fs::read(two.blob(digest)).unwrap()).unwrap()

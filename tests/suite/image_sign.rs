@@ -128,7 +128,8 @@ fn what_is_signed_already_is_not_signed_again_and_other_signatures_stay() {
         }
         let reference = format!("{}/{name}:1", proxy.address()).parse().unwrap();
         let options = registry.options();
-        flipside_publish::push::push(directory.path(), None, &reference, &options).unwrap();
+        flipside_publish::push::push(directory.path(), None, &reference, &options, &Silent)
+            .unwrap();
         let location = Location::Registry(reference.clone());
         let source = open(&location, &options).unwrap();
         // Signatures of others, and something else that refers to the image.
@@ -170,8 +171,15 @@ fn nobody_sees_the_tag_before_what_it_names_is_signed() {
     let key = new_key();
     assert_eq!(sign_layout(&image, &key), [image.digest]);
     let reference = format!("{}/signed/order:1", proxy.address()).parse().unwrap();
-    let push =
-        || flipside_publish::push::push(directory.path(), None, &reference, &registry.options());
+    let push = || {
+        flipside_publish::push::push(
+            directory.path(),
+            None,
+            &reference,
+            &registry.options(),
+            &Silent,
+        )
+    };
     push().unwrap();
     let puts = || -> Vec<String> {
         let seen = proxy.seen().into_iter();

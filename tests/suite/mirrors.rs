@@ -3,6 +3,7 @@
 //! What mirrors may say. The registry decides; a mirror may be late, or lie, and helps where the
 //! registry cannot be reached.
 
+use flipside_core::progress::Silent;
 use flipside_image::Digest;
 use flipside_publish::push::push;
 use flipside_publish::sign::{PrivateKey, simple};
@@ -61,7 +62,7 @@ impl Stage {
         let image = self.host.0.publish(image);
         for place in places {
             let (reference, options) = (place.reference("os:stable"), place.options());
-            push(&self.host.0.track, Some("stable"), &reference, &options).unwrap();
+            push(&self.host.0.track, Some("stable"), &reference, &options, &Silent).unwrap();
         }
         image.digest
     }

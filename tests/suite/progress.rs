@@ -4,7 +4,11 @@
 
 use std::process::{Command, Stdio};
 
+use serde_json::Value;
+
 use crate::support::program_host::ProgramHost;
+use crate::support::proxy::{Fault, Proxy};
+use crate::support::registry::{Registry, fixture};
 
 /// A line that the bars of 80 columns do not fill, so that one that is too long is seen.
 const WIDE: u16 = 200;
@@ -82,4 +86,57 @@ fn as_lines_each_phase_comes_once_for_each_payload_and_in_its_order() {
     }
     assert_eq!(expected.next(), None, "{text}");
     assert!(lines.len() <= phases.len() + 1 && !text.contains('%'), "{text}");
+}
+
+/// The arguments of a push of five blobs to a registry that has two of them, and where it is.
+fn a_push(tag: &str) -> (Vec<String>, (Proxy, std::sync::Arc<Registry>)) {
+    let registry = Registry::shared();
+    let layout = fixture("reference-image-uncompressed");
+    registry.push(&layout, "progress/push:1");
+    let proxy = Proxy::start(registry.address());
+    proxy.fault("HEAD", 3, Fault::Status(404, vec![], String::new()));
+    let target = format!("{}/progress/push:{tag}", proxy.address());
+    let layout = layout.display().to_string();
+    (vec!["image".into(), "push".into(), layout, target], (proxy, registry))
+}
+
+#[test]
+fn a_push_on_a_terminal_of_80_columns_ends_in_one_line_with_its_sums() {
+    let host = ProgramHost::new();
+    let (arguments, _registry) = a_push("terminal");
+    // The result is longer, for its digest.
+    let line = format!("{} > /dev/null", arguments.join(" "));
+    let Some((shown, longest)) = screen(&host, &line) else { return };
+    let [closing] = shown.as_slice() else { panic!("{shown:?}") };
+    let expected = "flipside: pushed 3.8 MiB in 3 blobs, 2 were there already, ";
+    assert!(closing.starts_with(expected) && closing.ends_with(" s"), "{closing}");
+    assert!(longest <= 80, "{longest}");
+}
+
+#[test]
+fn a_push_on_a_pipe_says_its_result_and_as_lines_or_json_what_it_sends() {
+    let push = |progress: &[&str], tag| {
+        let (arguments, _registry) = a_push(tag);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_flipside"));
+        let output = command.args(progress).args(arguments).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (result, lines) = push(&[], "pipe");
+    assert!(result.starts_with("pushed 127.0.0.1:") && result.lines().count() == 1, "{result}");
+    assert_eq!(lines, "");
+    let (_, lines) = push(&["--progress", "plain"], "lines");
+    let lines: Vec<&str> = lines.lines().collect();
+    let blobs = "3.8 MiB in 3 blobs, 2 were there already";
+    assert_eq!(lines[0], "flipside: comparing with what is there");
+    assert_eq!(lines[1], format!("flipside: pushing {blobs}"));
+    assert!(lines[2].starts_with(&format!("flipside: pushed {blobs}, ")), "{lines:?}");
+    assert_eq!(lines.len(), 3, "{lines:?}");
+    let (events, _) = push(&["--progress", "json", "--json"], "events");
+    let events = events.lines().map_while(|line| serde_json::from_str::<Value>(line).ok());
+    let sums: Vec<Value> = events.filter(|event| event["type"] == "progress").collect();
+    let last = sums.last().unwrap();
+    assert_eq!(last["phase"], "pushing");
+    let sent = 417_321 + 3_649_536 + 1_231;
+    assert_eq!((&last["written"], &last["write_total"]), (&sent.into(), &sent.into()));
 }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use flipside::run;
 use flipside_core::host::durable::{Durable, Step, StepObserver};
+use flipside_core::progress::Silent;
 use jiff::{Timestamp, ToSpan as _};
 
 use crate::support::documents;
@@ -563,6 +564,7 @@ fn no_run_of_the_timer_comes_before_the_time_that_a_registry_names() {
         Some("stable"),
         &registry.reference(name),
         &options,
+        &Silent,
     )
     .unwrap();
     let proxy = Proxy::start(registry.address());

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use flipside_core::progress::Silent;
 use flipside_image::Architecture;
 use flipside_image::code::Coded;
 use flipside_publish::push::push;
@@ -110,7 +111,7 @@ fn credentials_go_to_no_token_service_of_another_origin_unless_it_is_listed() {
         std::fs::write(stage.options.root.path("/login.json"), file).unwrap();
         stage.options.auth_file = Some("/login.json".into());
         let reference: Reference = format!("{}/a:2", stage.proxy.address()).parse().unwrap();
-        let pushed = push(&layout, None, &reference, &stage.options).unwrap_err();
+        let pushed = push(&layout, None, &reference, &stage.options, &Silent).unwrap_err();
         for error in [stage.fetch().unwrap_err().to_string(), pushed.to_string()] {
             assert!(error.contains(service.address()), "{error}");
             assert!(error.contains("track.token_realms"), "{error}");
@@ -139,7 +140,7 @@ fn a_push_asks_for_a_token_that_may_pull_and_push() {
         std::fs::write(stage.options.root.path("/login.json"), file).unwrap();
         stage.options.auth_file = Some("/login.json".into());
         let reference: Reference = format!("{}/pushed:1", stage.proxy.address()).parse().unwrap();
-        push(&layout, None, &reference, &stage.options).unwrap();
+        push(&layout, None, &reference, &stage.options, &Silent).unwrap();
         let seen = stage.proxy.seen();
         let asked: Vec<_> = seen.iter().filter(|s| s.path.starts_with("/token")).collect();
         assert!(!asked.is_empty());

@@ -4,6 +4,7 @@
 
 use std::path::Path;
 
+use flipside_core::progress::Silent;
 use flipside_image::code::Coded;
 use flipside_image::{
     Architecture, Descriptor, Digest, INDEX_TYPE, Index, MANIFEST_TYPE, Platform,
@@ -75,7 +76,8 @@ fn what_the_registry_has_is_not_sent_again() {
     let first = registry.push(&fixture("reference-image-uncompressed"), "a:1");
     let proxy = Proxy::start(registry.address());
     let again = format!("{}/a:again", proxy.address()).parse().unwrap();
-    push(&fixture("reference-image-uncompressed"), None, &again, &registry.options()).unwrap();
+    push(&fixture("reference-image-uncompressed"), None, &again, &registry.options(), &Silent)
+        .unwrap();
     assert_eq!(registry.source("a:again").resolve().unwrap(), first);
     let sent = proxy.seen().into_iter().filter(|seen| !["GET", "HEAD"].contains(&&*seen.method));
     let sent: Vec<String> = sent.map(|seen| seen.path).collect();
@@ -88,12 +90,12 @@ fn a_push_without_leave_is_told() {
     let mut options = registry.options();
     let layout = fixture("reference-image-zstd");
     options.auth_file = None;
-    let error = push(&layout, None, &registry.reference("a:1"), &options).unwrap_err();
+    let error = push(&layout, None, &registry.reference("a:1"), &options, &Silent).unwrap_err();
     assert_eq!(error.code().name(), "registry-unauthorized", "{error}");
     let wrong = login_file(registry.address(), "flipside", "wrong");
     std::fs::write(options.root.path("/wrong.json"), wrong).unwrap();
     options.auth_file = Some("/wrong.json".into());
-    let error = push(&layout, None, &registry.reference("a:1"), &options).unwrap_err();
+    let error = push(&layout, None, &registry.reference("a:1"), &options, &Silent).unwrap_err();
     assert_eq!(error.code().name(), "registry-unauthorized", "{error}");
     let entry = format!("/wrong.json (entry {}) are refused", registry.address());
     assert!(error.to_string().contains(&entry), "{error}");
@@ -115,7 +117,7 @@ fn failures_of_a_push_have_codes_and_hold_no_url() {
     ] {
         proxy.calm();
         proxy.fault("uploads", 100, Fault::Status(status, vec![], body.into()));
-        let error = push(&layout, None, &reference, &options).unwrap_err();
+        let error = push(&layout, None, &reference, &options, &Silent).unwrap_err();
         assert_eq!(error.code().name(), code, "{status}: {error}");
         assert!(!format!("{error} {error:?}").contains("secret"), "{error:?}");
         assert!(!format!("{error} {error:?}").contains("uploads"), "{error:?}");
@@ -123,9 +125,9 @@ fn failures_of_a_push_have_codes_and_hold_no_url() {
         let expected = "denies access to refused: 403 Forbidden (DENIED: the project is read-only)";
         assert_eq!(denied.ends_with(expected), body == errors, "{denied}");
     }
-    let error = push(Path::new("/nowhere"), None, &reference, &options).unwrap_err();
+    let error = push(Path::new("/nowhere"), None, &reference, &options, &Silent).unwrap_err();
     assert_eq!(error.code().name(), "source-unreadable", "{error}");
-    let error = push(&layout, Some("other"), &reference, &options).unwrap_err();
+    let error = push(&layout, Some("other"), &reference, &options, &Silent).unwrap_err();
     assert_eq!(error.code().name(), "tag-not-found", "{error}");
 }
 
@@ -138,7 +140,7 @@ fn a_push_through_a_proxy_that_limits_bodies_goes_in_pieces() {
     let layout = fixture("reference-image-uncompressed");
     let at = |name: &str| format!("{}/{name}", proxy.address()).parse().unwrap();
     proxy.limit_bodies(1 << 20);
-    let digest = push(&layout, None, &at("in-pieces/a:1"), &options).unwrap();
+    let digest = push(&layout, None, &at("in-pieces/a:1"), &options, &Silent).unwrap();
     let source = registry.source("in-pieces/a:1");
     let image = fetch_image(&*source, &digest, Architecture::X86_64).unwrap();
     for layer in image.layers() {
@@ -151,7 +153,7 @@ fn a_push_through_a_proxy_that_limits_bodies_goes_in_pieces() {
     assert_eq!(seen.iter().filter(is_whole).count(), 1);
     // Not even pieces.
     proxy.limit_bodies(1 << 10);
-    let error = push(&layout, None, &at("not-in-pieces/b:1"), &options).unwrap_err();
+    let error = push(&layout, None, &at("not-in-pieces/b:1"), &options, &Silent).unwrap_err();
     let expected = "413 Payload Too Large: a proxy in front of it limits the size of uploads";
     assert!(error.to_string().ends_with(expected), "{error}");
 }

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use flipside_core::progress::Silent;
 use flipside_publish::push::push;
 use serde_json::json;
 
@@ -118,7 +119,8 @@ fn a_registry_that_repeats_what_it_was_shown_gives_no_secret_away() {
     };
     proxy.fault("uploads", ALWAYS, refused(403, "DENIED", &said));
     let reference = format!("{}/reasons/push:1", proxy.address()).parse().unwrap();
-    let error = push(&fixture("reference-image-zstd"), None, &reference, &options).unwrap_err();
+    let error =
+        push(&fixture("reference-image-zstd"), None, &reference, &options, &Silent).unwrap_err();
     let expected = "(DENIED: correct horse and ZmxpcHNpZGU6Y29ycmVjdCBob3JzZQ== and *** are known)";
     assert!(error.to_string().ends_with(expected), "{error}");
 }

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use flipside_core::progress::Silent;
 use flipside_image::Digest;
 use flipside_image::code::Coded;
 use flipside_publish::PublishError;
@@ -47,7 +48,7 @@ impl Stage {
     fn push(&self, proxy: &Proxy) -> Result<Digest, PublishError> {
         let name = proxy.address().rsplit_once(':').unwrap().1;
         let reference = format!("{}/push-{name}:1", proxy.address()).parse().unwrap();
-        push(&fixture("reference-image-zstd"), None, &reference, &self.options)
+        push(&fixture("reference-image-zstd"), None, &reference, &self.options, &Silent)
     }
 
     /// The code of the refusal, and what follows the server's name in its sentence.
@@ -249,7 +250,7 @@ fn the_client_certificate_is_for_the_registry_and_its_mirrors_alone() {
     calm();
     registry.fault("blobs/uploads/", usize::MAX, Fault::Elsewhere(other.address().into()));
     let reference = format!("{}/elsewhere:1", registry.address()).parse().unwrap();
-    push(&fixture("reference-image-zstd"), None, &reference, &stage.options).unwrap();
+    push(&fixture("reference-image-zstd"), None, &reference, &stage.options, &Silent).unwrap();
     assert!(shown(&registry).iter().all(|shown| *shown), "{:?}", registry.seen());
     let uploaded = shown(&other);
     assert!(!uploaded.is_empty() && uploaded.iter().all(|shown| !shown), "an upload elsewhere");

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use flipside_core::progress::Silent;
 use flipside_image::code::Coded;
 use flipside_image::{Architecture, Digest};
 use flipside_publish::PublishError;
@@ -42,7 +43,7 @@ impl Stage {
     fn push(&self) -> Result<Digest, PublishError> {
         let reference = format!("{}/{}:1", self.proxy.address(), self.repository);
         let layout = fixture("reference-image-uncompressed");
-        push(&layout, None, &reference.parse().unwrap(), &self.options)
+        push(&layout, None, &reference.parse().unwrap(), &self.options, &Silent)
     }
 
     /// Pushes, and looks whether every byte has arrived.

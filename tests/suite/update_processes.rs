@@ -7,6 +7,7 @@ use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::sync::Arc;
 
 use flipside::config::form::Address;
+use flipside_core::progress::Silent;
 use nix::sys::signal::{self, Signal};
 use nix::unistd::Pid;
 
@@ -40,7 +41,8 @@ impl Stage {
         let name = format!("{repository}:stable");
         let reference = registry.reference(&name);
         let options = registry.options();
-        flipside_publish::push::push(&host.track, Some("stable"), &reference, &options).unwrap();
+        flipside_publish::push::push(&host.track, Some("stable"), &reference, &options, &Silent)
+            .unwrap();
         let proxy = Proxy::start(registry.address());
         let stage = Self { host, proxy, image, _registry: registry };
         stage.follow(&name, "60KiB");
@@ -61,7 +63,7 @@ impl Stage {
         let reference = self._registry.reference(&format!("{repository}:stable"));
         let options = self._registry.options();
         let track = &self.host.track;
-        flipside_publish::push::push(track, Some("stable"), &reference, &options).unwrap();
+        flipside_publish::push::push(track, Some("stable"), &reference, &options, &Silent).unwrap();
     }
 
     /// An image with version `number` that has failed on this host.

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::Command;
 
 use flipside::run::Outcome;
+use flipside_core::progress::Silent;
 use flipside_image::{Descriptor, INDEX_TYPE, Index, PartitionIdentity, Platform};
 use flipside_publish::disk::Plan;
 use flipside_sim::NewOptions;
@@ -103,6 +104,7 @@ fn a_second_run_of_an_index_costs_a_question_for_it_and_one_for_its_policy() {
         Some("stable"),
         &registry.reference("os:stable"),
         &registry.options(),
+        &Silent,
     )
     .unwrap();
     let proxy = Proxy::start(registry.address());

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use flipside_core::progress::Silent;
 use flipside_image::code::Coded;
 use flipside_publish::push::push;
 use serde_json::json;
@@ -162,11 +163,11 @@ fn a_page_in_place_of_a_registry_ends_a_push() {
     proxy.fault("/v2/", ALWAYS, answer(200, "text/html", PAGE));
     let reference = format!("{}/portal/push:1", proxy.address()).parse().unwrap();
     let layout = fixture("reference-image-zstd");
-    let error = push(&layout, None, &reference, &registry.options()).unwrap_err();
+    let error = push(&layout, None, &reference, &registry.options(), &Silent).unwrap_err();
     assert_eq!(error.code().name(), "registry-error", "{error}");
     assert!(error.to_string().contains("200 OK with a web page"), "{error}");
     // Quay greets with a word that it calls a web page.
     proxy.calm();
     proxy.fault("/v2/", 1, answer(200, "text/html; charset=utf-8", "true"));
-    push(&layout, None, &reference, &registry.options()).unwrap();
+    push(&layout, None, &reference, &registry.options(), &Silent).unwrap();
 }

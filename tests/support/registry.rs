@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use flipside_core::cancel::Cancel;
 use flipside_core::host::Root;
+use flipside_core::progress::Silent;
 use flipside_image::Digest;
 use flipside_publish::push::push;
 use flipside_source::{Location, Options, Reference, Source, Timing, open};
@@ -143,7 +144,7 @@ impl Registry {
     /// Pushes the only image of an OCI layout directory to `repository:tag`.
     /// One of the project's own is pushed once.
     pub fn push(&self, layout: &Path, name: &str) -> Digest {
-        let push = || push(layout, None, &self.reference(name), &self.options()).unwrap();
+        let push = || push(layout, None, &self.reference(name), &self.options(), &Silent).unwrap();
         if !layout.starts_with(FIXTURES) {
             return push();
         }

@@ -2,6 +2,7 @@
 
 //! A host that follows a tag of a real registry.
 
+use flipside_core::progress::Silent;
 use flipside_image::Digest;
 use flipside_source::TAG_ANNOTATION;
 
@@ -64,7 +65,8 @@ impl RegistryHost {
     fn push(&self, tag: &str) {
         let reference = self.registry.reference(&format!("os:{tag}"));
         let options = self.registry.options();
-        flipside_publish::push::push(&self.host.0.track, Some(tag), &reference, &options).unwrap();
+        flipside_publish::push::push(&self.host.0.track, Some(tag), &reference, &options, &Silent)
+            .unwrap();
     }
 
     /// Publishes and installs `version`, and boots it to success.

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use base64::Engine as _;
+use flipside_core::progress::Silent;
 use flipside_image::Digest;
 use flipside_publish::push::push;
 use flipside_publish::sign::{PrivateKey, bundle, simple};
@@ -59,7 +60,8 @@ impl SignedHost {
 
     fn push(&self) {
         let reference = self.registry.reference(&format!("{}:stable", self.name));
-        push(&self.host.0.track, Some("stable"), &reference, &self.registry.options()).unwrap();
+        push(&self.host.0.track, Some("stable"), &reference, &self.registry.options(), &Silent)
+            .unwrap();
     }
 
     pub fn repository(&self) -> Repository {

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::super::location::parse_layout;
 use super::super::signals::stop_on_signals;
-use super::super::{Global, print, print_json};
+use super::super::{Global, print, print_json, progress};
 use super::connection::Connection;
 use flipside_publish::push::push;
 use flipside_source::Reference;
@@ -35,7 +35,8 @@ pub struct Args {
 pub fn run(args: Args, global: &Global) -> super::super::Result {
     let (directory, tag) = args.layout;
     let options = args.connection.options(&stop_on_signals()?);
-    let digest = push(&directory, tag.as_deref(), &args.reference, &options)?;
+    let progress = progress::on_terminal(global);
+    let digest = push(&directory, tag.as_deref(), &args.reference, &options, progress.as_ref())?;
     if global.json {
         print_json(&json!({ "digest": digest }))?;
     } else {

@@ -99,7 +99,7 @@ impl Progress for Json {
                 }
             }
             Event::Installing { .. } => {}
-            Event::Ahead { .. } => state.tally.take(&event),
+            Event::Ahead { .. } | Event::Pushing { .. } => state.tally.take(&event),
             Event::Payload { name, size, kept, fetch } => {
                 state.tally.take(&event);
                 state.say(What::Payload { name, size: *size, kept: *kept, fetch: *fetch });

@@ -5,6 +5,7 @@
 use std::io::Write;
 use std::sync::{Mutex, PoisonError};
 
+use super::summary::in_blobs;
 use super::{Event, Phase, Progress, Summary, bytes};
 
 /// Writes lines. What cannot be written is dropped.
@@ -28,9 +29,13 @@ impl<W: Write + Send> Progress for Lines<W> {
         let closing = state.summary.take(&event);
         match event {
             Event::Phase(Phase::Done) => closing.iter().for_each(|line| state.say(line)),
-            // What is written is said with its figures.
-            Event::Phase(Phase::Writing) => {}
+            // What is written or pushed is said with its figures.
+            Event::Phase(Phase::Writing | Phase::Pushing) => {}
             Event::Phase(phase) => state.say(phase.title()),
+            Event::Pushing { blobs, present, size } => {
+                let blobs = in_blobs(size, blobs, present);
+                state.say(&format!("{} {blobs}", Phase::Pushing.title()));
+            }
             Event::Payload { name, size, kept, fetch } => {
                 let mut line = format!("{} {name}: {}", Phase::Writing.title(), bytes(size));
                 if kept > 0 {

@@ -48,7 +48,7 @@ impl RunProgress {
     pub fn share(&self) -> Option<(u64, u64)> {
         match self.phase {
             Phase::Fetching => Some((self.fetched, self.fetch_total)),
-            Phase::Writing => Some((self.written, self.write_total)),
+            Phase::Writing | Phase::Pushing => Some((self.written, self.write_total)),
             Phase::ReadingBack => Some((self.read_back, self.read_back_total)),
             _ => None,
         }

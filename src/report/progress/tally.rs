@@ -29,6 +29,7 @@ impl Tally {
                 (progress.write_total, progress.read_back_total) = (*size, *size);
                 progress.payload = None;
             }
+            Event::Pushing { size, .. } => progress.write_total = *size,
             Event::Payload { name, size, kept, fetch } => {
                 // It begins again where a mirror gave wrong bytes: what was written then is kept.
                 let is_again = progress.payload.as_ref() == Some(name);

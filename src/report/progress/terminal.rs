@@ -62,7 +62,7 @@ impl Progress for Terminal {
             }
             Event::Phase(phase) => state.begin(phase),
             Event::Installing { .. } => {}
-            Event::Ahead { .. } | Event::Payload { .. } => {
+            Event::Ahead { .. } | Event::Payload { .. } | Event::Pushing { .. } => {
                 if let Some(phase) = state.summary.tally.phase() {
                     state.begin(phase);
                 }
