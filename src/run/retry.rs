@@ -24,7 +24,7 @@ use flipside_core::host::Root;
 use flipside_core::host::open::read_at_most;
 use flipside_core::refusal::Refusal;
 use flipside_image::code::{Coded as _, Transient};
-use flipside_source::retry::jitter;
+use flipside_source::jitter;
 
 /// Where it stands. It goes with the boot, as the timer does that is set by it.
 const PATH: &str = "/run/flipside/retry.json";

@@ -39,7 +39,7 @@ mod push;
 mod rate;
 mod realm;
 mod registry;
-pub mod retry;
+mod retry;
 mod secret;
 pub mod signatures;
 pub mod tar;
@@ -61,6 +61,7 @@ pub use local_error::LocalError;
 pub use location::Location;
 pub use options::{Options, Timing};
 pub use push::Repository;
+pub use retry::jitter;
 pub use signatures::{Judge, Signature, Worth};
 
 /// One tag somewhere, and the blobs behind it. Displayed as people write it.
