@@ -19,6 +19,7 @@ pub mod os_release;
 pub mod policy;
 pub mod pull;
 pub mod push;
+mod second_reading;
 pub mod sign;
 mod upload;
 

@@ -11,6 +11,7 @@ use flipside_image::{Digest, INDEX_TYPE, MANIFEST_TYPE, ManifestOrIndex};
 use flipside_source::{LayoutSource, Options, Reference, Repository, Source, SourceError};
 
 use super::PublishError;
+use super::second_reading;
 use super::sign::{Home, Signatures};
 use super::upload::{put, put_images};
 
@@ -19,7 +20,8 @@ use super::upload::{put, put_images};
 /// Blobs that the registry has are not sent again. Returns what the tag points to afterwards.
 ///
 /// # Errors
-/// [`PublishError`]: the layout is none, or the registry refuses.
+/// [`PublishError`]: the layout is none, the registry refuses, or other tools would not read the name
+/// or a manifest as it is meant.
 pub fn push(
     directory: &Path,
     tag: Option<&str>,
@@ -27,6 +29,7 @@ pub fn push(
     options: &Options,
     progress: &dyn Progress,
 ) -> Result<Digest, PublishError> {
+    second_reading::check_name(reference).map_err(SourceError::from)?;
     let layout = LayoutSource::open(directory, tag)?;
     let top = layout.resolve()?;
     let repository = Repository::new(reference, options)?;
@@ -53,6 +56,7 @@ pub fn push_artifact(
     reference: &Reference,
     options: &Options,
 ) -> Result<Digest, SourceError> {
+    second_reading::check_name(reference)?;
     let repository = Repository::new(reference, options)?;
     put(&repository, reference.tag(), manifest, MANIFEST_TYPE, blobs)?;
     Ok(Digest::of(manifest))
@@ -61,7 +65,7 @@ pub fn push_artifact(
 /// What the tag is to name.
 fn top_of(layout: &LayoutSource, top: Digest) -> Result<(Vec<u8>, &'static str), SourceError> {
     let bytes = layout.manifest(&top)?;
-    let media_type = match ManifestOrIndex::parse(&bytes)? {
+    let media_type = match second_reading::read(&bytes)? {
         ManifestOrIndex::Manifest(_) => MANIFEST_TYPE,
         ManifestOrIndex::Index(_) => INDEX_TYPE,
     };

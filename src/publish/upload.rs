@@ -8,6 +8,8 @@ use flipside_core::progress::{Event, Phase, Progress};
 use flipside_image::{Descriptor, Digest, MANIFEST_TYPE, Manifest, ManifestOrIndex};
 use flipside_source::{Blob, LayoutSource, Repository, Source, SourceError};
 
+use super::second_reading;
+
 /// Puts the blobs of what `top` names in `layout`, and the manifests that an index lists; not the
 /// manifest or index itself. Blobs that the registry has are not sent again. It is asked for all of
 /// them first, so that `progress` has one total.
@@ -23,11 +25,13 @@ pub(super) fn put_images(
     progress.event(Event::Phase(Phase::Comparing));
     let mut manifests = Vec::new();
     let mut blobs = BTreeMap::new();
-    match ManifestOrIndex::parse(&layout.manifest(&top)?)? {
+    match second_reading::read(&layout.manifest(&top)?)? {
         ManifestOrIndex::Manifest(manifest) => list(&mut blobs, manifest),
         ManifestOrIndex::Index(index) => {
             for entry in &index.manifests {
-                list(&mut blobs, Manifest::parse(&layout.manifest(&entry.digest)?)?);
+                let bytes = layout.manifest(&entry.digest)?;
+                second_reading::read(&bytes)?;
+                list(&mut blobs, Manifest::parse(&bytes)?);
                 manifests.push(entry.digest);
             }
         }
