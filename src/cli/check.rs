@@ -16,7 +16,8 @@ use flipside_core::refusal::Severity;
 /// Check whether an update is available, and say what `flipside update` would do.
 ///
 /// Asks the source what the tag points to, and decides as `flipside update` does. Hooks are asked
-/// only with --explain. The only thing written is the time of the check, in /run.
+/// only with --explain. What it found is written to the status, in /run. Only a policy document that
+/// withdraws the release of a slot is kept in /var/lib/flipside too.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Print every rule in order, with what it found and its verdict. If all other rules allow the

@@ -38,7 +38,8 @@ pub struct Check {
     pub explanation: Explanation,
 }
 
-/// Says what an update of this initiative would do. Writes nothing outside `/run`.
+/// Says what an update of this initiative would do. Writes nothing outside `/run`, but for a policy
+/// document that withdraws what a slot holds: that is remembered.
 ///
 /// # Errors
 /// [`Unasked`]; a refusal is not an error here but a [`Action`]. `None` where there is

@@ -152,6 +152,45 @@ fn what_boots_although_it_was_withdrawn_is_promoted_with_a_warning() {
 }
 
 #[test]
+fn what_only_a_check_found_withdrawn_is_promoted_with_a_warning_too() {
+    let host = PolicyHost::new();
+    let two = host.publish("2");
+    let with = |hours, more| document(hours, &[release("2", &two, more)]);
+    host.put(&with(5, none()));
+    host.at.says(&["update"]);
+    let remembered = || {
+        let snapshot = host.host().snapshot().into_iter();
+        let file = snapshot.filter(|(path, _)| path.to_string_lossy().contains("/policy/"));
+        file.map(|(_, bytes)| bytes).collect::<Vec<_>>()
+    };
+    let before = remembered();
+    // A document that concerns no slot is left to the next update.
+    host.put(&with(4, none()));
+    host.at.says(&["check"]);
+    assert_eq!(remembered(), before);
+    host.put(&with(3, because("withdrawn")));
+    host.host().program(["hooks", "run"]);
+    assert_eq!(remembered(), before);
+    host.at.says(&["check"]);
+    let after = remembered();
+    assert_ne!(after, before);
+    // What was seen is not seen anew, and nothing older takes its place.
+    host.at.says(&["check"]);
+    host.put(&with(6, because("withdrawn")));
+    let late = host.host().program(["check"]);
+    assert!(String::from_utf8_lossy(&late.stdout).contains("policy-document-replayed"), "{late:?}");
+    assert_eq!(remembered(), after);
+
+    std::fs::remove_dir_all(host.host().file("run/flipside")).unwrap();
+    assert_eq!(host.host().0.boot_and_fail(), "B 2 trial");
+    let mut promote = Command::new(env!("CARGO_BIN_EXE_flipside"));
+    let promoted = promote.arg("--root").arg(host.host().0.path()).arg("promote").output().unwrap();
+    let warned = String::from_utf8_lossy(&promoted.stderr).into_owned();
+    let expected = "2 was promoted in slot B although its publisher withdrew it: eats data";
+    assert!(promoted.status.success() && warned.contains(expected), "{promoted:?}");
+}
+
+#[test]
 fn what_the_tag_went_back_to_does_not_boot_once_it_is_withdrawn_unless_a_person_wants_it() {
     let host = PolicyHost::new();
     host.host().set("update.allow_downgrade = true\n");

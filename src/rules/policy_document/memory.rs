@@ -118,10 +118,7 @@ impl Memory {
     /// What was seen last at this tag. What cannot be understood is nothing (P8).
     pub fn recall(&self) -> Option<Seen> {
         std::fs::symlink_metadata(&self.path).ok()?;
-        let seen = self
-            .read()
-            .map(|seen| seen.known)
-            .filter(|seen| seen.format == 1 && seen.tag == self.tag && seen.as_fetched().is_some());
+        let seen = self.intact();
         if seen.is_none() {
             let path = self.path.display();
             tracing::warn!("{path} says nothing: an older policy document would not be noticed");
@@ -129,14 +126,23 @@ impl Memory {
         seen
     }
 
+    fn intact(&self) -> Option<Seen> {
+        let seen = self.read()?.known;
+        let is_intact = seen.format == 1 && seen.tag == self.tag && seen.as_fetched().is_some();
+        is_intact.then_some(seen)
+    }
+
     fn read(&self) -> Option<Extensible<Seen>> {
         serde_json::from_slice(&read_at_most(&self.path, LIMIT).ok()?).ok()
     }
 
-    /// Remembers `seen`. What the other slot's flipside added is kept, as long as the file stays
-    /// short enough to be read.
+    /// Remembers `seen`, unless another run has remembered a later document meanwhile. What the
+    /// other slot's flipside added is kept, as long as the file stays short enough to be read.
     pub fn write(&self, files: &Files, seen: &Seen) -> std::io::Result<()> {
         let Some(directory) = self.path.parent() else { return Ok(()) };
+        if self.intact().and_then(|last| last.issued()) > seen.issued() {
+            return Ok(());
+        }
         files.make_directory(directory)?;
         let unknown = self.read().map(|seen| seen.unknown).unwrap_or_default();
         let mut seen = Extensible { known: seen.clone(), unknown };
@@ -146,5 +152,40 @@ impl Memory {
             text = serde_json::to_vec(&seen)?;
         }
         files.replace(&self.path, &text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flipside_core::host::durable::Durable;
+
+    fn seen(memory: &Memory, day: u32) -> Seen {
+        let document = format!(
+            r#"{{"format_version":"1","issued":"2026-11-{day}T00:00:00Z",
+            "expires":"2026-12-30T00:00:00Z","releases":[]}}"#
+        );
+        let document = document.into_bytes();
+        let manifest = DocumentManifest::new(&document, "stable").to_bytes().unwrap();
+        let digest = Digest::of(&manifest);
+        let tag = Some("stable".to_owned());
+        Seen::new(memory, digest, &FetchedDocument { manifest, tag, document }, None).unwrap()
+    }
+
+    /// A check and an update may have asked at the same time.
+    #[test]
+    fn what_is_remembered_never_gives_way_to_an_older_document() {
+        let directory = tempfile::tempdir().unwrap();
+        let files = Files::new(&Root::new(directory.path()), &Durable::new());
+        let path = directory.path().join("var/lib/flipside/policy/x.json");
+        let memory = Memory { path, tag: "registry.example/os:stable".into() };
+        for (day, expected) in [(12, 12), (11, 12), (12, 12), (13, 13), (10, 13)] {
+            memory.write(&files, &seen(&memory, day)).unwrap();
+            assert_eq!(memory.recall(), Some(seen(&memory, expected)), "{day}");
+        }
+        // Who can write it has seen nothing (P8).
+        std::fs::write(&memory.path, "{}").unwrap();
+        memory.write(&files, &seen(&memory, 10)).unwrap();
+        assert_eq!(memory.recall(), Some(seen(&memory, 10)));
     }
 }

@@ -68,8 +68,16 @@ pub(super) fn ask(evaluation: &mut Evaluation<'_>) -> Result<Digest, Error> {
     let target = &target_release.digest;
     let now = means.clock().now();
     let consulted = consult(means, *source, verifier, now)?;
-    // A check writes nothing, and so remembers nothing.
-    if evaluation.depth == Depth::Update && !evaluation.candidate.is_only_asked {
+    // A mirror cannot take away what is armed by a document of its own.
+    if let (true, Some(document), Some(_)) = (consulted.is_vouched, &consulted.document, now) {
+        evaluation.is_revoked = withdrawn::is_target_revoked(document, host_state);
+        evaluation.withdrawals = Some(withdrawals(document, host_state));
+    }
+    // A check writes nothing (P10), unless it found that a slot holds what was withdrawn: the host
+    // may reboot into that before the next run, and /run is gone then.
+    let is_told_of_a_slot = evaluation.withdrawals.as_ref().is_some_and(|found| !found.is_empty());
+    let is_remembered = evaluation.depth == Depth::Update || is_told_of_a_slot;
+    if is_remembered && !evaluation.candidate.is_only_asked {
         consulted.remember(means.files);
     }
     for said in &target_release.results {
@@ -80,11 +88,6 @@ pub(super) fn ask(evaluation: &mut Evaluation<'_>) -> Result<Digest, Error> {
     evaluation.put(Rule::PolicyDocument, &observed, consulted.verdict.clone());
     let (Some(document), Some(now)) = (consulted.document, now) else { return Ok(*target) };
     let is_vouched = consulted.is_vouched;
-    // A mirror cannot take away what is armed by a document of its own.
-    if is_vouched {
-        evaluation.is_revoked = withdrawn::is_target_revoked(&document, host_state);
-        evaluation.withdrawals = Some(withdrawals(&document, host_state));
-    }
     let running = running(host_state);
     // It stays, and is not known by a digest: no way leads there.
     if !target_release.is_to_be_reached() && running.digests.is_empty() {
