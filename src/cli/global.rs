@@ -58,6 +58,8 @@ pub struct Global {
     pub colour: bool,
     /// How many characters a line on stdout may have; `None` where it is no terminal.
     pub width: Option<usize>,
+    /// The same of stderr.
+    pub error_width: Option<usize>,
     /// Whether more is to be shown than usual.
     pub verbose: bool,
     /// The least important messages that are shown on stderr.
@@ -83,6 +85,7 @@ impl GlobalArgs {
             },
             colour: colours_suit(&io::stdout()),
             width: io::stdout().is_terminal().then_some(WIDTH),
+            error_width: io::stderr().is_terminal().then_some(WIDTH),
             verbose: self.verbose > 0,
             level: match (self.quiet, self.verbose) {
                 (true, _) => LevelFilter::ERROR,

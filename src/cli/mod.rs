@@ -19,6 +19,7 @@ mod help;
 mod log;
 mod output;
 pub mod progress;
+mod remedy;
 mod stderr;
 
 mod check;

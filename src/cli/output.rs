@@ -8,10 +8,15 @@ use std::io::{self, Write as _};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::remedy::remedy;
 use super::stderr::complain;
 use super::{Failure, Global};
 use crate::codes;
 use crate::report::progress::beside_bars;
+use crate::report::wrap::wrap;
+
+/// What stands before a remedy: it is below the sentence that it belongs to.
+const REMEDY: &str = "          ";
 
 /// Prints text and a line feed on stdout. A reader that went away (`| head`) is
 /// no error; a full disk is.
@@ -50,7 +55,7 @@ pub fn error_document(failure: &Failure) -> Value {
 
 /// Tells the person, and with `--json` also the program, what went wrong.
 pub(super) fn report_failure(failure: &Failure, global: &Global) {
-    complain_of(failure);
+    complain_of(failure, global);
     if global.json {
         // The exit status says it as well, should stdout be gone.
         let _ = print_json(&error_document(failure));
@@ -65,14 +70,19 @@ pub(super) fn fail_after_document(failure: Failure, global: &Global) -> super::R
     if !global.json {
         return Err(failure);
     }
-    complain_of(&failure);
+    complain_of(&failure, global);
     Ok(failure.exit_code())
 }
 
-/// Says on stderr what was refused, unless the journal is behind it and was told with fields.
-pub(super) fn complain_of(failure: &Failure) {
-    if !super::log::is_said_in_journal(&failure.message) {
-        complain(&format!("flipside: {failure}"));
+/// Says on stderr what was refused, unless the journal is behind it and was told with fields. On a
+/// terminal, what to do about it follows.
+fn complain_of(failure: &Failure, global: &Global) {
+    if super::log::is_said_in_journal(&failure.message) {
+        return;
+    }
+    complain(&format!("flipside: {failure}"));
+    if let (Some(width), Some(remedy)) = (global.error_width, remedy(failure)) {
+        complain(&wrap(&format!("{REMEDY}{remedy}"), width, REMEDY.len()));
     }
 }
 

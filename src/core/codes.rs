@@ -118,9 +118,8 @@ flipside_image::codes! {
         DISK_MISSING: Error = "disk-missing";
         /// One copy of the partition table is damaged, or both are. flipside repairs neither.
         ///
-        /// If one copy is sound, the message names the command that restores the other from it on
-        /// this disk, usually `sgdisk -e DISK`. Otherwise `sgdisk --verify DISK` shows what is
-        /// left.
+        /// Run the command that the message names: it restores the damaged copy from the sound one
+        /// (`sgdisk -e DISK`), or shows what is left (`sgdisk --verify DISK`).
         GPT_DAMAGED: Error = "gpt-damaged";
         /// The disk has no GUID partition table. On a host that flipside installed, both copies are
         /// gone.

@@ -45,6 +45,16 @@ fn mark_esp_dirty(host: &ProgramHost) {
     write_at(host, start + at, &[1]);
 }
 
+/// Damages the headers of both copies of the partition table; twice is never.
+fn damage_both_tables(host: &ProgramHost) {
+    let size = fs::metadata(host.file("disk.img")).unwrap().len();
+    for at in [512 + 16, size - 512 + 16] {
+        let mut checksum = [0; 4];
+        fs::File::open(host.file("disk.img")).unwrap().read_exact_at(&mut checksum, at).unwrap();
+        write_at(host, at, &checksum.map(|byte: u8| !byte));
+    }
+}
+
 fn set_variable(host: &ProgramHost, name: &str, data: &[u8]) {
     let bytes = [&[7, 0, 0, 0], data].concat();
     fs::write(host.file(EFIVARS).join(format!("{name}-{GLOBAL}")), bytes).unwrap();
@@ -90,6 +100,14 @@ const CASES: &[Case] = &[
         code: "gpt-damaged",
         said: "to restore it from the primary copy, run: sgdisk -e ",
         repair: None,
+    },
+    Case {
+        name: "no sound copy of the partition table",
+        damage: damage_both_tables,
+        status: 1,
+        code: "gpt-damaged",
+        said: "; to see what is left, run: sgdisk --verify /",
+        repair: Some(damage_both_tables),
     },
     Case {
         name: "a slot that is missing",

@@ -2,6 +2,7 @@
 
 //! The progress of a run, on a terminal of 80 columns and as lines.
 
+use std::os::unix::fs::FileExt as _;
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
@@ -56,6 +57,24 @@ fn a_terminal_of_80_columns_shows_one_closing_line_and_no_remains() {
     assert!(parts.iter().all(|part| closing.contains(part)), "{closing}");
     let (shown, _) = screen(&host, "update").unwrap();
     assert_eq!(shown, ["nothing new: 2 in slot B waits for the next reboot"]);
+}
+
+#[test]
+fn a_terminal_shows_what_to_do_below_an_error() {
+    let host = ProgramHost::new();
+    let Some((shown, longest)) = screen(&host, "history --log") else { return };
+    let expected = [
+        "flipside: no journal of a failed trial is kept here [trial-log-absent]",
+        "          See `flipside history`. A trial leaves no log if `/var/log/journal` is",
+        "          not persistent and its kernel did not start.",
+    ];
+    assert_eq!((shown, longest), (expected.map(str::to_owned).to_vec(), 80));
+    // The message names the command already.
+    let disk = std::fs::File::options().write(true).open(host.file("disk.img")).unwrap();
+    disk.write_all_at(&[0xff; 8], 512 + 16).unwrap();
+    let (shown, _) = screen(&host, "update").unwrap();
+    let text = shown.concat();
+    assert!(text.contains("run: sgdisk -e ") && text.ends_with("[gpt-damaged]"), "{shown:?}");
 }
 
 #[test]

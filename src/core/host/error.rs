@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
 use super::fat::FatError;
-use super::gpt::{EditError, TableError};
+use super::gpt::{EditError, Repair, TableError};
 use crate::codes;
 use flipside_image::code::{Code, Coded};
 
@@ -33,7 +33,7 @@ pub enum HostError {
         disk: PathBuf,
         /// What is wrong.
         source: TableError,
-        /// How to repair it, where one copy is sound; empty otherwise.
+        /// How to repair it, or to look at it; empty where the disk has no table to repair.
         remedy: String,
     },
     /// The kernel knows a partition otherwise than the table on the disk describes it.
@@ -212,7 +212,10 @@ impl HostError {
                 if *copy == "primary" { "backup" } else { "primary" },
                 repair.command(disk, is_block_device)
             ),
-            _ => String::new(),
+            TableError::Damaged { .. } | TableError::BothDamaged { .. } => {
+                format!("; to see what is left, run: {}", Repair::look(disk))
+            }
+            TableError::Missing | TableError::Unclear { .. } => String::new(),
         };
         Self::Table { disk: disk.to_owned(), source, remedy }
     }

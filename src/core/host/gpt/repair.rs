@@ -51,6 +51,11 @@ impl Repair {
         )
     }
 
+    /// The command that shows what is wrong with the disk at `path`, and changes nothing.
+    pub fn look(path: &Path) -> String {
+        format!("sgdisk --verify {}", quoted(&path.display().to_string()))
+    }
+
     fn command_on(&self, disk: &str) -> String {
         match (self.mbr, self.disk_uuid) {
             (Mbr::Protective, None) => format!("sgdisk -e {disk}"),
