@@ -15,6 +15,10 @@ use super::PublishError;
 use super::disk::Size;
 use super::policy::text;
 
+mod signatures;
+
+pub use signatures::{SignatureInspection, inspect_signatures};
+
 /// What `image inspect --json` prints.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Inspection {
@@ -34,6 +38,9 @@ pub struct Inspection {
     pub stored_size: u64,
     /// The payloads, in the image's order.
     pub payloads: Vec<PayloadInspection>,
+    /// Its signatures; `None` where nobody looked for them, or where they could not be looked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signatures: Option<Vec<SignatureInspection>>,
 }
 
 /// One payload.
@@ -138,7 +145,7 @@ pub fn inspect_companion(source: &dyn Source) -> Result<Option<Companion>, Publi
     Ok((count > 0).then_some(Companion::Signatures { digest, form, count, subject }))
 }
 
-/// Looks at `image`.
+/// Looks at `image`, and not at what is stored beside it.
 pub fn inspect(image: &Image) -> Inspection {
     let payloads: Vec<_> = image.layers().map(|layer| inspect_layer(&layer)).collect();
     let sum = |size: fn(&PayloadInspection) -> u64| {
@@ -153,6 +160,7 @@ pub fn inspect(image: &Image) -> Inspection {
         size: sum(|payload| payload.size),
         stored_size: sum(|payload| payload.stored_size),
         payloads,
+        signatures: None,
     }
 }
 
@@ -191,6 +199,12 @@ impl fmt::Display for Inspection {
         }
         for (key, value) in &self.annotations {
             line("annotation", &format!(" {key}={value}"))?;
+        }
+        for signature in self.signatures.iter().flatten() {
+            line("signature", &signature.to_string())?;
+        }
+        if self.signatures.as_ref().is_some_and(Vec::is_empty) {
+            line("signature", "none")?;
         }
         let stored = Size(self.stored_size);
         line("size", &format!("{}, stored as {stored}", Size(self.size)))?;

@@ -108,6 +108,48 @@ fn from_keys_to_a_signed_image_in_a_registry_by_the_program() {
     assert!(json.contains(&image.digest.to_string()), "{json}");
 }
 
+#[test]
+fn signatures_are_shown_with_the_image_and_nobody_says_that_they_are_valid() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path();
+    let image = ImageBuilder::new("1").tag("stable").write(here.join("layout"));
+    let shown = |place: &str| -> Vec<String> {
+        let text = good(here, &format!("image inspect {place}"));
+        let lines = text.lines().filter_map(|line| line.strip_prefix("signature "));
+        lines.map(str::to_owned).collect()
+    };
+    assert_eq!(shown("oci:layout"), ["none"]);
+    good(here, "image key release");
+    good(here, &format!("image sign --key release.key oci:layout --identity {IDENTITY}"));
+    let key = PrivateKey::from_pem(&fs::read(here.join("release.key")).unwrap()).unwrap();
+    let hint = key.public().hint();
+    let both = [
+        format!("simple-signing for {IDENTITY} (not verified)"),
+        format!("sigstore-bundle by key {} (not verified)", hint.short()),
+    ];
+    let registry = Registry::shared();
+    let place = registry.image("signed/shown:stable");
+    good(here, &format!("image push layout {place}"));
+    tar(here, "layout", "a.tar");
+    for place in ["oci:layout", &place, "oci-archive:a.tar"] {
+        assert_eq!(shown(place), both, "{place}");
+    }
+    let json: serde_json::Value =
+        serde_json::from_str(&good(here, &format!("image inspect {place} --json"))).unwrap();
+    let [simple, bundle] = [0, 1].map(|nth: usize| json["signatures"][nth].clone());
+    assert_eq!((&simple["identity"], &simple["key"]), (&IDENTITY.into(), &().into()));
+    assert_eq!((&bundle["identity"], &bundle["key"]), (&().into(), &hint.to_string().into()));
+    assert_eq!(simple["subject"], image.digest.to_string());
+    // Of others: what says nothing is shown as that, and what approves of no image is none.
+    let repository = Repository::at(registry.address(), "signed/others");
+    good(here, &format!("image push layout {}", registry.image("signed/others:stable")));
+    repository.simple(&image.digest, &[(b"theirs", "x")]);
+    let theirs = repository.bundle(&image.digest, b"theirs");
+    repository.referrers(&image.digest, &[theirs]);
+    let found = shown(&registry.image("signed/others:stable"));
+    assert_eq!(found, ["simple-signing (not verified)"]);
+}
+
 /// An archive of a layout.
 fn tar(directory: &Path, layout: &str, archive: &str) {
     let mut command = Command::new("tar");

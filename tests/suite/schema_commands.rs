@@ -70,8 +70,8 @@ impl Stage {
              os-release --tag stable --annotation org.flipside.barrier=true \
              --partition system=uuid=0f0e0d0c-0b0a-0908-0706-050403020100,flags=0x1 -o layout",
         );
-        self.builds("image inspect oci:layout:stable");
         self.builds("image sign --key release.key oci:layout --identity r.example/acme/edge");
+        self.builds("image inspect oci:layout:stable");
         self.builds(&format!("image push layout {image}"));
         self.builds(&format!("image pull {image} copy"));
         self.builds("image extract oci:copy system -o extracted --progress json");
@@ -169,7 +169,7 @@ fn places(value: &Value, pointer: &str, found: &mut Vec<String>) {
 }
 
 /// What may be left out of the documents here. Everything else has a value, if only `null`.
-const OPTIONAL: [(&str, &str); 15] = [
+const OPTIONAL: [(&str, &str); 16] = [
     ("check", "/rules"),
     ("image-inspect", "/annotations/org.flipside.barrier"),
     ("image-inspect", "/annotations/org.opencontainers.image.version"),
@@ -178,6 +178,7 @@ const OPTIONAL: [(&str, &str); 15] = [
     ("image-inspect", "/payloads/0/partition"),
     ("image-inspect", "/payloads/0/partition/flags"),
     ("image-inspect", "/payloads/0/partition/uuid"),
+    ("image-inspect", "/signatures"),
     ("labels", "/labels/system"),
     ("policy-build", "/releases/0/barrier"),
     ("policy-build", "/releases/0/dead_end"),

@@ -8,13 +8,15 @@ use super::super::location::parse_image;
 use super::super::signals::stop_on_signals;
 use super::super::{Global, print, print_json};
 use super::connection::{Connection, parse_architecture};
-use flipside_image::Architecture;
-use flipside_image::code::Coded as _;
+use flipside_image::code::{Coded as _, sentence};
+use flipside_image::{Architecture, Image};
 use flipside_publish::find_image;
-use flipside_publish::inspect::{inspect, inspect_companion};
-use flipside_source::Location;
+use flipside_publish::inspect::{Inspection, inspect, inspect_companion, inspect_signatures};
+use flipside_source::{Location, Source};
 
 /// Show what is in an image, in a policy document, or in a signature.
+///
+/// The signatures of an image are listed with what they say of themselves. None of them is verified.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The image, a registry reference, `[oci:]DIR[:TAG]` or `oci-archive:FILE[:TAG]`.
@@ -34,8 +36,8 @@ pub struct Args {
 pub fn run(args: Args, global: &Global) -> super::super::Result {
     let source = args.connection.open(&args.image, &stop_on_signals()?)?;
     match find_image(source.as_ref(), args.architecture) {
-        Ok(image) if global.json => print_json(&inspect(&image))?,
-        Ok(image) => print(inspect(&image))?,
+        Ok(image) if global.json => print_json(&with_signatures(source.as_ref(), &image))?,
+        Ok(image) => print(with_signatures(source.as_ref(), &image))?,
         Err(error) if error.code().name() != "not-an-os-image" => return Err(error.into()),
         Err(error) => match inspect_companion(source.as_ref())? {
             Some(companion) if global.json => print_json(&companion)?,
@@ -44,4 +46,16 @@ pub fn run(args: Args, global: &Global) -> super::super::Result {
         },
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A registry that says nothing about signatures keeps nobody from looking at the image.
+fn with_signatures(source: &dyn Source, image: &Image) -> Inspection {
+    let signatures = match inspect_signatures(source, &image.digest) {
+        Ok(signatures) => Some(signatures),
+        Err(error) => {
+            tracing::warn!("cannot look for signatures: {}", sentence(&error));
+            None
+        }
+    };
+    Inspection { signatures, ..inspect(image) }
 }

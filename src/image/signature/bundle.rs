@@ -53,6 +53,15 @@ struct KeyHint {
     hint: String,
 }
 
+/// Whose a bundle says that it is. Nothing about it has been verified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claims {
+    /// The key: the SHA-256 of its DER, as a digest, where it is named as cosign names keys.
+    pub key: Option<String>,
+    /// Whether a certificate comes with it.
+    pub has_certificate: bool,
+}
+
 /// The most signatures in an envelope that are read, to say that there is more than one.
 const SIGNATURES: usize = 16;
 /// The most subjects of a statement, and the most hashes of one.
@@ -171,17 +180,40 @@ pub(super) fn check<'k>(bundle: &[u8], keys: &'k [Key], subject: &Digest) -> Res
     })
 }
 
+/// What `bundle` says of itself; `None` where it approves of no image.
+pub fn claims(bundle: &[u8]) -> Option<Claims> {
+    let bundle: Bundle = serde_json::from_slice(bundle).ok()?;
+    let payload = decode(&bundle.dsse_envelope?.payload).ok()?;
+    let statement: Statement = serde_json::from_slice(&payload).ok()?;
+    if statement.kind != STATEMENT_TYPE || statement.predicate_type != PREDICATE_TYPE {
+        return None;
+    }
+    let material = bundle.verification_material;
+    let key = material.as_ref().and_then(|material| Some(&material.public_key.as_ref()?.hint));
+    let key = key.filter(|hint| !hint.is_empty()).map(|hint| match hash_of(hint) {
+        Some(hash) => Digest::from_bytes(hash).to_string(),
+        None => hint.clone(),
+    });
+    let has_certificate = material.is_some_and(|material| material.has_certificate());
+    Some(Claims { key, has_certificate })
+}
+
+/// The hash that a hint is, as cosign writes hints.
+fn hash_of(hint: &str) -> Option<[u8; 32]> {
+    STANDARD.decode(hint).ok()?.try_into().ok()
+}
+
 impl Material {
+    fn has_certificate(&self) -> bool {
+        self.certificate.is_some() || self.x509_certificate_chain.is_some()
+    }
+
     /// Whether a certificate is named, or a key as cosign names keys, and none of `keys`.
     fn names_other_key(&self, keys: &[Key]) -> bool {
         match &self.public_key {
-            Some(KeyHint { hint }) => {
-                let hash = STANDARD.decode(hint).ok().filter(|hash| hash.len() == 32);
-                hash.is_some_and(|hash| {
-                    keys.iter().all(|key| key.public.hint().as_bytes()[..] != hash[..])
-                })
-            }
-            None => self.certificate.is_some() || self.x509_certificate_chain.is_some(),
+            Some(KeyHint { hint }) => hash_of(hint)
+                .is_some_and(|hash| keys.iter().all(|key| *key.public.hint().as_bytes() != hash)),
+            None => self.has_certificate(),
         }
     }
 }

@@ -15,6 +15,9 @@ use crate::Digest;
 use crate::bounded::Anything;
 use crate::reference::Reference;
 
+/// The annotation of a layer by which cosign brings a certificate (`SIGNATURE_SPEC.md`).
+pub const CERTIFICATE_ANNOTATION: &str = "dev.sigstore.cosign/certificate";
+
 /// What `critical.type` says.
 const TYPE: &str = "cosign container image signature";
 
@@ -75,6 +78,11 @@ impl Payload {
     /// What it says that it is for. Nothing about it has been verified.
     pub fn subject(&self) -> Option<Digest> {
         self.critical.image.digest.parse().ok()
+    }
+
+    /// The repository that it names. Nothing about it has been verified.
+    pub fn identity(&self) -> &str {
+        &self.critical.identity.reference
     }
 }
 
