@@ -13,7 +13,7 @@ use crate::rules::Depth;
 use crate::run::{self, Action, Check};
 use flipside_core::refusal::Severity;
 
-/// Check whether an update is available, and say what `flipside update` would do.
+/// Check for an update, and say what `flipside update` would do.
 ///
 /// Asks the source what the tag points to, and decides as `flipside update` does. Hooks are asked
 /// only with --explain. What it found is written to the status, in /run. Only a policy document that

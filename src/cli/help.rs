@@ -93,6 +93,38 @@ mod tests {
         check(&command());
     }
 
+    /// Where a terminal of 80 columns shows it.
+    #[test]
+    fn every_help_fits_80_columns_and_every_command_has_one_line() {
+        fn check(command: &Command) {
+            let name = command.get_name();
+            let narrow = command.clone().term_width(80);
+            for help in [narrow.clone().render_help(), narrow.clone().render_long_help()] {
+                let help = help.to_string();
+                let long: Vec<&str> =
+                    help.lines().filter(|line| line.chars().count() > 80).collect();
+                assert!(long.is_empty(), "{name}: {long:#?}");
+                for below in shown(command) {
+                    let about = below.get_about().unwrap().to_string();
+                    let is_its = |line: &str| {
+                        let line = line.trim_start().strip_prefix(below.get_name());
+                        line.is_some_and(|line| line.trim_start() == about)
+                    };
+                    assert!(help.lines().any(is_its), "{name} {}: {help}", below.get_name());
+                }
+            }
+            shown(command).for_each(check);
+        }
+        // clap's own `help` is in none of the groups.
+        fn shown(command: &Command) -> impl Iterator<Item = &Command> {
+            let is_shown = |below: &&Command| !below.is_hide_set() && below.get_name() != "help";
+            command.get_subcommands().filter(is_shown)
+        }
+        let mut command = command();
+        command.build();
+        check(&command);
+    }
+
     #[test]
     fn every_command_and_option_says_what_it_is_for() {
         fn check(command: &Command) {

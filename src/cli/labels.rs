@@ -12,7 +12,7 @@ use crate::config::Config;
 use flipside_core::host::disk::payloads;
 use flipside_core::settings::SlotLabels;
 
-/// Print the partition labels of every payload, for building an initrd.
+/// Print the partition labels of every payload, for an initrd.
 ///
 /// Prints one line for each payload: its name, its label in slot A and its label in slot B,
 /// separated by tabs. It reads only the settings, so it also works in an image build.

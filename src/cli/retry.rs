@@ -15,7 +15,7 @@ use flipside_image::Digest;
 /// When a retry that has to wait is allowed.
 const NOTED: &str = "once the run that is at work has ended";
 
-/// Allow an image to be installed again that failed here or that a rollback left.
+/// Allow an image again that failed here or that a rollback left.
 ///
 /// If another flipside is running, the retry is noted, and allowed when that one ends.
 #[derive(Debug, clap::Args)]

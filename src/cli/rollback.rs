@@ -10,7 +10,7 @@ use super::output::print_done;
 use super::{Failure, Global, print_json, session};
 use crate::run;
 
-/// Boot the other slot at the next reboot, and do not install this version again.
+/// Boot the other slot next, and do not install this one again.
 ///
 /// The other slot must have proved itself, and its content must be intact. The version that you
 /// leave is not installed again automatically until the tag moves or you run `flipside retry`.

@@ -22,7 +22,7 @@ const LEAST_ESP_SIZE: u64 = 64 << 20;
 /// Of the data partition, in bytes: a machine in a directory has its data in directories.
 const DEFAULT_DATA_SIZE: u64 = 0;
 
-/// Simulate a machine in a directory: its firmware, boot loader and kernel.
+/// Simulate a machine in a directory: its firmware and its kernel.
 #[derive(Debug, Subcommand)]
 pub enum Args {
     /// Make a machine in a directory, with an OS image in slot A.

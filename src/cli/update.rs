@@ -13,7 +13,7 @@ use crate::config::{Automatic, Initiative};
 use crate::run::{self, Outcome};
 use flipside_core::refusal::Severity;
 
-/// Install the newest release into the slot that is not running, and arm it.
+/// Install the newest release into the other slot, and arm it.
 ///
 /// Does nothing if the running slot already holds it. Otherwise flipside asks the rules and hooks,
 /// verifies the image, and writes it. The next reboot tries it once. It becomes permanent only when

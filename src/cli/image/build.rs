@@ -30,6 +30,10 @@ use flipside_publish::os_release::{OsRelease, read_os_release, read_product_info
 #[derive(Debug, clap::Args)]
 #[command(
     disable_version_flag = true,
+    override_usage = concat!(
+        "flipside image build [OPTIONS] --payload <NAME=FILE>\n",
+        "       <--os-release <FILE>|--product-info <FILE>> --output <[oci:]DIR[:TAG]>"
+    ),
     group = clap::ArgGroup::new("product").args(["os_release", "product_info"]).required(true)
 )]
 pub struct Args {

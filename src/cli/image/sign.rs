@@ -18,7 +18,7 @@ use flipside_source::{Location, Reference};
 /// The most bytes of a key file; a key has 241.
 const LIMIT: usize = 64 << 10;
 
-/// Sign an image, or a policy document, for hosts that have the public key.
+/// Sign an image or a policy document for hosts that have the public key.
 ///
 /// Makes signatures in both of cosign's forms, simple signing and a Sigstore bundle, and keeps
 /// existing signatures. For an index, every image that it lists is signed as well. `flipside image

@@ -22,7 +22,9 @@ mod push;
 mod releases;
 mod show;
 
-/// Make, show, check and publish policy documents, which say what hosts may install.
+/// Make, show, check and publish policy documents.
+///
+/// A policy document says which images hosts may install.
 #[derive(Debug, Subcommand)]
 pub enum Args {
     Build(Box<build::Args>),
