@@ -189,6 +189,16 @@ impl Status {
         }
     }
 
+    /// Notes what is followed. What was found elsewhere says nothing about this.
+    pub fn follow(&mut self, image: Option<&str>) {
+        if self.follows.as_deref().is_some_and(|before| Some(before) != image) {
+            (self.available, self.blocked) = (None, None);
+            (self.policy, self.last_check) = (None, None);
+            self.withdrawn.clear();
+        }
+        self.follows = image.map(str::to_owned);
+    }
+
     /// A run ended with a refusal or an error; the same one as before keeps its beginning.
     pub fn note(&mut self, severity: Severity, code: String, message: String, time: Timestamp) {
         if severity == Severity::Error {

@@ -223,7 +223,7 @@ impl Page<'_> {
         let again = self.status.next_check.map(|time| until(time, self.now));
         let text = match (&self.status.last_check, again) {
             (None, None) => return,
-            (None, Some(again)) => format!("not since the boot, next {again}"),
+            (None, Some(again)) => format!("not yet, next {again}"),
             (Some(check), again) => {
                 let mut text = ago(check.time, self.now);
                 if check.result == CheckResult::Failed {

@@ -99,7 +99,10 @@ impl Run {
         stop: Cancel,
         plain_http: bool,
     ) -> Self {
-        let follow = Arc::new(LiveStatus::new(StatusFile::of(root), last_status(root)));
+        let mut status = last_status(root);
+        // Somebody may have changed the settings since.
+        status.follow(config.track.image.as_deref());
+        let follow = Arc::new(LiveStatus::new(StatusFile::of(root), status));
         let progress = Arc::new(Tee(vec![shown, Arc::new(Notify::new()), follow.clone()]));
         let (root, durable) = (root.clone(), Durable::new());
         Self { root, config, durable, progress, follow, stop, plain_http }

@@ -145,7 +145,7 @@ pub fn note_settings(run: &Run) {
 
 fn refresh(run: &Run, status: &mut Status) {
     status.time = Timestamp::now();
-    status.follows = run.config.track.image.as_deref().map(str::to_owned);
+    status.follow(run.config.track.image.as_deref());
     status.next_check = next_check(run, status.time);
     let zone = zone_of(&run.root);
     let hold = run.config.update.hold().filter(|hold| hold.holds(status.time, &zone));

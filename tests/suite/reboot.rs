@@ -473,7 +473,7 @@ fn the_status_says_when_the_timers_ask_again_as_far_as_systemd_tells() {
         at(315).map(|t| t.as_microsecond())
     );
     let page = succeeds(&host, &["status"]);
-    assert!(page.contains("\nchecked   not since the boot, next in 5 h\n"), "{page}");
+    assert!(page.contains("\nchecked   not yet, next in 5 h\n"), "{page}");
     host.set("update.automatic = \"off\"\n");
     assert_eq!(next_check(), None);
     host.set("");

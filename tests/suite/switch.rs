@@ -2,6 +2,8 @@
 
 //! `flipside switch`: another tag from now on.
 
+use serde_json::Value;
+
 use crate::support::images::ImageBuilder;
 use crate::support::program_host::refusal;
 use crate::support::registry_host::RegistryHost;
@@ -26,6 +28,34 @@ fn another_tag_of_the_repository_is_followed_until_it_is_switched_back() {
     assert!(!host.host.file(DROP_IN).exists());
     // Nothing was booted yet: what stable names runs.
     assert!(host.says(&["update"]).starts_with("the tag went back"));
+}
+
+#[test]
+fn what_was_found_at_another_tag_is_not_on_offer() {
+    let host = RegistryHost::new();
+    for tag in ["stable", "testing"] {
+        host.publish_as(tag, &ImageBuilder::new("2"));
+    }
+    host.host.set("update.hold = true\n");
+    let found = |status: &Value| {
+        let has = |field: &str| !status[field].is_null();
+        ["available", "blocked", "last_check", "policy"].map(has)
+    };
+    let finds = || host.host.program(["check", "--automatic"]);
+    finds();
+    assert_eq!(found(&host.status()), [true; 4]);
+    // By hand, and nothing has run since.
+    let testing = host.registry.reference("os:testing").to_string();
+    host.host.follow(&testing, "");
+    let page = host.says(&["status"]);
+    assert!(page.contains(&testing) && !page.contains("available"), "{page}");
+    assert_eq!(found(&host.status()), [false; 4]);
+    // What is found there is.
+    finds();
+    let status = host.status();
+    assert_eq!((&status["follows"], found(&status)), (&testing.as_str().into(), [true; 4]));
+    host.says(&["switch", "stable"]);
+    assert_eq!(found(&host.status()), [false; 4]);
 }
 
 #[test]
