@@ -86,7 +86,8 @@ flipside_image::codes! {
         ///
         /// Give the partition a label of printable ASCII: `sgdisk --change-name`.
         LABEL_UNSUITABLE: Error = "label-unsuitable";
-        /// The command changes the host, or reads what only root may read.
+        /// The command changes the host, or reads what only root may read, such as the journal of
+        /// a failed trial.
         ///
         /// Run it as root. `flipside status` and `flipside history` need no root.
         NEEDS_ROOT: Error = "needs-root";

@@ -2,23 +2,26 @@
 
 //! `flipside history`.
 
+use std::io;
 use std::process::ExitCode;
 
 use serde::Serialize;
 use serde_json::json;
 
-use super::{Global, print, print_json};
+use super::{Failure, Global, print, print_json, session};
 use crate::report::ReportError;
 use crate::report::ago::date;
 use crate::report::history::{Entry, Happening, History, HistoryFile};
 use crate::report::trial_log::{Kept, KeptLogs};
 use crate::report::wrap::wrap;
+use flipside_core::host::Root;
 use flipside_image::printable;
 
 /// Show what happened on this host, newest last.
 ///
 /// With --log, it shows what a failed trial left: the end of its journal, and the kernel's last
-/// messages if it crashed. Four of these logs are kept, in /var/lib/flipside/trials.
+/// messages if it crashed. Four of these logs are kept, in /var/lib/flipside/trials. Only root can
+/// read them.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Show the last N lines.
@@ -38,7 +41,7 @@ pub struct Args {
 /// Shows what happened on this host.
 ///
 /// # Errors
-/// A history that cannot be read.
+/// A history that cannot be read; `needs-root` for the log of a trial.
 pub fn run(args: Args, global: &Global) -> super::Result {
     if let Some(which) = &args.log {
         return show_log(which, global);
@@ -72,7 +75,11 @@ struct Document<'a> {
 /// Where the newest of several has the same version, it is the one that is shown.
 fn show_log(which: &str, global: &Global) -> super::Result {
     let logs = KeptLogs::of(&global.root);
-    let log = if which.is_empty() { logs.all()?.pop() } else { logs.find(which)? };
+    let log = match which {
+        "" => logs.all().map(|mut logs| logs.pop()),
+        which => logs.find(which),
+    };
+    let log = log.map_err(|error| unreadable(error, &global.root))?;
     let what = if which.is_empty() { "a failed trial" } else { which };
     let log = log.ok_or_else(|| ReportError::NoTrialLog { what: printable::line(what, 100) })?;
     if global.json {
@@ -90,6 +97,16 @@ fn show_log(which: &str, global: &Global) -> super::Result {
         log.text.trim_end()
     ))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Journals are for root alone: who may not read them did not come to a broken file.
+fn unreadable(error: ReportError, root: &Root) -> Failure {
+    match &error {
+        ReportError::Read { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+            session::of_root(root)
+        }
+        _ => error.into(),
+    }
 }
 
 /// Without its text.

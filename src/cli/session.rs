@@ -47,6 +47,11 @@ fn needs_root(root: &Root) -> Result<(), Failure> {
     if access(existing, AccessFlags::W_OK) != Err(Errno::EACCES) {
         return Ok(());
     }
+    Err(of_root(root))
+}
+
+/// `needs-root`.
+pub fn of_root(root: &Root) -> Failure {
     let message = match root.is_live() {
         true => "this command needs root: run it as root, for example with sudo".to_owned(),
         false => {
@@ -54,7 +59,7 @@ fn needs_root(root: &Root) -> Result<(), Failure> {
             format!("this command needs the rights of root or of who owns the host {host}")
         }
     };
-    Err(Failure::error(codes::NEEDS_ROOT, message))
+    Failure::error(codes::NEEDS_ROOT, message)
 }
 
 fn open_by(

@@ -137,6 +137,8 @@ fn who_may_not_change_the_host_is_told_so_before_anything_else() {
     mode("efi", 0o700);
     mode("run", 0o555);
     mode("run/flipside", 0o555);
+    fs::create_dir_all(host.file("var/lib/flipside/trials")).unwrap();
+    mode("var/lib/flipside/trials", 0o000);
     // Where another user can start it.
     let program = host.file("flipside");
     fs::copy(PROGRAM, &program).unwrap();
@@ -163,6 +165,8 @@ fn who_may_not_change_the_host_is_told_so_before_anything_else() {
         "hooks run",
         "health",
         "reboot",
+        "history --log",
+        "history --log 2",
     ] {
         let sentence = refusal(&run(line), 1, "needs-root");
         assert!(sentence.contains("the rights of root"), "{line}: {sentence}");
@@ -179,6 +183,7 @@ fn who_may_not_change_the_host_is_told_so_before_anything_else() {
     }
     mode("run", 0o755);
     mode("run/flipside", 0o755);
+    mode("var/lib/flipside/trials", 0o700);
 }
 
 #[test]
