@@ -34,6 +34,16 @@ pub fn print(text: impl Display) -> Result<(), Failure> {
     }
 }
 
+/// `text` in lines of at most `width` characters, as far as there are spaces to break them at.
+/// `width` as in [`Global`].
+#[cfg(feature = "publish")]
+pub(super) fn fitted(text: impl Display, width: Option<usize>) -> String {
+    let text = text.to_string();
+    let Some(width) = width else { return text };
+    let lines: Vec<String> = text.lines().map(|line| wrap(line, width, 4)).collect();
+    lines.join("\n")
+}
+
 /// Prints `document` as indented JSON and a line feed on stdout.
 ///
 /// # Errors

@@ -132,9 +132,11 @@ pub fn push(document: &[u8], target: &Location, options: &Options) -> Result<Dig
 /// What a document says, for people: a line for each release.
 pub fn text(draft: &Draft) -> String {
     let mut text = format!("issued {}, valid until {}", draft.issued, draft.expires);
-    let width = draft.releases.iter().map(|release| release.version.len()).max().unwrap_or(0);
+    let version = |release: &DraftRelease| printable::line(&release.version, 40);
+    let width = draft.releases.iter().map(|release| version(release).chars().count()).max();
+    let width = width.unwrap_or(0);
     for release in &draft.releases {
-        let version = printable::line(&release.version, 40);
+        let version = version(release);
         text.push_str(&format!("\n{version:<width$}  {}", release.digest.short()));
         if let Some(rollout) = &release.rollout {
             // 0.07 is 7% and not 7.000000000000001%.
@@ -313,6 +315,15 @@ mod tests {
             assert_eq!(place(&target).unwrap().to_string(), expected);
             assert_eq!(beside(&target).unwrap().0, "stable");
         }
+    }
+
+    #[test]
+    fn a_long_version_is_cut_and_moves_no_other_column_further_than_that() {
+        let long = "1".repeat(120);
+        let releases = [long.as_str(), "2"].map(|v| DraftRelease::new(v, digest(v))).into();
+        let text = text(&Change { releases, ..change() }.apply(None).unwrap());
+        let lines: Vec<usize> = text.lines().skip(1).map(|line| line.chars().count()).collect();
+        assert_eq!(lines, [40 + 2 + 15; 2], "{text}");
     }
 
     #[test]

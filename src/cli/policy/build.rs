@@ -9,6 +9,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::super::image::connection::Connection;
+use super::super::output::fitted;
 use super::super::signals::stop_on_signals;
 use super::super::{Failure, Global, print, print_json};
 use super::releases::{Release, Releases, parse_life};
@@ -71,7 +72,10 @@ pub fn run(mut args: Args, global: &Global) -> super::Result {
             std::fs::write(file, &bytes).map_err(PublishError::file("write", file))?;
             match global.json {
                 true => print_json(&draft)?,
-                false => print(format_args!("wrote {}\n{}", file.display(), text(&draft)))?,
+                false => {
+                    let text = fitted(text(&draft), global.width);
+                    print(format_args!("wrote {}\n{text}", file.display()))?;
+                }
             }
         }
         None => print(String::from_utf8_lossy(&bytes).trim_end())?,

@@ -89,3 +89,33 @@ fn warn(draft: &Draft) {
         tracing::warn!("{finding}");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::output::fitted;
+    use flipside_image::Digest;
+    use flipside_image::document::{DraftRelease, DraftRollout, Reason};
+    use flipside_publish::policy::text;
+
+    use super::*;
+
+    #[test]
+    fn a_document_fits_a_terminal_of_80_columns() {
+        let start = "2026-11-10T00:00:00Z".parse().unwrap();
+        let mut draft = Draft::new(start, start);
+        for version in ["2026.11.1", &"2026.11.1+long".repeat(9)] {
+            let mut release = DraftRelease::new(version, Digest::of(b"x"));
+            release.rollout = Some(DraftRollout::new(start, 0.07, "240h"));
+            release.barrier = Some(Reason::new("brings the key that signs the next ones"));
+            release.withdrawn = Some(Reason::new("no sound on model 3 ".repeat(5)));
+            draft.releases.push(release);
+        }
+        let text = text(&draft);
+        assert!(text.lines().any(|line| line.len() > 80), "{text}");
+        assert_eq!(fitted(&text, None), text);
+        let shown = fitted(&text, Some(80));
+        assert!(shown.lines().all(|line| line.chars().count() <= 80), "{shown}");
+        let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(words(&shown), words(&text));
+    }
+}

@@ -4,6 +4,7 @@
 
 use std::process::ExitCode;
 
+use super::super::output::fitted;
 use super::super::{Global, print, print_json};
 use super::DocumentArgs;
 use flipside_publish::policy::text;
@@ -23,7 +24,7 @@ pub fn run(args: Args, global: &Global) -> super::Result {
     let draft = args.document.read()?;
     match global.json {
         true => print_json(&draft)?,
-        false => print(text(&draft))?,
+        false => print(fitted(text(&draft), global.width))?,
     }
     Ok(ExitCode::SUCCESS)
 }
