@@ -110,8 +110,8 @@ fn known_platform(entry: &Descriptor) -> Option<&Platform> {
     entry.platform.as_ref().filter(|platform| !platform.architecture.is_empty())
 }
 
-/// Whether an entry says something about an image of the index, as Docker's builder lists it.
-fn is_attestation(entry: &Descriptor) -> bool {
+/// Whether an entry of an index says something about an image of it, as Docker's builder lists it.
+pub fn is_attestation(entry: &Descriptor) -> bool {
     let is_unknown = |p: &Platform| p.architecture == "unknown" && p.os == "unknown";
     entry.annotations.contains_key("vnd.docker.reference.type")
         || entry.platform.as_ref().is_some_and(is_unknown)

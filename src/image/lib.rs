@@ -50,7 +50,7 @@ pub use descriptor::{Compression, Descriptor, Platform};
 pub use digest::{Digest, Hasher, MalformedDigest};
 pub use error::ImageError;
 pub use frames::FrameTable;
-pub use index::Index;
+pub use index::{Index, is_attestation};
 pub use manifest::{Manifest, ManifestOrIndex};
 pub use media_types::{
     ARTIFACT_TYPE, CONFIG_LIMIT, CONFIG_TYPE, EMPTY_TYPE, FORMAT_CONFIG_LIMIT, INDEX_TYPE,

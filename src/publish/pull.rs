@@ -10,11 +10,13 @@ use std::path::Path;
 use flipside_core::blob_source::FetchError;
 use flipside_core::cancel::{Cancel, Stopped};
 use flipside_core::progress::{Event, Phase, Progress};
+use flipside_image::bounded::{self, ENTRIES};
 use flipside_image::{
     Architecture, Descriptor, Digest, FORMAT_CONFIG_LIMIT, Hasher, INDEX_TYPE, Image, ImageError,
-    MANIFEST_TYPE, Manifest, ManifestOrIndex, Platform,
+    MANIFEST_TYPE, Manifest, ManifestOrIndex, Platform, is_attestation,
 };
 use flipside_source::Source;
+use serde::Deserialize;
 
 use super::PublishError;
 use super::layout::LayoutWriter;
@@ -46,9 +48,18 @@ struct Pull<'a> {
     done: BTreeSet<Digest>,
 }
 
+/// What a manifest of any kind lists.
+#[derive(Deserialize)]
+struct Listed {
+    #[serde(default)]
+    config: Option<Descriptor>,
+    #[serde(default, deserialize_with = "bounded::list::<ENTRIES, _, _>")]
+    layers: Vec<Descriptor>,
+}
+
 /// Copies what `source` points to into the layout in `directory`, and lists it there under
-/// `tag`. Of an index, every image that it lists; with `architecture`, only the image for
-/// that machine.
+/// `tag`. Of an index, every image that it lists, and the attestations that a builder put beside
+/// them; with `architecture`, only the image for that machine.
 ///
 /// Signatures come along.
 ///
@@ -92,7 +103,10 @@ pub fn pull(
         ManifestOrIndex::Index(index) => {
             for member in &index.manifests {
                 let bytes = source.manifest(&member.digest)?;
-                pull.image(member.digest, Manifest::parse(&bytes)?)?;
+                match is_attestation(member) {
+                    true => pull.attestation(&bytes)?,
+                    false => drop(pull.image(member.digest, Manifest::parse(&bytes)?)?),
+                }
                 pull.layout.write_blob(&bytes)?;
             }
         }
@@ -119,21 +133,35 @@ impl Pull<'_> {
         self.layout.write_blob(&config)?;
         for layer in image.layers() {
             let name = layer.payload.name.as_str();
-            let blob = layer.descriptor;
-            if !self.done.insert(blob.digest) {
-                continue;
-            }
-            let is_whole = self.is_whole(blob)?;
-            let fetch = if is_whole { 0 } else { blob.size };
-            let (size, kept) = (blob.size, blob.size - fetch);
-            self.progress.event(Event::Payload { name: name.to_owned(), size, kept, fetch });
-            if !is_whole {
-                self.fetch(name, blob)?;
-            }
-            self.fetched = self.fetched.saturating_add(fetch);
-            self.kept = self.kept.saturating_add(kept);
+            self.blob(name, &format!("layer of payload {name}"), layer.descriptor)?;
         }
         Ok(image)
+    }
+
+    /// What somebody says about an image, as it is: the index is not whole without it.
+    fn attestation(&mut self, manifest: &[u8]) -> Result<(), PublishError> {
+        let Listed { config, layers } = bounded::parse(manifest)
+            .map_err(|source| ImageError::Json { object: "manifest of an attestation", source })?;
+        for blob in config.iter().chain(&layers) {
+            self.blob("attestation", "blob of an attestation", blob)?;
+        }
+        Ok(())
+    }
+
+    fn blob(&mut self, name: &str, object: &str, blob: &Descriptor) -> Result<(), PublishError> {
+        if !self.done.insert(blob.digest) {
+            return Ok(());
+        }
+        let is_whole = self.is_whole(blob)?;
+        let fetch = if is_whole { 0 } else { blob.size };
+        let (size, kept) = (blob.size, blob.size - fetch);
+        self.progress.event(Event::Payload { name: name.to_owned(), size, kept, fetch });
+        if !is_whole {
+            self.fetch(object, blob)?;
+        }
+        self.fetched = self.fetched.saturating_add(fetch);
+        self.kept = self.kept.saturating_add(kept);
+        Ok(())
     }
 
     /// Whether the blob stands in the layout with the bytes that its name promises.
@@ -159,7 +187,7 @@ impl Pull<'_> {
         }
     }
 
-    fn fetch(&self, name: &str, blob: &Descriptor) -> Result<(), PublishError> {
+    fn fetch(&self, object: &str, blob: &Descriptor) -> Result<(), PublishError> {
         let mut file = self.layout.new_blob()?;
         let mut hasher = Hasher::new();
         let mut failure = None;
@@ -181,7 +209,7 @@ impl Pull<'_> {
         }
         let actual = hasher.finish();
         if actual != blob.digest {
-            let (object, expected) = (format!("layer of payload {name}"), blob.digest);
+            let (object, expected) = (object.to_owned(), blob.digest);
             return Err(ImageError::DigestMismatch { object, expected, actual }.into());
         }
         file.commit(&actual)

@@ -13,6 +13,7 @@ use flipside_publish::inspect::{StoredAs, inspect};
 use flipside_publish::pull::{Pulled, pull};
 use flipside_publish::{PublishError, extract, find_image};
 use flipside_source::{LayoutSource, Source as _};
+use serde_json::json;
 use tempfile::TempDir;
 
 use crate::support::images::{ImageBuilder, OsImage, content};
@@ -283,4 +284,59 @@ fn an_inspection_tells_what_is_inside() {
     let json = serde_json::to_value(&inspection).unwrap();
     assert_eq!(json["payloads"][0]["storage"], "zstd-frames");
     assert_eq!(json["product_info"]["version"], "1");
+}
+
+/// As Docker's builder lists them (BuildKit, "Image attestation storage").
+#[test]
+fn attestations_of_an_index_are_pulled_as_they_are() {
+    let directory = tempfile::tempdir().unwrap();
+    let layout = directory.path().join("layout");
+    let image = ImageBuilder::new("1").write(&layout);
+    let put = |bytes: &[u8]| -> (Digest, usize) {
+        let digest = Digest::of(bytes);
+        fs::write(layout.join("blobs/sha256").join(digest.hex()), bytes).unwrap();
+        (digest, bytes.len())
+    };
+    let entry = |kind: &str, (digest, size): (Digest, usize)| json!({"mediaType": kind, "digest": digest, "size": size});
+    let config = put(br#"{"architecture":"unknown","os":"unknown"}"#);
+    let statement = put(br#"{"_type":"https://in-toto.io/Statement/v0.1"}"#);
+    let (kind, index_kind) =
+        ("application/vnd.oci.image.manifest.v1+json", "application/vnd.oci.image.index.v1+json");
+    let manifest = put(json!({
+        "schemaVersion": 2,
+        "mediaType": kind,
+        "config": entry("application/vnd.oci.image.config.v1+json", config),
+        "layers": [entry("application/vnd.in-toto+json", statement)],
+    })
+    .to_string()
+    .as_bytes());
+    let mut attestation = entry(kind, manifest);
+    attestation["platform"] = json!({"architecture": "unknown", "os": "unknown"});
+    attestation["annotations"] = json!({
+        "vnd.docker.reference.digest": image.digest,
+        "vnd.docker.reference.type": "attestation-manifest",
+    });
+    let of_image = fs::metadata(layout.join("blobs/sha256").join(image.digest.hex())).unwrap();
+    let mut of_image = entry(kind, (image.digest, of_image.len() as usize));
+    of_image["platform"] = json!({"architecture": "amd64", "os": "linux"});
+    let index = json!({"schemaVersion": 2, "manifests": [of_image, attestation]}).to_string();
+    let index = put(index.as_bytes());
+    let top = json!({"schemaVersion": 2, "manifests": [entry(index_kind, index)]}).to_string();
+    fs::write(layout.join("index.json"), top).unwrap();
+
+    let copy = directory.path().join("copy");
+    let source = LayoutSource::open(&layout, None).unwrap();
+    let take = || pull(&source, &copy, Some("here"), None, &Silent, &Cancel::new());
+    let first = take().unwrap();
+    assert_eq!((first.digest, first.kept), (index.0, 0));
+    for digest in [manifest.0, config.0, statement.0, image.digest] {
+        let bytes = fs::read(copy.join("blobs/sha256").join(digest.hex())).unwrap();
+        assert_eq!(Digest::of(&bytes), digest);
+    }
+    let again = take().unwrap();
+    assert_eq!((again.fetched, again.kept), (0, first.fetched));
+    // One that is not what it is called is not taken.
+    fs::remove_dir_all(&copy).unwrap();
+    fs::write(layout.join("blobs/sha256").join(statement.0.hex()), "{}").unwrap();
+    take().unwrap_err();
 }
