@@ -5,6 +5,7 @@
 
 #![cfg_attr(test, allow(clippy::too_many_lines))]
 
+mod attestation;
 pub mod build;
 pub mod codes;
 pub mod disk;

@@ -10,15 +10,14 @@ use std::path::Path;
 use flipside_core::blob_source::FetchError;
 use flipside_core::cancel::{Cancel, Stopped};
 use flipside_core::progress::{Event, Phase, Progress};
-use flipside_image::bounded::{self, ENTRIES};
 use flipside_image::{
     Architecture, Descriptor, Digest, FORMAT_CONFIG_LIMIT, Hasher, INDEX_TYPE, Image, ImageError,
     MANIFEST_TYPE, Manifest, ManifestOrIndex, Platform, is_attestation,
 };
 use flipside_source::Source;
-use serde::Deserialize;
 
 use super::PublishError;
+use super::attestation;
 use super::layout::LayoutWriter;
 use super::sign::{Home, Signatures};
 
@@ -46,15 +45,6 @@ struct Pull<'a> {
     kept: u64,
     /// Layers of this run; images of an index may share them.
     done: BTreeSet<Digest>,
-}
-
-/// What a manifest of any kind lists.
-#[derive(Deserialize)]
-struct Listed {
-    #[serde(default)]
-    config: Option<Descriptor>,
-    #[serde(default, deserialize_with = "bounded::list::<ENTRIES, _, _>")]
-    layers: Vec<Descriptor>,
 }
 
 /// Copies what `source` points to into the layout in `directory`, and lists it there under
@@ -138,12 +128,9 @@ impl Pull<'_> {
         Ok(image)
     }
 
-    /// What somebody says about an image, as it is: the index is not whole without it.
     fn attestation(&mut self, manifest: &[u8]) -> Result<(), PublishError> {
-        let Listed { config, layers } = bounded::parse(manifest)
-            .map_err(|source| ImageError::Json { object: "manifest of an attestation", source })?;
-        for blob in config.iter().chain(&layers) {
-            self.blob("attestation", "blob of an attestation", blob)?;
+        for blob in attestation::blobs(manifest)? {
+            self.blob("attestation", "blob of an attestation", &blob)?;
         }
         Ok(())
     }

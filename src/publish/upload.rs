@@ -5,10 +5,12 @@
 use std::collections::BTreeMap;
 
 use flipside_core::progress::{Event, Phase, Progress};
-use flipside_image::{Descriptor, Digest, MANIFEST_TYPE, Manifest, ManifestOrIndex};
+use flipside_image::{
+    Descriptor, Digest, MANIFEST_TYPE, Manifest, ManifestOrIndex, is_attestation,
+};
 use flipside_source::{Blob, LayoutSource, Repository, Source, SourceError};
 
-use super::second_reading;
+use super::{attestation, second_reading};
 
 /// Puts the blobs of what `top` names in `layout`, and the manifests that an index lists; not the
 /// manifest or index itself. Blobs that the registry has are not sent again. It is asked for all of
@@ -26,12 +28,16 @@ pub(super) fn put_images(
     let mut manifests = Vec::new();
     let mut blobs = BTreeMap::new();
     match second_reading::read(&layout.manifest(&top)?)? {
-        ManifestOrIndex::Manifest(manifest) => list(&mut blobs, manifest),
+        ManifestOrIndex::Manifest(manifest) => list(&mut blobs, of_image(manifest)),
         ManifestOrIndex::Index(index) => {
             for entry in &index.manifests {
                 let bytes = layout.manifest(&entry.digest)?;
-                second_reading::read(&bytes)?;
-                list(&mut blobs, Manifest::parse(&bytes)?);
+                if is_attestation(entry) {
+                    list(&mut blobs, attestation::blobs(&bytes)?);
+                } else {
+                    second_reading::read(&bytes)?;
+                    list(&mut blobs, of_image(Manifest::parse(&bytes)?));
+                }
                 manifests.push(entry.digest);
             }
         }
@@ -80,8 +86,10 @@ pub(super) fn put(
     repository.put_manifest(name, media_type, manifest)
 }
 
-fn list(blobs: &mut BTreeMap<Digest, Descriptor>, manifest: Manifest) {
-    for blob in std::iter::once(manifest.config).chain(manifest.layers) {
-        blobs.insert(blob.digest, blob);
-    }
+fn of_image(manifest: Manifest) -> impl Iterator<Item = Descriptor> {
+    std::iter::once(manifest.config).chain(manifest.layers)
+}
+
+fn list(blobs: &mut BTreeMap<Digest, Descriptor>, more: impl Iterator<Item = Descriptor>) {
+    blobs.extend(more.map(|blob| (blob.digest, blob)));
 }

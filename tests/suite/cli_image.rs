@@ -179,3 +179,23 @@ fn a_source_date_epoch_becomes_the_time_of_creation() {
     assert!(String::from_utf8(build("0").stdout).unwrap().contains("1970-01-01T00:00:00Z"));
     assert_eq!(build("soon").status.code(), Some(1));
 }
+
+#[test]
+fn a_push_from_a_machine_without_ca_certificates_says_so_in_one_sentence() {
+    let files = files();
+    let here = files.path();
+    good(
+        here,
+        "image build --payload system=system.img --payload kernel.efi=boot.efi \
+         --os-release os-release --output layout",
+    );
+    let mut command = Command::new(env!("CARGO_BIN_EXE_flipside"));
+    command.args(["image", "push", "layout", "registry.example/acme/edge:stable"]);
+    command.current_dir(here).env("SSL_CERT_FILE", here.join("none"));
+    command.env("SSL_CERT_DIR", here.join("none"));
+    let output = documents::output(&mut command);
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(told.matches("cannot speak TLS with").count(), 1, "{told}");
+    assert!(told.contains("No CA certificates"), "{told}");
+    assert!(told.contains("[tls-failed]"), "{told}");
+}

@@ -17,6 +17,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use crate::support::images::{ImageBuilder, OsImage, content};
+use crate::support::registry::Registry;
 
 fn extract_from(layout: &Path, payload: &str, output: &Path) -> Result<(), PublishError> {
     let source = LayoutSource::open(layout, None)?;
@@ -288,7 +289,7 @@ fn an_inspection_tells_what_is_inside() {
 
 /// As Docker's builder lists them (BuildKit, "Image attestation storage").
 #[test]
-fn attestations_of_an_index_are_pulled_as_they_are() {
+fn attestations_of_an_index_are_pulled_and_pushed_as_they_are() {
     let directory = tempfile::tempdir().unwrap();
     let layout = directory.path().join("layout");
     let image = ImageBuilder::new("1").write(&layout);
@@ -335,6 +336,9 @@ fn attestations_of_an_index_are_pulled_as_they_are() {
     }
     let again = take().unwrap();
     assert_eq!((again.fetched, again.kept), (0, first.fetched));
+    let registry = Registry::shared();
+    assert_eq!(registry.push(&copy, "attested:1"), first.digest);
+    registry.source("attested:1").manifest(&manifest.0).unwrap();
     // One that is not what it is called is not taken.
     fs::remove_dir_all(&copy).unwrap();
     fs::write(layout.join("blobs/sha256").join(statement.0.hex()), "{}").unwrap();
