@@ -118,7 +118,7 @@ impl Memory {
     /// What was seen last at this tag. What cannot be understood is nothing (P8).
     pub fn recall(&self) -> Option<Seen> {
         std::fs::symlink_metadata(&self.path).ok()?;
-        let seen = self.intact();
+        let seen = self.read().map(|seen| seen.known).filter(|seen| self.is_intact(seen));
         if seen.is_none() {
             let path = self.path.display();
             tracing::warn!("{path} says nothing: an older policy document would not be noticed");
@@ -126,10 +126,8 @@ impl Memory {
         seen
     }
 
-    fn intact(&self) -> Option<Seen> {
-        let seen = self.read()?.known;
-        let is_intact = seen.format == 1 && seen.tag == self.tag && seen.as_fetched().is_some();
-        is_intact.then_some(seen)
+    fn is_intact(&self, seen: &Seen) -> bool {
+        seen.format == 1 && seen.tag == self.tag && seen.as_fetched().is_some()
     }
 
     fn read(&self) -> Option<Extensible<Seen>> {
@@ -140,11 +138,13 @@ impl Memory {
     /// other slot's flipside added is kept, as long as the file stays short enough to be read.
     pub fn write(&self, files: &Files, seen: &Seen) -> std::io::Result<()> {
         let Some(directory) = self.path.parent() else { return Ok(()) };
-        if self.intact().and_then(|last| last.issued()) > seen.issued() {
+        let last = self.read();
+        let known = last.as_ref().map(|last| &last.known).filter(|last| self.is_intact(last));
+        if known.and_then(Seen::issued) > seen.issued() {
             return Ok(());
         }
         files.make_directory(directory)?;
-        let unknown = self.read().map(|seen| seen.unknown).unwrap_or_default();
+        let unknown = last.map(|last| last.unknown).unwrap_or_default();
         let mut seen = Extensible { known: seen.clone(), unknown };
         let mut text = serde_json::to_vec(&seen)?;
         if text.len() as u64 > LIMIT {
