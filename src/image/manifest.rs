@@ -83,12 +83,7 @@ impl Manifest {
     /// [`ImageError::NotAnOsImage`] and, for a config over its limit, again
     /// [`ImageError::TooLarge`].
     pub fn parse(bytes: &[u8]) -> Result<Self, ImageError> {
-        match ManifestOrIndex::parse(bytes)? {
-            ManifestOrIndex::Manifest(manifest) => Ok(manifest),
-            ManifestOrIndex::Index(_) => {
-                Err(ImageError::NotAnOsImage { what: "an index of images".to_owned() })
-            }
-        }
+        ManifestOrIndex::parse(bytes)?.into_manifest()
     }
 
     /// The bytes to publish: the same for equal manifests.
@@ -130,6 +125,19 @@ pub enum ManifestOrIndex {
 }
 
 impl ManifestOrIndex {
+    /// The one image.
+    ///
+    /// # Errors
+    /// [`ImageError::NotAnOsImage`] for an index.
+    pub fn into_manifest(self) -> Result<Manifest, ImageError> {
+        match self {
+            Self::Manifest(manifest) => Ok(manifest),
+            Self::Index(_) => {
+                Err(ImageError::NotAnOsImage { what: "an index of images".to_owned() })
+            }
+        }
+    }
+
     /// Reads and checks what a tag points to.
     ///
     /// # Errors

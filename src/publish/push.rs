@@ -33,8 +33,13 @@ pub fn push(
     let layout = LayoutSource::open(directory, tag)?;
     let top = layout.resolve()?;
     let repository = Repository::new(reference, options)?;
-    put_images(&repository, &layout, top, progress)?;
-    let (bytes, media_type) = top_of(&layout, top)?;
+    let bytes = layout.manifest(&top)?;
+    let read = second_reading::read(&bytes)?;
+    let media_type = match read {
+        ManifestOrIndex::Manifest(_) => MANIFEST_TYPE,
+        ManifestOrIndex::Index(_) => INDEX_TYPE,
+    };
+    put_images(&repository, &layout, read, progress)?;
     // Before the tag: nobody sees it name what is not signed yet.
     let signatures = Signatures::of(&layout, &top)?;
     if !signatures.is_empty() {
@@ -60,14 +65,4 @@ pub fn push_artifact(
     let repository = Repository::new(reference, options)?;
     put(&repository, reference.tag(), manifest, MANIFEST_TYPE, blobs)?;
     Ok(Digest::of(manifest))
-}
-
-/// What the tag is to name.
-fn top_of(layout: &LayoutSource, top: Digest) -> Result<(Vec<u8>, &'static str), SourceError> {
-    let bytes = layout.manifest(&top)?;
-    let media_type = match second_reading::read(&bytes)? {
-        ManifestOrIndex::Manifest(_) => MANIFEST_TYPE,
-        ManifestOrIndex::Index(_) => INDEX_TYPE,
-    };
-    Ok((bytes, media_type))
 }

@@ -12,7 +12,7 @@ use flipside_source::{Blob, LayoutSource, Repository, Source, SourceError};
 
 use super::{attestation, second_reading};
 
-/// Puts the blobs of what `top` names in `layout`, and the manifests that an index lists; not the
+/// Puts the blobs of `top`, which is in `layout`, and the manifests that an index lists; not the
 /// manifest or index itself. Blobs that the registry has are not sent again. It is asked for all of
 /// them first, so that `progress` has one total.
 ///
@@ -21,13 +21,13 @@ use super::{attestation, second_reading};
 pub(super) fn put_images(
     repository: &Repository,
     layout: &LayoutSource,
-    top: Digest,
+    top: ManifestOrIndex,
     progress: &dyn Progress,
 ) -> Result<(), SourceError> {
     progress.event(Event::Phase(Phase::Comparing));
     let mut manifests = Vec::new();
     let mut blobs = BTreeMap::new();
-    match second_reading::read(&layout.manifest(&top)?)? {
+    match top {
         ManifestOrIndex::Manifest(manifest) => list(&mut blobs, of_image(manifest)),
         ManifestOrIndex::Index(index) => {
             for entry in &index.manifests {
@@ -35,8 +35,7 @@ pub(super) fn put_images(
                 if is_attestation(entry) {
                     list(&mut blobs, attestation::blobs(&bytes)?);
                 } else {
-                    second_reading::read(&bytes)?;
-                    list(&mut blobs, of_image(Manifest::parse(&bytes)?));
+                    list(&mut blobs, of_image(second_reading::read(&bytes)?.into_manifest()?));
                 }
                 manifests.push(entry.digest);
             }
