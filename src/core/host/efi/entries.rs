@@ -5,8 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::boot_order::{BootNumber, BootOrder};
 use super::variables::{GLOBAL_VARIABLE, Variables};
+use super::{BootNumber, BootOrder};
 use super::{EfiError, boot_file_path};
 use crate::host::Slot;
 use flipside_image::Architecture;

@@ -9,8 +9,8 @@ use std::path::Path;
 
 use uuid::Uuid;
 
+use super::BootNumber;
 use super::EfiError;
-use super::boot_order::BootNumber;
 use super::entries::slot_of;
 use super::variables::{GLOBAL_VARIABLE, LOADER_VARIABLE, Variables};
 use crate::host::Slot;

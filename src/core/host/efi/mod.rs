@@ -6,7 +6,6 @@
 //! NVRAM is hostile: nothing read from it is trusted, everything written to it
 //! is read back, and what already stands there is not written again.
 
-mod boot_order;
 pub(super) mod entries;
 mod error;
 pub mod evidence;
@@ -14,10 +13,10 @@ mod trial;
 pub(super) mod var_file;
 mod variables;
 
-pub use boot_order::{BootNumber, BootOrder};
 pub use entries::EntryKind;
 pub use error::EfiError;
 pub use evidence::{esp_hint, evidence, own_entry};
+pub use flipside_image::efi::boot_order::{BootNumber, BootOrder};
 pub use trial::{BootFacts, boot_facts};
 pub use var_file::Keeper;
 pub use variables::{GLOBAL_VARIABLE, LOADER_VARIABLE, Room, Variable, Variables};

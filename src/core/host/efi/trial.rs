@@ -5,8 +5,8 @@
 
 use uuid::Uuid;
 
+use super::BootNumber;
 use super::EfiError;
-use super::boot_order::BootNumber;
 use super::entries::{Entries, EntryKind, slot_of};
 use super::evidence::{esp_hint, loader_text};
 use super::variables::{GLOBAL_VARIABLE, Variables};

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
 //! `BootOrder` and the numbers in it (UEFI 2.10, section 3.1.1 and 3.3), and the moves that
-//! flipside makes in it. Pure: nothing here touches NVRAM.
+//! flipside makes in it.
 //!
 //! Numbers of others keep their order, also those without an entry: firmware keeps hidden entries of
 //! its own, and an order without them has locked people out of the setup (FIELD: efibootmgr#170).
@@ -28,7 +28,7 @@ impl BootNumber {
     }
 
     /// The same, with digits of either case.
-    pub(super) fn from_any_case(name: &str) -> Option<Self> {
+    pub fn from_any_case(name: &str) -> Option<Self> {
         let digits = name.strip_prefix("Boot")?;
         let are_digits = digits.len() == 4 && digits.bytes().all(|b| b.is_ascii_hexdigit());
         are_digits.then(|| u16::from_str_radix(digits, 16).ok().map(Self)).flatten()
