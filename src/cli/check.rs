@@ -106,6 +106,9 @@ fn sentence(check: &Check) -> String {
     };
     match &check.action {
         Action::UpToDate => "up to date".to_owned(),
+        Action::Adopt => {
+            format!("up to date: what runs has a new manifest, {version}, and needs no reboot")
+        }
         Action::Waiting => format!("{version} is installed and boots at the next reboot"),
         Action::Unarm => {
             "the tag went back to what runs; what is armed would be unarmed".to_owned()
@@ -126,6 +129,7 @@ fn sentence(check: &Check) -> String {
 fn document(check: &Check, explain: bool) -> Value {
     let action = match &check.action {
         Action::UpToDate => "up-to-date",
+        Action::Adopt => "adopt",
         Action::Waiting => "waiting",
         Action::Unarm => "unarm",
         Action::Arm => "arm",

@@ -13,7 +13,8 @@ use crate::run;
 /// Boot the other slot next, and do not install this one again.
 ///
 /// The other slot must have proved itself, and its content must be intact. The version that you
-/// leave is not installed again automatically until the tag moves or you run `flipside retry`.
+/// leave is not installed again automatically until the tag names something else or you run
+/// `flipside retry`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Go back even if there are no hashes to verify the other slot with.

@@ -90,6 +90,9 @@ fn sentence(outcome: &Outcome) -> String {
     match outcome {
         Outcome::NothingToDo(why) => format!("nothing to do: {why}"),
         Outcome::UpToDate { version, .. } => format!("up to date: {version}"),
+        Outcome::Adopted { version, .. } => {
+            format!("up to date: {version}, which runs under a new manifest now")
+        }
         Outcome::Armed { slot, version, before: false, .. } => {
             format!("{version} is installed in slot {slot} and boots once at the next reboot")
         }
@@ -109,6 +112,9 @@ fn document(outcome: &Outcome) -> serde_json::Value {
         Outcome::NothingToDo(why) => json!({"outcome": "nothing-to-do", "reason": why}),
         Outcome::UpToDate { version, tag } => {
             json!({"outcome": "up-to-date", "version": version, "tag": tag})
+        }
+        Outcome::Adopted { version, tag } => {
+            json!({"outcome": "adopted", "version": version, "tag": tag})
         }
         Outcome::Armed { slot, version, tag, before } => json!({
             "outcome": if *before { "waiting" } else { "armed" },

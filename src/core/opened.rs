@@ -172,6 +172,7 @@ impl Host {
             Ok(boot) => (boot.next()?, boot.first()?, boot.nvram()?),
             Err(_) => (Next::Nothing, None, Nvram::Unused),
         };
+        let names = self.labels(Slot::A).map(|(name, _)| name);
         Ok(HostState {
             running: self.running.slot,
             evidence: self.running.evidence.clone(),
@@ -184,14 +185,17 @@ impl Host {
             journal: self.journal.read(),
             boot_id: journal::boot_id(&self.root),
             by_kexec: self.by_kexec,
+            payloads: names.chain([BOOT_FILE_PAYLOAD]).map(str::to_owned).collect(),
             obstacles: Obstacles::default(),
         })
     }
 
     fn slot_facts(&self, slot: Slot) -> Result<SlotFacts, Error> {
         let entry = self.esp.loader_entry(slot)?;
+        let record = readable(self.esp.record(slot)?, slot, "record");
         Ok(SlotFacts {
-            record: readable(self.esp.record(slot)?, slot, "record"),
+            adopted: record.as_ref().and_then(|r| self.journal.adopted()?.release_of(slot, r)),
+            record,
             proof: readable(self.esp.proof(slot)?, slot, "proof"),
             boot_file: self.esp.boot_file(slot)?,
             loader_entry: readable(entry, slot, "loader entry").map(|entry| entry.is_preferred),
@@ -224,11 +228,6 @@ impl Host {
     /// Which payload goes to which partition of `slot`, by label.
     pub(crate) fn labels(&self, slot: Slot) -> impl Iterator<Item = (&str, &str)> {
         disk::payloads(&self.config).map(move |(name, labels)| (name, labels.of(slot)))
-    }
-
-    /// Whether `payload` has a place on this host.
-    pub(crate) fn takes(&self, payload: &str) -> bool {
-        payload == BOOT_FILE_PAYLOAD || self.labels(Slot::A).any(|(mapped, _)| mapped == payload)
     }
 
     /// Opens a partition of the target for writing; P1: never one that runs.

@@ -73,6 +73,8 @@ pub enum Happening {
     RolledBack,
     /// A person lets a digest be tried again that failed, or that a rollback left.
     RetryAllowed,
+    /// The tag named another manifest of what runs.
+    Adopted,
     /// The firmware had undone a promotion, and the boot entries were put right.
     Repaired,
     /// Something that a later flipside knows.
@@ -93,6 +95,7 @@ impl fmt::Display for Happening {
             Self::Failed => "failed",
             Self::RolledBack => "rolled-back",
             Self::RetryAllowed => "retry-allowed",
+            Self::Adopted => "adopted",
             Self::Repaired => "repaired",
             Self::Other(name) => name,
         })

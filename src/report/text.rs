@@ -273,7 +273,8 @@ impl Page<'_> {
             self.said("failed", Tone::Bad, &text);
         }
         if let Some(left) = &status.left_by_rollback {
-            let text = format!("{}: not installed again until the tag moves", left.short());
+            let text =
+                format!("{}: not installed again until the tag names something else", left.short());
             self.said("left", Tone::Waiting, &text);
         }
     }

@@ -114,7 +114,9 @@ pub fn evaluate(candidate: &Candidate<'_>, depth: Depth) -> Result<Evaluated, Bo
     let publishers = policy_document::refusal(&explanation);
     let unheard = explanation.of(Rule::Version).and_then(|result| result.verdict.refusal());
     let action = match (waypoint.action.clone(), refusal, publishers, unheard.cloned()) {
-        (Action::Install | Action::Arm, Some(refusal), ..) => Action::Refuse(refusal),
+        (Action::Install | Action::Arm | Action::Adopt, Some(refusal), ..) => {
+            Action::Refuse(refusal)
+        }
         // Who is kept from learning of an update looks like one who has none: that is said.
         (Action::UpToDate | Action::Waiting, _, Some(refusal), _)
         | (Action::UpToDate | Action::Unarm, _, _, Some(refusal)) => Action::Refuse(refusal),
@@ -136,7 +138,8 @@ pub fn evaluate(candidate: &Candidate<'_>, depth: Depth) -> Result<Evaluated, Bo
 /// The order of the rules, as it is read.
 fn ask(evaluation: &mut Evaluation<'_>) -> Result<(Waypoint, Option<Vec<Answer>>), Error> {
     let Candidate { host_state, target_release, .. } = evaluation.candidate;
-    let at_tag = |digest| Waypoint::at_tag(digest, target_release.action(host_state, &digest));
+    let at_tag =
+        |digest| Waypoint::at_tag(digest, target_release.action(host_state, &digest, None));
     let mut waypoint = at_tag(target_release.digest);
     clock::ask(evaluation);
     // What is about to boot may have been withdrawn, whatever keeps from installing more.
@@ -154,7 +157,7 @@ fn ask(evaluation: &mut Evaluation<'_>) -> Result<(Waypoint, Option<Vec<Answer>>
     version::ask_of_what_runs(evaluation, &waypoint.action);
     // Whatever costs more than a look comes last, and only where all else allows it.
     let asks_programs =
-        evaluation.depth != Depth::Check && waypoint.needs_approval() && !evaluation.is_refused();
+        evaluation.depth != Depth::Check && waypoint.changes_host() && !evaluation.is_refused();
     let answers = match asks_programs {
         true => Some(programs::ask(evaluation, &waypoint)?),
         false => None,

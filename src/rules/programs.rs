@@ -46,8 +46,9 @@ pub fn context(
 ) -> Context {
     let system = |slot: Slot| {
         let facts = host_state.slot(slot);
-        let version = facts.record.as_ref().map(|record| record.version.clone());
-        System { slot, version, digest: facts.digest() }
+        let release = facts.release();
+        let version = release.map(|release| release.version.clone());
+        System { slot, version, digest: release.and_then(|release| release.digest) }
     };
     let target = host_state.target();
     Context {

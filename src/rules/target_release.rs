@@ -5,7 +5,7 @@
 use super::RuleResult;
 use flipside_core::state::action::{Action, decide, stay, waits_for_trial};
 use flipside_core::state::host_state::HostState;
-use flipside_image::Digest;
+use flipside_image::{ContentId, Digest};
 use flipside_source::{Source, SourceError};
 
 /// The target release, and what the graph said that it comes from.
@@ -32,10 +32,16 @@ pub(super) enum Aim {
 }
 
 impl TargetRelease {
-    /// What to do about `digest`: the target release, or a step to it.
-    pub fn action(&self, host_state: &HostState, digest: &Digest) -> Action {
+    /// What to do about `digest`, the target release or a step to it, and about its content once that
+    /// is known.
+    pub fn action(
+        &self,
+        host_state: &HostState,
+        digest: &Digest,
+        content: Option<ContentId>,
+    ) -> Action {
         match self.aim {
-            Aim::Reach => decide(host_state, digest),
+            Aim::Reach => decide(host_state, digest, content),
             Aim::Stay => stay(host_state),
             Aim::Wait => Action::UpToDate,
         }

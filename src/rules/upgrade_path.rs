@@ -49,7 +49,7 @@ pub(super) fn walk(
         let source = waypoint.source(evaluation.candidate.source).sibling(&via)?;
         let Tagged { digest: tagged, mirror } = source.tagged()?;
         evaluation.mirror = evaluation.mirror.take().or(mirror);
-        let action = decide(evaluation.candidate.host_state, &tagged);
+        let action = decide(evaluation.candidate.host_state, &tagged, None);
         let next = Waypoint::on_the_way(source, tagged, action);
         if next.is_back() || passed.contains(&tagged) {
             requires::leads_back(evaluation, &via, &trail);
@@ -79,7 +79,7 @@ fn look_at(evaluation: &mut Evaluation<'_>, waypoint: &mut Waypoint) -> Result<(
     let source = waypoint.source.as_deref().unwrap_or(evaluation.candidate.source);
     let found = source::find_manifest(source, &waypoint.tagged, means.architecture)?;
     // An index may come again with the same image for this host: the image counts.
-    waypoint.action = decide(host_state, &found.digest);
+    waypoint.action = decide(host_state, &found.digest, None);
     host::ask(evaluation, &waypoint.action, &found.digest);
     if !waypoint.needs_approval() || !evaluation.goes_on() {
         return Ok(());
@@ -98,6 +98,9 @@ fn look_at(evaluation: &mut Evaluation<'_>, waypoint: &mut Waypoint) -> Result<(
     if waypoint.tagged == target_release.digest {
         evaluation.target_version = Some(image.version().to_owned());
     }
+    // Another manifest of what runs, of what the target holds, or of what failed (P7).
+    waypoint.action = decide(host_state, &image.digest, Some(host_state.content_of(&image.config)));
+    host::ask(evaluation, &waypoint.action, &image.digest);
     waypoint.image = Some(image);
     Ok(())
 }

@@ -23,12 +23,12 @@ use flipside_image::version;
 pub(super) fn ask(evaluation: &mut Evaluation<'_>, new: &str, is_waypoint: bool) {
     let Candidate { means, host_state, target_release, .. } = evaluation.candidate;
     let config = means.config;
-    let record = host_state.running_slot().record.as_ref();
+    let release = host_state.running_slot().release();
     let is_chosen_by_others =
         is_waypoint || (target_release.is_from_graph() && evaluation.document.is_none());
     let counts = is_chosen_by_others || !withdrawn::is_what_runs_withdrawn(evaluation);
     let min_version = MinVersion {
-        running: record.map(|record| record.version.as_str()).filter(|_| counts),
+        running: release.map(|release| release.version.as_str()).filter(|_| counts),
         minimum: config.policy.min_version.as_deref(),
         allow_downgrade: config.update.allow_downgrade,
         is_fixed: is_chosen_by_others,

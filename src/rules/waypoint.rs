@@ -2,7 +2,6 @@
 
 //! One image between this host and what the tag names.
 
-use super::running::digests as digests_of;
 use flipside_core::state::action::Action;
 use flipside_core::state::host_state::HostState;
 use flipside_image::{Digest, Image};
@@ -47,8 +46,8 @@ impl Waypoint {
     pub(super) fn digests(&self, host_state: &HostState) -> Vec<Digest> {
         let image = self.image.as_ref().map(|image| image.digest);
         let mut digests: Vec<Digest> = [self.tagged].into_iter().chain(image).collect();
-        if self.action == Action::Arm {
-            digests.extend(digests_of(host_state.target_slot()));
+        if self.action == Action::Arm && self.image.is_none() {
+            digests.extend(host_state.target_slot().digests());
         }
         digests
     }
@@ -60,6 +59,11 @@ impl Waypoint {
 
     /// Whether it is anything that rules are asked about.
     pub(super) fn needs_approval(&self) -> bool {
+        self.changes_host() || self.action == Action::Adopt
+    }
+
+    /// Whether another OS would boot next.
+    pub(super) fn changes_host(&self) -> bool {
         matches!(self.action, Action::Install | Action::Arm)
     }
 

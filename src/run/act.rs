@@ -2,6 +2,7 @@
 
 //! The last step of a run: under the lock, what the rules relied on is read again, and then done.
 
+use flipside_core::host::Record;
 use flipside_core::install::{self, Job, arm_installed};
 use flipside_core::refusal::Refusal;
 use flipside_core::state::transition::Reason;
@@ -47,7 +48,9 @@ pub(super) fn act(
     if matches!(evaluated.action, Action::Refuse(_)) {
         host.look_for_obstacles(&mut host_state, &run.stop)?;
     }
-    let action = candidate.target_release.action(&host_state, &evaluated.waypoint.digest());
+    let waypoint = &evaluated.waypoint;
+    let content = waypoint.image.as_ref().map(|image| host_state.content_of(&image.config));
+    let action = candidate.target_release.action(&host_state, &waypoint.digest(), content);
     if let Some(outcome) = without_lock(&host_state, &candidate.target_release.digest, &action)? {
         return Ok(outcome);
     }
@@ -65,7 +68,8 @@ pub(super) fn act(
     if matches!(action, Action::Install | Action::Arm) {
         act.refuse_held()?;
     }
-    match (action, &evaluated.waypoint.image) {
+    match (action, &waypoint.image) {
+        (Action::Adopt, Some(image)) => act.adopt(image),
         (Action::Install, Some(image)) => act.install(image),
         (Action::Arm, _) => act.arm(),
         (Action::Unarm, _) => act.disarm(),
@@ -135,6 +139,21 @@ impl Act<'_> {
         let _inhibitor = Inhibitor::take(&self.run.root, &what);
         checked.run()?;
         Ok(self.armed(image.version()))
+    }
+
+    /// Nothing happens to the host, whatever the time is.
+    fn adopt(&self, image: &Image) -> Result<Outcome, Error> {
+        let Evaluated { waypoint, signed, .. } = self.evaluated;
+        still_stands(self.candidate, waypoint, self.host_state)?;
+        let repository = waypoint.source(self.candidate.source).repository();
+        let release = Record {
+            signed_by: signed.as_ref().map(|signed| signed.key.clone()),
+            content_id: Some(self.host_state.content_of(&image.config)),
+            ..Record::of(image, waypoint.tagged, Some(repository))
+        };
+        trial::adopt(self.lock, self.host, self.host_state, release)?;
+        let version = image.version().to_owned();
+        Ok(Outcome::Adopted { version, tag: self.candidate.target_release.digest })
     }
 
     fn arm(&self) -> Result<Outcome, Error> {

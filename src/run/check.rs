@@ -5,7 +5,6 @@
 use flipside_core::Slot;
 use flipside_core::progress::{Event, Phase};
 use flipside_core::state::Action;
-use flipside_core::state::host_state::SlotFacts;
 use flipside_image::Digest;
 
 use super::Error;
@@ -54,13 +53,12 @@ pub fn check(
     let candidate = snapshot.candidate(run, initiative);
     let Evaluated { explanation, action, waypoint, target_version, is_revoked, .. } =
         judge(run, &candidate, depth)?;
-    let holds = |slot: &SlotFacts| slot.record.as_ref().is_some_and(|r| r.is_of(&waypoint.tagged));
     let target = snapshot.host_state.target_slot();
     let version = match &waypoint.image {
         Some(image) => Some(image.version().to_owned()),
-        None => holds(target).then(|| target.version().to_owned()),
+        None => target.is_of(&waypoint.tagged).then(|| target.version().to_owned()),
     };
-    let runs = holds(snapshot.host_state.running_slot());
+    let runs = snapshot.host_state.running_slot().is_of(&waypoint.tagged);
     let revoked = is_revoked.then_some(snapshot.host_state.target());
     Ok(Some(Check {
         tag: snapshot.target_release.digest,

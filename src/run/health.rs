@@ -19,10 +19,11 @@ pub fn health(run: &Run) -> Result<Option<Vec<Answer>>, Error> {
     let Some(host) = Host::open(&run.access())? else { return Ok(None) };
     let host_state = host.host_state()?;
     let slot = host_state.running_slot();
+    let release = slot.release();
     let context = Context {
         slot: host_state.running,
-        version: slot.record.as_ref().map(|record| record.version.clone()),
-        digest: slot.digest(),
+        version: release.map(|release| release.version.clone()),
+        digest: release.and_then(|release| release.digest),
         is_trial: !slot.is_proven(),
     };
     // The ESP may be an automount, and the checks may take their time.

@@ -29,7 +29,7 @@ pub(super) fn judge(
         run,
         &target_release.digest,
         None,
-        &target_release.action(host_state, &target_release.digest),
+        &target_release.action(host_state, &target_release.digest, None),
     );
     let asked = rules::evaluate(candidate, depth);
     note_rules(

@@ -5,7 +5,7 @@
 
 use flipside_core::host::Files;
 use flipside_core::progress::{Event, Phase};
-use flipside_core::state::{Action, HostState, TrialOutcome};
+use flipside_core::state::{Action, HostState};
 use flipside_core::{Host, architecture};
 use flipside_image::Architecture;
 use flipside_image::signature::Verifier;
@@ -63,8 +63,9 @@ pub(super) fn look(run: &Run) -> Result<Looked, Error> {
     let means = means(run, architecture, &options, &files);
     let target_release = find_target_release(&means, source.as_ref(), &facts)?;
     // Before anybody is asked about it. Where nothing would be installed, nothing is looked for.
-    let mut host_state = anticipate(run, facts.clone());
-    let would = target_release.action(&host_state, &target_release.digest);
+    let failed = facts.counted(run.config.trial.attempts);
+    let mut host_state = HostState { failed, ..facts.clone() };
+    let would = target_release.action(&host_state, &target_release.digest, None);
     if matches!(would, Action::Install | Action::Arm) {
         host.look_for_obstacles(&mut facts, &run.stop)?;
         host_state.obstacles = facts.obstacles.clone();
@@ -120,20 +121,4 @@ fn means<'a>(
 fn product(run: &Run, host: &Host) -> Option<String> {
     let configured = run.config.policy.signature.product.as_deref();
     configured.or(host.os_id()).map(str::to_owned)
-}
-
-/// The host state as it will be once a trial that fell back has been counted.
-fn anticipate(run: &Run, mut host_state: HostState) -> HostState {
-    let trial_outcome = host_state.trial_outcome();
-    let (failed, limit) = (&mut host_state.failed, run.config.trial.attempts);
-    match trial_outcome {
-        TrialOutcome::FellBack { digest, version, arming } => {
-            failed.count(digest, &version, &arming, limit);
-        }
-        TrialOutcome::Forgotten { digest, version, arming } => {
-            failed.count_forgotten(digest, &version, &arming, limit);
-        }
-        TrialOutcome::Nothing | TrialOutcome::Trial => {}
-    }
-    host_state
 }

@@ -119,6 +119,13 @@ impl Observer for Teller {
                     trial_log::keep_own(&self.root, &self.files, &trial, boot_id);
                 }
             }
+            Transition::Adopted(held) => {
+                let message = format!(
+                    "the tag names another manifest of what slot {} runs, {}: nothing is written",
+                    held.slot, held.version
+                );
+                self.note(Happening::Adopted, held, None, message);
+            }
             Transition::RetryAllowed(digest) => {
                 let message = format!("{} may be installed again", digest.short());
                 Entry::new(Kind::RetryAllowed, &message).digest(*digest).send();

@@ -57,7 +57,7 @@ pub fn plan_hooks(run: &Run, initiative: Initiative) -> Result<Option<HooksPlann
             hooks.extend(container.map(|image| asking.plan(Kind::Container, image)));
             Ok(Some(HooksPlanned { new: context.new, hooks }))
         }
-        Action::UpToDate | Action::Waiting | Action::Unarm => Ok(None),
+        Action::UpToDate | Action::Adopt | Action::Waiting | Action::Unarm => Ok(None),
     }
 }
 

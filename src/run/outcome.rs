@@ -20,6 +20,13 @@ pub enum Outcome {
         /// What the tag points to.
         tag: Digest,
     },
+    /// The tag names another manifest of what runs, which is noted.
+    Adopted {
+        /// The version in it.
+        version: String,
+        /// What the tag points to.
+        tag: Digest,
+    },
     /// The target holds what the tag names and boots at the next reboot.
     Armed {
         /// The target.
@@ -61,6 +68,6 @@ pub(super) fn without_lock(
             before: true,
         })),
         Action::Refuse(refusal) => Err(refusal.clone().into()),
-        Action::Unarm | Action::Arm | Action::Install => Ok(None),
+        Action::Adopt | Action::Unarm | Action::Arm | Action::Install => Ok(None),
     }
 }

@@ -89,7 +89,7 @@ pub fn finish_command(run: &Run, command: &str, error: Option<&Error>) {
 
 /// What a look at the source came to.
 pub(super) fn note_check(run: &Run, tag: &Digest, version: Option<&str>, action: &Action) {
-    let is_new = !matches!(action, Action::UpToDate | Action::Unarm);
+    let is_new = !matches!(action, Action::UpToDate | Action::Adopt | Action::Unarm);
     run.follow.change(|status| {
         let result = if is_new { CheckResult::Available } else { CheckResult::UpToDate };
         status.last_check = Some(Check { time: Timestamp::now(), result });
@@ -224,17 +224,15 @@ fn describe(status: &mut Status, host: &Host, host_state: &HostState, zone: &Tim
     status.end_of_life = end_of_life(host_state, zone);
     status.reboot_required = host_state.waits_for_reboot().is_some();
     status.next_reboot.take_if(|_| host_state.waits_for_reboot().is_none());
-    let is_installed = |digest: &Digest| {
-        let holds = |slot| host_state.slot(slot).record.as_ref().is_some_and(|r| r.is_of(digest));
-        Slot::BOTH.into_iter().any(holds)
-    };
+    let is_installed =
+        |digest: &Digest| Slot::BOTH.into_iter().any(|slot| host_state.slot(slot).is_of(digest));
     status.available.take_if(|available| is_installed(&available.digest));
     status.state = state(host_state);
 }
 
 /// What the image said of itself when it was installed; it may have been a later flipside's.
 fn end_of_life(host_state: &HostState, zone: &TimeZone) -> Option<report::EndOfLife> {
-    let text = host_state.running_slot().record.as_ref()?.end_of_life.as_deref()?;
+    let text = host_state.running_slot().release()?.end_of_life.as_deref()?;
     let EndOfLife { at, text } = EndOfLife::parse(text).ok()?;
     Some(report::EndOfLife { time: at.time(zone), day: at.text(zone), text })
 }
@@ -273,12 +271,13 @@ fn describe_slot(
 ) -> SlotStatus {
     let facts = host_state.slot(slot);
     let journal = host_state.journal.as_ref().filter(|e| e.slot == slot);
+    let release = facts.release();
     SlotStatus {
         slot,
         running: slot == host_state.running,
-        version: facts.record.as_ref().map(|record| record.version.clone()),
-        digest: facts.digest(),
-        signed_by: facts.record.as_ref().and_then(|record| record.signed_by.clone()),
+        version: release.map(|release| release.version.clone()),
+        digest: release.and_then(|release| release.digest),
+        signed_by: release.and_then(|release| release.signed_by.clone()),
         state: slot_state(host_state, slot, facts),
         since: journal.filter(|e| e.digest == facts.digest()).map(|e| e.time),
         boot_file: match facts.boot_file {

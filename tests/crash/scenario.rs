@@ -80,6 +80,11 @@ fn version(version: &str) -> ImageBuilder {
     ImageBuilder::new(version).chunk_size(16 << 10).system_size(64 << 10)
 }
 
+/// The same content under another manifest.
+fn renamed(name: &str) -> ImageBuilder {
+    version(name).annotation("com.example.note", "signed again")
+}
+
 /// Boots without any promotion, as a host that is cut off before.
 fn boot_only(host: &TestHost) {
     sim::boot(&host.path(), &BootOptions::default()).unwrap();
@@ -250,6 +255,19 @@ fn by(backend: Backend) -> Vec<Scenario> {
     host.update().unwrap();
     host.publish(&version("2"));
     add("update, armed as it stands", host, Action::Update, 'a', &["1", "2"][..], "2");
+
+    let host = fresh();
+    host.publish(&renamed("1"));
+    add("adopt", host, Action::Update, 'a', &["1"][..], "1");
+
+    let host = fresh();
+    host.allow_downgrades();
+    host.publish(&version("2"));
+    host.arm();
+    host.publish(&version("1"));
+    host.update().unwrap();
+    host.publish(&renamed("2"));
+    add("update, armed by its content", host, Action::Update, 'a', &["1", "2"][..], "2");
 
     for (name, tag, may_boot, goal) in [
         ("update, the last trial not counted yet", "3", &["1", "3"][..], "3"),

@@ -18,13 +18,9 @@ use crate::support::steps::Steps;
 fn record(version: &str) -> Record {
     Record {
         digest: Some(Digest::of(version.as_bytes())),
-        index_digest: None,
         version: version.to_owned(),
-        config_digest: None,
         repository: Some("registry.example.com/acme/edge".to_owned()),
-        signed_by: None,
-        end_of_life: None,
-        towards: None,
+        ..Record::default()
     }
 }
 

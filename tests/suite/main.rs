@@ -9,6 +9,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod adopted;
 mod attacks;
 mod bad_input_host;
 mod bad_input_image;

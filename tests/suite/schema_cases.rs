@@ -77,6 +77,13 @@ fn updates() {
         assert_eq!(says(&host, "check", "/action"), action, "{version}");
         assert_eq!(says(&host, "update", "/outcome"), outcome, "{version}");
     }
+    host.0.publish(&ImageBuilder::new("1").annotation("com.example.note", "signed again"));
+    assert_eq!(says(&host, "check", "/action"), "unarm");
+    assert_eq!(says(&host, "update", "/outcome"), "unarmed");
+    assert_eq!(says(&host, "check", "/action"), "adopt");
+    assert_eq!(says(&host, "update", "/outcome"), "adopted");
+    publish(&host, "3");
+    assert_eq!(says(&host, "update", "/outcome"), "armed");
     assert_eq!(says(&host, "promote", "/promotion"), "unchanged");
     assert_eq!(says(&host, "hold --reason fair", "/hold/reason"), "fair");
     host.write("etc/flipside/hooks/pre-upgrade.d/README", "");

@@ -4,10 +4,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use flipside_image::Digest;
+use flipside_image::constraints::END_OF_LIFE;
+use flipside_image::{ContentId, Digest, Image};
 
 /// What a slot holds. `slot-a.json` and `slot-b.json` in `EFI/flipside`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Record {
     /// The image's manifest digest; `None` on a host that flipside did not install.
     pub digest: Option<Digest>,
@@ -29,11 +30,22 @@ pub struct Record {
     /// The version that this one is a step to, where it was installed as one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub towards: Option<String>,
+    /// What was written, whatever the manifest says about it; `None` where an older flipside wrote it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content_id: Option<ContentId>,
 }
 
 impl Record {
-    /// Whether a tag that points to `digest` points to what this slot holds.
-    pub fn is_of(&self, digest: &Digest) -> bool {
-        self.digest.as_ref() == Some(digest) || self.index_digest.as_ref() == Some(digest)
+    /// Of `image`, which `repository` has, found by a tag that points to `tag`.
+    pub fn of(image: &Image, tag: Digest, repository: Option<String>) -> Self {
+        Self {
+            digest: Some(image.digest),
+            index_digest: (tag != image.digest).then_some(tag),
+            version: image.version().to_owned(),
+            config_digest: Some(image.manifest.config.digest),
+            repository,
+            end_of_life: image.manifest.annotations.get(END_OF_LIFE).cloned(),
+            ..Self::default()
+        }
     }
 }

@@ -2,7 +2,6 @@
 
 //! What an install is about, and what its steps do with it.
 
-use flipside_image::constraints::END_OF_LIFE;
 use flipside_image::{Digest, Image, Layer};
 
 use super::{InstallError, Options, write_payload};
@@ -48,14 +47,10 @@ impl Job<'_> {
     /// What the target will hold.
     pub(super) fn record(&self) -> Record {
         Record {
-            digest: Some(self.image.digest),
-            index_digest: (self.tag != self.image.digest).then_some(self.tag),
-            version: self.image.version().to_owned(),
-            config_digest: Some(self.image.manifest.config.digest),
-            repository: Some(self.repository.clone()),
             signed_by: self.signed_by.clone(),
-            end_of_life: self.image.manifest.annotations.get(END_OF_LIFE).cloned(),
             towards: self.towards.clone(),
+            content_id: Some(self.host_state.content_of(&self.image.config)),
+            ..Record::of(self.image, self.tag, Some(self.repository.clone()))
         }
     }
 

@@ -2,7 +2,7 @@
 
 //! What to do about the digest that the tag has: one pure decision, from the facts.
 
-use flipside_image::Digest;
+use flipside_image::{ContentId, Digest};
 
 use super::host_state::{HostState, SlotFacts, TrialOutcome};
 use super::journal::State;
@@ -15,6 +15,8 @@ use crate::refusal::Refusal;
 pub enum Action {
     /// The running slot holds what the tag names.
     UpToDate,
+    /// The tag names another manifest of the content that runs: that is noted, and nothing written.
+    Adopt,
     /// The target holds what the tag names, and boots at the next reboot.
     Waiting,
     /// The running slot holds what the tag names, and something else is armed: the tag
@@ -28,15 +30,16 @@ pub enum Action {
     Refuse(Refusal),
 }
 
-/// Decides about `tag`, the digest that the tag has now. Call it after the trial outcome of
-/// the last arming was dealt with.
-pub fn decide(host_state: &HostState, tag: &Digest) -> Action {
+/// Decides about `tag`, the digest that the tag has now, and about its content once that is known.
+/// Call it after the trial outcome of the last arming was dealt with.
+pub fn decide(host_state: &HostState, tag: &Digest, content: Option<ContentId>) -> Action {
     let running = host_state.running_slot();
     let target = host_state.target_slot();
-    if holds(running, tag) {
+    if running.is_of(tag) {
         return stay(host_state);
     }
-    if let Some(refusal) = refuse_digest(host_state, tag) {
+    let refuse = || content.and_then(|content| refuse_content(host_state, content));
+    if let Some(refusal) = refuse_digest(host_state, tag).or_else(refuse) {
         return Action::Refuse(refusal);
     }
     // P6: one trial at a time.
@@ -56,7 +59,14 @@ pub fn decide(host_state: &HostState, tag: &Digest) -> Action {
             format!("a rollback to slot {} waits for the next reboot", host_state.target()),
         ));
     }
-    let holds_tag = holds(target, tag) && target.is_installed();
+    let has_content = |slot: &SlotFacts| content.is_some() && slot.content_id() == content;
+    if has_content(running) {
+        return match stay(host_state) {
+            Action::UpToDate => Action::Adopt,
+            other => other,
+        };
+    }
+    let holds_tag = (target.is_of(tag) || has_content(target)) && target.is_installed();
     if holds_tag && host_state.is_armed() {
         if host_state.is_boot_next_ignored() {
             return Action::Refuse(Refusal::defer(
@@ -109,12 +119,8 @@ fn refuse_host(host_state: &HostState, is_installed: bool) -> Option<Refusal> {
 /// Whether nothing but the trial that goes on keeps this host from `tag` (P6).
 pub fn waits_for_trial(host_state: &HostState, tag: &Digest) -> bool {
     host_state.trial_outcome() == TrialOutcome::Trial
-        && !holds(host_state.running_slot(), tag)
+        && !host_state.running_slot().is_of(tag)
         && refuse_digest(host_state, tag).is_none()
-}
-
-fn holds(slot: &SlotFacts, tag: &Digest) -> bool {
-    slot.record.as_ref().is_some_and(|record| record.is_of(tag))
 }
 
 /// What to do where what runs is what is wanted: whatever else was armed must not boot, except what
@@ -152,7 +158,7 @@ fn noted(host_state: &HostState, states: &[State]) -> bool {
 /// with the manifest's where the tag names an index.
 pub fn refuse_digest(host_state: &HostState, tag: &Digest) -> Option<Refusal> {
     let target = host_state.target_slot();
-    let in_target = target.record.as_ref().filter(|r| r.is_of(tag)).and_then(|r| r.digest);
+    let in_target = target.digest().filter(|_| target.is_of(tag));
     let digest = in_target.unwrap_or(*tag);
     if let Some(trial) = host_state.failed.trial(&digest).filter(|t| t.failed) {
         return Some(Refusal::block(
@@ -169,7 +175,7 @@ pub fn refuse_digest(host_state: &HostState, tag: &Digest) -> Option<Refusal> {
         return Some(Refusal::block(
             codes::DIGEST_ROLLED_BACK,
             format!(
-                "{} was left by a rollback, and is not installed again until the tag moves; `flipside retry {digest}` allows it",
+                "{} was left by a rollback, and is not installed again until the tag names something else; `flipside retry {digest}` allows it",
                 digest.short()
             ),
         ));
@@ -177,17 +183,24 @@ pub fn refuse_digest(host_state: &HostState, tag: &Digest) -> Option<Refusal> {
     None
 }
 
+/// P7: the same content under another digest.
+fn refuse_content(host_state: &HostState, content: ContentId) -> Option<Refusal> {
+    refuse_digest(host_state, &host_state.failed.refused_with(content)?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::Record;
     use crate::host::efi::BootNumber;
     use crate::host::esp::Proof;
     use crate::slot::Slot;
-    use crate::state::host_state::example::{Is, digest, entry, host_state};
+    use crate::state::host_state::example::{Is, content, digest, entry, host_state};
 
     fn code(action: &Action) -> &'static str {
         match action {
             Action::UpToDate => "up-to-date",
+            Action::Adopt => "adopt",
             Action::Waiting => "waiting",
             Action::Unarm => "unarm",
             Action::Arm => "arm",
@@ -222,7 +235,7 @@ mod tests {
             if armed {
                 facts.next = Next::Slot(Slot::B);
             }
-            assert_eq!(code(&decide(&facts, &digest(tag))), expected, "{b:?} {armed} {tag}");
+            assert_eq!(code(&decide(&facts, &digest(tag), None)), expected, "{b:?} {armed} {tag}");
         }
     }
 
@@ -237,11 +250,11 @@ mod tests {
         ] {
             let mut facts = armed(host_state(Is::Proven("1"), b));
             facts.journal = state.map(|state| entry(state, "2", "now"));
-            assert_eq!(code(&decide(&facts, &digest("1"))), expected, "{b:?} {state:?}");
+            assert_eq!(code(&decide(&facts, &digest("1"), None)), expected, "{b:?} {state:?}");
             // Of something else, which the target held before.
             facts.journal = state.map(|state| entry(state, "3", "now"));
             let expected = if matches!(b, Is::Proven(_)) { "up-to-date" } else { "unarm" };
-            assert_eq!(code(&decide(&facts, &digest("1"))), expected, "{b:?} {state:?}");
+            assert_eq!(code(&decide(&facts, &digest("1"), None)), expected, "{b:?} {state:?}");
         }
     }
 
@@ -259,16 +272,16 @@ mod tests {
                 facts.a.proof = Some(Proof::of(record));
             }
             facts.journal = Some(entry(state, "2", "now"));
-            assert_eq!(code(&decide(&facts, &digest(tag))), expected, "{state:?} {tag}");
+            assert_eq!(code(&decide(&facts, &digest(tag), None)), expected, "{state:?} {tag}");
         }
     }
 
     #[test]
     fn p6_a_trial_takes_no_update_and_is_up_to_date_with_itself() {
         let facts = host_state(Is::Installed("1"), Is::Proven("0"));
-        assert_eq!(code(&decide(&facts, &digest("1"))), "up-to-date");
-        assert_eq!(code(&decide(&facts, &digest("2"))), "trial-running");
-        assert_eq!(code(&decide(&facts, &digest("0"))), "trial-running");
+        assert_eq!(code(&decide(&facts, &digest("1"), None)), "up-to-date");
+        assert_eq!(code(&decide(&facts, &digest("2"), None)), "trial-running");
+        assert_eq!(code(&decide(&facts, &digest("0"), None)), "trial-running");
         let waits = ["0", "1", "2"].map(|tag| waits_for_trial(&facts, &digest(tag)));
         assert_eq!(waits, [true, false, true]);
     }
@@ -277,22 +290,22 @@ mod tests {
     fn p7_what_failed_or_was_left_is_refused_also_under_its_index_digest() {
         let mut facts = host_state(Is::Proven("1"), Is::Installed("2"));
         facts.failed.count(digest("2"), "2", "boot", 1);
-        assert_eq!(code(&decide(&facts, &digest("2"))), "digest-failed");
-        assert_eq!(code(&decide(&facts, &digest("3"))), "install");
+        assert_eq!(code(&decide(&facts, &digest("2"), None)), "digest-failed");
+        assert_eq!(code(&decide(&facts, &digest("3"), None)), "install");
         let index = digest("an index of 2");
         if let Some(record) = &mut facts.b.record {
             record.index_digest = Some(index);
         }
-        assert_eq!(code(&decide(&facts, &index)), "digest-failed");
+        assert_eq!(code(&decide(&facts, &index, None)), "digest-failed");
         // Not even a trial that goes on is what it waits for.
         facts.a.proof = None;
-        assert_eq!(code(&decide(&facts, &index)), "digest-failed");
+        assert_eq!(code(&decide(&facts, &index, None)), "digest-failed");
         assert!(!waits_for_trial(&facts, &index));
 
         let mut facts = host_state(Is::Proven("1"), Is::Proven("2"));
         facts.failed.left_by_rollback = Some(digest("2"));
-        assert_eq!(code(&decide(&facts, &digest("2"))), "digest-rolled-back");
-        assert_eq!(code(&decide(&facts, &digest("3"))), "install");
+        assert_eq!(code(&decide(&facts, &digest("2"), None)), "digest-rolled-back");
+        assert_eq!(code(&decide(&facts, &digest("3"), None)), "install");
     }
 
     #[test]
@@ -308,10 +321,10 @@ mod tests {
                 facts.next = Next::Slot(Slot::B);
             }
             facts.obstacles.running_slot = Some(Refusal::block(codes::RUNNING_SLOT_DAMAGED, ""));
-            assert_eq!(code(&decide(&facts, &digest(tag))), damaged, "{b:?} {tag}");
+            assert_eq!(code(&decide(&facts, &digest(tag), None)), damaged, "{b:?} {tag}");
             facts.obstacles.running_slot = None;
             facts.obstacles.boot = Some(Refusal::block(codes::LOADER_TOO_OLD, ""));
-            assert_eq!(code(&decide(&facts, &digest(tag))), unbootable, "{b:?} {tag}");
+            assert_eq!(code(&decide(&facts, &digest(tag), None)), unbootable, "{b:?} {tag}");
         }
     }
 
@@ -326,8 +339,8 @@ mod tests {
             let mut facts = host_state(Is::Proven("1"), Is::Installed("2"));
             facts.nvram = nvram;
             facts.failed.count_forgotten(digest("2"), "2", "x", limit);
-            assert_eq!(code(&decide(&facts, &digest("3"))), expected, "{nvram:?} {limit}");
-            assert_eq!(code(&decide(&facts, &digest("1"))), "up-to-date");
+            assert_eq!(code(&decide(&facts, &digest("3"), None)), expected, "{nvram:?} {limit}");
+            assert_eq!(code(&decide(&facts, &digest("1"), None)), "up-to-date");
         }
     }
 
@@ -336,11 +349,81 @@ mod tests {
         let mut facts = host_state(Is::Proven("2"), Is::Proven("1"));
         facts.next = Next::Slot(Slot::B);
         facts.failed.left_by_rollback = Some(digest("2"));
-        assert_eq!(code(&decide(&facts, &digest("3"))), "rollback-pending");
+        assert_eq!(code(&decide(&facts, &digest("3"), None)), "rollback-pending");
 
         let mut facts = host_state(Is::Proven("1"), Is::Empty);
         facts.next = Next::Foreign { number: BootNumber(7), description: "Windows".to_owned() };
-        assert_eq!(code(&decide(&facts, &digest("2"))), "bootnext-taken");
-        assert_eq!(code(&decide(&facts, &digest("1"))), "up-to-date");
+        assert_eq!(code(&decide(&facts, &digest("2"), None)), "bootnext-taken");
+        assert_eq!(code(&decide(&facts, &digest("1"), None)), "up-to-date");
+    }
+
+    #[test]
+    fn another_manifest_of_the_same_content_is_adopted_or_armed_and_nothing_is_written() {
+        let one = Is::Proven("1");
+        for (a, b, armed, same_as, expected) in [
+            (one, Is::Empty, false, "1", "adopt"),
+            (one, Is::Installed("2"), false, "1", "adopt"),
+            (one, Is::Installed("2"), true, "1", "unarm"),
+            (one, Is::Installed("2"), false, "2", "arm"),
+            (one, Is::Installed("2"), true, "2", "waiting"),
+            (one, Is::Proven("2"), false, "2", "arm"),
+            (one, Is::Cut("2"), false, "2", "install"),
+            (one, Is::Installed("2"), false, "3", "install"),
+            // P6.
+            (Is::Installed("1"), Is::Proven("2"), false, "1", "trial-running"),
+        ] {
+            let mut facts = host_state(a, b);
+            if armed {
+                facts.next = Next::Slot(Slot::B);
+            }
+            let action = decide(&facts, &digest("new"), Some(content(same_as)));
+            assert_eq!(code(&action), expected, "{a:?} {b:?} {armed} {same_as}");
+        }
+    }
+
+    #[test]
+    fn what_was_adopted_runs_and_nobody_knows_the_content_of_an_older_flipsides_slot() {
+        let mut facts = host_state(Is::Proven("1"), Is::Empty);
+        facts.a.adopted = facts.a.record.clone().map(|record| Record {
+            digest: Some(digest("new")),
+            index_digest: Some(digest("an index")),
+            version: "1.1".to_owned(),
+            ..record
+        });
+        for tag in ["1", "new", "an index"] {
+            assert_eq!(code(&decide(&facts, &digest(tag), None)), "up-to-date", "{tag}");
+        }
+        assert_eq!((facts.a.version(), facts.a.digest()), ("1.1", Some(digest("1"))));
+        facts.a.adopted = None;
+        if let Some(record) = &mut facts.a.record {
+            record.content_id = None;
+        }
+        let action = decide(&facts, &digest("new"), Some(content("1")));
+        assert_eq!(code(&action), "install");
+    }
+
+    #[test]
+    fn p7_the_content_that_failed_or_was_left_is_refused_under_each_digest() {
+        for is_left in [false, true] {
+            let mut facts = host_state(Is::Proven("1"), Is::Empty);
+            match is_left {
+                false => {
+                    facts.failed.count(digest("2"), "2", "boot", 1);
+                    facts.failed.set_content(&digest("2"), Some(content("2")));
+                }
+                true => {
+                    facts.failed.leave(Some(digest("2")), Some(content("2")));
+                }
+            }
+            let now = |facts: &HostState, same_as: &str| {
+                let action = decide(facts, &digest("new"), Some(content(same_as)));
+                code(&action)
+            };
+            let expected = if is_left { "digest-rolled-back" } else { "digest-failed" };
+            assert_eq!(now(&facts, "2"), expected);
+            assert_eq!(now(&facts, "3"), "install");
+            facts.failed.retry(&digest("2"));
+            assert_eq!(now(&facts, "2"), "install");
+        }
     }
 }

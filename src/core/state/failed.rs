@@ -5,8 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use flipside_image::Digest;
 use flipside_image::unknown_fields::{Extensible, UnknownFields};
+use flipside_image::{ContentId, Digest};
 
 use crate::host::esp::SMALL_FILE_LIMIT;
 
@@ -24,6 +24,9 @@ pub struct FailedDigests {
     /// moved or an operator allows a retry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub left_by_rollback: Option<Digest>,
+    /// What that digest holds: it does not come back under another one either.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_content: Option<LeftContent>,
     /// The digest of a proven slot that was armed, because the tag or a person went back to
     /// it. It tells promote, on the other side, that being there is no accident of the firmware.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -38,6 +41,15 @@ pub struct FailedDigests {
     /// What another flipside added.
     #[serde(skip)]
     pub unknown: UnknownFields,
+}
+
+/// What a rollback left. It says whose content it is: an older flipside keeps it, and knows nothing of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftContent {
+    /// The image.
+    pub digest: Digest,
+    /// What it holds.
+    pub content_id: ContentId,
 }
 
 /// Trials that the firmware forgot, with all else that flipside told it, before they could start.
@@ -70,6 +82,9 @@ pub struct FailedTrial {
     pub reason: String,
     /// The arming that was counted last, so that none counts twice.
     pub arming: String,
+    /// What it holds: that is not tried under another digest either.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content_id: Option<ContentId>,
 }
 
 impl FailedDigests {
@@ -108,6 +123,34 @@ impl FailedDigests {
         self.trial(digest).is_some_and(|t| t.failed)
     }
 
+    /// The digest that is refused for what has this content, where there is one.
+    pub fn refused_with(&self, content: ContentId) -> Option<Digest> {
+        let has_it = |trial: &&FailedTrial| trial.failed && trial.content_id == Some(content);
+        let failed = self.trials.iter().map(|trial| &trial.known).find(has_it);
+        let left = self.left_by_rollback.filter(|_| self.left_content_id() == Some(content));
+        failed.map(|trial| trial.digest).or(left)
+    }
+
+    /// What the digest that a rollback left holds, where that is known.
+    fn left_content_id(&self) -> Option<ContentId> {
+        let left = self.left_content.filter(|left| Some(left.digest) == self.left_by_rollback)?;
+        Some(left.content_id)
+    }
+
+    /// Notes that a rollback left `digest`, which holds `content`.
+    pub fn leave(&mut self, digest: Option<Digest>, content: Option<ContentId>) {
+        let known = digest.zip(content);
+        self.left_by_rollback = digest;
+        self.left_content = known.map(|(digest, content_id)| LeftContent { digest, content_id });
+    }
+
+    /// Notes what `digest` holds, if its trials are counted.
+    pub fn set_content(&mut self, digest: &Digest, content: Option<ContentId>) {
+        if let Some(trial) = self.trials.iter_mut().find(|trial| trial.digest == *digest) {
+            trial.content_id = content;
+        }
+    }
+
     /// Counts a trial of `digest` that fell back, once per `arming`; from `limit` of them
     /// on the digest has failed. Returns whether anything changed.
     pub fn count(&mut self, digest: Digest, version: &str, arming: &str, limit: u32) -> bool {
@@ -121,6 +164,7 @@ impl FailedDigests {
                 failed: false,
                 reason: String::new(),
                 arming: String::new(),
+                content_id: None,
             }
             .into(),
         };
@@ -189,17 +233,22 @@ impl FailedDigests {
     pub fn retry_all(&mut self) -> Vec<Digest> {
         let retried = self.refused().collect();
         self.trials.clear();
-        (self.left_by_rollback, self.forgotten) = (None, None);
+        self.forgotten = None;
+        self.leave(None, None);
         retried
     }
 
-    /// Forgets `digest`, as failed and as left by a rollback, and that its trials were forgotten. Returns whether
-    /// there was anything to forget.
+    /// Forgets `digest`, as failed and as left by a rollback, and what else had its content, and that its
+    /// trials were forgotten. Returns whether there was anything to forget.
     pub fn retry(&mut self, digest: &Digest) -> bool {
         let before = self.clone();
-        self.trials.retain(|t| t.digest != *digest);
-        if self.left_by_rollback == Some(*digest) {
-            self.left_by_rollback = None;
+        let is_left = self.left_by_rollback == Some(*digest);
+        let left = self.left_content_id().filter(|_| is_left);
+        let content = left.or(self.trial(digest).and_then(|trial| trial.content_id));
+        let is_it = |of: Option<ContentId>| of.is_some() && of == content;
+        self.trials.retain(|trial| trial.digest != *digest && !is_it(trial.content_id));
+        if is_left || is_it(self.left_content_id()) {
+            self.leave(None, None);
         }
         self.forgotten.take_if(|forgotten| forgotten.digest == *digest);
         *self != before
@@ -275,6 +324,44 @@ mod tests {
         assert_eq!(failed.retry_all(), [one, two, left]);
         assert_eq!(failed, FailedDigests::default());
         assert_eq!(failed.retry_all(), []);
+    }
+
+    #[test]
+    fn p7_a_retry_is_for_all_that_has_the_content() {
+        let chunk_size = flipside_image::ChunkSize::new(1).unwrap();
+        let (name, chunks) = ("system".parse().unwrap(), Vec::new());
+        let empty = flipside_image::Payload {
+            name,
+            size: 0,
+            chunk_size,
+            chunks,
+            frames: None,
+            partition: None,
+        };
+        let contents = [ContentId::of([].iter()), ContentId::of([empty].iter())];
+        let digests = [1, 2, 3, 4].map(|n| Digest::of(&[n]));
+        let mut failed = FailedDigests::default();
+        for (digest, content) in
+            digests.iter().zip([Some(contents[0]), Some(contents[0]), Some(contents[1]), None])
+        {
+            failed.count(*digest, "1", "x", 1);
+            failed.set_content(digest, content);
+        }
+        failed.leave(Some(Digest::of(b"left")), Some(contents[0]));
+        let known = FailedDigests::parse(&failed.to_bytes().unwrap()).unwrap();
+        assert_eq!(known, failed);
+        assert_eq!(failed.refused_with(contents[1]), Some(digests[2]));
+        assert!(failed.retry(&digests[0]));
+        assert_eq!(failed.refused().collect::<Vec<_>>(), digests[2..]);
+        assert_eq!(failed.refused_with(contents[0]), None);
+        // An older flipside notes another digest and knows of no content.
+        failed.leave(Some(Digest::of(b"left")), Some(contents[0]));
+        failed.left_by_rollback = Some(Digest::of(b"another"));
+        assert_eq!(failed.refused_with(contents[0]), None);
+        failed.leave(None, None);
+        // What has none is like nothing else.
+        assert!(failed.retry(&digests[3]));
+        assert!(failed.has_failed(&digests[2]));
     }
 
     /// Of a later flipside, by fields that do not exist.

@@ -3,7 +3,7 @@
 //! What is the case on this host: facts from the ESP, the firmware and the journal, read
 //! once, and what follows from them. Pure, so that every case stands in a table of tests.
 
-use flipside_image::Digest;
+use flipside_image::{ContentId, Digest, ImageConfig};
 
 use super::failed::FailedDigests;
 use super::journal::{Entry, State};
@@ -19,6 +19,8 @@ use crate::slot::Slot;
 pub struct SlotFacts {
     /// What it holds; `None` also where the record cannot be read, which proves nothing.
     pub record: Option<Record>,
+    /// What its content was called later, where it was adopted so.
+    pub adopted: Option<Record>,
     /// What has booted to success in it.
     pub proof: Option<Proof>,
     /// Whether firmware could start it.
@@ -51,14 +53,35 @@ impl SlotFacts {
         if self.is_proven() { SlotProof::Present } else { SlotProof::Absent }
     }
 
-    /// The digest of what the slot holds, where it is known.
+    /// The digest of what the slot holds, where it is known: by that it was proven, or failed.
     pub fn digest(&self) -> Option<Digest> {
         self.record.as_ref()?.digest
     }
 
-    /// The version of what the slot holds.
+    /// What the slot holds, as it is called by now.
+    pub fn release(&self) -> Option<&Record> {
+        self.adopted.as_ref().or(self.record.as_ref())
+    }
+
+    /// Its version.
     pub fn version(&self) -> &str {
-        self.record.as_ref().map_or("unknown", |r| &r.version)
+        self.release().map_or("unknown", |release| &release.version)
+    }
+
+    /// Every digest that it has, or had: the newest first, that of an index before its image's.
+    pub fn digests(&self) -> impl Iterator<Item = Digest> {
+        let records = self.adopted.iter().chain(&self.record);
+        records.flat_map(|record| record.index_digest.into_iter().chain(record.digest))
+    }
+
+    /// Whether a tag that points to `digest` points to what the slot holds.
+    pub fn is_of(&self, digest: &Digest) -> bool {
+        self.digests().any(|one| one == *digest)
+    }
+
+    /// What was written to it, where that is known.
+    pub fn content_id(&self) -> Option<ContentId> {
+        self.record.as_ref()?.content_id
     }
 }
 
@@ -87,6 +110,8 @@ pub struct HostState {
     pub boot_id: String,
     /// Whether the kernel was started by kexec, which proves nothing.
     pub by_kexec: bool,
+    /// The payloads that this host takes, by name.
+    pub payloads: Vec<String>,
     /// What stands against an install here, whatever the image, where somebody looked
     /// ([`Host::look_for_obstacles`](crate::Host::look_for_obstacles)).
     pub obstacles: Obstacles,
@@ -234,6 +259,33 @@ impl HostState {
         }
     }
 
+    /// What failed, once what became of the last arming has been counted; from `limit` trials on that
+    /// is a failure.
+    pub fn counted(&self, limit: u32) -> FailedDigests {
+        let mut failed = self.failed.clone();
+        match self.trial_outcome() {
+            TrialOutcome::FellBack { digest, version, arming } => {
+                failed.count(digest, &version, &arming, limit);
+                failed.set_content(&digest, self.target_slot().content_id());
+            }
+            TrialOutcome::Forgotten { digest, version, arming } => {
+                failed.count_forgotten(digest, &version, &arming, limit);
+            }
+            TrialOutcome::Nothing | TrialOutcome::Trial => {}
+        }
+        failed
+    }
+
+    /// What an image with this config would put on this host.
+    pub fn content_of(&self, config: &ImageConfig) -> ContentId {
+        ContentId::of(config.payloads.iter().filter(|payload| self.takes(payload.name.as_str())))
+    }
+
+    /// Whether `payload` has a place on this host.
+    pub fn takes(&self, payload: &str) -> bool {
+        self.payloads.iter().any(|name| name == payload)
+    }
+
     /// Whether a rollback brought the running slot up: it left the other one.
     pub fn has_rolled_back(&self) -> bool {
         let left = self.target_slot().digest();
@@ -323,6 +375,7 @@ impl HostState {
 #[cfg(test)]
 pub(super) mod example {
     use super::*;
+    use flipside_image::{ChunkSize, Payload};
 
     /// What a slot holds.
     #[derive(Debug, Clone, Copy)]
@@ -338,16 +391,21 @@ pub(super) mod example {
         Digest::of(version.as_bytes())
     }
 
+    /// Of an image that holds no more than its version.
+    pub fn content(version: &str) -> ContentId {
+        let size = version.len() as u64;
+        let chunk_size = ChunkSize::new(size).unwrap();
+        let (name, chunks) = ("system".parse().unwrap(), vec![digest(version)]);
+        let payload = Payload { name, size, chunk_size, chunks, frames: None, partition: None };
+        ContentId::of([payload].iter())
+    }
+
     fn slot(is: Is) -> SlotFacts {
         let record = |version: &str| Record {
             digest: Some(digest(version)),
-            index_digest: None,
             version: version.to_owned(),
-            config_digest: None,
-            repository: None,
-            signed_by: None,
-            end_of_life: None,
-            towards: None,
+            content_id: Some(content(version)),
+            ..Record::default()
         };
         let (version, boot_file) = match is {
             Is::Empty => (None, BootFileState::Absent),
@@ -358,6 +416,7 @@ pub(super) mod example {
         };
         SlotFacts {
             record: version.map(record),
+            adopted: None,
             proof: version
                 .filter(|_| matches!(is, Is::Proven(_)))
                 .map(|v| Proof::Digest(digest(v))),
@@ -393,6 +452,7 @@ pub(super) mod example {
             journal: None,
             boot_id: "now".to_owned(),
             by_kexec: false,
+            payloads: vec!["system".to_owned()],
             obstacles: Obstacles::default(),
         }
     }

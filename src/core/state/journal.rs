@@ -20,10 +20,12 @@ use crate::host::Root;
 use crate::host::durable::Durable;
 use crate::host::open::read_at_most;
 use crate::slot::Slot;
+use crate::state::adopted::Adopted;
 
 /// The state directory. It must not lie inside a slot.
 pub const STATE_DIRECTORY: &str = "/var/lib/flipside";
 const STATE_FILE: &str = "state.json";
+const ADOPTED_FILE: &str = "adopted.json";
 /// More than any journal has, in bytes; what is larger is no journal.
 const LIMIT: u64 = 64 << 10;
 
@@ -119,20 +121,35 @@ impl Journal {
     /// # Errors
     /// [`JournalError`].
     pub(crate) fn write(&self, entry: &Entry) -> Result<(), JournalError> {
-        let path = self.directory.join(STATE_FILE);
-        let failed = |source| JournalError { path: path.clone(), source };
-        self.durable.make_directory(&self.directory).map_err(failed)?;
         let unknown = self.read_whole().map(|last| last.unknown).unwrap_or_default();
         let mut entry = Extensible { known: entry.clone(), unknown };
-        let text = |entry: &Extensible<Entry>| {
-            serde_json::to_vec_pretty(entry).map_err(|e| failed(io::Error::other(e)))
-        };
-        let mut bytes = text(&entry)?;
-        if bytes.len() as u64 > LIMIT {
+        let is_long = |bytes: Vec<u8>| bytes.len() as u64 > LIMIT;
+        if serde_json::to_vec_pretty(&entry).is_ok_and(is_long) {
             entry.unknown.clear();
-            bytes = text(&entry)?;
         }
+        self.replace(STATE_FILE, &entry)
+    }
+
+    fn replace(&self, name: &str, value: &impl Serialize) -> Result<(), JournalError> {
+        let path = self.directory.join(name);
+        let failed = |source| JournalError { path: path.clone(), source };
+        let bytes = serde_json::to_vec_pretty(value).map_err(|error| failed(error.into()))?;
+        self.durable.make_directory(&self.directory).map_err(failed)?;
         self.durable.replace(&path, &bytes).map_err(failed)
+    }
+
+    /// What was adopted last; `None` also where that cannot be read.
+    pub(crate) fn adopted(&self) -> Option<Adopted> {
+        let bytes = read_at_most(&self.directory.join(ADOPTED_FILE), LIMIT).ok()?;
+        serde_json::from_slice(&bytes).ok()
+    }
+
+    /// Notes it, durably.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub(crate) fn write_adopted(&self, adopted: &Adopted) -> Result<(), JournalError> {
+        self.replace(ADOPTED_FILE, adopted)
     }
 
     /// Keeps the config of `digest`, so that `verify` needs no network; configs of slots

@@ -6,13 +6,14 @@
 //!
 //! - `host_state`: the facts, and what follows from them
 //! - `action`: what to do about a release
-//! - `failed`: what is not tried again
+//! - `failed`: what is not tried again; `adopted`: what a slot's content was called later
 //! - `transition`: what the program is told of each step
 //!
 //! `running` says which slot runs, and asks `host` for the facts that it needs. `journal` is the
 //! record of the last transition, and keeps its own files.
 
 pub mod action;
+pub mod adopted;
 pub mod failed;
 pub mod host_state;
 pub mod journal;

@@ -62,6 +62,8 @@ pub enum Transition<'a> {
     PromotionRestored(&'a Held<'a>),
     /// A person goes back to what the target holds.
     RollbackArmed(&'a Held<'a>),
+    /// The tag names another manifest of what runs.
+    Adopted(&'a Held<'a>),
     /// A person lets a digest be tried again.
     RetryAllowed(&'a Digest),
 }

@@ -92,6 +92,7 @@ fn record(host: &Host, host_state: &HostState, reason: &str) -> Result<(), Error
     else {
         return Ok(());
     };
+    failed.set_content(&digest, slot.content_id());
     host.write_failed(&failed)?;
     let trial = Held { slot: host_state.running, digest: Some(digest), version };
     host.tell(&Transition::TrialFailed { trial: &trial, reason });

@@ -7,9 +7,11 @@
 //! - `rollback`: back to the other slot; `retry`: a failed digest may be tried again
 //! - `deadline`, `fail_trial`: a trial that has to end, and has failed (P7)
 //! - `armed`, `disarm`: what the next boot was reserved for
+//! - `adopt`: a new manifest of what runs
 //! - `locked`: the host, opened for a change
 //! - `loader`: the removable-media loader, kept up to date
 
+mod adopt;
 mod armed;
 mod deadline;
 mod disarm;
@@ -20,6 +22,7 @@ mod promote;
 mod retry;
 mod rollback;
 
+pub use adopt::adopt;
 pub use armed::{Armed, armed};
 pub use deadline::{
     ByFirmware, TrialBoot, has_boot_success, has_nowhere_to_go, trial_by_esp, trial_by_firmware,

@@ -115,10 +115,9 @@ pub fn record_trial_outcome(
 ) -> Result<(TrialOutcome, HostState), Error> {
     let before = host.host_state()?;
     let trial_outcome = before.trial_outcome();
-    let mut failed = before.failed.clone();
-    if let TrialOutcome::FellBack { digest, version, arming } = &trial_outcome {
+    let mut failed = before.counted(access.settings.attempts);
+    if let TrialOutcome::FellBack { digest, version, .. } = &trial_outcome {
         host.durable.phase("count")?;
-        failed.count(*digest, version, arming, access.settings.attempts);
         failed.unarmed = Some(*digest);
         host.write_failed(&failed)?;
         let trial = Held { slot: before.target(), digest: Some(*digest), version };
@@ -126,13 +125,12 @@ pub fn record_trial_outcome(
         let failed = failed.has_failed(digest);
         host.tell(&Transition::FellBack { trial: &trial, running: &running, failed });
     }
-    if let TrialOutcome::Forgotten { digest, version, arming } = &trial_outcome {
+    if let TrialOutcome::Forgotten { digest, version, .. } = &trial_outcome {
         host.durable.phase("count")?;
         tracing::warn!(
             "the firmware forgot its boot entries, and that {version} was to be tried: it was not, \
              and that counts for nothing"
         );
-        failed.count_forgotten(*digest, version, arming, access.settings.attempts);
         failed.unarmed = Some(*digest);
         host.write_failed(&failed)?;
     }
@@ -200,16 +198,7 @@ fn prove(host: &Host, host_state: &HostState) -> Result<Promotion, Error> {
 
 /// On a host that flipside did not install: recorded by its version, digest unknown.
 fn record_by_os_release(host: &Host, running: Slot) -> Result<Record, Error> {
-    let record = Record {
-        digest: None,
-        index_digest: None,
-        version: host.os_version(),
-        config_digest: None,
-        repository: None,
-        signed_by: None,
-        end_of_life: None,
-        towards: None,
-    };
+    let record = Record { version: host.os_version(), ..Record::default() };
     host.esp.write_record(running, &record)?;
     Ok(record)
 }
@@ -231,7 +220,7 @@ fn forgive(
         failed.retry(digest);
     }
     if host_state.target_slot().digest().is_some_and(|left| failed.left_by_rollback != Some(left)) {
-        failed.left_by_rollback = None;
+        failed.leave(None, None);
     }
     if failed == host_state.failed { Ok(()) } else { host.write_failed(&failed) }
 }

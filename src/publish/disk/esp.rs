@@ -10,9 +10,8 @@ use std::path::{Path, PathBuf};
 use flipside_core::host::esp::LoaderEntry;
 use flipside_core::host::{Record, Slot};
 use flipside_core::progress::Silent;
-use flipside_image::constraints::END_OF_LIFE;
 use flipside_image::pe;
-use flipside_image::{Architecture, ImageError};
+use flipside_image::{Architecture, ContentId, ImageError, Payload};
 
 use super::image::Opened;
 use super::layout::slot_size;
@@ -70,15 +69,15 @@ pub(super) fn files(opened: &Opened, plan: &Plan) -> Result<Vec<EspFile>, DiskBu
 }
 
 fn record(opened: &Opened, plan: &Plan) -> Result<Vec<u8>, DiskBuildError> {
+    let image = &opened.image;
+    let tag = opened.index_digest.unwrap_or(image.digest);
+    let has_place = |payload: &&Payload| {
+        let name = payload.name.as_str();
+        name == BOOT_PAYLOAD || plan.mappings().iter().any(|mapping| mapping.payload == name)
+    };
     let record = Record {
-        digest: Some(opened.image.digest),
-        index_digest: opened.index_digest,
-        version: opened.image.version().to_owned(),
-        config_digest: Some(opened.image.manifest.config.digest),
-        repository: plan.repository.clone(),
-        signed_by: None,
-        end_of_life: opened.image.manifest.annotations.get(END_OF_LIFE).cloned(),
-        towards: None,
+        content_id: Some(ContentId::of(image.config.payloads.iter().filter(has_place))),
+        ..Record::of(image, tag, plan.repository.clone())
     };
     let json = |source| ImageError::Json { object: "record", source };
     let mut bytes = serde_json::to_vec_pretty(&record).map_err(json)?;

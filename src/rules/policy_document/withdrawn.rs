@@ -6,7 +6,6 @@
 use super::{because, shown};
 use crate::codes;
 use crate::rules::evaluation::Evaluation;
-use crate::rules::running::digests;
 use crate::rules::{Rule, RuleResult, Verdict, Withdrawal};
 use flipside_core::host::Slot;
 use flipside_core::state::action::is_persons_rollback;
@@ -60,7 +59,7 @@ pub fn withdrawals(document: &Document, host_state: &HostState) -> Vec<Withdrawa
 /// version.
 fn reason<'d>(document: &'d Document, held: &SlotFacts) -> Option<&'d str> {
     held.record.as_ref()?;
-    let by_digest: Vec<_> = digests(held).iter().filter_map(|d| document.release(d)).collect();
+    let by_digest: Vec<_> = held.digests().filter_map(|d| document.release(&d)).collect();
     let listed = match by_digest.as_slice() {
         [] => document.version(held.version()).into_iter().collect(),
         _ => by_digest,

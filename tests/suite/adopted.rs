@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Another manifest of the content that a slot holds: signed again, with other annotations, in an
+//! index that was made anew. Nothing is written, and nothing that failed is tried again.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use flipside::run::{self, Outcome};
+use flipside_core::progress::Silent;
+
+use crate::support::host::TestHost;
+use crate::support::images::ImageBuilder;
+use crate::support::proxy::Proxy;
+use crate::support::registry::Registry;
+
+fn version(version: &str) -> ImageBuilder {
+    ImageBuilder::new(version).chunk_size(32 << 10).system_size(64 << 10)
+}
+
+/// The same content under another manifest.
+fn renamed(version_and: &str, note: &str) -> ImageBuilder {
+    version(version_and).annotation("com.example.note", note)
+}
+
+const ADOPTED: &str = "var/lib/flipside/adopted.json";
+
+/// What an update must not touch where only the manifest is new: the disk, the ESP, NVRAM.
+fn medium(host: &TestHost) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    let mut left = vec![host.file("disk.img"), host.file("efi"), host.file("sys")];
+    while let Some(path) = left.pop() {
+        match path.is_dir() {
+            true => left.extend(std::fs::read_dir(&path).unwrap().map(|e| e.unwrap().path())),
+            false => _ = found.insert(path.clone(), std::fs::read(&path).unwrap()),
+        }
+    }
+    assert!(found.len() > 5);
+    found
+}
+
+fn is_adopted(outcome: &Outcome, expected: &str) -> bool {
+    matches!(outcome, Outcome::Adopted { version, .. } if version == expected)
+}
+
+#[test]
+fn a_new_manifest_of_what_runs_writes_no_slot_and_needs_no_reboot() {
+    let host = TestHost::running(&version("1"));
+    let image = host.publish(&renamed("1", "first"));
+    let before = medium(&host);
+    assert!(is_adopted(&host.update().unwrap(), "1"));
+    assert!(medium(&host) == before);
+    assert!(!host.status().reboot_required);
+    // From then on it is what runs (P10: and nothing more is written).
+    let adopted = std::fs::read(host.file(ADOPTED)).unwrap();
+    std::fs::remove_dir_all(host.file("run/flipside")).unwrap();
+    assert!(matches!(host.update().unwrap(), Outcome::UpToDate { .. }));
+    assert_eq!(std::fs::read(host.file(ADOPTED)).unwrap(), adopted);
+    let status = host.status();
+    let running = status.slots.iter().find(|slot| slot.running).unwrap();
+    assert_eq!(running.digest, Some(image.digest));
+    // It is proven by the digest that it booted with.
+    let proof = host.file("efi/EFI/flipside/slot-a.proven");
+    let proven = std::fs::read(&proof).unwrap();
+    assert_eq!(host.boot(), "A 1 promoted");
+    assert_eq!(std::fs::read(&proof).unwrap(), proven);
+    assert!(matches!(host.update().unwrap(), Outcome::UpToDate { .. }));
+    let history = std::fs::read_to_string(host.file("var/lib/flipside/history.jsonl")).unwrap();
+    assert_eq!(history.matches("\"adopted\"").count(), 1, "{history}");
+    // Other content is installed as ever, and what was adopted says nothing about it.
+    host.publish(&version("2"));
+    assert_eq!(host.arm(), "B 2");
+    assert_eq!(host.boot(), "B 2 promoted");
+    host.publish(&renamed("2", "x"));
+    assert!(is_adopted(&host.update().unwrap(), "2"));
+}
+
+#[test]
+fn p8_an_adoption_that_is_lost_or_damaged_costs_a_look_and_no_reboot() {
+    let host = TestHost::running(&version("1"));
+    host.publish(&renamed("1", "first"));
+    assert!(is_adopted(&host.update().unwrap(), "1"));
+    let good = std::fs::read_to_string(host.file(ADOPTED)).unwrap();
+    for damaged in ["", "{", "null", &good.replace("\"a\"", "\"b\""), &"x".repeat(70_000)] {
+        std::fs::write(host.file(ADOPTED), damaged).unwrap();
+        let shown: String = damaged.chars().take(40).collect();
+        assert!(is_adopted(&host.update().unwrap(), "1"), "{shown}");
+        assert_eq!(std::fs::read_to_string(host.file(ADOPTED)).unwrap(), good, "{shown}");
+    }
+    // Where nothing can be kept, it is no failure either.
+    std::fs::remove_file(host.file(ADOPTED)).unwrap();
+    std::fs::create_dir(host.file(ADOPTED)).unwrap();
+    for _ in 0..2 {
+        assert!(is_adopted(&host.update().unwrap(), "1"));
+    }
+}
+
+#[test]
+fn p7_what_failed_is_not_tried_again_under_another_manifest() {
+    let host = TestHost::running(&version("1"));
+    let two = host.publish(&version("2"));
+    for _ in 0..2 {
+        host.arm();
+        host.boot_and_fail();
+        assert_eq!(host.boot(), "A 1 fell back");
+    }
+    host.publish(&renamed("2", "signed again"));
+    assert_eq!(host.refusal(), "digest-failed");
+    // Nor where the slot does not hold it any more.
+    host.publish(&version("3"));
+    host.arm();
+    assert_eq!(host.boot(), "B 3 promoted");
+    host.publish(&renamed("2", "and again"));
+    assert_eq!(host.refusal(), "digest-failed");
+    host.allow_downgrades();
+    assert!(host.retry(&two.digest));
+    assert_eq!(host.arm(), "A 2");
+}
+
+#[test]
+fn p7_a_health_check_that_failed_covers_every_manifest_of_the_content() {
+    let host = TestHost::running(&version("1"));
+    host.publish(&version("2"));
+    host.arm();
+    assert_eq!(host.boot_and_fail(), "B 2 trial");
+    run::fail_trial(&host.run(), "the disk is full").unwrap();
+    assert_eq!(host.boot(), "A 1 fell back");
+    host.publish(&renamed("2", "signed again"));
+    assert_eq!(host.refusal(), "digest-failed");
+}
+
+#[test]
+fn p7_what_a_rollback_left_does_not_come_back_under_another_manifest() {
+    let host = TestHost::running(&version("1"));
+    host.publish(&version("2"));
+    host.arm();
+    assert_eq!(host.boot(), "B 2 promoted");
+    run::rollback(&host.run(), false).unwrap();
+    assert_eq!(host.boot(), "A 1 promoted");
+    host.publish(&renamed("2", "signed again"));
+    assert_eq!(host.refusal(), "digest-rolled-back");
+    host.publish(&version("3"));
+    assert_eq!(host.arm(), "B 3");
+}
+
+#[test]
+fn what_the_other_slot_holds_is_armed_and_not_written() {
+    let host = TestHost::running(&version("1"));
+    host.allow_downgrades();
+    host.publish(&version("2"));
+    host.arm();
+    host.publish(&version("1"));
+    assert!(matches!(host.update().unwrap(), Outcome::Unarmed { .. }));
+    let image = std::fs::read(host.file("disk.img")).unwrap();
+    let record = std::fs::read(host.file("efi/EFI/flipside/slot-b.json")).unwrap();
+    host.publish(&renamed("2", "signed again"));
+    assert_eq!(host.arm(), "B 2");
+    assert!(std::fs::read(host.file("disk.img")).unwrap() == image);
+    assert_eq!(std::fs::read(host.file("efi/EFI/flipside/slot-b.json")).unwrap(), record);
+    assert_eq!(host.boot(), "B 2 promoted");
+    assert!(is_adopted(&host.update().unwrap(), "2"));
+}
+
+#[test]
+fn a_slot_that_an_older_flipside_wrote_is_updated_as_ever() {
+    let host = TestHost::running(&version("1"));
+    let path = host.file("efi/EFI/flipside/slot-a.json");
+    let bytes = std::fs::read(&path).unwrap();
+    let mut record: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+    assert!(record.as_object_mut().unwrap().remove("content_id").is_some());
+    std::fs::write(&path, record.to_string()).unwrap();
+    host.publish(&renamed("1", "first"));
+    assert_eq!(host.arm(), "B 1");
+    assert_eq!(host.boot(), "B 1 promoted");
+    host.publish(&renamed("1", "second"));
+    assert!(is_adopted(&host.update().unwrap(), "1"));
+}
+
+#[test]
+fn an_adoption_fetches_the_manifest_and_its_config_and_no_payload() {
+    let host = TestHost::running(&version("1"));
+    host.publish(&renamed("1", "first"));
+    let registry = Registry::start();
+    let reference = registry.reference("adopted:stable");
+    flipside_publish::push::push(
+        &host.track,
+        Some("stable"),
+        &reference,
+        &registry.options(),
+        &Silent,
+    )
+    .unwrap();
+    let proxy = Proxy::start(registry.address());
+    let directory = host.file("etc/flipside/flipside.toml.d");
+    std::fs::create_dir_all(&directory).unwrap();
+    let text = format!("[track]\nimage = \"{}/adopted:stable\"\n", proxy.address());
+    std::fs::write(directory.join("50-follow.toml"), text).unwrap();
+    assert!(is_adopted(&host.update().unwrap(), "1"));
+    let blobs = proxy.seen().into_iter().filter(|seen| seen.path.contains("/blobs/")).count();
+    assert_eq!(blobs, 1);
+    proxy.forget();
+    assert!(matches!(host.update().unwrap(), Outcome::UpToDate { .. }));
+    assert_eq!(proxy.seen().len(), 2);
+}
