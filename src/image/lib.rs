@@ -74,6 +74,8 @@ pub struct Image {
     pub manifest: Manifest,
     /// The config.
     pub config: ImageConfig,
+    /// Its bytes, which hash to what the manifest says.
+    pub config_bytes: Vec<u8>,
 }
 
 /// One payload with the layer that carries it.
@@ -103,7 +105,7 @@ impl Image {
     ) -> Result<Self, ImageError> {
         digest.check("manifest", manifest_bytes)?;
         let manifest = Manifest::parse(manifest_bytes)?;
-        Self::with_config(digest, manifest, config_bytes)
+        Self::with_config(digest, manifest, config_bytes.to_vec())
     }
 
     /// Joins an already checked manifest and the bytes of its config.
@@ -113,12 +115,12 @@ impl Image {
     pub fn with_config(
         digest: Digest,
         manifest: Manifest,
-        config_bytes: &[u8],
+        config_bytes: Vec<u8>,
     ) -> Result<Self, ImageError> {
-        manifest.config.digest.check("config", config_bytes)?;
-        let config = ImageConfig::parse(config_bytes)?;
+        manifest.config.digest.check("config", &config_bytes)?;
+        let config = ImageConfig::parse(&config_bytes)?;
         config.check_against(&manifest)?;
-        Ok(Self { digest, manifest, config })
+        Ok(Self { digest, manifest, config, config_bytes })
     }
 
     /// The layer of the payload called `name`, if the image has it.

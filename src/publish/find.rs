@@ -30,7 +30,7 @@ pub fn find_image(
         }
     };
     let config = source.blob("config", &manifest.config, FORMAT_CONFIG_LIMIT)?;
-    let image = Image::with_config(digest, manifest, &config)?;
+    let image = Image::with_config(digest, manifest, config)?;
     if let Some(architecture) = architecture {
         image.config.check_architecture(architecture)?;
     }

@@ -119,8 +119,8 @@ impl Pull<'_> {
     /// Config first (P3 holds for mirrors as well), then the layers.
     fn image(&mut self, digest: Digest, manifest: Manifest) -> Result<Image, PublishError> {
         let config = self.source.blob("config", &manifest.config, FORMAT_CONFIG_LIMIT)?;
-        let image = Image::with_config(digest, manifest, &config)?;
-        self.layout.write_blob(&config)?;
+        let image = Image::with_config(digest, manifest, config)?;
+        self.layout.write_blob(&image.config_bytes)?;
         for layer in image.layers() {
             let name = layer.payload.name.as_str();
             self.blob(name, &format!("layer of payload {name}"), layer.descriptor)?;

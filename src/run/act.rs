@@ -9,7 +9,7 @@ use flipside_core::state::transition::Reason;
 use flipside_core::state::{Action, HostState};
 use flipside_core::trial::{self, record_trial_outcome};
 use flipside_core::{Access, Host, Lock};
-use flipside_image::{CONFIG_LIMIT, Digest, Image};
+use flipside_image::{Digest, Image};
 
 use super::outcome::{Outcome, without_lock};
 use super::{Error, Run};
@@ -116,10 +116,6 @@ impl Act<'_> {
             tracing::info!("{} comes first, on the way to {target_version}", image.version());
         }
         let source = waypoint.source(self.candidate.source);
-        let config = || {
-            let bytes = source.blob("config", &image.manifest.config, CONFIG_LIMIT);
-            bytes.map_err(|error| error.to_string())
-        };
         let job = Job {
             lock: self.lock,
             access: self.access,
@@ -131,7 +127,6 @@ impl Act<'_> {
             tag: waypoint.tagged,
             signed_by: signed.as_ref().map(|signed| signed.key.clone()),
             towards,
-            config: &config,
             still_stands: &|| self.still_stands(),
         };
         let checked = install::check(&job)?;

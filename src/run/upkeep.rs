@@ -102,7 +102,7 @@ fn fetch_config(run: &Run, digest: &Digest) -> Result<ImageConfig, String> {
         let source = run.source()?;
         let manifest = Manifest::parse(&source.manifest(digest)?)?;
         let bytes = source.blob("config", &manifest.config, CONFIG_LIMIT)?;
-        Ok(Image::with_config(*digest, manifest, &bytes)?.config)
+        Ok(Image::with_config(*digest, manifest, bytes)?.config)
     };
     fetch().map_err(|error| error.to_string())
 }

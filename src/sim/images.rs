@@ -123,7 +123,7 @@ pub(super) fn learn(
 fn open(layout: &Path, digest: Digest, manifest: Manifest) -> Result<Image, SimError> {
     let path = blob(layout, &manifest.config.digest);
     let config = std::fs::read(&path).at("read", &path)?;
-    Image::with_config(digest, manifest, &config).map_err(|source| SimError::Image {
+    Image::with_config(digest, manifest, config).map_err(|source| SimError::Image {
         layout: layout.to_owned(),
         digest: digest.to_string(),
         source: Box::new(source),

@@ -205,7 +205,7 @@ pub fn fetch_config(
     architecture: Architecture,
 ) -> Result<Image, SourceError> {
     let config = source.blob("config", &found.manifest.config, CONFIG_LIMIT)?;
-    let image = Image::with_config(found.digest, found.manifest, &config)?;
+    let image = Image::with_config(found.digest, found.manifest, config)?;
     image.config.check_architecture(architecture)?;
     Ok(image)
 }

@@ -102,7 +102,6 @@ fn p6_core_itself_asks_for_the_proof() {
         tag: published.digest,
         signed_by: None,
         towards: None,
-        config: &|| Err("not asked".to_owned()),
         still_stands: &|| Ok(()),
     };
     let installing = install::check(&job).map(|_| ()).unwrap_err();

@@ -284,7 +284,6 @@ fn install(host: &TestHost, image: &OsImage, durable: Durable) -> (Result<(), &'
         tag: image.digest,
         signed_by: None,
         towards: None,
-        config: &|| Err("not asked".to_owned()),
         still_stands: &|| Ok(()),
     };
     let installed = install::check(&job).and_then(install::Checked::run);

@@ -118,6 +118,24 @@ fn a_second_run_of_an_index_costs_a_question_for_it_and_one_for_its_policy() {
     assert_eq!(asked, ["HEAD /v2/os/manifests/stable", "GET /v2/os/manifests/stable.policy"]);
 }
 
+#[test]
+fn an_install_fetches_the_config_once_and_keeps_it() {
+    let host = TestHost::running(&version("1"));
+    let two = host.publish(&version("2").annotation("com.example.note", "fetched once"));
+    let registry = Registry::start();
+    let (reference, options) = (registry.reference("once:stable"), registry.options());
+    flipside_publish::push::push(&host.track, Some("stable"), &reference, &options, &Silent)
+        .unwrap();
+    let proxy = Proxy::start(registry.address());
+    follow(&host, &format!("{}/once:stable", proxy.address()), "");
+    assert_eq!(host.arm(), "B 2");
+    let config = two.image.manifest.config.digest;
+    let path = format!("/v2/once/blobs/{config}");
+    assert_eq!(proxy.seen().iter().filter(|seen| seen.path == path).count(), 1);
+    let kept = host.file(format!("var/lib/flipside/configs/{}.json", config.hex()));
+    assert_eq!(std::fs::read(kept).unwrap(), two.image.config_bytes);
+}
+
 fn follow(host: &TestHost, image: &str, more: &str) {
     let directory = host.file("etc/flipside/flipside.toml.d");
     std::fs::create_dir_all(&directory).unwrap();

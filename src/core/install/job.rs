@@ -37,8 +37,6 @@ pub struct Job<'a> {
     pub signed_by: Option<String>,
     /// The version that it is a step to, where it is not the target release itself.
     pub towards: Option<String>,
-    /// Gives the bytes of the image's config, to be kept; in words, why not.
-    pub config: &'a dyn Fn() -> Result<Vec<u8>, String>,
     /// Asked when all is written, which may take hours: whether it is still to boot.
     pub still_stands: &'a dyn Fn() -> Result<(), Error>,
 }
@@ -85,11 +83,8 @@ impl Job<'_> {
         let descriptor = &self.image.manifest.config;
         let running = self.host_state.running_slot().record.as_ref();
         let needed: Vec<_> = running.and_then(|r| r.config_digest).into_iter().collect();
-        let kept = (self.config)().and_then(|bytes| {
-            let kept = self.host.journal.keep_config(&descriptor.digest, &bytes, &needed);
-            kept.map_err(|error| error.to_string())
-        });
-        if let Err(error) = kept {
+        let bytes = &self.image.config_bytes;
+        if let Err(error) = self.host.journal.keep_config(&descriptor.digest, bytes, &needed) {
             tracing::warn!("the chunk hashes are not kept on this host: {error}");
         }
     }
