@@ -4,7 +4,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use super::progress::{Event, Progress, Tally};
+use super::progress::{Event, Phase, Progress, Tally};
 use super::{Status, StatusFile};
 
 /// Keeps the status file up to date while a run goes on. A file that cannot be
@@ -32,6 +32,12 @@ impl LiveStatus {
         inner.write(true);
     }
 
+    /// Changes the status. Whoever looks sees it with the next change that is written, at the latest when
+    /// the run ends.
+    pub fn note(&self, change: impl FnOnce(&mut Status)) {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner).status);
+    }
+
     /// The status as it is now.
     pub fn status(&self) -> Status {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).status.clone()
@@ -47,7 +53,12 @@ impl Progress for LiveStatus {
         if let Event::Installing { version, slot, .. } = &event {
             inner.status.begin_writing(*slot, version);
         }
-        inner.write(matches!(event, Event::Phase(_) | Event::Installing { .. }));
+        match event {
+            // What the run came to follows at once, and is written with it.
+            Event::Phase(Phase::Done) => {}
+            Event::Phase(_) | Event::Installing { .. } => inner.write(true),
+            _ => inner.write(false),
+        }
     }
 }
 
@@ -68,7 +79,6 @@ impl Inner {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::progress::Phase;
     use crate::report::status::State;
     use flipside_core::host::Root;
 
@@ -86,8 +96,13 @@ mod tests {
         follow.event(Event::Fetched(7));
         follow.event(Event::Phase(Phase::Arming));
         assert_eq!(seen().progress.unwrap().fetched, 7);
+        // The end of a run is one write.
         follow.event(Event::Phase(Phase::Done));
-        assert_eq!(seen().progress, None);
+        assert!(seen().progress.is_some());
+        follow.note(|status| status.state = State::Armed);
+        assert_eq!(seen().state, State::Writing);
+        follow.change(|_| {});
+        assert_eq!((seen().progress, seen().state), (None, State::Armed));
     }
 
     #[test]

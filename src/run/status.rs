@@ -90,7 +90,7 @@ pub fn finish_command(run: &Run, command: &str, error: Option<&Error>) {
 /// What a look at the source came to.
 pub(super) fn note_check(run: &Run, tag: &Digest, version: Option<&str>, action: &Action) {
     let is_new = !matches!(action, Action::UpToDate | Action::Adopt | Action::Unarm);
-    run.follow.change(|status| {
+    let note = |status: &mut Status| {
         let result = if is_new { CheckResult::Available } else { CheckResult::UpToDate };
         status.last_check = Some(Check { time: Timestamp::now(), result });
         let before = status.available.take().filter(|before| before.digest == *tag);
@@ -104,7 +104,12 @@ pub(super) fn note_check(run: &Run, tag: &Digest, version: Option<&str>, action:
         {
             announce::available(candidate);
         }
-    });
+    };
+    // What hooks may take their time about is seen at once.
+    match is_new {
+        true => run.follow.change(note),
+        false => run.follow.note(note),
+    }
 }
 
 /// What the rules said.
@@ -120,7 +125,7 @@ pub(super) fn note_rules(run: &Run, explanation: &Explanation) {
         }
     });
     let policy = PolicyStatus { time: Timestamp::now(), rules: results.collect() };
-    run.follow.change(|status| status.policy = Some(policy));
+    run.follow.note(|status| status.policy = Some(policy));
 }
 
 fn note_error(status: &mut Status, error: &Error) {

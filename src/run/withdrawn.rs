@@ -21,8 +21,10 @@ pub(super) fn note_withdrawn(run: &Run, host_state: &HostState, withdrawals: &[W
         digest: host_state.slot(*slot).digest(),
         reason: reason.clone(),
     };
-    let withdrawn = withdrawals.iter().map(withdrawn).collect();
-    run.follow.change(|status| status.withdrawn = withdrawn);
+    let withdrawn: Vec<_> = withdrawals.iter().map(withdrawn).collect();
+    if run.follow.status().withdrawn != withdrawn {
+        run.follow.change(|status| status.withdrawn = withdrawn);
+    }
 }
 
 /// The same by the policy document that this host remembers, where nobody was asked for a newer one.

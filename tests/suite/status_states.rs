@@ -3,6 +3,7 @@
 //! Each state that a host can be in, and what the status, the login message and the history say of
 //! it.
 
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use serde_json::json;
 
 use flipside::config::Initiative;
@@ -370,4 +371,24 @@ fn what_people_read_fits_a_terminal_of_80_columns() {
     let explained = on_terminal(&host, "-q check --explain").unwrap();
     assert!(!explained.contains("2 is withdrawn: 2 is withdrawn"), "{explained}");
     assert_eq!(explained.matches("not asked").count(), 1, "{explained}");
+}
+
+#[test]
+fn a_run_that_finds_nothing_writes_the_status_at_its_beginning_and_at_its_end() {
+    let host = PolicyHost::new();
+    let one = host.publish("1");
+    host.put(&document(1, &[release("1", &one, json!({}))]));
+    let path = host.host().0.path().join("run/flipside");
+    for command in ["update", "check", "update"] {
+        assert!(host.host().command([command]).output().unwrap().status.success());
+        let inotify = Inotify::init(InitFlags::IN_NONBLOCK).unwrap();
+        // The kernel merges events of one kind that follow each other.
+        let both = AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO;
+        inotify.add_watch(&path, both).unwrap();
+        assert!(host.host().command([command]).output().unwrap().status.success());
+        let seen = inotify.read_events().unwrap();
+        let is_status = |name: &std::ffi::OsString| name == "status.json";
+        let written = seen.iter().filter(|event| event.name.as_ref().is_some_and(is_status));
+        assert_eq!(written.count(), 2, "{command}: {seen:?}");
+    }
 }
