@@ -106,9 +106,10 @@ fn sentence(check: &Check) -> String {
     };
     match &check.action {
         Action::UpToDate => "up to date".to_owned(),
-        Action::Adopt => {
-            format!("up to date: what runs has a new manifest, {version}, and needs no reboot")
-        }
+        Action::Adopt => format!(
+            "{version} runs under another manifest{}: that needs no reboot",
+            on_the_way(check)
+        ),
         Action::Waiting => format!("{version} is installed and boots at the next reboot"),
         Action::Unarm => {
             "the tag went back to what runs; what is armed would be unarmed".to_owned()

@@ -13,7 +13,7 @@ use crate::run;
 /// Boot the other slot next, and do not install this one again.
 ///
 /// The other slot must have proved itself, and its content must be intact. The version that you
-/// leave is not installed again automatically until the tag names something else or you run
+/// leave is not installed again automatically until the tag names other content or you run
 /// `flipside retry`.
 #[derive(Debug, clap::Args)]
 pub struct Args {

@@ -91,7 +91,7 @@ fn sentence(outcome: &Outcome) -> String {
         Outcome::NothingToDo(why) => format!("nothing to do: {why}"),
         Outcome::UpToDate { version, .. } => format!("up to date: {version}"),
         Outcome::Adopted { version, .. } => {
-            format!("up to date: {version}, which runs under a new manifest now")
+            format!("up to date: {version}, whose new manifest was noted")
         }
         Outcome::Armed { slot, version, before: false, .. } => {
             format!("{version} is installed in slot {slot} and boots once at the next reboot")

@@ -193,8 +193,9 @@ impl Host {
     fn slot_facts(&self, slot: Slot) -> Result<SlotFacts, Error> {
         let entry = self.esp.loader_entry(slot)?;
         let record = readable(self.esp.record(slot)?, slot, "record");
+        let adopted = self.journal.adopted().filter(|_| slot == self.running.slot);
         Ok(SlotFacts {
-            adopted: record.as_ref().and_then(|r| self.journal.adopted()?.release_of(slot, r)),
+            adopted: record.as_ref().and_then(|record| adopted?.release_of(slot, record)),
             record,
             proof: readable(self.esp.proof(slot)?, slot, "proof"),
             boot_file: self.esp.boot_file(slot)?,

@@ -61,7 +61,7 @@ pub struct Status {
     pub last_command: Option<CommandFailure>,
     /// Digests that are not tried again by themselves (P7).
     pub failed: Vec<Failed>,
-    /// The digest that a rollback left: not installed again until the tag names something else.
+    /// The digest that a rollback left: not installed again until the tag names other content.
     pub left_by_rollback: Option<Digest>,
     /// What slots hold although its publisher withdrew it.
     #[serde(default)]

@@ -274,7 +274,7 @@ impl Page<'_> {
         }
         if let Some(left) = &status.left_by_rollback {
             let text =
-                format!("{}: not installed again until the tag names something else", left.short());
+                format!("{}: not installed again until the tag names other content", left.short());
             self.said("left", Tone::Waiting, &text);
         }
     }

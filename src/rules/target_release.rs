@@ -60,7 +60,7 @@ impl TargetRelease {
     }
 
     /// Whether an update graph named it.
-    pub(super) fn is_from_graph(&self) -> bool {
+    pub fn is_from_graph(&self) -> bool {
         !self.results.is_empty()
     }
 

@@ -98,7 +98,7 @@ fn look_at(evaluation: &mut Evaluation<'_>, waypoint: &mut Waypoint) -> Result<(
     if waypoint.tagged == target_release.digest {
         evaluation.target_version = Some(image.version().to_owned());
     }
-    // Another manifest of what runs, of what the target holds, or of what failed (P7).
+    // Another manifest of what runs, or of what failed (P7).
     waypoint.action = decide(host_state, &image.digest, Some(host_state.content_of(&image.config)));
     host::ask(evaluation, &waypoint.action, &image.digest);
     waypoint.image = Some(image);

@@ -46,14 +46,14 @@ impl Waypoint {
     pub(super) fn digests(&self, host_state: &HostState) -> Vec<Digest> {
         let image = self.image.as_ref().map(|image| image.digest);
         let mut digests: Vec<Digest> = [self.tagged].into_iter().chain(image).collect();
-        if self.action == Action::Arm && self.image.is_none() {
+        if self.action == Action::Arm {
             digests.extend(host_state.target_slot().digests());
         }
         digests
     }
 
     /// Whether an image leads through it to something else.
-    pub(super) fn is_on_the_way(&self) -> bool {
+    pub fn is_on_the_way(&self) -> bool {
         self.source.is_some()
     }
 

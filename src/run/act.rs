@@ -136,7 +136,6 @@ impl Act<'_> {
         Ok(self.armed(image.version()))
     }
 
-    /// Nothing happens to the host, whatever the time is.
     fn adopt(&self, image: &Image) -> Result<Outcome, Error> {
         let Evaluated { waypoint, signed, .. } = self.evaluated;
         still_stands(self.candidate, waypoint, self.host_state)?;

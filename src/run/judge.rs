@@ -25,12 +25,8 @@ pub(super) fn judge(
     }
     let Candidate { target_release, host_state, .. } = candidate;
     // What is on offer is known before any rule has been asked.
-    note_check(
-        run,
-        &target_release.digest,
-        None,
-        &target_release.action(host_state, &target_release.digest, None),
-    );
+    let action = target_release.action(host_state, &target_release.digest, None);
+    note_check(run, &target_release.digest, None, is_new(&action));
     let asked = rules::evaluate(candidate, depth);
     note_rules(
         run,
@@ -44,14 +40,19 @@ pub(super) fn judge(
         note_withdrawn(run, host_state, withdrawals);
     }
     // Who has nothing to install may be refused the tag all the same.
-    let action = match evaluated.waypoint.action {
+    let waypoint = &evaluated.waypoint;
+    let action = match waypoint.action {
         Action::UpToDate => &Action::UpToDate,
         _ => &evaluated.action,
     };
-    note_check(run, &target_release.digest, evaluated.target_version.as_deref(), action);
-    note_trial_due(
-        &run.root,
-        target_release.waits_for_firmware(host_state, &evaluated.waypoint.tagged),
-    );
+    // Behind what is adopted on the way there is something else.
+    let is_new = is_new(action) || (*action == Action::Adopt && waypoint.is_on_the_way());
+    note_check(run, &target_release.digest, evaluated.target_version.as_deref(), is_new);
+    note_trial_due(&run.root, target_release.waits_for_firmware(host_state, &waypoint.tagged));
     Ok(evaluated)
+}
+
+/// Whether `action` is about another OS than the one that runs.
+fn is_new(action: &Action) -> bool {
+    !matches!(action, Action::UpToDate | Action::Adopt | Action::Unarm)
 }

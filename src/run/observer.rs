@@ -121,7 +121,7 @@ impl Observer for Teller {
             }
             Transition::Adopted(held) => {
                 let message = format!(
-                    "the tag names another manifest of what slot {} runs, {}: nothing is written",
+                    "slot {} runs {} under another manifest: no slot was written",
                     held.slot, held.version
                 );
                 self.note(Happening::Adopted, held, None, message);

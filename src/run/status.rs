@@ -4,7 +4,7 @@
 
 use flipside_core::state::action::is_persons_rollback;
 use flipside_core::state::journal::State as Noted;
-use flipside_core::state::{Action, HostState, SlotFacts, TrialOutcome};
+use flipside_core::state::{HostState, SlotFacts, TrialOutcome};
 use flipside_core::{Error as CoreError, Host};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -87,9 +87,8 @@ pub fn finish_command(run: &Run, command: &str, error: Option<&Error>) {
     show_status(run);
 }
 
-/// What a look at the source came to.
-pub(super) fn note_check(run: &Run, tag: &Digest, version: Option<&str>, action: &Action) {
-    let is_new = !matches!(action, Action::UpToDate | Action::Adopt | Action::Unarm);
+/// What a look at the source came to: whether `tag` leads to anything new.
+pub(super) fn note_check(run: &Run, tag: &Digest, version: Option<&str>, is_new: bool) {
     let note = |status: &mut Status| {
         let result = if is_new { CheckResult::Available } else { CheckResult::UpToDate };
         status.last_check = Some(Check { time: Timestamp::now(), result });
@@ -223,7 +222,8 @@ fn describe(status: &mut Status, host: &Host, host_state: &HostState, zone: &Tim
         .collect();
     let still_holds = |of: &mut report::Withdrawn| {
         let held = host_state.slot(of.slot);
-        held.digest() == of.digest && held.version() == of.version
+        held.release().and_then(|release| release.digest) == of.digest
+            && held.version() == of.version
     };
     status.withdrawn.retain_mut(still_holds);
     status.end_of_life = end_of_life(host_state, zone);
@@ -235,7 +235,8 @@ fn describe(status: &mut Status, host: &Host, host_state: &HostState, zone: &Tim
     status.state = state(host_state);
 }
 
-/// What the image said of itself when it was installed; it may have been a later flipside's.
+/// What the image said of itself when it was installed or adopted; that may have been by a later
+/// flipside.
 fn end_of_life(host_state: &HostState, zone: &TimeZone) -> Option<report::EndOfLife> {
     let text = host_state.running_slot().release()?.end_of_life.as_deref()?;
     let EndOfLife { at, text } = EndOfLife::parse(text).ok()?;

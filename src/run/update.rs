@@ -26,6 +26,11 @@ use flipside_image::code::Coded as _;
 pub fn update(run: &Run, initiative: Initiative) -> Result<Outcome, Error> {
     do_asked_retries(run);
     obey_retry_after(run, initiative)?;
+    update_once(run, initiative, true)
+}
+
+/// One way from the tag to a slot. `may_go_on`: what is adopted on the way may lead to another one.
+fn update_once(run: &Run, initiative: Initiative, may_go_on: bool) -> Result<Outcome, Error> {
     let snapshot = match look(run)? {
         Looked::Nothing(why) => return Ok(Outcome::NothingToDo(why)),
         Looked::At(snapshot) => snapshot,
@@ -36,7 +41,7 @@ pub fn update(run: &Run, initiative: Initiative) -> Result<Outcome, Error> {
     let evaluated = judge(run, &candidate, Depth::Update)?;
     if evaluated.is_revoked {
         disarm_revoked(run, &snapshot.facts, &evaluated)?;
-        return update(run, initiative);
+        return update_once(run, initiative, may_go_on);
     }
     // P10: the usual run ends here, and has written nothing.
     if ends_here(&snapshot, &evaluated)
@@ -46,6 +51,11 @@ pub fn update(run: &Run, initiative: Initiative) -> Result<Outcome, Error> {
         return Ok(outcome);
     }
     let acted = act(run, &candidate, &evaluated);
+    // What was adopted is no end where it only leads to something. Once: a graph may lead in a circle.
+    let leads_on = evaluated.waypoint.is_on_the_way() || snapshot.target_release.is_from_graph();
+    if leads_on && may_go_on && matches!(acted, Ok(Outcome::Adopted { .. })) {
+        return update_once(run, initiative, false);
+    }
     // Withdrawn while it was written: by now the newest document is remembered.
     if acted.as_ref().is_err_and(|error| error.code() == codes::RELEASE_WITHDRAWN) {
         note_remembered(run);

@@ -18,7 +18,7 @@ pub(super) fn note_withdrawn(run: &Run, host_state: &HostState, withdrawals: &[W
     let withdrawn = |Withdrawal { slot, reason }: &Withdrawal| Withdrawn {
         slot: *slot,
         version: host_state.slot(*slot).version().to_owned(),
-        digest: host_state.slot(*slot).digest(),
+        digest: host_state.slot(*slot).release().and_then(|release| release.digest),
         reason: reason.clone(),
     };
     let withdrawn: Vec<_> = withdrawals.iter().map(withdrawn).collect();

@@ -267,7 +267,14 @@ fn by(backend: Backend) -> Vec<Scenario> {
     host.publish(&version("1"));
     host.update().unwrap();
     host.publish(&renamed("2"));
-    add("update, armed by its content", host, Action::Update, 'a', &["1", "2"][..], "2");
+    add(
+        "update, the content stands in the target",
+        host,
+        Action::Update,
+        'a',
+        &["1", "2"][..],
+        "2",
+    );
 
     for (name, tag, may_boot, goal) in [
         ("update, the last trial not counted yet", "3", &["1", "3"][..], "3"),

@@ -87,11 +87,11 @@ fn p8_an_adoption_that_is_lost_or_damaged_costs_a_look_and_no_reboot() {
         assert!(is_adopted(&host.update().unwrap(), "1"), "{shown}");
         assert_eq!(std::fs::read_to_string(host.file(ADOPTED)).unwrap(), good, "{shown}");
     }
-    // Where nothing can be kept, it is no failure either.
+    // What cannot be noted is not taken for done.
     std::fs::remove_file(host.file(ADOPTED)).unwrap();
     std::fs::create_dir(host.file(ADOPTED)).unwrap();
     for _ in 0..2 {
-        assert!(is_adopted(&host.update().unwrap(), "1"));
+        assert_eq!(host.refusal(), "state-unwritable");
     }
 }
 
@@ -144,7 +144,7 @@ fn p7_what_a_rollback_left_does_not_come_back_under_another_manifest() {
 }
 
 #[test]
-fn what_the_other_slot_holds_is_armed_and_not_written() {
+fn what_the_other_slot_holds_is_not_written_again_and_tried_by_its_new_name() {
     let host = TestHost::running(&version("1"));
     host.allow_downgrades();
     host.publish(&version("2"));
@@ -152,13 +152,40 @@ fn what_the_other_slot_holds_is_armed_and_not_written() {
     host.publish(&version("1"));
     assert!(matches!(host.update().unwrap(), Outcome::Unarmed { .. }));
     let image = std::fs::read(host.file("disk.img")).unwrap();
-    let record = std::fs::read(host.file("efi/EFI/flipside/slot-b.json")).unwrap();
-    host.publish(&renamed("2", "signed again"));
+    let again = host.publish(&renamed("2", "signed again"));
     assert_eq!(host.arm(), "B 2");
     assert!(std::fs::read(host.file("disk.img")).unwrap() == image);
-    assert_eq!(std::fs::read(host.file("efi/EFI/flipside/slot-b.json")).unwrap(), record);
+    let record = std::fs::read_to_string(host.file("efi/EFI/flipside/slot-b.json")).unwrap();
+    assert!(record.contains(&again.digest.to_string()), "{record}");
     assert_eq!(host.boot(), "B 2 promoted");
-    assert!(is_adopted(&host.update().unwrap(), "2"));
+    assert!(matches!(host.update().unwrap(), Outcome::UpToDate { .. }));
+}
+
+#[test]
+fn a_tag_that_goes_back_to_the_manifest_that_was_installed_is_adopted_too() {
+    let host = TestHost::running(&version("1"));
+    let first = version("1");
+    host.publish(&renamed("1", "by mistake"));
+    assert!(is_adopted(&host.update().unwrap(), "1"));
+    let image = host.publish(&first);
+    assert!(is_adopted(&host.update().unwrap(), "1"));
+    let status = host.status();
+    let running = status.slots.iter().find(|slot| slot.running).unwrap();
+    assert_eq!(running.digest, Some(image.digest));
+    assert!(matches!(host.update().unwrap(), Outcome::UpToDate { .. }));
+}
+
+#[test]
+fn what_is_adopted_on_the_way_leads_on_in_the_same_run() {
+    let host = TestHost::running(&version("1"));
+    let mut step = version("1");
+    step.version = "1.1".to_owned();
+    step.tag("step").write(&host.track);
+    let asks = |image: ImageBuilder| {
+        image.annotation("org.flipside.requires", "1.1").annotation("org.flipside.via", "step")
+    };
+    host.publish(&asks(version("2")));
+    assert_eq!(host.arm(), "B 2");
 }
 
 #[test]

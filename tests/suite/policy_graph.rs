@@ -63,6 +63,26 @@ fn the_way_goes_along_the_edges_of_the_graph() {
 }
 
 #[test]
+fn the_way_goes_on_from_a_manifest_that_was_adopted() {
+    let (host, server, [one, two, _]) = stage();
+    let mut again = ImageBuilder::new("1");
+    again.version = "1.1".to_owned();
+    let again = host.at.publish_as("again", &again).digest;
+    server.says(answer(&graph(&[one, again, two], json!([[0, 1], [1, 2]]))));
+    // In one run: what runs is adopted, and then something else comes.
+    assert!(host.at.says(&["update"]).starts_with("2 is installed in slot B"));
+    let asked = server.asked();
+    let checksum = format!("%2Fos%40{}", again.to_string().replace(':', "%3A"));
+    let is_from_there =
+        |asked: &String| asked.contains("&os_version=1.1&") && asked.contains(&checksum);
+    assert!(asked.last().is_some_and(is_from_there), "{asked:?}");
+    // A graph that leads in a circle leads nowhere.
+    server.says(answer(&graph(&[one, again, two], json!([[0, 1], [1, 0]]))));
+    assert!(host.at.says(&["update"]).ends_with("2 in slot B does not boot any more"));
+    assert_eq!(host.at.says(&["update"]), "up to date: 1.1");
+}
+
+#[test]
 fn without_an_edge_a_host_stays_whatever_the_tag_names() {
     let (host, server, digests) = stage();
     server.says(answer(&graph(&digests, json!([[1, 2]]))));

@@ -374,3 +374,34 @@ fn a_goal_that_is_not_listed_waits_for_its_document() {
     host.put(&document(1, &[release("2", &two, none())]));
     assert!(host.at.says(&["update"]).starts_with("2 is installed"));
 }
+
+#[test]
+fn a_withdrawn_manifest_says_nothing_of_the_one_that_was_adopted_since() {
+    let host = PolicyHost::new();
+    let mut again = ImageBuilder::new("1");
+    again.version = "1.1".to_owned();
+    let again = host.at.publish(&again).digest;
+    let put = |hours, one, other| {
+        let releases = [release("1", &host.one, one), release("1.1", &again, other)];
+        host.put(&document(hours, &releases));
+    };
+    put(4, none(), none());
+    assert!(host.at.says(&["update"]).starts_with("up to date: 1.1, whose new manifest"));
+    put(3, because("withdrawn"), none());
+    assert_eq!(host.at.says(&["update"]), "up to date: 1.1");
+    assert_eq!(host.at.status()["withdrawn"], json!([]));
+    // So it raises the floor.
+    let old = host.publish("1.0.5");
+    let releases = [
+        release("1", &host.one, because("withdrawn")),
+        release("1.0.5", &old, none()),
+        release("1.1", &again, none()),
+    ];
+    host.put(&document(2, &releases));
+    host.refuses(1, "version-too-old");
+    let releases = [release("1.0.5", &old, none()), release("1.1", &again, because("withdrawn"))];
+    host.put(&document(1, &releases));
+    // It is told, and raises no floor any more.
+    assert!(host.at.says(&["check"]).starts_with("1.0.5 is available"));
+    assert_eq!(host.at.status()["withdrawn"][0]["version"], "1.1");
+}

@@ -36,6 +36,11 @@ pub struct Record {
 }
 
 impl Record {
+    /// The digest of the index that the image was found in, and its own.
+    pub fn digests(&self) -> impl Iterator<Item = Digest> {
+        self.index_digest.into_iter().chain(self.digest)
+    }
+
     /// Of `image`, which `repository` has, found by a tag that points to `tag`.
     pub fn of(image: &Image, tag: Digest, repository: Option<String>) -> Self {
         Self {

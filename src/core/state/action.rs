@@ -4,7 +4,7 @@
 
 use flipside_image::{ContentId, Digest};
 
-use super::host_state::{HostState, SlotFacts, TrialOutcome};
+use super::host_state::{HostState, TrialOutcome};
 use super::journal::State;
 use crate::codes;
 use crate::host::boot::{Next, Nvram};
@@ -38,7 +38,7 @@ pub fn decide(host_state: &HostState, tag: &Digest, content: Option<ContentId>) 
     if running.is_of(tag) {
         return stay(host_state);
     }
-    let refuse = || content.and_then(|content| refuse_content(host_state, content));
+    let refuse = || content.and_then(|content| refuse_content(host_state, tag, content));
     if let Some(refusal) = refuse_digest(host_state, tag).or_else(refuse) {
         return Action::Refuse(refusal);
     }
@@ -59,14 +59,11 @@ pub fn decide(host_state: &HostState, tag: &Digest, content: Option<ContentId>) 
             format!("a rollback to slot {} waits for the next reboot", host_state.target()),
         ));
     }
-    let has_content = |slot: &SlotFacts| content.is_some() && slot.content_id() == content;
-    if has_content(running) {
-        return match stay(host_state) {
-            Action::UpToDate => Action::Adopt,
-            other => other,
-        };
+    if content.is_some() && running.content_id() == content {
+        let stays = stay(host_state);
+        return if stays == Action::UpToDate { Action::Adopt } else { stays };
     }
-    let holds_tag = (target.is_of(tag) || has_content(target)) && target.is_installed();
+    let holds_tag = target.is_of(tag) && target.is_installed();
     if holds_tag && host_state.is_armed() {
         if host_state.is_boot_next_ignored() {
             return Action::Refuse(Refusal::defer(
@@ -175,7 +172,7 @@ pub fn refuse_digest(host_state: &HostState, tag: &Digest) -> Option<Refusal> {
         return Some(Refusal::block(
             codes::DIGEST_ROLLED_BACK,
             format!(
-                "{} was left by a rollback, and is not installed again until the tag names something else; `flipside retry {digest}` allows it",
+                "{} was left by a rollback, and is not installed again until the tag names other content; `flipside retry {digest}` allows it",
                 digest.short()
             ),
         ));
@@ -183,9 +180,15 @@ pub fn refuse_digest(host_state: &HostState, tag: &Digest) -> Option<Refusal> {
     None
 }
 
-/// P7: the same content under another digest.
-fn refuse_content(host_state: &HostState, content: ContentId) -> Option<Refusal> {
-    refuse_digest(host_state, &host_state.failed.refused_with(content)?)
+/// P7: `tag` is the same content as what is refused under another digest. An older flipside notes
+/// the digest alone; then the target's record may know what that holds.
+fn refuse_content(host_state: &HostState, tag: &Digest, content: ContentId) -> Option<Refusal> {
+    let target = host_state.target_slot();
+    let in_target = target.digest().filter(|_| target.content_id() == Some(content));
+    let mut known = host_state.failed.refused_with(content).into_iter().chain(in_target);
+    let mut refusal = known.find_map(|digest| refuse_digest(host_state, &digest))?;
+    refusal.message = format!("{} is the same content: {}", tag.short(), refusal.message);
+    Some(refusal)
 }
 
 #[cfg(test)]
@@ -358,15 +361,16 @@ mod tests {
     }
 
     #[test]
-    fn another_manifest_of_the_same_content_is_adopted_or_armed_and_nothing_is_written() {
+    fn another_manifest_of_what_runs_is_adopted_and_of_what_the_other_slot_holds_installed() {
         let one = Is::Proven("1");
         for (a, b, armed, same_as, expected) in [
             (one, Is::Empty, false, "1", "adopt"),
             (one, Is::Installed("2"), false, "1", "adopt"),
             (one, Is::Installed("2"), true, "1", "unarm"),
-            (one, Is::Installed("2"), false, "2", "arm"),
-            (one, Is::Installed("2"), true, "2", "waiting"),
-            (one, Is::Proven("2"), false, "2", "arm"),
+            // The record there is to name what is tried.
+            (one, Is::Installed("2"), false, "2", "install"),
+            (one, Is::Installed("2"), true, "2", "install"),
+            (one, Is::Proven("2"), false, "2", "install"),
             (one, Is::Cut("2"), false, "2", "install"),
             (one, Is::Installed("2"), false, "3", "install"),
             // P6.
@@ -390,9 +394,12 @@ mod tests {
             version: "1.1".to_owned(),
             ..record
         });
-        for tag in ["1", "new", "an index"] {
+        for tag in ["new", "an index"] {
             assert_eq!(code(&decide(&facts, &digest(tag), None)), "up-to-date", "{tag}");
         }
+        // The tag went back: that is adopted as well.
+        let action = decide(&facts, &digest("1"), Some(content("1")));
+        assert_eq!(code(&action), "adopt");
         assert_eq!((facts.a.version(), facts.a.digest()), ("1.1", Some(digest("1"))));
         facts.a.adopted = None;
         if let Some(record) = &mut facts.a.record {
@@ -424,6 +431,19 @@ mod tests {
             assert_eq!(now(&facts, "3"), "install");
             facts.failed.retry(&digest("2"));
             assert_eq!(now(&facts, "2"), "install");
+
+            // By an older flipside, which knows of no content; the record does.
+            let mut facts = host_state(Is::Proven("1"), Is::Installed("2"));
+            match is_left {
+                false => _ = facts.failed.count(digest("2"), "2", "boot", 1),
+                true => facts.failed.left_by_rollback = Some(digest("2")),
+            }
+            assert_eq!(now(&facts, "2"), expected);
+            let action = decide(&facts, &digest("new"), Some(content("2")));
+            let Action::Refuse(refusal) = action else { panic!("{action:?}") };
+            let begin = format!("{} is the same content: ", digest("new").short());
+            assert!(refusal.message.starts_with(&begin), "{}", refusal.message);
+            assert!(refusal.message.contains(&digest("2").to_string()), "{}", refusal.message);
         }
     }
 }

@@ -26,9 +26,8 @@ pub struct Adopted {
 impl Adopted {
     /// What `slot` is called by now, if its record is still `record`.
     pub fn release_of(self, slot: Slot, record: &Record) -> Option<Record> {
-        let is_of_it = self.slot == slot && record.digest == Some(self.recorded);
-        let is_it = is_of_it && record.content_id.is_some();
-        (is_it && record.content_id == self.release.content_id).then_some(self.release)
+        let content = record.content_id.filter(|_| record.digest == Some(self.recorded))?;
+        (self.slot == slot && self.release.content_id == Some(content)).then_some(self.release)
     }
 }
 

@@ -20,8 +20,8 @@ pub struct FailedDigests {
     /// Trials that did not end well, oldest first.
     #[serde(default)]
     pub trials: Vec<Extensible<FailedTrial>>,
-    /// The digest that a rollback left: the timer does not bring it back until the tag has
-    /// moved or an operator allows a retry.
+    /// The digest that a rollback left: the timer does not bring it back until the tag names other
+    /// content or an operator allows a retry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub left_by_rollback: Option<Digest>,
     /// What that digest holds: it does not come back under another one either.
@@ -139,15 +139,14 @@ impl FailedDigests {
 
     /// Notes that a rollback left `digest`, which holds `content`.
     pub fn leave(&mut self, digest: Option<Digest>, content: Option<ContentId>) {
-        let known = digest.zip(content);
-        self.left_by_rollback = digest;
-        self.left_content = known.map(|(digest, content_id)| LeftContent { digest, content_id });
+        let of = |(digest, content_id)| LeftContent { digest, content_id };
+        (self.left_by_rollback, self.left_content) = (digest, digest.zip(content).map(of));
     }
 
     /// Notes what `digest` holds, if its trials are counted.
     pub fn set_content(&mut self, digest: &Digest, content: Option<ContentId>) {
         if let Some(trial) = self.trials.iter_mut().find(|trial| trial.digest == *digest) {
-            trial.content_id = content;
+            trial.content_id = content.or(trial.content_id);
         }
     }
 

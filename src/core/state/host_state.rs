@@ -19,7 +19,7 @@ use crate::slot::Slot;
 pub struct SlotFacts {
     /// What it holds; `None` also where the record cannot be read, which proves nothing.
     pub record: Option<Record>,
-    /// What its content was called later, where it was adopted so.
+    /// The manifest that was adopted for what it holds since; only of the slot that runs.
     pub adopted: Option<Record>,
     /// What has booted to success in it.
     pub proof: Option<Proof>,
@@ -58,7 +58,7 @@ impl SlotFacts {
         self.record.as_ref()?.digest
     }
 
-    /// What the slot holds, as it is called by now.
+    /// What the slot holds, by the manifest that was adopted last.
     pub fn release(&self) -> Option<&Record> {
         self.adopted.as_ref().or(self.record.as_ref())
     }
@@ -68,13 +68,12 @@ impl SlotFacts {
         self.release().map_or("unknown", |release| &release.version)
     }
 
-    /// Every digest that it has, or had: the newest first, that of an index before its image's.
+    /// Its digest, and that of its index.
     pub fn digests(&self) -> impl Iterator<Item = Digest> {
-        let records = self.adopted.iter().chain(&self.record);
-        records.flat_map(|record| record.index_digest.into_iter().chain(record.digest))
+        self.release().into_iter().flat_map(Record::digests)
     }
 
-    /// Whether a tag that points to `digest` points to what the slot holds.
+    /// Whether a tag that points to `digest` points to it.
     pub fn is_of(&self, digest: &Digest) -> bool {
         self.digests().any(|one| one == *digest)
     }

@@ -10,11 +10,10 @@ use crate::state::adopted::Adopted;
 use crate::state::transition::Held;
 use crate::state::{HostState, Transition};
 
-/// Notes that what runs is called `release` by now. Where that cannot be kept, the next run finds it
-/// out again (P8).
+/// Notes that what runs is `release`. Where that note is lost, the next run finds it out again (P8).
 ///
 /// # Errors
-/// [`Error`] where the run was stopped.
+/// [`Error`] where the state directory does not take it.
 pub fn adopt(
     _lock: &Lock,
     host: &Host,
@@ -24,13 +23,10 @@ pub fn adopt(
     let slot = host_state.running;
     let Some(recorded) = host_state.running_slot().digest() else { return Ok(()) };
     host.durable.phase("adopt")?;
-    let (digest, version) = (release.digest, release.version.clone());
+    host.check_state_directory()?;
     let adopted = Adopted { slot, recorded, release };
-    let written =
-        host.check_state_directory().and_then(|()| Ok(host.journal.write_adopted(&adopted)?));
-    match written {
-        Ok(()) => host.tell(&Transition::Adopted(&Held { slot, digest, version: &version })),
-        Err(error) => tracing::warn!("{error}"),
-    }
+    host.journal.write_adopted(&adopted)?;
+    let Record { digest, version, .. } = &adopted.release;
+    host.tell(&Transition::Adopted(&Held { slot, digest: *digest, version }));
     Ok(())
 }

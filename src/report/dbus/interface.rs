@@ -275,7 +275,7 @@ impl Updater {
         properties::failed(&self.document().status)
     }
 
-    /// Digest of what a rollback left: not installed again until the tag names something else or Retry is called.
+    /// Digest of what a rollback left: not installed again until the tag names other content or Retry is called.
     #[zbus(property)]
     fn left_by_rollback(&self) -> String {
         text_or_empty(self.document().status.left_by_rollback.as_ref())

@@ -7,7 +7,7 @@ use super::{because, shown};
 use crate::codes;
 use crate::rules::evaluation::Evaluation;
 use crate::rules::{Rule, RuleResult, Verdict, Withdrawal};
-use flipside_core::host::Slot;
+use flipside_core::host::{Record, Slot};
 use flipside_core::state::action::is_persons_rollback;
 use flipside_core::state::host_state::{HostState, SlotFacts};
 use flipside_image::document::{Document, Release};
@@ -58,12 +58,16 @@ pub fn withdrawals(document: &Document, host_state: &HostState) -> Vec<Withdrawa
 /// Why what a slot holds was withdrawn, if it was. What is not listed by its digests is known by its
 /// version.
 fn reason<'d>(document: &'d Document, held: &SlotFacts) -> Option<&'d str> {
-    held.record.as_ref()?;
-    let by_digest: Vec<_> = held.digests().filter_map(|d| document.release(&d)).collect();
-    let listed = match by_digest.as_slice() {
-        [] => document.version(held.version()).into_iter().collect(),
-        _ => by_digest,
+    let record = held.record.as_ref()?;
+    let by_digest = |record: &Record| -> Vec<_> {
+        record.digests().filter_map(|digest| document.release(&digest)).collect()
     };
+    // Its publisher may have withdrawn the manifest that it was installed by, and not the one that
+    // was adopted since.
+    let mut found = held.release().into_iter().chain([record]).map(by_digest);
+    let listed = found
+        .find(|releases| !releases.is_empty())
+        .unwrap_or_else(|| document.version(held.version()).into_iter().collect());
     listed.iter().find_map(|release| release.withdrawn.as_deref())
 }
 

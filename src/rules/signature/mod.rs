@@ -43,10 +43,9 @@ pub(super) fn ask(
 /// The same of what the target holds: keys may have gone since it was written.
 pub(super) fn ask_of_installed(evaluation: &mut Evaluation<'_>) -> Result<(), Error> {
     let Candidate { means, host_state, source, .. } = evaluation.candidate;
-    let release = host_state.target_slot().release();
-    let Some(digest) = release.and_then(|release| release.digest) else { return Ok(()) };
-    let index = release.and_then(|release| release.index_digest);
-    let digests: Vec<_> = index.into_iter().chain([digest]).collect();
+    let target = host_state.target_slot();
+    let Some(digest) = target.digest() else { return Ok(()) };
+    let digests: Vec<_> = target.digests().collect();
     let is_allowed = ask(evaluation, *source, &digests)?;
     if is_allowed && is_signed_by_bundle(evaluation) {
         let image = fetch_image(*source, &digest, means.architecture)?;
