@@ -94,7 +94,7 @@ pub fn run(args: Args, global: &Global) -> super::Result {
             print(format_args!("slot {slot} {text}"))?;
         }
     }
-    let available = matches!(check.action, Action::Install | Action::Arm);
+    let available = matches!(check.action, Action::Install | Action::Arm) || check.leads_on;
     Ok(ExitCode::from(if args.exit_code && available { exit::AVAILABLE } else { exit::DONE }))
 }
 

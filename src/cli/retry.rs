@@ -68,7 +68,8 @@ fn one(run: &Run, digest: Digest, global: &Global) -> super::Result<()> {
     } else if known {
         print_done(format!("{} may be installed again", digest.short()))
     } else {
-        print(format!("{} has not failed, and no rollback left it", digest.short()))
+        let why = "it has not failed, and no rollback left it";
+        print(format!("nothing is noted against {} itself: {why}", digest.short()))
     }
 }
 

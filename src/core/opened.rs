@@ -192,15 +192,18 @@ impl Host {
 
     fn slot_facts(&self, slot: Slot) -> Result<SlotFacts, Error> {
         let entry = self.esp.loader_entry(slot)?;
-        let record = readable(self.esp.record(slot)?, slot, "record");
-        let adopted = self.journal.adopted().filter(|_| slot == self.running.slot);
-        Ok(SlotFacts {
-            adopted: record.as_ref().and_then(|record| adopted?.release_of(slot, record)),
-            record,
+        let mut facts = SlotFacts {
+            record: readable(self.esp.record(slot)?, slot, "record"),
+            adopted: None,
             proof: readable(self.esp.proof(slot)?, slot, "proof"),
             boot_file: self.esp.boot_file(slot)?,
             loader_entry: readable(entry, slot, "loader entry").map(|entry| entry.is_preferred),
-        })
+        };
+        if slot == self.running.slot && facts.is_proven() {
+            let adopted = self.journal.adopted().zip(facts.record.as_ref());
+            facts.adopted = adopted.and_then(|(it, record)| it.release_of(slot, record));
+        }
+        Ok(facts)
     }
 
     fn failed(&self) -> Result<FailedDigests, Error> {

@@ -53,13 +53,18 @@ impl Waypoint {
     }
 
     /// Whether an image leads through it to something else.
-    pub fn is_on_the_way(&self) -> bool {
+    pub(super) fn is_on_the_way(&self) -> bool {
         self.source.is_some()
     }
 
     /// Whether it is anything that rules are asked about.
     pub(super) fn needs_approval(&self) -> bool {
         self.changes_host() || self.action == Action::Adopt
+    }
+
+    /// Whether it is adopted, and the way to the target release goes on behind it.
+    pub fn is_adopted_on_the_way(&self, target: &Digest) -> bool {
+        self.action == Action::Adopt && self.tagged != *target
     }
 
     /// Whether another OS would boot next.

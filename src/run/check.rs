@@ -31,6 +31,8 @@ pub struct Check {
     pub target_version: Option<String>,
     /// Whether that runs already.
     pub runs: bool,
+    /// Whether what would be adopted leads to something else.
+    pub leads_on: bool,
     /// The slot that boots next although its release was withdrawn.
     pub revoked: Option<Slot>,
     /// What each rule said that was asked.
@@ -59,6 +61,7 @@ pub fn check(
         None => target.is_of(&waypoint.tagged).then(|| target.version().to_owned()),
     };
     let runs = snapshot.host_state.running_slot().is_of(&waypoint.tagged);
+    let leads_on = waypoint.is_adopted_on_the_way(&snapshot.target_release.digest);
     let revoked = is_revoked.then_some(snapshot.host_state.target());
     Ok(Some(Check {
         tag: snapshot.target_release.digest,
@@ -66,6 +69,7 @@ pub fn check(
         version,
         target_version,
         runs,
+        leads_on,
         revoked,
         explanation,
     }))

@@ -45,8 +45,7 @@ pub(super) fn judge(
         Action::UpToDate => &Action::UpToDate,
         _ => &evaluated.action,
     };
-    // Behind what is adopted on the way there is something else.
-    let is_new = is_new(action) || (*action == Action::Adopt && waypoint.is_on_the_way());
+    let is_new = is_new(action) || waypoint.is_adopted_on_the_way(&target_release.digest);
     note_check(run, &target_release.digest, evaluated.target_version.as_deref(), is_new);
     note_trial_due(&run.root, target_release.waits_for_firmware(host_state, &waypoint.tagged));
     Ok(evaluated)

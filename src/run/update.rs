@@ -16,7 +16,7 @@ use super::withdrawn::note_remembered;
 use super::{Error, Run};
 use crate::codes;
 use crate::config::Initiative;
-use crate::rules::{Depth, Evaluated, Rule};
+use crate::rules::{Depth, Evaluated, Rule, TargetRelease};
 use flipside_image::code::Coded as _;
 
 /// Brings the host to what the tag names, as far as that goes before a reboot.
@@ -51,8 +51,12 @@ fn update_once(run: &Run, initiative: Initiative, may_go_on: bool) -> Result<Out
         return Ok(outcome);
     }
     let acted = act(run, &candidate, &evaluated);
-    // What was adopted is no end where it only leads to something. Once: a graph may lead in a circle.
-    let leads_on = evaluated.waypoint.is_on_the_way() || snapshot.target_release.is_from_graph();
+    // What was adopted is no end where it only leads to something, or where something else is armed.
+    // Once: a graph may lead in a circle.
+    let TargetRelease { digest, .. } = &snapshot.target_release;
+    let leads_on = evaluated.waypoint.is_adopted_on_the_way(digest)
+        || snapshot.target_release.is_from_graph()
+        || snapshot.facts.is_armed();
     if leads_on && may_go_on && matches!(acted, Ok(Outcome::Adopted { .. })) {
         return update_once(run, initiative, false);
     }

@@ -247,34 +247,23 @@ fn by(backend: Backend) -> Vec<Scenario> {
     host.publish(&version("1"));
     add("unarm", host, Action::Update, 'a', &["1", "2"][..], "1");
 
-    let host = fresh();
-    host.allow_downgrades();
-    host.publish(&version("2"));
-    host.arm();
-    host.publish(&version("1"));
-    host.update().unwrap();
-    host.publish(&version("2"));
-    add("update, armed as it stands", host, Action::Update, 'a', &["1", "2"][..], "2");
+    for (name, again) in [
+        ("update, armed as it stands", version("2")),
+        ("update, the content stands in the target", renamed("2")),
+    ] {
+        let host = fresh();
+        host.allow_downgrades();
+        host.publish(&version("2"));
+        host.arm();
+        host.publish(&version("1"));
+        host.update().unwrap();
+        host.publish(&again);
+        add(name, host, Action::Update, 'a', &["1", "2"][..], "2");
+    }
 
     let host = fresh();
     host.publish(&renamed("1"));
     add("adopt", host, Action::Update, 'a', &["1"][..], "1");
-
-    let host = fresh();
-    host.allow_downgrades();
-    host.publish(&version("2"));
-    host.arm();
-    host.publish(&version("1"));
-    host.update().unwrap();
-    host.publish(&renamed("2"));
-    add(
-        "update, the content stands in the target",
-        host,
-        Action::Update,
-        'a',
-        &["1", "2"][..],
-        "2",
-    );
 
     for (name, tag, may_boot, goal) in [
         ("update, the last trial not counted yet", "3", &["1", "3"][..], "3"),

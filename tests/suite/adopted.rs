@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use flipside::report::status::State;
 use flipside::run::{self, Outcome};
 use flipside_core::progress::Silent;
 
@@ -118,6 +119,56 @@ fn p7_what_failed_is_not_tried_again_under_another_manifest() {
 }
 
 #[test]
+fn p7_to_push_an_image_again_gives_it_no_more_trials() {
+    let host = TestHost::running(&version("1"));
+    host.publish(&version("2"));
+    host.arm();
+    host.boot_and_fail();
+    assert_eq!(host.boot(), "A 1 fell back");
+    host.publish(&renamed("2", "signed again"));
+    host.arm();
+    host.boot_and_fail();
+    assert_eq!(host.boot(), "A 1 fell back");
+    host.publish(&renamed("2", "and again"));
+    assert_eq!(host.refusal(), "digest-failed");
+    assert_eq!(host.status().failed[0].attempts, 2);
+}
+
+#[test]
+fn what_was_adopted_says_nothing_of_the_slot_once_it_is_written_again() {
+    let host = TestHost::running(&version("1"));
+    host.allow_downgrades();
+    let first = version("1");
+    let mut named = version("1");
+    named.version = "1.1".to_owned();
+    host.publish(&named);
+    assert!(is_adopted(&host.update().unwrap(), "1.1"));
+    for (next, booted) in [("2", "B 2"), ("3", "A 3"), ("4", "B 4")] {
+        host.publish(&version(next));
+        assert_eq!(host.arm(), booted);
+        assert_eq!(host.boot(), format!("{booted} promoted"));
+        assert!(!host.file(ADOPTED).exists());
+    }
+    host.publish(&first);
+    assert_eq!(host.arm(), "A 1");
+    assert_eq!(host.boot(), "A 1 promoted");
+    assert!(matches!(host.update().unwrap(), Outcome::UpToDate { version, .. } if version == "1"));
+}
+
+#[test]
+fn what_is_armed_gives_way_to_a_new_manifest_of_what_runs_that_the_rules_allow() {
+    let host = TestHost::running(&version("1"));
+    host.publish(&version("2"));
+    host.arm();
+    host.publish(&version("1").annotation("org.flipside.compatible", "nothing"));
+    assert_eq!(host.refusal(), "not-compatible");
+    assert_eq!(host.status().state, State::Armed);
+    host.publish(&renamed("1", "signed again"));
+    assert!(matches!(host.update().unwrap(), Outcome::Unarmed { .. }));
+    assert!(matches!(host.update().unwrap(), Outcome::UpToDate { .. }));
+}
+
+#[test]
 fn p7_a_health_check_that_failed_covers_every_manifest_of_the_content() {
     let host = TestHost::running(&version("1"));
     host.publish(&version("2"));
@@ -184,6 +235,9 @@ fn what_is_adopted_on_the_way_leads_on_in_the_same_run() {
     let asks = |image: ImageBuilder| {
         image.annotation("org.flipside.requires", "1.1").annotation("org.flipside.via", "step")
     };
+    // Also where something else is armed.
+    host.publish(&version("1.5"));
+    host.arm();
     host.publish(&asks(version("2")));
     assert_eq!(host.arm(), "B 2");
 }

@@ -203,7 +203,8 @@ fn an_image_is_named_as_the_status_shows_it() {
     };
     let shown = two.short();
     assert_eq!(says("retry 2"), format!("{shown} may be installed again\n"));
-    let again = format!("{shown} has not failed, and no rollback left it\n");
+    let why = "it has not failed, and no rollback left it";
+    let again = format!("nothing is noted against {shown} itself: {why}\n");
     for name in [shown.as_str(), &two.hex()[..8], &two.hex()[..20], &two.to_string(), "2"] {
         assert_eq!(says(&format!("retry {name}")), again);
     }

@@ -78,8 +78,10 @@ fn updates() {
         assert_eq!(says(&host, "update", "/outcome"), outcome, "{version}");
     }
     host.0.publish(&ImageBuilder::new("1").annotation("com.example.note", "signed again"));
-    assert_eq!(says(&host, "check", "/action"), "unarm");
+    assert_eq!(says(&host, "check", "/action"), "adopt");
+    // What is armed goes in the same run.
     assert_eq!(says(&host, "update", "/outcome"), "unarmed");
+    host.0.publish(&ImageBuilder::new("1").annotation("com.example.note", "and again"));
     assert_eq!(says(&host, "check", "/action"), "adopt");
     assert_eq!(says(&host, "update", "/outcome"), "adopted");
     publish(&host, "3");

@@ -17,7 +17,7 @@ pub struct Adopted {
     /// The slot.
     pub slot: Slot,
     /// The digest in its record. Where that has another one by now, this says nothing.
-    pub recorded: Digest,
+    pub recorded: Option<Digest>,
     /// The new manifest.
     #[serde(flatten)]
     pub release: Record,
@@ -26,7 +26,7 @@ pub struct Adopted {
 impl Adopted {
     /// What `slot` is called by now, if its record is still `record`.
     pub fn release_of(self, slot: Slot, record: &Record) -> Option<Record> {
-        let content = record.content_id.filter(|_| record.digest == Some(self.recorded))?;
+        let content = record.content_id.filter(|_| record.digest == self.recorded)?;
         (self.slot == slot && self.release.content_id == Some(content)).then_some(self.release)
     }
 }
@@ -41,7 +41,8 @@ mod tests {
         let facts = host_state(Is::Proven("1"), Is::Proven("2"));
         let record = facts.a.record.clone().unwrap();
         let release = Record { digest: Some(digest("new")), ..record.clone() };
-        let adopted = Adopted { slot: Slot::A, recorded: digest("1"), release: release.clone() };
+        let adopted =
+            Adopted { slot: Slot::A, recorded: Some(digest("1")), release: release.clone() };
         let text = serde_json::to_string(&adopted).unwrap();
         let adopted: Adopted = serde_json::from_str(&text).unwrap();
         assert_eq!(adopted.clone().release_of(Slot::A, &record), Some(release));

@@ -24,9 +24,6 @@ pub struct FailedDigests {
     /// content or an operator allows a retry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub left_by_rollback: Option<Digest>,
-    /// What that digest holds: it does not come back under another one either.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub left_content: Option<LeftContent>,
     /// The digest of a proven slot that was armed, because the tag or a person went back to
     /// it. It tells promote, on the other side, that being there is no accident of the firmware.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -41,15 +38,6 @@ pub struct FailedDigests {
     /// What another flipside added.
     #[serde(skip)]
     pub unknown: UnknownFields,
-}
-
-/// What a rollback left. It says whose content it is: an older flipside keeps it, and knows nothing of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LeftContent {
-    /// The image.
-    pub digest: Digest,
-    /// What it holds.
-    pub content_id: ContentId,
 }
 
 /// Trials that the firmware forgot, with all else that flipside told it, before they could start.
@@ -123,24 +111,20 @@ impl FailedDigests {
         self.trial(digest).is_some_and(|t| t.failed)
     }
 
-    /// The digest that is refused for what has this content, where there is one.
-    pub fn refused_with(&self, content: ContentId) -> Option<Digest> {
-        let has_it = |trial: &&FailedTrial| trial.failed && trial.content_id == Some(content);
-        let failed = self.trials.iter().map(|trial| &trial.known).find(has_it);
-        let left = self.left_by_rollback.filter(|_| self.left_content_id() == Some(content));
-        failed.map(|trial| trial.digest).or(left)
+    /// The digest that failed with this content, where there is one.
+    pub fn failed_with(&self, content: ContentId) -> Option<Digest> {
+        let mut failed = self.trials.iter().filter(|trial| trial.failed);
+        failed.find(|trial| trial.content_id == Some(content)).map(|trial| trial.digest)
     }
 
-    /// What the digest that a rollback left holds, where that is known.
-    fn left_content_id(&self) -> Option<ContentId> {
-        let left = self.left_content.filter(|left| Some(left.digest) == self.left_by_rollback)?;
-        Some(left.content_id)
-    }
-
-    /// Notes that a rollback left `digest`, which holds `content`.
-    pub fn leave(&mut self, digest: Option<Digest>, content: Option<ContentId>) {
-        let of = |(digest, content_id)| LeftContent { digest, content_id };
-        (self.left_by_rollback, self.left_content) = (digest, digest.zip(content).map(of));
+    /// Goes on for `digest` with what was counted for another manifest of its `content`: to push that
+    /// again gives it no more trials.
+    pub fn inherit(&mut self, digest: Digest, version: &str, content: Option<ContentId>) {
+        let is_known = content.is_none() || self.trial(&digest).is_some();
+        let mut others = self.trials.iter_mut().filter(|_| !is_known);
+        if let Some(trial) = others.find(|trial| !trial.failed && trial.content_id == content) {
+            (trial.digest, trial.version) = (digest, version.to_owned());
+        }
     }
 
     /// Notes what `digest` holds, if its trials are counted.
@@ -232,8 +216,7 @@ impl FailedDigests {
     pub fn retry_all(&mut self) -> Vec<Digest> {
         let retried = self.refused().collect();
         self.trials.clear();
-        self.forgotten = None;
-        self.leave(None, None);
+        (self.left_by_rollback, self.forgotten) = (None, None);
         retried
     }
 
@@ -241,14 +224,10 @@ impl FailedDigests {
     /// trials were forgotten. Returns whether there was anything to forget.
     pub fn retry(&mut self, digest: &Digest) -> bool {
         let before = self.clone();
-        let is_left = self.left_by_rollback == Some(*digest);
-        let left = self.left_content_id().filter(|_| is_left);
-        let content = left.or(self.trial(digest).and_then(|trial| trial.content_id));
-        let is_it = |of: Option<ContentId>| of.is_some() && of == content;
-        self.trials.retain(|trial| trial.digest != *digest && !is_it(trial.content_id));
-        if is_left || is_it(self.left_content_id()) {
-            self.leave(None, None);
-        }
+        let content = self.trial(digest).and_then(|trial| trial.content_id);
+        let is_it = |t: &FailedTrial| content.is_some() && t.content_id == content;
+        self.trials.retain(|trial| trial.digest != *digest && !is_it(trial));
+        self.left_by_rollback.take_if(|left| left == digest);
         self.forgotten.take_if(|forgotten| forgotten.digest == *digest);
         *self != before
     }
@@ -346,21 +325,35 @@ mod tests {
             failed.count(*digest, "1", "x", 1);
             failed.set_content(digest, content);
         }
-        failed.leave(Some(Digest::of(b"left")), Some(contents[0]));
         let known = FailedDigests::parse(&failed.to_bytes().unwrap()).unwrap();
         assert_eq!(known, failed);
-        assert_eq!(failed.refused_with(contents[1]), Some(digests[2]));
+        assert_eq!(failed.failed_with(contents[1]), Some(digests[2]));
         assert!(failed.retry(&digests[0]));
         assert_eq!(failed.refused().collect::<Vec<_>>(), digests[2..]);
-        assert_eq!(failed.refused_with(contents[0]), None);
-        // An older flipside notes another digest and knows of no content.
-        failed.leave(Some(Digest::of(b"left")), Some(contents[0]));
-        failed.left_by_rollback = Some(Digest::of(b"another"));
-        assert_eq!(failed.refused_with(contents[0]), None);
-        failed.leave(None, None);
+        assert_eq!(failed.failed_with(contents[0]), None);
         // What has none is like nothing else.
         assert!(failed.retry(&digests[3]));
         assert!(failed.has_failed(&digests[2]));
+    }
+
+    #[test]
+    fn p7_other_manifests_of_the_same_content_share_its_trials() {
+        let content = Some(ContentId::of([].iter()));
+        let (one, two, other) = (Digest::of(b"1"), Digest::of(b"2"), Digest::of(b"3"));
+        let mut failed = FailedDigests::default();
+        for (digest, content, arming, is_failed) in [
+            (one, content, "a", false),
+            // Nobody knows what it holds.
+            (other, None, "b", false),
+            (two, content, "c", true),
+        ] {
+            failed.inherit(digest, "2", content);
+            failed.count(digest, "2", arming, 2);
+            failed.set_content(&digest, content);
+            assert_eq!(failed.has_failed(&digest), is_failed, "{arming}");
+        }
+        assert_eq!(failed.trials.len(), 2);
+        assert_eq!(failed.trial(&two).unwrap().attempts, 2);
     }
 
     /// Of a later flipside, by fields that do not exist.

@@ -3,7 +3,7 @@
 //! What is the case on this host: facts from the ESP, the firmware and the journal, read
 //! once, and what follows from them. Pure, so that every case stands in a table of tests.
 
-use flipside_image::{ContentId, Digest, ImageConfig};
+use flipside_image::{ContentId, Digest, ImageConfig, Payload};
 
 use super::failed::FailedDigests;
 use super::journal::{Entry, State};
@@ -264,8 +264,10 @@ impl HostState {
         let mut failed = self.failed.clone();
         match self.trial_outcome() {
             TrialOutcome::FellBack { digest, version, arming } => {
+                let content = self.target_slot().content_id();
+                failed.inherit(digest, &version, content);
                 failed.count(digest, &version, &arming, limit);
-                failed.set_content(&digest, self.target_slot().content_id());
+                failed.set_content(&digest, content);
             }
             TrialOutcome::Forgotten { digest, version, arming } => {
                 failed.count_forgotten(digest, &version, &arming, limit);
@@ -277,12 +279,8 @@ impl HostState {
 
     /// What an image with this config would put on this host.
     pub fn content_of(&self, config: &ImageConfig) -> ContentId {
-        ContentId::of(config.payloads.iter().filter(|payload| self.takes(payload.name.as_str())))
-    }
-
-    /// Whether `payload` has a place on this host.
-    pub fn takes(&self, payload: &str) -> bool {
-        self.payloads.iter().any(|name| name == payload)
+        let takes = |of: &&Payload| self.payloads.iter().any(|name| of.name.as_str() == name);
+        ContentId::of(config.payloads.iter().filter(takes))
     }
 
     /// Whether a rollback brought the running slot up: it left the other one.
@@ -374,7 +372,7 @@ impl HostState {
 #[cfg(test)]
 pub(super) mod example {
     use super::*;
-    use flipside_image::{ChunkSize, Payload};
+    use flipside_image::ChunkSize;
 
     /// What a slot holds.
     #[derive(Debug, Clone, Copy)]

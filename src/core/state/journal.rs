@@ -152,6 +152,18 @@ impl Journal {
         self.replace(ADOPTED_FILE, adopted)
     }
 
+    /// Forgets it.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub(crate) fn forget_adopted(&self) -> Result<(), JournalError> {
+        let path = self.directory.join(ADOPTED_FILE);
+        match self.durable.unlink(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            result => result.map_err(|source| JournalError { path, source }),
+        }
+    }
+
     /// Keeps the config of `digest`, so that `verify` needs no network; configs of slots
     /// that are gone make room. It is checked by its hash when it is read, and fetched again
     /// where a power cut took it.

@@ -21,7 +21,7 @@ pub fn adopt(
     release: Record,
 ) -> Result<(), Error> {
     let slot = host_state.running;
-    let Some(recorded) = host_state.running_slot().digest() else { return Ok(()) };
+    let recorded = host_state.running_slot().digest();
     host.durable.phase("adopt")?;
     host.check_state_directory()?;
     let adopted = Adopted { slot, recorded, release };

@@ -180,9 +180,16 @@ fn condemn(host: &Host, target: Slot) -> Result<(), Error> {
 fn prove(host: &Host, host_state: &HostState) -> Result<Promotion, Error> {
     let running = host_state.running;
     host.durable.phase("prove")?;
+    // It was about the other slot, which may come to hold the same digest again.
+    without_journal(host.journal.forget_adopted().map_err(Error::from));
     let record = match &host_state.running_slot().record {
         Some(record) => record.clone(),
-        None => record_by_os_release(host, running)?,
+        // A host that flipside did not install: known by its version, digest unknown.
+        None => {
+            let record = Record { version: host.os_version(), ..Record::default() };
+            host.esp.write_record(running, &record)?;
+            record
+        }
     };
     host.esp.write_proof(running, &Proof::of(&record))?;
     forgive(host, host_state, &record, true)?;
@@ -194,13 +201,6 @@ fn prove(host: &Host, host_state: &HostState) -> Result<Promotion, Error> {
     let noted = host.note_of(State::Promoted, running, record.digest, &record.version);
     without_journal(noted);
     Ok(Promotion::Promoted(running))
-}
-
-/// On a host that flipside did not install: recorded by its version, digest unknown.
-fn record_by_os_release(host: &Host, running: Slot) -> Result<Record, Error> {
-    let record = Record { version: host.os_version(), ..Record::default() };
-    host.esp.write_record(running, &record)?;
-    Ok(record)
 }
 
 /// An attempt that failed before this success counts no more. A hold on what runs is void, and
@@ -220,7 +220,7 @@ fn forgive(
         failed.retry(digest);
     }
     if host_state.target_slot().digest().is_some_and(|left| failed.left_by_rollback != Some(left)) {
-        failed.leave(None, None);
+        failed.left_by_rollback = None;
     }
     if failed == host_state.failed { Ok(()) } else { host.write_failed(&failed) }
 }

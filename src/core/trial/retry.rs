@@ -10,15 +10,17 @@ use crate::error::Error;
 use crate::lock::Lock;
 use crate::opened::Access;
 use crate::refusal::Refusal;
-use crate::state::Transition;
 use crate::state::failed::FailedDigests;
+use crate::state::{SlotFacts, Transition};
 
 /// Forgets that `digest` failed, or that a rollback left it. Returns whether either was so.
 ///
 /// # Errors
 /// [`Error`].
 pub fn retry(access: &Access, digest: &Digest) -> Result<bool, Error> {
-    change(access, |failed| failed.retry(digest))
+    // What was adopted is refused by the digest that it was tried with.
+    let tried = |slot: &SlotFacts| slot.digest().filter(|_| slot.is_of(digest));
+    change(access, |failed, running| failed.retry(&tried(running).unwrap_or(*digest)))
 }
 
 /// Forgets everything that failed, and what a rollback left. Returns the digests.
@@ -26,19 +28,24 @@ pub fn retry(access: &Access, digest: &Digest) -> Result<bool, Error> {
 /// # Errors
 /// [`Error`].
 pub fn retry_all(access: &Access) -> Result<Vec<Digest>, Error> {
-    change(access, FailedDigests::retry_all)
+    change(access, |failed, _| failed.retry_all())
 }
 
-fn change<T>(access: &Access, change: impl FnOnce(&mut FailedDigests) -> T) -> Result<T, Error> {
+fn change<T>(
+    access: &Access,
+    change: impl FnOnce(&mut FailedDigests, &SlotFacts) -> T,
+) -> Result<T, Error> {
     let no_host = || Refusal::block(codes::NOT_A_HOST, "no slots are recognised on this host");
     let take = || Lock::take(&access.root);
     let (_lock, host) = open_locked(access, take)?.ok_or_else(no_host)?;
-    let before = host.host_state()?.failed;
-    let mut failed = before.clone();
-    let changed = change(&mut failed);
-    if failed != before {
+    let host_state = host.host_state()?;
+    let mut failed = host_state.failed.clone();
+    let changed = change(&mut failed, host_state.running_slot());
+    if failed != host_state.failed {
         host.write_failed(&failed)?;
-        for digest in before.refused().filter(|old| failed.refused().all(|left| left != *old)) {
+        for digest in
+            host_state.failed.refused().filter(|old| failed.refused().all(|left| left != *old))
+        {
             host.tell(&Transition::RetryAllowed(&digest));
         }
     }

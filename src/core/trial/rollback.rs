@@ -84,7 +84,7 @@ pub fn rollback(
     // that a person wanted to be there.
     host.durable.phase("hold")?;
     let mut failed = host_state.failed.clone();
-    failed.leave(running.digest(), running.content_id());
+    failed.left_by_rollback = running.digest();
     failed.returning_to = slot.digest();
     host.write_failed(&failed)?;
     host.durable.phase("arm")?;
