@@ -293,6 +293,12 @@ fn by(backend: Backend) -> Vec<Scenario> {
     on_trial(&host);
     add("promote", host, Action::Promote, 'b', &["1", "2"][..], "2");
 
+    let host = fresh();
+    host.publish(&renamed("1"));
+    host.update().unwrap();
+    on_trial(&host);
+    add("promote after an adoption", host, Action::Promote, 'b', &["1", "2"][..], "2");
+
     let host = TestHost::unproven_by(backend, &version("1"));
     boot_only(&host);
     add("promote, first boot", host, Action::Promote, 'a', &["1"][..], "1");

@@ -152,16 +152,16 @@ impl Journal {
         self.replace(ADOPTED_FILE, adopted)
     }
 
-    /// Forgets it.
+    /// Forgets it, durably.
     ///
     /// # Errors
     /// [`JournalError`].
     pub(crate) fn forget_adopted(&self) -> Result<(), JournalError> {
+        let Some(_) = self.adopted() else { return Ok(()) };
         let path = self.directory.join(ADOPTED_FILE);
-        match self.durable.unlink(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            result => result.map_err(|source| JournalError { path, source }),
-        }
+        let failed = |source| JournalError { path: path.clone(), source };
+        self.durable.unlink(&path).map_err(failed)?;
+        self.durable.sync_directory(&self.directory).map_err(failed)
     }
 
     /// Keeps the config of `digest`, so that `verify` needs no network; configs of slots
