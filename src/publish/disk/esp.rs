@@ -71,12 +71,9 @@ pub(super) fn files(opened: &Opened, plan: &Plan) -> Result<Vec<EspFile>, DiskBu
 fn record(opened: &Opened, plan: &Plan) -> Result<Vec<u8>, DiskBuildError> {
     let image = &opened.image;
     let tag = opened.index_digest.unwrap_or(image.digest);
-    let has_place = |payload: &&Payload| {
-        let name = payload.name.as_str();
-        name == BOOT_PAYLOAD || plan.mappings().iter().any(|mapping| mapping.payload == name)
-    };
+    let taken = |payload: &&Payload| plan.takes(payload.name.as_str());
     let record = Record {
-        content_id: Some(ContentId::of(image.config.payloads.iter().filter(has_place))),
+        content_id: Some(ContentId::of(image.config.payloads.iter().filter(taken))),
         ..Record::of(image, tag, plan.repository.clone())
     };
     let json = |source| ImageError::Json { object: "record", source };

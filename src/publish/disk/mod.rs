@@ -111,6 +111,12 @@ impl Plan {
         };
         std::iter::once(system).chain(self.payloads.iter().cloned()).collect()
     }
+
+    /// Whether `payload` has a place on the disk: a partition, or as the boot file.
+    fn takes(&self, payload: &str) -> bool {
+        payload == esp::BOOT_PAYLOAD
+            || self.mappings().iter().any(|mapping| mapping.payload == payload)
+    }
 }
 
 /// A disk that was built.
@@ -209,10 +215,7 @@ pub fn build_with(
             opened.architecture
         )]
     };
-    let has_place = |name: &str| {
-        [esp::BOOT_PAYLOAD, HOOK_PAYLOAD].contains(&name)
-            || plan.mappings().iter().any(|mapping| mapping.payload == name)
-    };
+    let is_skipped = |name: &str| name != HOOK_PAYLOAD && !plan.takes(name);
     let names = opened.image.config.payloads.iter().map(|payload| payload.name.to_string());
     Ok(Built {
         digest: opened.image.digest,
@@ -222,7 +225,7 @@ pub fn build_with(
         sector_size: layout.sector_size.bytes(),
         partitions: layout.partitions,
         payloads: placed,
-        skipped: names.filter(|name| !has_place(name)).collect(),
+        skipped: names.filter(|name| is_skipped(name)).collect(),
         warnings,
     })
 }
