@@ -8,12 +8,10 @@ use std::path::PathBuf;
 
 use flipside::report::status::State;
 use flipside::run::{self, Outcome};
-use flipside_core::progress::Silent;
 
+use crate::support::followed::followed;
 use crate::support::host::TestHost;
 use crate::support::images::ImageBuilder;
-use crate::support::proxy::Proxy;
-use crate::support::registry::Registry;
 
 fn version(version: &str) -> ImageBuilder {
     ImageBuilder::new(version).chunk_size(32 << 10).system_size(64 << 10)
@@ -261,21 +259,7 @@ fn a_slot_that_an_older_flipside_wrote_is_updated_as_ever() {
 fn an_adoption_fetches_the_manifest_and_its_config_and_no_payload() {
     let host = TestHost::running(&version("1"));
     host.publish(&renamed("1", "first"));
-    let registry = Registry::start();
-    let reference = registry.reference("adopted:stable");
-    flipside_publish::push::push(
-        &host.track,
-        Some("stable"),
-        &reference,
-        &registry.options(),
-        &Silent,
-    )
-    .unwrap();
-    let proxy = Proxy::start(registry.address());
-    let directory = host.file("etc/flipside/flipside.toml.d");
-    std::fs::create_dir_all(&directory).unwrap();
-    let text = format!("[track]\nimage = \"{}/adopted:stable\"\n", proxy.address());
-    std::fs::write(directory.join("50-follow.toml"), text).unwrap();
+    let (_registry, proxy) = followed(&host, "adopted");
     assert!(is_adopted(&host.update().unwrap(), "1"));
     let blobs = proxy.seen().into_iter().filter(|seen| seen.path.contains("/blobs/")).count();
     assert_eq!(blobs, 1);

@@ -8,17 +8,15 @@ use std::path::Path;
 use std::process::Command;
 
 use flipside::run::Outcome;
-use flipside_core::progress::Silent;
 use flipside_image::{Descriptor, INDEX_TYPE, Index, PartitionIdentity, Platform};
 use flipside_publish::disk::Plan;
 use flipside_sim::NewOptions;
 use uuid::Uuid;
 
 use crate::support::documents;
+use crate::support::followed::followed;
 use crate::support::host::TestHost;
 use crate::support::images::{ImageBuilder, OsImage};
-use crate::support::proxy::Proxy;
-use crate::support::registry::Registry;
 
 fn version(version: &str) -> ImageBuilder {
     ImageBuilder::new(version).chunk_size(32 << 10).system_size(64 << 10)
@@ -98,17 +96,7 @@ fn a_second_run_of_an_index_costs_a_question_for_it_and_one_for_its_policy() {
     let host = TestHost::running(&version("1"));
     let two = host.publish(&version("2"));
     publish_index(&host, &two, "first");
-    let registry = Registry::start();
-    flipside_publish::push::push(
-        &host.track,
-        Some("stable"),
-        &registry.reference("os:stable"),
-        &registry.options(),
-        &Silent,
-    )
-    .unwrap();
-    let proxy = Proxy::start(registry.address());
-    follow(&host, &format!("{}/os:stable", proxy.address()), "");
+    let (_registry, proxy) = followed(&host, "os");
     assert_eq!(host.arm(), "B 2");
     assert_eq!(host.boot(), "B 2 promoted");
     proxy.forget();
@@ -122,25 +110,13 @@ fn a_second_run_of_an_index_costs_a_question_for_it_and_one_for_its_policy() {
 fn an_install_fetches_the_config_once_and_keeps_it() {
     let host = TestHost::running(&version("1"));
     let two = host.publish(&version("2").annotation("com.example.note", "fetched once"));
-    let registry = Registry::start();
-    let (reference, options) = (registry.reference("once:stable"), registry.options());
-    flipside_publish::push::push(&host.track, Some("stable"), &reference, &options, &Silent)
-        .unwrap();
-    let proxy = Proxy::start(registry.address());
-    follow(&host, &format!("{}/once:stable", proxy.address()), "");
+    let (_registry, proxy) = followed(&host, "once");
     assert_eq!(host.arm(), "B 2");
     let config = two.image.manifest.config.digest;
     let path = format!("/v2/once/blobs/{config}");
     assert_eq!(proxy.seen().iter().filter(|seen| seen.path == path).count(), 1);
     let kept = host.file(format!("var/lib/flipside/configs/{}.json", config.hex()));
     assert_eq!(std::fs::read(kept).unwrap(), two.image.config_bytes);
-}
-
-fn follow(host: &TestHost, image: &str, more: &str) {
-    let directory = host.file("etc/flipside/flipside.toml.d");
-    std::fs::create_dir_all(&directory).unwrap();
-    let text = format!("[track]\nimage = {image:?}\n{more}");
-    std::fs::write(directory.join("50-follow.toml"), text).unwrap();
 }
 
 /// A hook that runs `script`; `flipside` in it is this program.

@@ -9,6 +9,7 @@ pub mod documents;
 pub mod esp;
 pub mod example;
 pub mod firmware;
+pub mod followed;
 pub mod graph_server;
 pub mod hooks;
 pub mod host;
