@@ -29,6 +29,23 @@ impl FrameTable {
     /// [`ImageError::Inconsistent`] unless there is one size per chunk, and each
     /// is at least 1 and at most what zstd can make of the chunk.
     pub fn new(sizes: &[u64], chunk_size: ChunkSize, size: u64) -> Result<Self, ImageError> {
+        if let Some(index) = sizes.iter().position(|frame| *frame == 0) {
+            let what = format!("frame {index} is said to have 0 bytes");
+            return Err(ImageError::Inconsistent { what });
+        }
+        Self::with_gaps(sizes, chunk_size, size)
+    }
+
+    /// The table of a payload of so many chunks, none of which has a frame.
+    pub fn empty(chunks: usize) -> Self {
+        Self { starts: vec![0; chunks.saturating_add(1)] }
+    }
+
+    /// The same, where chunks may have no frame: then its size is 0.
+    ///
+    /// # Errors
+    /// As [`FrameTable::new`].
+    pub fn with_gaps(sizes: &[u64], chunk_size: ChunkSize, size: u64) -> Result<Self, ImageError> {
         let inconsistent = |what| Err(ImageError::Inconsistent { what });
         if sizes.len() as u64 != chunk_size.count(size) {
             return inconsistent(format!(
@@ -42,7 +59,7 @@ impl FrameTable {
         let mut end = 0_u64;
         starts.push(end);
         for (index, frame) in sizes.iter().enumerate() {
-            if *frame == 0 || *frame > limit {
+            if *frame > limit {
                 return inconsistent(format!("frame {index} is said to have {frame} bytes"));
             }
             // At most 2^32 frames of 2^25 bytes: no overflow.

@@ -16,6 +16,7 @@ pub mod codes;
 mod config;
 pub mod constraints;
 mod content_id;
+pub mod delta;
 mod descriptor;
 mod digest;
 pub mod document;
