@@ -14,7 +14,7 @@ use crate::cancel::Cancel;
 use crate::codes;
 use crate::error::Error;
 use crate::host::boot::{Backend, BootEntry, Next, Nvram, SystemdBoot, UefiBoot};
-use crate::host::cmdline::CommandLine;
+use crate::host::cmdline;
 use crate::host::disk::{self, Disk};
 use crate::host::durable::Durable;
 use crate::host::efi::{self, EfiError, Variables};
@@ -138,7 +138,7 @@ impl Host {
             observer: Arc::clone(&access.observer),
             root: root.clone(),
             config: config.clone(),
-            by_kexec: CommandLine::read(root)?.all("flipside.slot").next().is_some(),
+            by_kexec: cmdline::read(root)?.all("flipside.slot").next().is_some(),
             place,
             esp,
             running,

@@ -35,6 +35,7 @@ mod payload;
 mod payload_name;
 pub mod pe;
 pub mod printable;
+pub mod proc;
 mod product_info;
 pub mod redact;
 pub mod reference;

@@ -9,8 +9,8 @@ use std::path::Path;
 use aws_lc_rs::hmac;
 use uuid::Uuid;
 
-use flipside_core::host::mounts::{Mount, Mounts, real_path};
-use flipside_core::host::{Files, Root};
+use flipside_core::host::mounts::{self, Mount, real_path};
+use flipside_core::host::{Files, Root, is_in_memory};
 
 /// Where it stands.
 const FILE: &str = "/etc/machine-id";
@@ -41,8 +41,8 @@ impl MachineId {
         let Some(id) = Self::parse(&text) else {
             return !matches!(text.trim_end(), "" | "uninitialized");
         };
-        let Some(mounts) = Mounts::read(root).ok().flatten() else { return true };
-        let is_volatile = |file| mounts.is_in_memory(root, Path::new(file));
+        let Some(mounts) = mounts::read(root).ok().flatten() else { return true };
+        let is_volatile = |file| is_in_memory(&mounts, root, Path::new(file));
         let kept = text_of(root, KEPT).and_then(|text| Self::parse(&text));
         (kept == Some(id) && !is_volatile(KEPT)) || !is_volatile(FILE)
     }
@@ -60,7 +60,7 @@ impl MachineId {
             return Ok(false);
         }
         let Some(id) = Self::read(root) else { return Ok(false) };
-        let mounts = Mounts::read(root)?.unwrap_or_default();
+        let mounts = mounts::read(root)?.unwrap_or_default();
         let is_own = |mount: &Mount| {
             mount.is_in_memory() || !(mount.is_read_only || mount.is_file_system_read_only)
         };

@@ -3,11 +3,10 @@
 //! Block devices as the kernel shows them in sysfs
 //! (`Documentation/ABI/stable/sysfs-block` and `testing/sysfs-block`).
 
-use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
+pub use flipside_image::proc::DeviceNumber;
 use nix::sys::stat::{major, minor};
 
 use super::Root;
@@ -17,50 +16,10 @@ const SYSFS_SECTOR: u64 = 512;
 /// How many layers of device mapper, RAID and loop devices are looked through.
 const DEEPEST_STACK: u32 = 8;
 
-/// A device's number: its identity, while its names may change.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct DeviceNumber {
-    /// Which driver.
-    pub major: u32,
-    /// Which of the driver's devices.
-    pub minor: u32,
-}
-
-impl DeviceNumber {
-    /// From `st_dev` or `st_rdev`.
-    pub fn from_raw(raw: u64) -> Self {
-        // Neither has more than 32 bits.
-        Self { major: major(raw) as u32, minor: minor(raw) as u32 }
-    }
-
-    /// Whether a file system without a device of its own has this number (btrfs, overlay,
-    /// tmpfs).
-    pub fn is_anonymous(self) -> bool {
-        self.major == 0
-    }
-}
-
-impl fmt::Display for DeviceNumber {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.major, self.minor)
-    }
-}
-
-/// Text that is no device number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a device number has the form major:minor")]
-pub struct NoDeviceNumber;
-
-impl FromStr for DeviceNumber {
-    type Err = NoDeviceNumber;
-
-    fn from_str(text: &str) -> Result<Self, NoDeviceNumber> {
-        let (major, minor) = text.split_once(':').ok_or(NoDeviceNumber)?;
-        Ok(Self {
-            major: major.parse().map_err(|_| NoDeviceNumber)?,
-            minor: minor.parse().map_err(|_| NoDeviceNumber)?,
-        })
-    }
+/// The device number in `st_dev` or `st_rdev`.
+pub fn device_number(raw: u64) -> DeviceNumber {
+    // Neither has more than 32 bits.
+    DeviceNumber { major: major(raw) as u32, minor: minor(raw) as u32 }
 }
 
 /// The peripheral device type of CD and DVD drives (SPC-4, section 6.4.2; `device/type` in sysfs).
@@ -95,7 +54,7 @@ impl BlockDevice {
         let node = root.path(path);
         match fs::metadata(&node) {
             Ok(found) if found.file_type().is_block_device() => {
-                Self::by_number(root, DeviceNumber::from_raw(found.rdev()))
+                Self::by_number(root, device_number(found.rdev()))
             }
             _ => {
                 let node = fs::canonicalize(&node).unwrap_or(node);
@@ -231,15 +190,6 @@ fn read_line(path: &Path) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn device_numbers_are_read() {
-        assert_eq!("254:3".parse(), Ok(DeviceNumber { major: 254, minor: 3 }));
-        for text in ["", "254", "254:", ":3", "a:b", "1:2:3", "99999999999:1"] {
-            assert_eq!(text.parse::<DeviceNumber>(), Err(NoDeviceNumber), "{text}");
-        }
-        assert!(DeviceNumber { major: 0, minor: 27 }.is_anonymous());
-    }
 
     #[test]
     fn optical_drives_are_no_disks() {

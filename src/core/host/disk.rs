@@ -15,7 +15,7 @@ use flipside_image::SYSTEM_PAYLOAD;
 use nix::fcntl::OFlag;
 use uuid::Uuid;
 
-use super::device::{BlockDevice, DeviceNumber};
+use super::device::{BlockDevice, device_number};
 use super::durable::Durable;
 use super::error::HostError;
 use super::gpt;
@@ -48,7 +48,7 @@ impl Disk {
         let device = found
             .file_type()
             .is_block_device()
-            .then(|| BlockDevice::by_number(root, DeviceNumber::from_raw(found.rdev())))
+            .then(|| BlockDevice::by_number(root, device_number(found.rdev())))
             .flatten();
         Self::open_device(root, path, device, durable)
     }
@@ -63,7 +63,7 @@ impl Disk {
         let (file, is_block_device, size) = open_for_reading(path)?;
         if let (true, Some(device)) = (is_block_device, &device) {
             let found = file.metadata().map_err(HostError::io("ask", path))?.rdev();
-            if DeviceNumber::from_raw(found) != device.number() {
+            if device_number(found) != device.number() {
                 let source = io::Error::other("it is not the device that sysfs describes");
                 return Err(HostError::io("open", path)(source));
             }

@@ -45,6 +45,6 @@ pub use marker::Marker;
 pub use partition::Partition;
 pub use record::Record;
 pub use root::Root;
-pub use volatile::is_volatile;
+pub use volatile::{is_in_memory, is_volatile};
 
 pub use crate::slot::Slot;

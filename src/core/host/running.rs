@@ -4,11 +4,11 @@
 
 use std::path::Path;
 
-use super::cmdline::CommandLine;
+use super::cmdline::{self, CommandLine};
 use super::disk::Disk;
 use super::error::HostError;
 use super::lower_devices::{Side, devices_behind};
-use super::mounts::{Mounts, real_path};
+use super::mounts::{self, real_path};
 use super::partition::Partition;
 use super::protected::Protected;
 use super::{Root, Slot};
@@ -43,7 +43,7 @@ pub fn facts(
     config: &HostConfig,
     told: Vec<(String, Option<Slot>)>,
 ) -> Result<Facts, HostError> {
-    let command_line = CommandLine::read(root)?;
+    let command_line = cmdline::read(root)?;
     let mut protected = Protected::default();
     let mut evidence = Vec::new();
     for (fact, partition) in device_facts(root, disk, &command_line)? {
@@ -66,7 +66,7 @@ fn device_facts<'a>(
 ) -> Result<Vec<(String, &'a Partition)>, HostError> {
     let mut facts = Vec::new();
     let path = root.path("proc/self/mountinfo");
-    if let Some(mounts) = Mounts::read(root).map_err(HostError::io("read", path))? {
+    if let Some(mounts) = mounts::read(root).map_err(HostError::io("read", path))? {
         for point in ["/", "/usr"] {
             let Some(mount) = mounts.at(point.as_ref()) else { continue };
             for device in devices_behind(root, &mounts, mount, Side::Read) {
@@ -141,7 +141,7 @@ pub fn state_directory_is_outside_slots(
     directory: &Path,
 ) -> Result<(), HostError> {
     let path = root.path("proc/self/mountinfo");
-    let Some(mounts) = Mounts::read(root).map_err(HostError::io("read", path))? else {
+    let Some(mounts) = mounts::read(root).map_err(HostError::io("read", path))? else {
         return Ok(());
     };
     let real = real_path(root, directory);

@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use super::Root;
-use super::mounts::{Mount, Mounts, real_path};
+use super::mounts::{self, Mount, Mounts, real_path};
 
 /// How many overlays may lie one over the other.
 const DEPTH: usize = 8;
@@ -14,45 +14,36 @@ const DEPTH: usize = 8;
 /// this boot: on a tmpfs, or on an overlay that writes to one. `false` also where that cannot be
 /// told.
 pub fn is_volatile(root: &Root, path: &Path) -> bool {
-    if let Ok(Some(mounts)) = Mounts::read(root) {
-        return mounts.is_in_memory(root, path);
+    if let Ok(Some(mounts)) = mounts::read(root) {
+        return is_in_memory(&mounts, root, path);
     }
     // A host in a directory has no list of its own. What is mounted inside of it counts, and not
     // what the directory itself lies on.
     let (Ok(Some(mounts)), Ok(top)) =
-        (Mounts::read(&Root::live()), std::fs::canonicalize(root.directory()))
+        (mounts::read(&Root::live()), std::fs::canonicalize(root.directory()))
     else {
         return false;
     };
     let path = top.join(real_path(root, path).strip_prefix("/").unwrap_or(path));
     let is_inside = |mount: &Mount| mount.point != top && mount.point.starts_with(&top);
-    mounts.holding(&path).is_some_and(is_inside) && mounts.is_in_memory(&Root::live(), &path)
+    mounts.holding(&path).is_some_and(is_inside) && is_in_memory(&mounts, &Root::live(), &path)
 }
 
-impl Mounts {
-    /// The same of a host whose mounts these are.
-    pub fn is_in_memory(&self, root: &Root, path: &Path) -> bool {
-        let mut path = real_path(root, path);
-        for _ in 0..DEPTH {
-            let Some(mount) = self.holding(&path) else { return false };
-            if mount.is_in_memory() {
-                return true;
-            }
-            let upper = mount.paths_of("upperdir").into_iter().next();
-            match upper.filter(|_| mount.kind == "overlay") {
-                Some(upper) => path = real_path(root, &upper),
-                None => return false,
-            }
+/// The same of a host whose mounts these are.
+pub fn is_in_memory(mounts: &Mounts, root: &Root, path: &Path) -> bool {
+    let mut path = real_path(root, path);
+    for _ in 0..DEPTH {
+        let Some(mount) = mounts.holding(&path) else { return false };
+        if mount.is_in_memory() {
+            return true;
         }
-        false
+        let upper = mount.paths_of("upperdir").into_iter().next();
+        match upper.filter(|_| mount.kind == "overlay") {
+            Some(upper) => path = real_path(root, &upper),
+            None => return false,
+        }
     }
-}
-
-impl Mount {
-    /// Whether the file system itself has its files in memory.
-    pub fn is_in_memory(&self) -> bool {
-        matches!(self.kind.as_str(), "tmpfs" | "ramfs")
-    }
+    false
 }
 
 #[cfg(test)]
@@ -96,7 +87,7 @@ mod tests {
             ("", "/var/lib/flipside", false),
         ] {
             let mounts = Mounts::parse(mounts.as_bytes());
-            assert_eq!(mounts.is_in_memory(&root, Path::new(path)), expected, "{mounts:?}");
+            assert_eq!(is_in_memory(&mounts, &root, Path::new(path)), expected, "{mounts:?}");
         }
     }
 

@@ -4,7 +4,7 @@
 //! no disk, no ESP, no settings (P8).
 
 use crate::error::Error;
-use crate::host::cmdline::CommandLine;
+use crate::host::cmdline;
 use crate::host::durable::Durable;
 use crate::host::efi::{self, Variables};
 use crate::host::{Marker, Root};
@@ -56,7 +56,7 @@ pub fn trial_by_firmware(
     };
     let facts = efi::boot_facts(&variables, architecture()?)?;
     // Loader variables survive kexec and name the slot before it.
-    let command_line = CommandLine::read(root)?;
+    let command_line = cmdline::read(root)?;
     let by_kexec: Option<Option<Slot>> =
         command_line.last("flipside.slot").map(|slot| slot.parse().ok());
     let running = by_kexec.unwrap_or(facts.running);

@@ -10,7 +10,7 @@ use std::path::Path;
 use nix::fcntl::OFlag;
 
 use super::Disk;
-use crate::host::device::DeviceNumber;
+use crate::host::device::device_number;
 use crate::host::error::HostError;
 use crate::host::partition::{Identity, Partition};
 use crate::host::partition_io::{Access, PartitionIo};
@@ -87,7 +87,7 @@ impl Disk {
     fn opened_identity(&self, file: &File, partition: &Partition) -> Result<Identity, HostError> {
         let opened = if self.is_block_device {
             let found = file.metadata().map_err(HostError::io("ask", &self.path))?;
-            Identity::Device(DeviceNumber::from_raw(found.rdev()))
+            Identity::Device(device_number(found.rdev()))
         } else {
             region_identity(file, &self.path, partition)?
         };

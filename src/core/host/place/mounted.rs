@@ -9,12 +9,12 @@ use uuid::Uuid;
 
 use super::{Place, points, uuids_on};
 use crate::host::Root;
-use crate::host::device::{BlockDevice, DeviceNumber};
+use crate::host::device::{BlockDevice, device_number};
 use crate::host::disk::Disk;
 use crate::host::durable::Durable;
 use crate::host::error::HostError;
 use crate::host::gpt::ESP_TYPE;
-use crate::host::mounts::{Mount, Mounts, real_path};
+use crate::host::mounts::{self, Mount, Mounts, real_path};
 use crate::host::partition::Partition;
 use crate::settings::HostConfig;
 
@@ -43,7 +43,7 @@ pub(super) fn find(
 fn mounts_after_automount(root: &Root, points: &[PathBuf]) -> Result<Mounts, HostError> {
     let path = || root.path("proc/self/mountinfo");
     let read = || {
-        let mounts = Mounts::read(root).map_err(HostError::io("read", path()))?;
+        let mounts = mounts::read(root).map_err(HostError::io("read", path()))?;
         Ok(mounts.unwrap_or_default())
     };
     let mounts: Mounts = read()?;
@@ -147,7 +147,7 @@ fn finish(
         use std::os::unix::fs::MetadataExt as _;
         // An empty mount point receives no files: what is open now is the mount.
         let found = held.metadata().map_err(HostError::io("ask", &esp_directory))?;
-        if DeviceNumber::from_raw(found.dev()) != mount.device {
+        if device_number(found.dev()) != mount.device {
             let points = vec![mount.point.display().to_string()];
             return Err(HostError::EspNotMounted { points });
         }

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::directory::images;
 use super::points;
-use crate::host::cmdline::CommandLine;
+use crate::host::cmdline;
 use crate::host::device::BlockDevice;
 use crate::host::disk::{Disk, open_for_reading};
 use crate::host::esp::Esp;
@@ -63,7 +63,7 @@ fn boot(root: &Root) -> Option<String> {
     if root.path(slot).is_file() {
         return Some(format!("there is {slot}"));
     }
-    let command_line = CommandLine::read(root).ok()?;
+    let command_line = cmdline::read(root).ok()?;
     let is_ours =
         |value: &str| value.starts_with("/dev/flipside/") || value.starts_with("flipside:");
     ["flipside.slot", "root", "usr", "mount.usr"].into_iter().find_map(|key| {
