@@ -310,7 +310,7 @@ fn a_target_that_cannot_be_read_before_it_was_written_is_written() {
     let stored = Stored::new(Kind::Frames, 4096, some_bytes(100_000));
     let mut medium = Memory::with_room(&stored.truth, 0);
     medium.unreadable = Some(0);
-    let options = Options { read_back: false, resume: true, workers: None };
+    let options = Options { read_back: false, resume: true, ..Options::default() };
     let source = BlobSource::new(&stored.blob);
     let layer = stored.layer();
     write_payload(&source, &layer, &medium, &options, &Silent, &Cancel::new()).unwrap();

@@ -72,6 +72,7 @@ mod policy_versions;
 mod policy_waypoints;
 #[cfg(feature = "dbus")]
 mod progress;
+mod read_behind;
 mod reboot;
 mod registry;
 mod registry_faults;

@@ -4,6 +4,7 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -35,6 +36,21 @@ pub struct Memory {
     pub written: AtomicU64,
     /// How many syncs there were.
     pub syncs: AtomicU64,
+    /// What was done, in order.
+    pub steps: Mutex<Vec<Step>>,
+}
+
+/// Something that was done to a medium.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// These bytes were written.
+    Written(Range<u64>),
+    /// A flush began. What is written from now on may not be part of it.
+    Syncing,
+    /// It ended.
+    Synced,
+    /// These bytes are read.
+    Read(Range<u64>),
 }
 
 impl Memory {
@@ -46,6 +62,10 @@ impl Memory {
     /// A medium with room for `truth` and `room` more bytes.
     pub fn with_room(truth: &[u8], room: usize) -> Self {
         Self::new(vec![0xa5; truth.len() + room], truth)
+    }
+
+    fn step(&self, step: Step) {
+        self.steps.lock().unwrap().push(step);
     }
 
     /// What it holds.
@@ -72,16 +92,20 @@ impl Storage for Memory {
         }
         self.written.fetch_add(bytes.len() as u64, Ordering::SeqCst);
         self.bytes.lock().unwrap()[place].copy_from_slice(bytes);
+        self.step(Step::Written(offset..offset + bytes.len() as u64));
         Ok(())
     }
 
     fn sync(&self) -> io::Result<()> {
+        self.step(Step::Syncing);
+        self.step(Step::Synced);
         self.syncs.fetch_add(1, Ordering::SeqCst);
         if self.failing_sync { Err(io::Error::other("the cache is gone")) } else { Ok(()) }
     }
 
     fn read_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
         let place = offset as usize..offset as usize + bytes.len();
+        self.step(Step::Read(offset..offset + bytes.len() as u64));
         if self.unreadable.is_some_and(|at| place.contains(&(at as usize))) {
             return Err(io::Error::other("bad block"));
         }

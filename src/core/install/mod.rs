@@ -26,18 +26,21 @@ mod obstacles;
 mod pipeline;
 mod plan;
 mod read_back;
+mod read_behind;
 mod scan;
 mod slot;
 mod stream;
 mod transaction;
 mod transfer;
 mod write;
+mod written;
 
 pub use arm::arm_installed;
 pub(crate) use arm::{note_unarmed, put_first_in_loader, secure};
 pub use check::check;
 pub use plan::ChunkSource;
 pub use read_back::verify;
+pub use read_behind::ReadBehind;
 
 pub use crate::install_error::InstallError;
 pub use job::Job;
@@ -48,16 +51,18 @@ use crate::blob_source::BlobSource;
 use crate::cancel::Cancel;
 use crate::host::storage::Storage;
 use crate::progress::{Event, Phase, Progress};
-use batch::Batch;
 use flipside_image::Layer;
 use plan::Plan;
 use transfer::{Target, Transfer};
+use written::QuickSum;
 
 /// How to install a payload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
-    /// Read everything that was written from the medium again and hash it.
+    /// Read everything that was written from the medium again and compare it.
     pub read_back: bool,
+    /// When that is done.
+    pub read_behind: ReadBehind,
     /// An earlier run was cut off: look at the whole target for chunks to keep, also
     /// where a few samples of it show none.
     pub resume: bool,
@@ -68,7 +73,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { read_back: true, resume: false, workers: None }
+        Self { read_back: true, read_behind: ReadBehind::default(), resume: false, workers: None }
     }
 }
 
@@ -107,14 +112,15 @@ pub fn write_payload(
     let fetched = plan.batches(payload, ChunkSource::Fetched);
 
     progress.event(Event::Phase(Phase::Writing));
-    let job = Transfer::new(target, source, layer);
-    let written = match pipeline::transfer(&job, options, &plan, &fetched) {
+    let (quick, mut unread) = (QuickSum::new(), Vec::new());
+    let job = || Transfer::new(target, source, layer, options.read_back.then_some(quick));
+    let written = match pipeline::transfer(&job(), options, &plan, &fetched, &mut unread) {
         // A mirror that is broken or lies must not keep hosts from the registry's own bytes.
         Err(InstallError::Image(damage)) if source.leave_out_mirrors() => {
             tracing::warn!("the mirrors are left out: {damage}");
             let plan = Plan::make(target, &Options { resume: true, ..options.clone() })?;
             let missing = plan.batches(payload, ChunkSource::Fetched);
-            pipeline::transfer(&Transfer::new(target, source, layer), options, &plan, &missing)?
+            pipeline::transfer(&job(), options, &plan, &missing, &mut unread)?
         }
         written => written?,
     };
@@ -122,13 +128,14 @@ pub fn write_payload(
 
     if options.read_back {
         progress.event(Event::Phase(Phase::ReadingBack));
-        // P2: what was kept was read from the medium, where that is not cached.
-        let is_cached = storage.is_cached();
-        let read_again = if is_cached { Batch::split(payload, |_| true) } else { fetched };
-        if !is_cached {
-            progress.event(Event::ReadBack(written.kept));
+        read_back::read_back(target, options, quick, &unread)?;
+        let kept = plan.batches(payload, ChunkSource::Kept);
+        if storage.is_cached() {
+            read_back::hash_back(target, options, &kept)?;
+        } else {
+            // P2: it was read from the medium, and hashed, before anything was written.
+            kept.iter().for_each(|batch| target.report_read(*batch));
         }
-        read_back::read_back(target, options, &read_again)?;
     }
     Ok(written)
 }

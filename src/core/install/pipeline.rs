@@ -3,28 +3,33 @@
 //! The threads of a transfer, and what goes between them.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-use crossbeam_channel::bounded;
+use crossbeam_channel::{bounded, unbounded};
 
 use super::batch::{Batch, length};
 use super::buffer::Buffer;
 use super::fetch::{BatchRange, Supply, fetch, ranges};
 use super::memory_limit::MemoryLimit;
 use super::plan::Plan;
+use super::read_behind::read_behind;
 use super::stream::fetch_stream;
 use super::transfer::Transfer;
 use super::write::write_parcels;
+use super::written::WrittenBatch;
 use super::{InstallError, Options, Written};
 use crate::progress::Event;
 use flipside_image::Payload;
 
-/// Fetches, decodes, checks and writes `batches`, which are all that `plan` wants.
+/// Fetches, decodes, checks and writes `batches`, which are all that `plan` wants. What is to be read
+/// back and was not yet is added to `unread`.
 pub(super) fn transfer(
     job: &Transfer<'_>,
     options: &Options,
     plan: &Plan,
     batches: &[Batch],
+    unread: &mut Vec<WrittenBatch>,
 ) -> Result<Written, InstallError> {
     let payload = job.target.payload;
     let ranges = if job.is_stream() { Vec::new() } else { ranges(job, batches)? };
@@ -38,7 +43,8 @@ pub(super) fn transfer(
     for _ in 0..memory_limit.items {
         let _ = give.send(Buffer::new(item));
     }
-    let next = AtomicUsize::new(0);
+    let (tell, written) = unbounded();
+    let (next, left) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     thread::scope(|scope| {
         let supply = Supply { job, empty, full: fill };
         for _ in 0..memory_limit.connections.min(ranges.len()) {
@@ -50,13 +56,23 @@ pub(super) fn transfer(
             job.abort.start(scope, &payload.name, move || fetch_stream(&supply, plan));
         }
         for _ in 0..memory_limit.workers.min(batches.len()) {
-            let (full, give) = (full.clone(), give.clone());
-            job.abort
-                .start(scope, &payload.name, move || write_parcels(job, decoded, &full, &give));
+            let (full, give, tell) = (full.clone(), give.clone(), tell.clone());
+            job.abort.start(scope, &payload.name, move || {
+                write_parcels(job, decoded, &full, &give, &tell)
+            });
+        }
+        if let Some(quick) = job.quick.filter(|_| !batches.is_empty()) {
+            let (written, left) = (&written, &left);
+            job.abort.start(scope, &payload.name, move || {
+                let rest = read_behind(job.target, options.read_behind, quick, written)?;
+                *left.lock().unwrap_or_else(PoisonError::into_inner) = rest;
+                Ok(())
+            });
         }
         // Now only the threads hold the channels, and each side sees the other end.
-        drop((supply, full, give));
+        drop((supply, full, give, tell));
     });
+    unread.append(&mut left.into_inner().unwrap_or_else(PoisonError::into_inner));
     let written = job.written.load(Ordering::Relaxed);
     job.abort.finish(&payload.name, size - written)?;
     Ok(Written { kept: payload.size - size, written, fetched: job.fetched.load(Ordering::Relaxed) })

@@ -5,7 +5,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use super::batch::Batch;
-use super::scan::{Unreadable, scan};
+use super::scan::scan;
 use super::transfer::Target;
 use super::{InstallError, Options};
 use flipside_image::{ChunkIndex, Digest, Payload};
@@ -61,11 +61,15 @@ fn standing(
     let payload = target.payload;
     let sources = Mutex::new(vec![ChunkSource::Fetched; payload.chunks.len()]);
     let batches = Batch::split(payload, |index| chunks.binary_search(&index).is_ok());
-    // What cannot be read does not stand there; the write will tell more.
-    scan(target, options, &batches, Unreadable::IsWrong, &|index, is_right| {
+    scan(target, options, &batches, &|nth, bytes| {
+        // What cannot be read does not stand there; the write will tell more.
+        let (Some(batch), Ok(bytes)) = (batches.get(nth), bytes) else { return Ok(()) };
+        let standing: Vec<_> = target.checked(*batch, bytes).filter(|(_, is)| *is).collect();
         let mut sources = sources.lock().unwrap_or_else(PoisonError::into_inner);
-        if is_right && let Some(source) = sources.get_mut(index.0 as usize) {
-            *source = ChunkSource::Kept;
+        for (index, _) in standing {
+            if let Some(source) = sources.get_mut(index.0 as usize) {
+                *source = ChunkSource::Kept;
+            }
         }
         Ok(())
     })

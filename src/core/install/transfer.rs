@@ -10,6 +10,7 @@ use super::InstallError;
 use super::abort::Abort;
 use super::batch::Batch;
 use super::decode::Damage;
+use super::written::QuickSum;
 use crate::blob_source::BlobSource;
 use crate::cancel::Cancel;
 use crate::host::storage::Storage;
@@ -67,6 +68,8 @@ pub(super) struct Transfer<'a> {
     pub(super) written: AtomicU64,
     /// Chunks that may still be fetched again.
     pub(super) retries: AtomicU32,
+    /// Of what is written here, where it is to be read back.
+    pub(super) quick: Option<QuickSum>,
 }
 
 impl<'a> Transfer<'a> {
@@ -74,9 +77,11 @@ impl<'a> Transfer<'a> {
         target: Target<'a>,
         source: &'a dyn BlobSource,
         layer: &'a Layer<'a>,
+        quick: Option<QuickSum>,
     ) -> Self {
         Self {
             target,
+            quick,
             source,
             layer,
             abort: Abort::new(target.stop),

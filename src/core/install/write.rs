@@ -12,6 +12,7 @@ use super::buffer::Buffer;
 use super::decode::{Damage, FrameDecoder, check_hash};
 use super::fetch::{WorkItem, fetch_again};
 use super::transfer::Transfer;
+use super::written::WrittenBatch;
 use crate::progress::Event;
 use flipside_image::ChunkIndex;
 
@@ -21,13 +22,14 @@ struct Decoding {
     chunks: Buffer,
 }
 
-/// Takes work items until there are no more, and gives their buffers back. Where they hold
-/// frames, `decoded` is the most that the frames of one decode to.
+/// Takes work items until there are no more, gives their buffers back, and says in `done` what was
+/// written. Where they hold frames, `decoded` is the most that the frames of one decode to.
 pub(super) fn write_parcels(
     job: &Transfer<'_>,
     decoded: Option<usize>,
     full: &Receiver<WorkItem>,
     empty: &Sender<Buffer>,
+    done: &Sender<WrittenBatch>,
 ) -> Result<(), InstallError> {
     let mut decoding =
         decoded.map(|size| Decoding { decoder: FrameDecoder::new(), chunks: Buffer::new(size) });
@@ -35,7 +37,7 @@ pub(super) fn write_parcels(
         if job.abort.is_raised() {
             break;
         }
-        write_parcel(job, decoding.as_mut(), &mut item)?;
+        write_parcel(job, decoding.as_mut(), &mut item, done)?;
         // Nobody takes it any more when all was fetched.
         let _ = empty.send(item.buffer);
     }
@@ -46,6 +48,7 @@ fn write_parcel(
     job: &Transfer<'_>,
     mut decoding: Option<&mut Decoding>,
     item: &mut WorkItem,
+    done: &Sender<WrittenBatch>,
 ) -> Result<(), InstallError> {
     let range = item.batch.range(job.target.payload);
     if let Some(decoding) = &mut decoding {
@@ -69,6 +72,10 @@ fn write_parcel(
         .storage
         .write_at(range.start, bytes)
         .map_err(|source| job.target.write_error(range.start, source))?;
+    if let Some(quick) = job.quick {
+        // Nobody takes it any more when everything ends.
+        let _ = done.send(quick.of(item.batch, bytes));
+    }
     let written = bytes.len() as u64;
     job.written.fetch_add(written, Ordering::Relaxed);
     job.target.progress.event(Event::Written(written));
