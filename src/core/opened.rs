@@ -19,11 +19,13 @@ use crate::host::disk::{self, Disk};
 use crate::host::durable::Durable;
 use crate::host::efi::{self, EfiError, Variables};
 use crate::host::esp::{Esp, Stored};
+use crate::host::mounted_for_writing::is_mounted_for_writing;
 use crate::host::os_release::OsRelease;
 use crate::host::partition_io::PartitionIo;
 use crate::host::place::{self, Place};
 use crate::host::running;
 use crate::host::spool::Spool;
+use crate::host::storage::Storage;
 use crate::host::{Partition, Root};
 use crate::progress::Progress;
 use crate::refusal::Refusal;
@@ -240,6 +242,32 @@ impl Host {
     /// [`Error::Host`].
     pub(crate) fn open_target(&self, partition: &Partition) -> Result<PartitionIo, Error> {
         Ok(self.disk().open_target(partition, &self.running.protected)?)
+    }
+
+    /// The running slot's payload called `name`, for reading; `None` where it is or was mounted for
+    /// writing in this boot and that is not `may_be_writable`.
+    ///
+    /// # Errors
+    /// [`Error::Host`], [`Error::Esp`].
+    pub(crate) fn open_base(
+        &self,
+        name: &str,
+        may_be_writable: bool,
+    ) -> Result<Option<Box<dyn Storage>>, Error> {
+        let slot = self.running.slot;
+        if name == BOOT_FILE_PAYLOAD {
+            let file = self.esp.open_boot_file(slot)?;
+            return Ok(file.map(|file| Box::new(file) as Box<dyn Storage>));
+        }
+        let Some((_, label)) = self.labels(slot).find(|(mapped, _)| *mapped == name) else {
+            return Ok(None);
+        };
+        let partition = self.disk().by_label(label)?;
+        if !may_be_writable && is_mounted_for_writing(&self.root, partition) {
+            tracing::info!("partition {label} is no base for a delta: it is mounted for writing");
+            return Ok(None);
+        }
+        Ok(Some(Box::new(self.disk().open_for_reading(partition)?)))
     }
 
     /// Another disk than the slots' with a partition that has this GUID.

@@ -124,6 +124,7 @@ impl Act<'_> {
             source,
             repository: source.repository(),
             image,
+            old: None,
             tag: waypoint.tagged,
             signed_by: signed.as_ref().map(|signed| signed.key.clone()),
             towards,

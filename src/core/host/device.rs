@@ -148,6 +148,12 @@ impl BlockDevice {
         sectors.checked_mul(SYSFS_SECTOR)
     }
 
+    /// How many sectors were written to it since the kernel started (`Documentation/block/stat.rst`,
+    /// the seventh field).
+    pub fn sectors_written(&self) -> Option<u64> {
+        read_line(&self.directory.join("stat"))?.split_ascii_whitespace().nth(6)?.parse().ok()
+    }
+
     /// Bytes per sector of this disk.
     pub fn logical_block_size(&self) -> Option<u32> {
         read_line(&self.directory.join("queue/logical_block_size"))?.parse().ok()

@@ -17,6 +17,7 @@ pub mod gpt;
 pub mod kexec;
 mod lower_devices;
 mod marker;
+pub(crate) mod mounted_for_writing;
 pub mod mounts;
 pub mod open;
 pub mod os_release;

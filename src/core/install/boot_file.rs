@@ -15,7 +15,7 @@ use super::batch::length;
 use super::job::Job;
 use super::plan::{ChunkSource, Plan};
 use super::transfer::Target;
-use super::{InstallError, Options, write_payload};
+use super::{InstallError, Options, write_target};
 use crate::blob_source::{BlobSource, FetchError, Sink};
 use crate::codes;
 use crate::error::Error;
@@ -82,7 +82,13 @@ impl CheckedBootFile<'_> {
             let source = Spooled { spool, layer: &self.layer };
             let layer = Layer { compression: Compression::None, frames: None, ..self.layer };
             let progress = Local(job.access.progress.as_ref());
-            match job.write(&source, &layer, storage, &progress) {
+            let target = Target {
+                storage,
+                payload: layer.payload,
+                progress: &progress,
+                stop: &job.access.stop,
+            };
+            match write_target(target, &source, &layer, None, &job.options()).map(drop) {
                 Err(error @ (InstallError::Image(_) | InstallError::Fetch { .. }))
                     if !error.is_stopped() =>
                 {
@@ -91,7 +97,7 @@ impl CheckedBootFile<'_> {
                 written => return written,
             }
         }
-        job.write(job.source, &self.layer, storage, job.access.progress.as_ref())
+        job.write(&self.layer, storage)
     }
 }
 
@@ -119,8 +125,7 @@ impl<'a> Incoming<'a> {
         let mut options = Options { read_back: false, ..job.options() };
         let progress = Ahead(job.access.progress.as_ref());
         options.resume |= self.take_standing(job, &options)?;
-        write_payload(job.source, &self.layer, self, &options, &progress, &job.access.stop)?;
-        Ok(())
+        job.write_from(job.source, &self.layer, self, &options, &progress)
     }
 
     /// Takes the chunks that stand on the ESP; says whether there were any.

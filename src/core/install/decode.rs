@@ -19,6 +19,8 @@ pub(super) enum Damage {
     FrameEnd { actual: u64, expected: u64 },
     #[error("its hash is not the one in the config")]
     Hash,
+    #[error("the running slot does not give what it is made from")]
+    Base,
     #[error("the layer ends before the payload does")]
     LayerEnds,
     #[error("the layer has data after the payload's last byte")]
@@ -36,21 +38,32 @@ impl FrameDecoder {
     /// Fills `chunk`, which has exactly the chunk's size: a frame that holds more is
     /// not decoded further than that.
     pub(super) fn decode(&mut self, frame: &[u8], chunk: &mut [u8]) -> Result<(), Damage> {
-        let expected = chunk.len() as u64;
-        if let Ok(Some(actual)) = get_frame_content_size(frame)
-            && actual != expected
-        {
-            return Err(Damage::Length { actual, expected });
-        }
-        // zstd would decode a second frame in the same slot as well.
-        let end = find_frame_compressed_size(frame).map_err(undecodable)?;
-        if end != frame.len() {
-            return Err(Damage::FrameEnd { actual: end as u64, expected: frame.len() as u64 });
-        }
-        match self.0.decompress(chunk, frame).map_err(undecodable)? as u64 {
-            actual if actual == expected => Ok(()),
-            actual => Err(Damage::Length { actual, expected }),
-        }
+        decode_by(&mut self.0, frame, chunk)
+    }
+}
+
+/// The same of a frame that was made with `prefix` before its chunk, as it is and no dictionary.
+pub(super) fn decode_patch(prefix: &[u8], frame: &[u8], chunk: &mut [u8]) -> Result<(), Damage> {
+    let mut decoder = DCtx::create();
+    decoder.ref_prefix(prefix).map_err(undecodable)?;
+    decode_by(&mut decoder, frame, chunk)
+}
+
+fn decode_by(decoder: &mut DCtx<'_>, frame: &[u8], chunk: &mut [u8]) -> Result<(), Damage> {
+    let expected = chunk.len() as u64;
+    if let Ok(Some(actual)) = get_frame_content_size(frame)
+        && actual != expected
+    {
+        return Err(Damage::Length { actual, expected });
+    }
+    // zstd would decode a second frame in the same slot as well.
+    let end = find_frame_compressed_size(frame).map_err(undecodable)?;
+    if end != frame.len() {
+        return Err(Damage::FrameEnd { actual: end as u64, expected: frame.len() as u64 });
+    }
+    match decoder.decompress(chunk, frame).map_err(undecodable)? as u64 {
+        actual if actual == expected => Ok(()),
+        actual => Err(Damage::Length { actual, expected }),
     }
 }
 
@@ -118,6 +131,33 @@ mod tests {
         assert!(decode(&skippable, 10).is_err());
         assert!(decode(&[&skippable[..], &frame(&[7; 10])].concat(), 10).is_err());
         assert!(decode(&[], 10).is_err());
+    }
+
+    #[test]
+    fn a_patch_gives_its_chunk_with_its_prefix_alone() {
+        use zstd::zstd_safe::{CCtx, CParameter};
+        let prefix: Vec<u8> = (0..100_000_u32).flat_map(u32::to_le_bytes).collect();
+        // What begins like a dictionary is a prefix like any other.
+        let magic = [0x37, 0xa4, 0x30, 0xec];
+        for prefix in [prefix.clone(), [&magic[..], &prefix].concat()] {
+            let chunk = [&prefix[1000..90_000], b"new", &prefix[..1000]].concat();
+            let mut encoder = CCtx::create();
+            encoder.set_parameter(CParameter::CompressionLevel(3)).unwrap();
+            encoder.ref_prefix(&prefix).unwrap();
+            let mut frame = Vec::with_capacity(chunk.len());
+            encoder.compress2(&mut frame, &chunk).unwrap();
+            assert!(frame.len() < 5000, "{}", frame.len());
+            let mut made = vec![0; chunk.len()];
+            decode_patch(&prefix, &frame, &mut made).unwrap();
+            assert_eq!(made, chunk);
+            for wrong in [&prefix[..prefix.len() - 4], b""] {
+                made.fill(0);
+                let decoded = decode_patch(wrong, &frame, &mut made);
+                assert!(decoded.is_err() || made != chunk);
+            }
+            assert!(decode_patch(&prefix, &frame, &mut made[1..]).is_err());
+            assert!(decode_patch(&prefix, &frame[1..], &mut made).is_err());
+        }
     }
 
     proptest! {

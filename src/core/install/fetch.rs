@@ -102,38 +102,52 @@ pub(super) fn ranges(
 /// when the others end.
 pub(super) fn fetch(supply: &Supply<'_>, range: &BatchRange) -> Result<(), InstallError> {
     let job = supply.job;
-    let mut batches = range.batches.iter();
-    let mut open: Option<(WorkItem, usize)> = None;
+    let mut batches = range.batches.iter().copied();
+    let Ok(mut open) = next_item(supply, &mut batches) else { return Ok(()) };
+    if range.size() == 0 {
+        return Ok(());
+    }
     let mut is_too_long = false;
     let streamed = job.stream(range.stored.clone(), &mut |mut piece| {
         while !piece.is_empty() {
-            let (mut item, wanted) = match open.take() {
-                Some(open) => open,
-                None => {
-                    let Some(batch) = batches.next() else {
-                        is_too_long = true;
-                        return Err(Stopped);
-                    };
-                    let wanted = job.stored_range(*batch).map_or(0, |range| length(&range));
-                    (WorkItem { batch: *batch, buffer: supply.buffer()? }, wanted)
-                }
+            let Some((mut item, wanted)) = open.take() else {
+                is_too_long = true;
+                return Err(Stopped);
             };
             let taken = item.buffer.fill_up(wanted, piece);
             piece = piece.get(taken..).unwrap_or_default();
             if item.buffer.bytes().len() >= wanted {
                 supply.send(item)?;
+                open = next_item(supply, &mut batches)?;
             } else {
                 open = Some((item, wanted));
             }
         }
         Ok(())
     });
-    let missing = open.map(|(item, _)| item.batch).or_else(|| batches.next().copied());
+    let missing = open.map(|(item, _)| item.batch).or_else(|| batches.next());
     match (streamed, missing, range.batches.last()) {
         (_, None, Some(last)) if is_too_long => Err(job.bad(last.last(), &Damage::LayerGoesOn)),
         (Ok(()), Some(batch), _) => Err(job.bad(batch.first(), &Damage::LayerEnds)),
         (streamed, _, _) => job.unless_stopped(streamed),
     }
+}
+
+/// The next work item that bytes of the layer are wanted for, and how many. Those before it, which
+/// are copied, are handed out as they are.
+fn next_item(
+    supply: &Supply<'_>,
+    batches: &mut impl Iterator<Item = Batch>,
+) -> Result<Option<(WorkItem, usize)>, Stopped> {
+    for batch in batches {
+        let wanted = supply.job.stored_range(batch).map_or(0, |range| length(&range));
+        let item = WorkItem { batch, buffer: supply.buffer()? };
+        if wanted > 0 {
+            return Ok(Some((item, wanted)));
+        }
+        supply.send(item)?;
+    }
+    Ok(None)
 }
 
 /// Fetches one chunk once more into its place in the work item: bytes can turn on the way.
@@ -165,6 +179,14 @@ pub(super) fn fetch_again(
 }
 
 impl Transfer<'_> {
+    /// How many bytes of the layer `batches` are.
+    pub(super) fn fetch_size(&self, batches: &[Batch]) -> Result<u64, InstallError> {
+        if self.is_stream() {
+            return Ok(if batches.is_empty() { 0 } else { self.layer.descriptor.size });
+        }
+        Ok(ranges(self, batches)?.iter().map(BatchRange::size).sum())
+    }
+
     /// Streams a range of the layer, counting what comes.
     pub(super) fn stream(
         &self,
@@ -172,7 +194,9 @@ impl Transfer<'_> {
         take: &mut dyn FnMut(&[u8]) -> Result<(), Stopped>,
     ) -> Result<(), FetchError> {
         self.source.stream(self.layer.descriptor, range, &mut |piece| {
-            self.abort.check()?;
+            if self.is_over() {
+                return Err(Stopped);
+            }
             let bytes = piece.len() as u64;
             self.fetched.fetch_add(bytes, Ordering::Relaxed);
             self.target.progress.event(Event::Fetched(bytes));

@@ -4,7 +4,9 @@
 
 use flipside_image::{Digest, Image, Layer};
 
-use super::{InstallError, Options, write_payload};
+use super::base::{Base, OldImage};
+use super::transfer::Target;
+use super::{InstallError, Options, write_target};
 use crate::blob_source::BlobSource;
 use crate::error::Error;
 use crate::host::Record;
@@ -31,6 +33,8 @@ pub struct Job<'a> {
     pub repository: String,
     /// The image, checked.
     pub image: &'a Image,
+    /// The image in the running slot, from which the new one may be made.
+    pub old: Option<&'a OldImage>,
     /// What the tag pointed to: the image, or an index that lists it.
     pub tag: Digest,
     /// The key that it was signed with, where that was asked.
@@ -52,15 +56,28 @@ impl Job<'_> {
         }
     }
 
-    /// Puts a payload onto `medium`.
+    /// Puts a payload onto `storage`. What of it the running slot has is not fetched.
     pub(super) fn write(
+        &self,
+        layer: &Layer<'_>,
+        storage: &dyn Storage,
+    ) -> Result<(), InstallError> {
+        let progress = self.access.progress.as_ref();
+        self.write_from(self.source, layer, storage, &self.options(), progress)
+    }
+
+    /// The same, from another source, or otherwise.
+    pub(super) fn write_from(
         &self,
         source: &dyn BlobSource,
         layer: &Layer<'_>,
         storage: &dyn Storage,
+        options: &Options,
         progress: &dyn Progress,
     ) -> Result<(), InstallError> {
-        write_payload(source, layer, storage, &self.options(), progress, &self.access.stop)?;
+        let base = Base::open(self, layer);
+        let target = Target { storage, payload: layer.payload, progress, stop: &self.access.stop };
+        write_target(target, source, layer, base.as_ref(), options)?;
         Ok(())
     }
 

@@ -14,11 +14,13 @@
 
 mod abort;
 mod arm;
+mod base;
 mod batch;
 mod boot_file;
 mod buffer;
 mod check;
 mod decode;
+mod delta;
 mod fetch;
 mod job;
 mod memory_limit;
@@ -37,6 +39,7 @@ mod written;
 
 pub use arm::arm_installed;
 pub(crate) use arm::{note_unarmed, put_first_in_loader, secure};
+pub use base::OldImage;
 pub use check::check;
 pub use plan::ChunkSource;
 pub use read_back::verify;
@@ -47,11 +50,15 @@ pub use job::Job;
 pub use slot::{FetchConfig, SlotContents, contents};
 pub use transaction::Checked;
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use crate::blob_source::BlobSource;
 use crate::cancel::Cancel;
 use crate::host::storage::Storage;
 use crate::progress::{Event, Phase, Progress};
+use base::Base;
 use flipside_image::Layer;
+use pipeline::bytes;
 use plan::Plan;
 use transfer::{Target, Transfer};
 use written::QuickSum;
@@ -78,14 +85,22 @@ impl Default for Options {
 }
 
 /// What an install did, in bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Written {
     /// Of the payload: stood in the target already.
     pub kept: u64,
     /// Of the payload: were written.
     pub written: u64,
-    /// Of the layer: were fetched.
+    /// Of the layer, and of a delta: were fetched.
     pub fetched: u64,
+}
+
+impl Written {
+    fn add(&mut self, job: &Transfer<'_>) {
+        let now = |sum: &AtomicU64| sum.load(Ordering::Relaxed);
+        self.written = self.written.saturating_add(now(&job.written));
+        self.fetched = self.fetched.saturating_add(now(&job.fetched));
+    }
 }
 
 /// Puts a payload onto `medium`: what does not stand there already is fetched, decoded,
@@ -103,33 +118,70 @@ pub fn write_payload(
     progress: &dyn Progress,
     stop: &Cancel,
 ) -> Result<Written, InstallError> {
-    let payload = layer.payload;
-    let target = Target { storage, payload, progress, stop };
+    let target = Target { storage, payload: layer.payload, progress, stop };
+    write_target(target, source, layer, None, options)
+}
+
+/// The same, where `base` has a part of the payload, or what it is made from.
+fn write_target(
+    target: Target<'_>,
+    source: &dyn BlobSource,
+    layer: &Layer<'_>,
+    base: Option<&Base>,
+    options: &Options,
+) -> Result<Written, InstallError> {
+    let Target { storage, payload, progress, .. } = target;
     target.check_size()?;
 
     progress.event(Event::Phase(Phase::Comparing));
-    let plan = Plan::make(target, options)?;
-    let fetched = plan.batches(payload, ChunkSource::Fetched);
+    let mut plan = Plan::make(target, options)?;
+    let kept = plan.batches(payload, ChunkSource::Kept);
+    let missing = payload.size.saturating_sub(bytes(payload, &kept));
+    if let Some(base) = base {
+        plan.use_base(base);
+    }
+    let mut fetched = plan.batches(payload, ChunkSource::Fetched);
 
     progress.event(Event::Phase(Phase::Writing));
     let (quick, mut unread) = (QuickSum::new(), Vec::new());
-    let job = || Transfer::new(target, source, layer, options.read_back.then_some(quick));
-    let written = match pipeline::transfer(&job(), options, &plan, &fetched, &mut unread) {
+    let job = |layer| Transfer::new(target, source, layer, options.read_back.then_some(quick));
+    let mut full = job(*layer);
+    let mut written = Written::default();
+    match base {
+        None => full.announce(missing, full.fetch_size(&fetched)?),
+        Some(base) => {
+            let patches = Transfer { base: Some(base), ..job(base.layer(payload)) };
+            let made = plan.batches(payload, ChunkSource::Made);
+            let size = full.fetch_size(&fetched)?;
+            patches.announce(missing, patches.fetch_size(&made)?.saturating_add(size));
+            delta::write(&patches, base, options, &mut plan, &made, &mut unread)?;
+            written.add(&patches);
+            fetched = plan.batches(payload, ChunkSource::Fetched);
+            let more = full.fetch_size(&fetched)?.saturating_sub(size);
+            if more > 0 {
+                full.announce(bytes(payload, &fetched), more);
+            }
+        }
+    }
+    match pipeline::transfer(&full, options, &plan, &fetched, &mut unread) {
         // A mirror that is broken or lies must not keep hosts from the registry's own bytes.
         Err(InstallError::Image(damage)) if source.leave_out_mirrors() => {
             tracing::warn!("the mirrors are left out: {damage}");
             let plan = Plan::make(target, &Options { resume: true, ..options.clone() })?;
             let missing = plan.batches(payload, ChunkSource::Fetched);
-            pipeline::transfer(&job(), options, &plan, &missing, &mut unread)?
+            full = job(*layer);
+            full.announce(bytes(payload, &missing), full.fetch_size(&missing)?);
+            pipeline::transfer(&full, options, &plan, &missing, &mut unread)?;
         }
-        written => written?,
-    };
+        ended => ended?,
+    }
+    written.add(&full);
+    written.kept = payload.size.saturating_sub(written.written);
     storage.sync().map_err(|source| target.sync_error(source))?;
 
     if options.read_back {
         progress.event(Event::Phase(Phase::ReadingBack));
         read_back::read_back(target, options, quick, &unread)?;
-        let kept = plan.batches(payload, ChunkSource::Kept);
         if storage.is_cached() {
             read_back::hash_back(target, options, &kept)?;
         } else {

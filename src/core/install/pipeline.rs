@@ -8,6 +8,7 @@ use std::thread;
 
 use crossbeam_channel::{bounded, unbounded};
 
+use super::base::Base;
 use super::batch::{Batch, length};
 use super::buffer::Buffer;
 use super::fetch::{BatchRange, Supply, fetch, ranges};
@@ -18,8 +19,7 @@ use super::stream::fetch_stream;
 use super::transfer::Transfer;
 use super::write::write_parcels;
 use super::written::WrittenBatch;
-use super::{InstallError, Options, Written};
-use crate::progress::Event;
+use super::{InstallError, Options};
 use flipside_image::Payload;
 
 /// Fetches, decodes, checks and writes `batches`, which are all that `plan` wants. What is to be read
@@ -30,14 +30,13 @@ pub(super) fn transfer(
     plan: &Plan,
     batches: &[Batch],
     unread: &mut Vec<WrittenBatch>,
-) -> Result<Written, InstallError> {
+) -> Result<(), InstallError> {
     let payload = job.target.payload;
     let ranges = if job.is_stream() { Vec::new() } else { ranges(job, batches)? };
     let size = bytes(payload, batches);
-    announce(job, size, &ranges, !batches.is_empty());
-
     let Sizes { item, decoded } = Sizes::of(job, batches);
-    let memory_limit = MemoryLimit::new(options, item, decoded.unwrap_or(0));
+    let prefix = job.base.map_or(0, Base::widest);
+    let memory_limit = MemoryLimit::new(options, item, decoded.unwrap_or(0) + prefix);
     let (fill, full) = bounded(memory_limit.items);
     let (give, empty) = bounded(memory_limit.items);
     for _ in 0..memory_limit.items {
@@ -74,8 +73,10 @@ pub(super) fn transfer(
     });
     unread.append(&mut left.into_inner().unwrap_or_else(PoisonError::into_inner));
     let written = job.written.load(Ordering::Relaxed);
-    job.abort.finish(&payload.name, size - written)?;
-    Ok(Written { kept: payload.size - size, written, fetched: job.fetched.load(Ordering::Relaxed) })
+    // Of what is made from a base, the rest is fetched.
+    let is_all_wanted = job.base.is_none() || job.abort.is_raised();
+    let left = if is_all_wanted { size - written } else { 0 };
+    job.abort.finish(&payload.name, left)
 }
 
 fn fetch_spans(
@@ -84,7 +85,7 @@ fn fetch_spans(
     next: &AtomicUsize,
 ) -> Result<(), InstallError> {
     while let Some(range) = ranges.get(next.fetch_add(1, Ordering::Relaxed)) {
-        if supply.job.abort.is_raised() {
+        if supply.job.is_over() {
             break;
         }
         fetch(supply, range)?;
@@ -92,17 +93,8 @@ fn fetch_spans(
     Ok(())
 }
 
-fn announce(job: &Transfer<'_>, size: u64, ranges: &[BatchRange], is_wanted: bool) {
-    let payload = job.target.payload;
-    let fetch = match job.is_stream() {
-        true if is_wanted => job.layer.descriptor.size,
-        _ => ranges.iter().map(BatchRange::size).sum(),
-    };
-    let (name, kept) = (payload.name.to_string(), payload.size - size);
-    job.target.progress.event(Event::Payload { name, size: payload.size, kept, fetch });
-}
-
-fn bytes(payload: &Payload, batches: &[Batch]) -> u64 {
+/// How many bytes `batches` cover.
+pub(super) fn bytes(payload: &Payload, batches: &[Batch]) -> u64 {
     batches.iter().map(|batch| length(&batch.range(payload)) as u64).sum()
 }
 

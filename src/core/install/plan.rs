@@ -2,8 +2,10 @@
 
 //! Where each chunk comes from.
 
+use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
+use super::base::Base;
 use super::batch::Batch;
 use super::scan::scan;
 use super::transfer::Target;
@@ -18,6 +20,8 @@ const SAMPLES: usize = 7;
 pub enum ChunkSource {
     /// It stands in the target already: its bytes there have its hash.
     Kept,
+    /// From the running slot: copied, or made by a patch.
+    Made,
     /// From the image's layer.
     Fetched,
 }
@@ -44,6 +48,25 @@ impl Plan {
     /// Where chunk `index` comes from.
     pub(super) fn source(&self, index: ChunkIndex) -> ChunkSource {
         self.sources.get(index.0 as usize).copied().unwrap_or(ChunkSource::Fetched)
+    }
+
+    /// Has every chunk made that would be fetched and that `base` has.
+    pub(super) fn use_base(&mut self, base: &Base) {
+        for (index, source) in (0..).map(ChunkIndex).zip(&mut self.sources) {
+            if *source == ChunkSource::Fetched && base.has(index) {
+                *source = ChunkSource::Made;
+            }
+        }
+    }
+
+    /// Has every chunk fetched that was to be made and is not in `made`.
+    pub(super) fn fetch_all_but(&mut self, made: &[Batch]) {
+        let made: BTreeSet<ChunkIndex> = made.iter().flat_map(|batch| batch.chunks()).collect();
+        for (index, source) in (0..).map(ChunkIndex).zip(&mut self.sources) {
+            if *source == ChunkSource::Made && !made.contains(&index) {
+                *source = ChunkSource::Fetched;
+            }
+        }
     }
 
     /// The batches of the chunks that come from `source`.

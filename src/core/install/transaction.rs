@@ -108,7 +108,7 @@ impl<'a> Disarmed<'a> {
                 partition = job.host.disk().set_identity(&partition, &random)?;
             }
             let storage = job.host.open_target(&partition)?;
-            job.write(job.source, layer, &storage, job.access.progress.as_ref())?;
+            job.write(layer, &storage)?;
             drop(storage);
             if let Some(identity) = identity {
                 job.host.disk().set_identity(&partition, &identity)?;

@@ -8,13 +8,14 @@ use std::sync::atomic::{AtomicU32, AtomicU64};
 
 use super::InstallError;
 use super::abort::Abort;
+use super::base::Base;
 use super::batch::Batch;
 use super::decode::Damage;
 use super::written::QuickSum;
 use crate::blob_source::BlobSource;
 use crate::cancel::Cancel;
 use crate::host::storage::Storage;
-use crate::progress::Progress;
+use crate::progress::{Event, Progress};
 use flipside_image::{ChunkIndex, Compression, ImageError, Layer, Payload};
 
 /// How many chunks of a payload may be fetched a second time.
@@ -60,7 +61,7 @@ impl Target<'_> {
 pub(super) struct Transfer<'a> {
     pub(super) target: Target<'a>,
     pub(super) source: &'a dyn BlobSource,
-    pub(super) layer: &'a Layer<'a>,
+    pub(super) layer: Layer<'a>,
     pub(super) abort: Abort<'a>,
     /// Bytes of the layer that came.
     pub(super) fetched: AtomicU64,
@@ -70,18 +71,21 @@ pub(super) struct Transfer<'a> {
     pub(super) retries: AtomicU32,
     /// Of what is written here, where it is to be read back.
     pub(super) quick: Option<QuickSum>,
+    /// What the chunks are made from, where the layer is one of patches.
+    pub(super) base: Option<&'a Base>,
 }
 
 impl<'a> Transfer<'a> {
     pub(super) fn new(
         target: Target<'a>,
         source: &'a dyn BlobSource,
-        layer: &'a Layer<'a>,
+        layer: Layer<'a>,
         quick: Option<QuickSum>,
     ) -> Self {
         Self {
             target,
             quick,
+            base: None,
             source,
             layer,
             abort: Abort::new(target.stop),
@@ -89,6 +93,19 @@ impl<'a> Transfer<'a> {
             written: AtomicU64::new(0),
             retries: AtomicU32::new(RETRIES),
         }
+    }
+
+    /// Tells that it begins: how many bytes of the payload are to be written, and how many are to be
+    /// fetched for them.
+    pub(super) fn announce(&self, write: u64, fetch: u64) {
+        let Payload { name, size, .. } = self.target.payload;
+        let (name, size, kept) = (name.to_string(), *size, size.saturating_sub(write));
+        self.target.progress.event(Event::Payload { name, size, kept, fetch });
+    }
+
+    /// Whether to end now: all of it, or because the base is no good.
+    pub(super) fn is_over(&self) -> bool {
+        self.abort.is_raised() || self.base.is_some_and(Base::is_over)
     }
 
     /// Whether the layer can only be decoded from its start.

@@ -7,19 +7,30 @@ use std::sync::atomic::Ordering;
 use crossbeam_channel::{Receiver, Sender};
 
 use super::InstallError;
+use super::base::{Base, windows_length};
 use super::batch::{Batch, length, within};
 use super::buffer::Buffer;
-use super::decode::{Damage, FrameDecoder, check_hash};
+use super::decode::{Damage, FrameDecoder, check_hash, decode_patch};
 use super::fetch::{WorkItem, fetch_again};
 use super::transfer::Transfer;
 use super::written::WrittenBatch;
 use crate::progress::Event;
 use flipside_image::ChunkIndex;
+use flipside_image::delta::ChunkDelta;
 
 /// Decodes frames into a buffer of its own.
 struct Decoding {
     decoder: FrameDecoder,
     chunks: Buffer,
+    /// What a patch is made from.
+    prefix: Buffer,
+}
+
+impl Decoding {
+    fn new(size: usize, base: Option<&Base>) -> Self {
+        let prefix = Buffer::new(base.map_or(0, Base::widest));
+        Self { decoder: FrameDecoder::new(), chunks: Buffer::new(size), prefix }
+    }
 }
 
 /// Takes work items until there are no more, gives their buffers back, and says in `done` what was
@@ -31,10 +42,9 @@ pub(super) fn write_parcels(
     empty: &Sender<Buffer>,
     done: &Sender<WrittenBatch>,
 ) -> Result<(), InstallError> {
-    let mut decoding =
-        decoded.map(|size| Decoding { decoder: FrameDecoder::new(), chunks: Buffer::new(size) });
+    let mut decoding = decoded.map(|size| Decoding::new(size, job.base));
     for mut item in full {
-        if job.abort.is_raised() {
+        if job.is_over() {
             break;
         }
         write_parcel(job, decoding.as_mut(), &mut item, done)?;
@@ -55,9 +65,15 @@ fn write_parcel(
         decoding.chunks.set_filled(length(&range));
     }
     for index in item.batch.chunks() {
-        let Err(damage) = unpack(job, decoding.as_deref_mut(), item, index) else {
-            continue;
-        };
+        let unpacked = unpack(job, decoding.as_deref_mut(), item, index);
+        if let Some(base) = job.base {
+            base.count(&unpacked);
+        }
+        let Err(damage) = unpacked else { continue };
+        if job.base.is_some() {
+            tracing::debug!("chunk {index} is fetched in full: {damage}");
+            return Ok(());
+        }
         fetch_again(job, index, item, &damage)?;
         let again = unpack(job, decoding.as_deref_mut(), item, index);
         if again.is_err() && job.abort.is_raised() {
@@ -75,6 +91,9 @@ fn write_parcel(
     if let Some(quick) = job.quick {
         // Nobody takes it any more when everything ends.
         let _ = done.send(quick.of(item.batch, bytes));
+    }
+    if let Some(base) = job.base {
+        base.note_made(item.batch);
     }
     let written = bytes.len() as u64;
     job.written.fetch_add(written, Ordering::Relaxed);
@@ -99,6 +118,15 @@ fn unpack(
     let frame = within(&stored(item.batch)?, &stored(Batch::of(index))?);
     let frame = item.buffer.bytes().get(frame).unwrap_or_default();
     let chunk = decoding.chunks.bytes_mut().get_mut(place).unwrap_or_default();
-    decoding.decoder.decode(frame, chunk)?;
+    match job.base.map(|base| (base, base.delta.chunk(index))) {
+        None => decoding.decoder.decode(frame, chunk)?,
+        Some((base, ChunkDelta::Copy(offset))) => base.read(offset, chunk)?,
+        Some((base, ChunkDelta::Patch { windows, .. })) => {
+            decoding.prefix.set_filled(windows_length(windows));
+            base.read_windows(windows, decoding.prefix.bytes_mut())?;
+            decode_patch(decoding.prefix.bytes(), frame, chunk)?;
+        }
+        Some((_, ChunkDelta::Full)) => return Err(Damage::Base),
+    }
     check_hash(chunk, hash)
 }

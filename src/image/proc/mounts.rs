@@ -87,6 +87,11 @@ impl Mounts {
         Self(text.split(|byte| *byte == b'\n').filter_map(parse_line).collect())
     }
 
+    /// Every mount, in the file's order.
+    pub fn all(&self) -> &[Mount] {
+        &self.0
+    }
+
     /// What is mounted and seen at `point`, an absolute path without symbolic links.
     pub fn at(&self, point: &Path) -> Option<&Mount> {
         self.holding(point).filter(|mount| mount.point == point)

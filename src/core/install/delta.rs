@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The part of a payload that is made from the running slot's.
+
+use super::base::Base;
+use super::batch::Batch;
+use super::plan::Plan;
+use super::transfer::Transfer;
+use super::written::WrittenBatch;
+use super::{InstallError, Options, pipeline};
+use flipside_image::{Compression, Layer, Payload};
+
+impl Base {
+    /// The layer of patches as one of `payload`.
+    pub(super) fn layer<'a>(&'a self, payload: &'a Payload) -> Layer<'a> {
+        Layer {
+            payload,
+            descriptor: &self.delta.layer,
+            compression: Compression::Zstd,
+            frames: Some(&self.delta.frames),
+        }
+    }
+}
+
+/// Writes what can be made of `batches`, all of those that `plan` wants made, and has the rest
+/// fetched: a delta that is of no use is no reason to end an install.
+pub(super) fn write(
+    job: &Transfer<'_>,
+    base: &Base,
+    options: &Options,
+    plan: &mut Plan,
+    batches: &[Batch],
+    unread: &mut Vec<WrittenBatch>,
+) -> Result<(), InstallError> {
+    match pipeline::transfer(job, options, plan, batches, unread) {
+        Err(error @ (InstallError::Image(_) | InstallError::Fetch { .. }))
+            if !error.is_stopped() =>
+        {
+            base.give_up(&error.to_string());
+        }
+        written => written?,
+    }
+    plan.fetch_all_but(&base.take_made());
+    Ok(())
+}
