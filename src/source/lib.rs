@@ -7,6 +7,7 @@
 use std::fmt;
 
 use flipside_core::blob_source::BlobSource;
+use flipside_image::delta::Delta;
 use flipside_image::{
     Architecture, CONFIG_LIMIT, Descriptor, Digest, Image, ImageError, Manifest, ManifestOrIndex,
 };
@@ -21,6 +22,7 @@ mod content;
 mod content_range;
 mod credential_helper;
 pub mod credentials;
+mod deltas;
 mod document;
 mod endpoint;
 mod error;
@@ -128,6 +130,15 @@ pub trait Source: BlobSource + fmt::Display {
     /// are more than are looked at ([`SourceError::TooManySignatures`]). That there is no
     /// signature is no error.
     fn signatures(&self, subject: &Digest, judge: &mut Judge<'_>) -> Result<(), SourceError>;
+
+    /// The delta that makes `image` from the image whose config has the digest `from`; `None` where
+    /// there is none that can be used. Mirrors are asked first and then the registry itself, up to
+    /// the first that has it. The layers are left to [`BlobSource::stream`].
+    ///
+    /// # Errors
+    /// [`SourceError`] where no mirror had it and the registry itself, the layout or the archive
+    /// failed; [`SourceError::Stopped`]. What is wrong with one artifact is only told.
+    fn delta(&self, image: &Image, from: &Digest) -> Result<Option<Delta>, SourceError>;
 }
 
 /// What a tag points to, and who says so.

@@ -12,8 +12,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use flipside_core::blob_source::{BlobSource, FetchError, Sink};
+use flipside_image::delta::Delta;
 use flipside_image::reference::{check_tag, is_ref_name};
-use flipside_image::{Descriptor, Digest, ImageError, Index, MANIFEST_LIMIT};
+use flipside_image::{Descriptor, Digest, Image, ImageError, Index, MANIFEST_LIMIT};
 use nix::fcntl::OFlag;
 use serde::Deserialize;
 
@@ -21,6 +22,8 @@ use super::choice::Choice;
 use super::signatures::Judge;
 use super::{LocalError, Source, SourceError};
 
+mod deltas;
+mod referrers;
 mod signatures;
 
 /// How much is read at a time, in bytes.
@@ -111,10 +114,7 @@ impl<F: Files + BlobSource + fmt::Display> Source for F {
     fn resolve(&self) -> Result<Digest, SourceError> {
         let digest = match self.choice() {
             Choice::Digest(digest) => *digest,
-            choice => {
-                let bytes = self.index_file()?.read_all("index", MANIFEST_LIMIT)?;
-                choice.find(&Index::parse(&bytes)?, &self.place())?
-            }
+            choice => choice.find(&index(self)?, &self.place())?,
         };
         // Better now than after the hooks were asked.
         find(self, &digest)?;
@@ -133,10 +133,7 @@ impl<F: Files + BlobSource + fmt::Display> Source for F {
         blob: &Descriptor,
         limit: u64,
     ) -> Result<Vec<u8>, SourceError> {
-        blob.check_size(object, limit)?;
-        let bytes = find_sized(self, blob)?.read_all(object, limit)?;
-        blob.digest.check(object, &bytes)?;
-        Ok(bytes)
+        read(self, object, blob, limit)
     }
 
     fn repository(&self) -> String {
@@ -152,6 +149,10 @@ impl<F: Files + BlobSource + fmt::Display> Source for F {
 
     fn signatures(&self, subject: &Digest, judge: &mut Judge<'_>) -> Result<(), SourceError> {
         signatures::find(self, subject, judge)
+    }
+
+    fn delta(&self, image: &Image, from: &Digest) -> Result<Option<Delta>, SourceError> {
+        deltas::find(self, image, from)
     }
 }
 
@@ -181,6 +182,25 @@ fn find_sized(files: &dyn Files, blob: &Descriptor) -> Result<Extent, LocalError
         return Err(wrong_size(files, &blob.digest, blob.size, extent.size));
     }
     Ok(extent)
+}
+
+/// What the layout lists.
+fn index(files: &dyn Files) -> Result<Index, SourceError> {
+    let bytes = files.index_file()?.read_all("index", MANIFEST_LIMIT)?;
+    Ok(Index::parse(&bytes)?)
+}
+
+/// A whole blob, hash checked. One of more than `limit` bytes is not read.
+fn read(
+    files: &dyn Files,
+    object: &'static str,
+    blob: &Descriptor,
+    limit: u64,
+) -> Result<Vec<u8>, SourceError> {
+    blob.check_size(object, limit)?;
+    let bytes = find_sized(files, blob)?.read_all(object, limit)?;
+    blob.digest.check(object, &bytes)?;
+    Ok(bytes)
 }
 
 fn wrong_size(files: &dyn Files, digest: &Digest, expected: u64, actual: u64) -> LocalError {

@@ -7,7 +7,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use flipside_core::blob_source::{BlobSource, FetchError, Sink};
-use flipside_image::{Descriptor, Digest, ImageError, MANIFEST_LIMIT};
+use flipside_image::delta::Delta;
+use flipside_image::{Descriptor, Digest, Image, ImageError, MANIFEST_LIMIT};
 use reqwest::header::{ACCEPT, ACCEPT_ENCODING, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{Method, StatusCode};
 use serde::Deserialize;
@@ -20,12 +21,14 @@ use super::signatures::Judge;
 use super::transfer::Transfer;
 use super::{Reference, Source, SourceError, Tagged, body};
 
+mod deltas;
 mod hosts;
+mod referrers;
 mod signatures;
 
 use hosts::Hosts;
 #[cfg(feature = "testing")]
-pub(super) use signatures::next_query;
+pub(super) use referrers::next_query;
 
 /// What is understood, and what else tags point to, so that the error can name it.
 const MANIFEST_TYPES: &str = "application/vnd.oci.image.manifest.v1+json, \
@@ -85,7 +88,7 @@ impl Registry {
 
     async fn resolve_by_get(&self, endpoint: &Endpoint) -> Result<Digest, Failure> {
         let tag = self.reference.tag();
-        match self.get_manifest(endpoint, tag, "manifest").await? {
+        match self.get_manifest(endpoint, tag, "manifest", MANIFEST_LIMIT).await? {
             Ok(bytes) => Ok(Digest::of(&bytes)),
             Err(reason) => Err(SourceError::TagNotFound {
                 host: endpoint.host.clone(),
@@ -97,8 +100,13 @@ impl Registry {
         }
     }
 
-    async fn manifest_at(&self, endpoint: &Endpoint, digest: &Digest) -> Result<Vec<u8>, Failure> {
-        let found = self.get_manifest(endpoint, &digest.to_string(), "manifest").await?;
+    async fn manifest_at(
+        &self,
+        endpoint: &Endpoint,
+        digest: &Digest,
+        limit: u64,
+    ) -> Result<Vec<u8>, Failure> {
+        let found = self.get_manifest(endpoint, &digest.to_string(), "manifest", limit).await?;
         let bytes = found.map_err(|_| SourceError::ManifestNotFound {
             host: endpoint.host.clone(),
             repository: endpoint.repository.clone(),
@@ -108,13 +116,14 @@ impl Registry {
         Ok(bytes)
     }
 
-    /// The manifest or index of a tag or digest, or what is said where there is none. The media type
-    /// is looked at first: whatever else comes is no answer of a registry.
+    /// The manifest or index of a tag or digest, of at most `limit` bytes, or what is said where there
+    /// is none. The media type is looked at first: whatever else comes is no answer of a registry.
     async fn get_manifest(
         &self,
         endpoint: &Endpoint,
         name: &str,
         object: &'static str,
+        limit: u64,
     ) -> Result<Result<Vec<u8>, String>, Failure> {
         let answer = self.ask_manifest(endpoint, Method::GET, name).await?;
         match answer.response.status() {
@@ -130,8 +139,7 @@ impl Registry {
         // Some servers of plain files know no media types.
         let foreign = (!answer.is_manifest()).then(|| answer.not_of_a_registry());
         let Answer { response, host, .. } = answer;
-        let bytes =
-            body::bounded(&self.hosts.http, response, &host, object, MANIFEST_LIMIT).await?;
+        let bytes = body::bounded(&self.hosts.http, response, &host, object, limit).await?;
         match foreign {
             Some(error) if !is_like_a_manifest(&bytes) => Err(error.into()),
             _ => Ok(Ok(bytes)),
@@ -223,7 +231,9 @@ impl Source for Registry {
     fn manifest(&self, digest: &Digest) -> Result<Vec<u8>, SourceError> {
         self.hosts.run(self.hosts.anywhere(async |endpoint, timing| {
             self.hosts
-                .question(endpoint, timing, async || self.manifest_at(endpoint, digest).await)
+                .question(endpoint, timing, async || {
+                    self.manifest_at(endpoint, digest, MANIFEST_LIMIT).await
+                })
                 .await
         }))
     }
@@ -253,6 +263,10 @@ impl Source for Registry {
 
     fn signatures(&self, subject: &Digest, judge: &mut Judge<'_>) -> Result<(), SourceError> {
         self.hosts.run(signatures::find(self, subject, judge))
+    }
+
+    fn delta(&self, image: &Image, from: &Digest) -> Result<Option<Delta>, SourceError> {
+        self.hosts.run(deltas::find(self, image, from))
     }
 }
 

@@ -82,13 +82,21 @@ pub fn all(source: &dyn Source, subject: &Digest) -> Result<Vec<Signature>, Sour
 /// An error of one signature that says nothing about the others; any other error is one of
 /// whoever should have answered.
 pub(super) fn unreadable(error: SourceError) -> Result<Signature, SourceError> {
-    match error {
-        SourceError::Image(_)
-        | SourceError::ManifestNotFound { .. }
-        | SourceError::BlobNotFound { .. }
-        | SourceError::Local(
-            super::LocalError::BlobNotFound { .. } | super::LocalError::BlobWrongSize { .. },
-        ) => Ok(Signature::Unreadable { what: error.to_string() }),
-        other => Err(other),
+    if is_of_one_artifact(&error) {
+        return Ok(Signature::Unreadable { what: error.to_string() });
     }
+    Err(error)
+}
+
+/// Whether an error is one of a single artifact, and whoever has it did answer.
+pub(super) fn is_of_one_artifact(error: &SourceError) -> bool {
+    matches!(
+        error,
+        SourceError::Image(_)
+            | SourceError::ManifestNotFound { .. }
+            | SourceError::BlobNotFound { .. }
+            | SourceError::Local(
+                super::LocalError::BlobNotFound { .. } | super::LocalError::BlobWrongSize { .. },
+            )
+    )
 }

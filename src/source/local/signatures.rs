@@ -11,10 +11,11 @@ use flipside_image::{Descriptor, Digest, Index, MANIFEST_LIMIT};
 use super::super::choice::{KIND_ANNOTATION, TAG_ANNOTATION};
 use super::super::signatures::{
     BUNDLE_LIMIT, BUNDLE_MANIFEST_LIMIT, BUNDLES, Judge, LIMIT, Looked, PAYLOAD_LIMIT, Signature,
-    bundles, may_hold_bundle, no_signature, payloads, referrers_tag, says_something_else,
-    signature_tag, unreadable,
+    bundles, may_hold_bundle, no_signature, payloads, says_something_else, signature_tag,
+    unreadable,
 };
-use super::{Files, SourceError, find_sized};
+use super::referrers::{Listed, annotated, referrers};
+use super::{Files, SourceError, index, read};
 
 /// What `cosign save` says of an entry with signatures.
 const KIND_SIGNATURES: &str = "dev.cosignproject.cosign/sigs";
@@ -32,8 +33,7 @@ pub(super) fn find(
     subject: &Digest,
     judge: &mut Judge<'_>,
 ) -> Result<(), SourceError> {
-    let bytes = files.index_file()?.read_all("index", MANIFEST_LIMIT)?;
-    let index = Index::parse(&bytes)?;
+    let index = index(files)?;
     let mut search = Search { files, subject, judge };
     let simple = search.simple(&index);
     if matches!(simple, Ok(ControlFlow::Break(()))) {
@@ -44,16 +44,6 @@ pub(super) fn find(
         ControlFlow::Break(()) => Ok(()),
         ControlFlow::Continue(()) => simple.map(|_| ()),
     }
-}
-
-/// The entries of `index` whose annotation `key` is `value`.
-fn annotated<'a>(
-    index: &'a Index,
-    key: &'a str,
-    value: &'a str,
-) -> impl Iterator<Item = &'a Descriptor> {
-    let is = move |entry: &&Descriptor| entry.annotations.get(key).is_some_and(|v| v == value);
-    index.manifests.iter().filter(is)
 }
 
 impl Search<'_, '_> {
@@ -115,18 +105,7 @@ impl Search<'_, '_> {
     }
 
     fn bundles(&mut self, index: &Index) -> Result<ControlFlow<()>, SourceError> {
-        let (mut entries, mut cut_short) = (Vec::new(), None);
-        for entry in annotated(index, TAG_ANNOTATION, &referrers_tag(self.subject)) {
-            match read(self.files, "list of referrers", entry, MANIFEST_LIMIT) {
-                Ok(bytes) => match Index::parse(&bytes) {
-                    Ok(listed) => entries.extend(listed.manifests),
-                    Err(error) => cut_short = Some(error),
-                },
-                Err(error) => drop(unreadable(error)?),
-            }
-        }
-        let untagged = |entry: &&Descriptor| !entry.annotations.contains_key(TAG_ANNOTATION);
-        entries.extend(index.manifests.iter().filter(untagged).cloned());
+        let Listed { mut entries, cut_short } = referrers(self.files, index, self.subject)?;
         entries.sort_by_key(says_something_else);
         let (mut looked, mut seen) = (Looked::default(), BTreeSet::new());
         for entry in entries {
@@ -163,16 +142,4 @@ impl Search<'_, '_> {
     fn too_many(&self) -> SourceError {
         SourceError::TooManySignatures { place: self.files.place(), subject: *self.subject }
     }
-}
-
-fn read(
-    files: &dyn Files,
-    object: &'static str,
-    blob: &Descriptor,
-    limit: u64,
-) -> Result<Vec<u8>, SourceError> {
-    blob.check_size(object, limit)?;
-    let bytes = find_sized(files, blob)?.read_all(object, limit)?;
-    blob.digest.check(object, &bytes)?;
-    Ok(bytes)
 }

@@ -17,6 +17,7 @@ use super::super::retry::{Failure, Tries};
 use super::super::{Reference, SourceError, is_absent};
 use origin::Unreachable;
 
+mod optional;
 mod origin;
 mod pace;
 

@@ -5,25 +5,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
-use flipside_image::{Descriptor, Digest, INDEX_TYPE, Index, MANIFEST_LIMIT};
-use reqwest::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, LINK};
-use reqwest::{Method, StatusCode};
+use flipside_image::{Descriptor, Digest};
 
-use super::super::answer::{Answer, failed};
-use super::super::endpoint::Endpoint;
-use super::super::options::Timing;
-use super::super::retry::Failure;
 use super::super::signatures::{
     BUNDLE_LIMIT, BUNDLE_MANIFEST_LIMIT, BUNDLES, Judge, LIMIT, Looked, MANIFESTS, PAYLOAD_LIMIT,
-    Signature, bundles, may_hold_bundle, no_signature, payloads, referrers_tag,
-    says_something_else, signature_tag, unreadable,
+    Signature, bundles, may_hold_bundle, no_signature, payloads, says_something_else,
+    signature_tag, unreadable,
 };
-use super::super::{Source as _, SourceError, body};
+use super::super::{Source as _, SourceError};
 use super::Registry;
 use super::hosts::is_down;
-
-/// The most pages of referrers that are asked for.
-const PAGES: usize = 16;
+use super::referrers::{End, Host};
 
 /// Asks the registry until `judge` has enough, and its mirrors where it does not answer: whoever
 /// has a valid one may show it, and nobody else may say that there is none.
@@ -36,30 +28,6 @@ pub(super) async fn find(
         Host { registry, endpoint, timing, subject }.ask(judge).await
     });
     asked.await.map(|_| ())
-}
-
-/// One host that is asked for the signatures of one image.
-struct Host<'a> {
-    registry: &'a Registry,
-    endpoint: &'a Endpoint,
-    timing: Timing,
-    subject: &'a Digest,
-}
-
-/// What refers to an image, as far as that may be a bundle.
-#[derive(Default)]
-struct Listed {
-    manifests: Vec<Descriptor>,
-    /// What kept the list from being whole.
-    cut_short: Option<SourceError>,
-}
-
-/// A page of referrers.
-enum Page {
-    /// What it lists, and the query of the next one.
-    Listed(Index, Option<String>),
-    /// The host does not know of referrers.
-    Unsupported,
 }
 
 impl Host<'_> {
@@ -88,7 +56,9 @@ impl Host<'_> {
     }
 
     async fn simple(&self, judge: &mut Judge<'_>) -> Result<ControlFlow<()>, SourceError> {
-        let Some(manifest) = self.tagged(&signature_tag(self.subject)).await? else {
+        let Some(manifest) =
+            self.tagged("manifest of signatures", &signature_tag(self.subject)).await?
+        else {
             return Ok(ControlFlow::Continue(()));
         };
         let layers = match payloads(&manifest) {
@@ -125,7 +95,17 @@ impl Host<'_> {
     }
 
     async fn bundles(&self, judge: &mut Judge<'_>) -> Result<ControlFlow<()>, SourceError> {
-        let Listed { mut manifests, cut_short } = self.referrers().await?;
+        let (mut manifests, mut listed) = (Vec::new(), BTreeSet::new());
+        let take = |page: Vec<Descriptor>| {
+            let fresh = |entry: &Descriptor| may_hold_bundle(entry) && listed.insert(entry.digest);
+            manifests.extend(page.into_iter().filter(fresh));
+            // There is no use in more than what may be looked at.
+            if manifests.len() > MANIFESTS {
+                return ControlFlow::Break(());
+            }
+            ControlFlow::Continue(())
+        };
+        let end = self.referrers(None, take).await?;
         manifests.sort_by_key(says_something_else);
         let (mut looked, mut seen) = (Looked::default(), BTreeSet::new());
         for entry in &manifests {
@@ -144,7 +124,11 @@ impl Host<'_> {
                 }
             }
         }
-        cut_short.map_or(Ok(ControlFlow::Continue(())), Err)
+        match end {
+            End::Whole | End::Enough => Ok(ControlFlow::Continue(())),
+            End::TooManyPages => Err(self.too_many()),
+            End::Failed(error) => Err(error),
+        }
     }
 
     /// The bundles of one manifest, but for those that were `seen` in another.
@@ -153,17 +137,7 @@ impl Host<'_> {
         entry: &Descriptor,
         seen: &mut BTreeSet<(Digest, u64)>,
     ) -> Result<Vec<Signature>, SourceError> {
-        let manifest = self
-            .registry
-            .hosts
-            .question(self.endpoint, self.timing, async || {
-                self.registry.manifest_at(self.endpoint, &entry.digest).await
-            })
-            .await?;
-        if manifest.len() as u64 > BUNDLE_MANIFEST_LIMIT {
-            let what = "the manifest of a bundle is larger than it was said to be".to_owned();
-            return Ok(vec![Signature::Unreadable { what }]);
-        }
+        let manifest = self.manifest(&entry.digest, BUNDLE_MANIFEST_LIMIT).await?;
         let (layers, annotations) = bundles(&manifest, self.subject)?;
         let mut found = Vec::new();
         let fresh = layers.iter().filter(|layer| seen.insert((layer.digest, layer.size)));
@@ -176,99 +150,6 @@ impl Host<'_> {
         Ok(found)
     }
 
-    /// What may hold a bundle: from the referrers API, or else from the tag in its place.
-    async fn referrers(&self) -> Result<Listed, SourceError> {
-        let (mut listed, mut seen) = (Listed::default(), BTreeSet::new());
-        let mut query = None;
-        for nth in 0..PAGES {
-            let hosts = &self.registry.hosts;
-            let ask = async || self.page(query.as_deref(), nth == 0).await;
-            let page = match hosts.question(self.endpoint, self.timing, ask).await {
-                Ok(Page::Unsupported) => {
-                    let tagged = self.tagged(&referrers_tag(self.subject)).await?;
-                    let index = tagged.map(|bytes| Index::parse(&bytes)).transpose();
-                    index.map(|index| index.map(|index| (index, None))).map_err(SourceError::from)
-                }
-                Ok(Page::Listed(index, next)) => Ok(Some((index, next))),
-                Err(SourceError::Stopped(stopped)) => return Err(stopped.into()),
-                Err(error) => Err(error),
-            };
-            let next = match page {
-                Ok(Some((index, next))) => {
-                    let fresh =
-                        |entry: &Descriptor| may_hold_bundle(entry) && seen.insert(entry.digest);
-                    listed.manifests.extend(index.manifests.into_iter().filter(fresh));
-                    next
-                }
-                Ok(None) => None,
-                Err(error) => {
-                    listed.cut_short = Some(error);
-                    return Ok(listed);
-                }
-            };
-            // There is no use in more than what may be looked at.
-            if next.is_none() || listed.manifests.len() > MANIFESTS {
-                return Ok(listed);
-            }
-            query = next;
-        }
-        listed.cut_short = Some(self.too_many());
-        Ok(listed)
-    }
-
-    async fn page(&self, query: Option<&str>, first: bool) -> Result<Page, Failure> {
-        let mut headers = HeaderMap::new();
-        headers.insert(ACCEPT, HeaderValue::from_static(INDEX_TYPE));
-        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        let query = query.map(|query| format!("?{query}")).unwrap_or_default();
-        let path = format!("referrers/{}{query}", self.subject);
-        let http = &self.registry.hosts.http;
-        let answer = self.endpoint.ask(http, Method::GET, &path, headers).await?;
-        let header = |name| answer.response.headers().get(name).and_then(|h| h.to_str().ok());
-        let is_index = header(CONTENT_TYPE).is_some_and(|kind| kind.starts_with(INDEX_TYPE));
-        let next = header(LINK).and_then(next_query);
-        match answer.response.status() {
-            StatusCode::OK if is_index => {}
-            // 404 is what the specification says of a registry that has no such API; these
-            // others, and pages for people, are what registries say.
-            StatusCode::OK
-            | StatusCode::NOT_FOUND
-            | StatusCode::BAD_REQUEST
-            | StatusCode::METHOD_NOT_ALLOWED
-            | StatusCode::NOT_ACCEPTABLE
-            | StatusCode::NOT_IMPLEMENTED
-                if first =>
-            {
-                return Ok(Page::Unsupported);
-            }
-            _ => return Err(failed(answer).await),
-        }
-        let Answer { response, host, .. } = answer;
-        let bytes =
-            body::bounded(http, response, &host, "list of referrers", MANIFEST_LIMIT).await?;
-        Ok(Page::Listed(Index::parse(&bytes).map_err(SourceError::from)?, next))
-    }
-
-    /// What a tag names; `None` where there is no such tag.
-    async fn tagged(&self, tag: &str) -> Result<Option<Vec<u8>>, SourceError> {
-        let (registry, endpoint) = (self.registry, self.endpoint);
-        let ask = async || {
-            let found = registry.get_manifest(endpoint, tag, "manifest of signatures").await?;
-            Ok(found.ok())
-        };
-        registry.hosts.question(endpoint, self.timing, ask).await
-    }
-
-    async fn blob(
-        &self,
-        object: &'static str,
-        blob: &Descriptor,
-        limit: u64,
-    ) -> Result<Vec<u8>, SourceError> {
-        blob.check_size(object, limit)?;
-        self.registry.blob_at(self.endpoint, self.timing, object, blob).await
-    }
-
     fn too_many(&self) -> SourceError {
         SourceError::TooManySignatures { place: self.registry.repository(), subject: *self.subject }
     }
@@ -277,47 +158,4 @@ impl Host<'_> {
 /// Whether a judge has enough.
 fn done<C>(judged: ControlFlow<(), C>) -> ControlFlow<()> {
     judged.map_continue(drop)
-}
-
-/// The query of the link to the next page (RFC 8288). Nothing else of the link is followed:
-/// host and path are known.
-pub fn next_query(header: &str) -> Option<String> {
-    header.split(',').find_map(|link| {
-        let (target, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;
-        let is_next = parameters.split(';').any(|parameter| {
-            let (name, value) = parameter.split_once('=').unwrap_or_default();
-            name.trim().eq_ignore_ascii_case("rel") && value.trim().trim_matches('"') == "next"
-        });
-        let (_, query) = target.split_once('?')?;
-        is_next.then(|| query.split_once('#').map_or(query, |(query, _)| query).to_owned())
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[test]
-    fn only_the_query_of_a_link_to_the_next_page_counts() {
-        for (header, query) in [
-            (r#"</v2/a/referrers/sha256:00?n=1&last=x>; rel="next""#, Some("n=1&last=x")),
-            (r#"<https://elsewhere/v2/b?last=x#y>;rel=next"#, Some("last=x")),
-            (r#"</a?p=0>; rel="prev", </a?p=2>; title=x; rel="next""#, Some("p=2")),
-            (r#"</a?p=2>; rel="last""#, None),
-            (r#"</a>; rel="next""#, None),
-            (r#"/a?p=2; rel="next""#, None),
-            ("", None),
-        ] {
-            assert_eq!(next_query(header).as_deref(), query, "{header}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn no_link_makes_it_panic(header in "\\PC{0,60}|<[a-z?=#]{0,9}>(;rel=\"?next\"?)?") {
-            let _ = next_query(&header);
-        }
-    }
 }

@@ -29,7 +29,8 @@ impl Unreachable {
         Some(Self { host: host.clone(), reason: reason.clone(), has_no_address })
     }
 
-    fn error(&self) -> SourceError {
+    /// The same, for each further question.
+    pub fn error(&self) -> SourceError {
         let (host, reason) = (self.host.clone(), self.reason.clone());
         if self.has_no_address {
             return SourceError::UnknownHost { host, reason };
