@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::output::report_failure;
 use super::{Failure, Global, exit, explain, print, print_json, session};
 use crate::config::Initiative;
+use crate::report::status::cost;
 use crate::rules::Depth;
 use crate::run::{self, Action, Check};
 use flipside_core::refusal::Severity;
@@ -116,7 +117,9 @@ fn sentence(check: &Check) -> String {
         }
         Action::Arm => format!("{version} is installed and would be armed"),
         Action::Install => {
-            format!("{version} is available ({}){}", check.tag.short(), on_the_way(check))
+            let cost = check.download.as_ref().map(|download| format!(": {}", cost(download)));
+            let cost = cost.unwrap_or_default();
+            format!("{version} is available ({}){}{cost}", check.tag.short(), on_the_way(check))
         }
         // Refused is what would come after it.
         Action::Refuse(refusal) if check.runs => format!("{refusal} [{}]", refusal.code),
@@ -142,6 +145,7 @@ fn document(check: &Check, explain: bool) -> Value {
         "action": action,
         "version": check.version,
         "target_version": check.target_version,
+        "download": check.download,
     });
     if let (Action::Refuse(refusal), Some(fields)) = (&check.action, document.as_object_mut()) {
         fields.insert("severity".to_owned(), json!(refusal.severity));

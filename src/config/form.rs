@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use serde::de::{Deserialize, Deserializer, Error, Unexpected};
 
-use super::units;
 use super::window::Window;
+use super::{Deltas, units};
 use flipside_image::redact::has_user;
 use flipside_image::reference::{USER, is_host};
 use flipside_source::proxy::{is_exception, proxy_url};
@@ -111,6 +111,24 @@ form!(
         Ok(units::duration(text))
     }
 );
+
+/// `true`, `false` or `"writable"`.
+impl<'de> Deserialize<'de> for Deltas {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(serde::Deserialize)]
+        #[serde(untagged)]
+        enum Either {
+            Flag(bool),
+            Word(String),
+        }
+        match Either::deserialize(deserializer) {
+            Ok(Either::Flag(false)) => Ok(Self::Off),
+            Ok(Either::Flag(true)) => Ok(Self::On),
+            Ok(Either::Word(word)) if word == "writable" => Ok(Self::Writable),
+            _ => Err(unlike("true, false or \"writable\"")),
+        }
+    }
+}
 
 impl<'de> Deserialize<'de> for Window {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -182,6 +182,18 @@ pub enum Automatic {
     Install,
 }
 
+/// `update.deltas`: whether chunks are taken from the slot that runs, as they are or by a delta.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Deltas {
+    /// No: `false`.
+    Off,
+    /// From payloads that nothing was written to since the machine started: `true`.
+    #[default]
+    On,
+    /// Also from others: `"writable"`.
+    Writable,
+}
+
 /// `[update]`.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default)]
@@ -192,6 +204,8 @@ pub struct Update {
     pub allow_downgrade: bool,
     /// `update.read_back`: read everything back from the medium before it may boot.
     pub read_back: bool,
+    /// `update.deltas`: whether an image is made from the one that runs.
+    pub deltas: Deltas,
     /// `update.windows`: when the timer may install; empty is any time.
     pub windows: Vec<Window>,
     /// `update.hold`: no automatic updates for a while.
@@ -209,6 +223,7 @@ impl Default for Update {
             automatic: Automatic::default(),
             allow_downgrade: false,
             read_back: true,
+            deltas: Deltas::default(),
             windows: Vec::new(),
             is_held: false,
             hold_until: None,

@@ -70,6 +70,7 @@ fn every_key_reaches_its_setting() {
         update.automatic = "check"
         update.allow_downgrade = true
         update.read_back = false
+        update.deltas = "writable"
         update.windows = ["Sat 01:00 2h"]
         update.hold = true
         update.hold_until = 2026-12-01
@@ -129,6 +130,7 @@ fn every_key_reaches_its_setting() {
             automatic: Automatic::Check,
             allow_downgrade: true,
             read_back: false,
+            deltas: Deltas::Writable,
             windows: vec!["Sat 01:00 2h".parse().unwrap()],
             is_held: true,
             hold_until: Some("2026-12-01".parse().unwrap()),

@@ -244,30 +244,36 @@ impl Host {
         Ok(self.disk().open_target(partition, &self.running.protected)?)
     }
 
-    /// The running slot's payload called `name`, for reading; `None` where it is or was mounted for
-    /// writing in this boot and that is not `may_be_writable`.
+    /// Whether another image may be made from the running slot's payload called `name`. One that is or
+    /// was mounted for writing in this boot may only be where that `may_be_writable`: which of its
+    /// chunks are fetched after all tells a server what stands in them. Nothing but an image stands
+    /// in a boot file.
+    pub fn is_base(&self, name: &str, may_be_writable: bool) -> bool {
+        let partition = self.running_partition(name);
+        let is_writable = partition.is_some_and(|it| is_mounted_for_writing(&self.root, it));
+        match is_writable && !may_be_writable {
+            true => tracing::info!("payload {name} is mounted for writing, and fetched in full"),
+            false => return partition.is_some() || name == BOOT_FILE_PAYLOAD,
+        }
+        false
+    }
+
+    /// The running slot's payload called `name`, for reading.
     ///
     /// # Errors
     /// [`Error::Host`], [`Error::Esp`].
-    pub(crate) fn open_base(
-        &self,
-        name: &str,
-        may_be_writable: bool,
-    ) -> Result<Option<Box<dyn Storage>>, Error> {
-        let slot = self.running.slot;
+    pub(crate) fn open_base(&self, name: &str) -> Result<Option<Box<dyn Storage>>, Error> {
         if name == BOOT_FILE_PAYLOAD {
-            let file = self.esp.open_boot_file(slot)?;
+            let file = self.esp.open_boot_file(self.running.slot)?;
             return Ok(file.map(|file| Box::new(file) as Box<dyn Storage>));
         }
-        let Some((_, label)) = self.labels(slot).find(|(mapped, _)| *mapped == name) else {
-            return Ok(None);
-        };
-        let partition = self.disk().by_label(label)?;
-        if !may_be_writable && is_mounted_for_writing(&self.root, partition) {
-            tracing::info!("partition {label} is no base for a delta: it is mounted for writing");
-            return Ok(None);
-        }
+        let Some(partition) = self.running_partition(name) else { return Ok(None) };
         Ok(Some(Box::new(self.disk().open_for_reading(partition)?)))
+    }
+
+    fn running_partition(&self, name: &str) -> Option<&Partition> {
+        let (_, label) = self.labels(self.running.slot).find(|(mapped, _)| *mapped == name)?;
+        self.disk().by_label(label).ok()
     }
 
     /// Another disk than the slots' with a partition that has this GUID.

@@ -9,6 +9,7 @@ use super::status::*;
 use flipside_core::host::Slot;
 use flipside_core::refusal::Severity;
 use flipside_image::Digest;
+use flipside_image::delta::Download;
 
 pub(super) const NOW: i64 = 1_795_000_000;
 
@@ -53,6 +54,11 @@ pub(super) fn full() -> Status {
         available: Some(Available {
             version: Some("2026.11.3".into()),
             digest: Digest::of(b"2026.11.3"),
+            download: Some(Download {
+                bytes: 15_204_352,
+                full: 192_937_984,
+                delta_from: Some("2026.11.1".into()),
+            }),
         }),
         blocked: Some(Blocked {
             severity: Severity::Defer,

@@ -17,7 +17,7 @@ mod updates;
 pub use slots::{BootEntry, BootFile, BootTarget, SlotState, SlotStatus};
 pub use updates::{
     Available, Blocked, Check, CheckResult, CommandFailure, EndOfLife, Failed, Failure, HoldStatus,
-    NextReboot, PolicyStatus, RuleStatus, SignatureStatus, Withdrawn,
+    NextReboot, PolicyStatus, RuleStatus, SignatureStatus, Withdrawn, cost,
 };
 
 /// Version of the document; grows only where a field changes its meaning or goes away.

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::ago::{ago, until};
 use super::progress::{RunProgress, bytes};
 use super::status::{
-    CheckResult, CommandFailure, EndOfLife, SlotState, SlotStatus, State, Status, Withdrawn,
+    CheckResult, CommandFailure, EndOfLife, SlotState, SlotStatus, State, Status, Withdrawn, cost,
 };
 use super::wrap::{short_digests, wrap};
 use flipside_core::refusal::Severity;
@@ -242,7 +242,10 @@ impl Page<'_> {
         let status = self.status;
         if let Some(available) = &status.available {
             let version = available.version.as_deref().unwrap_or("an update");
-            let text = format!("{version} ({})", available.digest.short());
+            let mut text = format!("{version} ({})", available.digest.short());
+            if let Some(download) = &available.download {
+                text.push_str(&format!(": {}", cost(download)));
+            }
             self.said("available", Tone::Plain, &text);
         }
         if let Some(blocked) = &status.blocked {

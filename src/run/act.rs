@@ -12,7 +12,8 @@ use flipside_core::{Access, Host, Lock};
 use flipside_image::{Digest, Image};
 
 use super::outcome::{Outcome, without_lock};
-use super::{Error, Run};
+use super::status::note_download;
+use super::{Error, Run, old_image};
 use crate::codes;
 use crate::config;
 use crate::rules::{
@@ -116,6 +117,9 @@ impl Act<'_> {
             tracing::info!("{} comes first, on the way to {target_version}", image.version());
         }
         let source = waypoint.source(self.candidate.source);
+        let old = old_image::find(self.run, self.host, self.host_state, source, image)?;
+        let download = old_image::download(self.host_state, image, old.as_ref());
+        note_download(self.run, download);
         let job = Job {
             lock: self.lock,
             access: self.access,
@@ -124,7 +128,7 @@ impl Act<'_> {
             source,
             repository: source.repository(),
             image,
-            old: None,
+            old: old.as_ref(),
             tag: waypoint.tagged,
             signed_by: signed.as_ref().map(|signed| signed.key.clone()),
             towards,

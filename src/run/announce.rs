@@ -22,7 +22,7 @@ pub(super) fn refused(run: &Run, error: &Error, status: &Status) {
     if is_made_again(run, error) {
         entry = entry.made_again();
     }
-    if let Some(Available { version, digest }) = &status.available {
+    if let Some(Available { version, digest, .. }) = &status.available {
         entry = entry.digest(*digest);
         if let Some(version) = version {
             entry = entry.version(version);

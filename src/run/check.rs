@@ -6,14 +6,15 @@ use flipside_core::Slot;
 use flipside_core::progress::{Event, Phase};
 use flipside_core::state::Action;
 use flipside_image::Digest;
+use flipside_image::delta::Download;
 
-use super::Error;
-use super::Run;
 use super::judge::judge;
 use super::look::{Looked, look};
 use super::retry::obey_retry_after;
+use super::status::note_download;
 use super::update::end;
 use super::withdrawn::let_timer_take_back;
+use super::{Error, Run, old_image};
 use crate::config::Initiative;
 use crate::rules::{Depth, Evaluated, Explanation, Unasked};
 
@@ -33,6 +34,8 @@ pub struct Check {
     pub runs: bool,
     /// Whether what would be adopted leads to something else.
     pub leads_on: bool,
+    /// What the update costs, where it would be installed.
+    pub download: Option<Download>,
     /// The slot that boots next although its release was withdrawn.
     pub revoked: Option<Slot>,
     /// What each rule said that was asked.
@@ -56,6 +59,18 @@ pub fn check(
     let Evaluated { explanation, action, waypoint, target_version, is_revoked, .. } =
         judge(run, &candidate, depth)?;
     let target = snapshot.host_state.target_slot();
+    let download = match &waypoint.image {
+        Some(image) if action == Action::Install => {
+            let (host, host_state) = (&snapshot.host, &snapshot.host_state);
+            let source = waypoint.source(candidate.source);
+            let old = old_image::find(run, host, host_state, source, image);
+            let old = old.map_err(Error::from)?;
+            let download = old_image::download(host_state, image, old.as_ref());
+            note_download(run, download.clone());
+            Some(download)
+        }
+        _ => None,
+    };
     let version = match &waypoint.image {
         Some(image) => Some(image.version().to_owned()),
         None => target.is_of(&waypoint.tagged).then(|| target.version().to_owned()),
@@ -70,6 +85,7 @@ pub fn check(
         target_version,
         runs,
         leads_on,
+        download,
         revoked,
         explanation,
     }))

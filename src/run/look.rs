@@ -26,6 +26,8 @@ pub(super) enum Looked {
 
 /// A host, and what is on offer to it.
 pub(super) struct Snapshot {
+    /// The host, opened.
+    pub host: Host,
     /// The host as it is.
     pub facts: HostState,
     /// The same once a trial that fell back has been counted.
@@ -71,6 +73,7 @@ pub(super) fn look(run: &Run) -> Result<Looked, Error> {
         host_state.obstacles = facts.obstacles.clone();
     }
     Ok(Looked::At(Box::new(Snapshot {
+        host,
         facts,
         host_state,
         source,

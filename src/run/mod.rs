@@ -44,6 +44,7 @@ mod next_check;
 mod notify;
 mod observer;
 mod offered_hooks;
+mod old_image;
 mod outcome;
 mod overdue;
 mod retry;

@@ -29,6 +29,7 @@ use flipside_core::host::esp::BootFileState;
 use flipside_core::host::{Root, Slot};
 use flipside_image::code::{Coded as _, sentence};
 use flipside_image::constraints::EndOfLife;
+use flipside_image::delta::Download;
 use flipside_image::redact::redact;
 use flipside_image::{Architecture, Digest};
 
@@ -94,8 +95,10 @@ pub(super) fn note_check(run: &Run, tag: &Digest, version: Option<&str>, is_new:
         status.last_check = Some(Check { time: Timestamp::now(), result });
         let before = status.available.take().filter(|before| before.digest == *tag);
         let was_known = before.as_ref().is_some_and(|before| before.version.is_some());
-        let version = version.map(str::to_owned).or(before.and_then(|before| before.version));
-        status.available = is_new.then_some(Available { version, digest: *tag });
+        let known = before.as_ref().and_then(|before| before.version.clone());
+        let version = version.map(str::to_owned).or(known);
+        let download = before.and_then(|before| before.download);
+        status.available = is_new.then_some(Available { version, digest: *tag, download });
         // Once, not at every look: the last status tells what was said in this boot.
         if let Some(candidate) = &status.available
             && candidate.version.is_some()
@@ -109,6 +112,15 @@ pub(super) fn note_check(run: &Run, tag: &Digest, version: Option<&str>, is_new:
         true => run.follow.change(note),
         false => run.follow.note(note),
     }
+}
+
+/// What the update on offer costs.
+pub(super) fn note_download(run: &Run, download: Download) {
+    run.follow.change(|status| {
+        if let Some(available) = &mut status.available {
+            available.download = Some(download);
+        }
+    });
 }
 
 /// What the rules said.

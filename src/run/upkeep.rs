@@ -97,7 +97,7 @@ pub fn verify(run: &Run, slots: &[Slot]) -> Result<Vec<(Slot, SlotContents)>, Er
 }
 
 /// The chunk hashes of an image that this host has not kept.
-fn fetch_config(run: &Run, digest: &Digest) -> Result<ImageConfig, String> {
+pub(super) fn fetch_config(run: &Run, digest: &Digest) -> Result<ImageConfig, String> {
     let fetch = || -> Result<ImageConfig, Error> {
         let source = run.source()?;
         let manifest = Manifest::parse(&source.manifest(digest)?)?;

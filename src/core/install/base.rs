@@ -11,39 +11,13 @@ use super::batch::Batch;
 use super::decode::Damage;
 use super::job::Job;
 use crate::host::storage::Storage;
-use flipside_image::delta::{ChunkDelta, Delta, PayloadDelta, Window};
-use flipside_image::{ChunkIndex, ImageConfig, Layer};
+use flipside_image::delta::{ChunkDelta, PayloadDelta, Window};
+use flipside_image::{ChunkIndex, Layer};
 
 /// A read that takes longer is one of a medium that fails.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// So many chunks decide whether the base is worth more tries.
 const FIRST: u32 = 100;
-
-/// The image in the running slot, and how the new one is made from it.
-#[derive(Debug)]
-pub struct OldImage {
-    /// Its config, which the slot's record names.
-    pub config: ImageConfig,
-    /// The delta, where there is one.
-    pub delta: Option<Delta>,
-    /// Whether payloads are taken that are mounted for writing (`update.deltas = "writable"`).
-    pub may_be_writable: bool,
-}
-
-impl OldImage {
-    /// How the payload of `layer` is made: by the delta, and otherwise by copying what has the same
-    /// hash. `None` where nothing can be.
-    pub fn delta_of(&self, layer: &Layer<'_>) -> Option<PayloadDelta> {
-        let name = &layer.payload.name;
-        let old = self.config.payloads.iter().find(|payload| payload.name == *name)?;
-        let delta = self.delta.as_ref().and_then(|delta| delta.payload(name));
-        let usable = delta.filter(|delta| delta.from_size == old.size).cloned();
-        let mut delta = usable.unwrap_or_else(|| PayloadDelta::new(layer.payload, old.size));
-        delta.add_copies(old, layer.payload);
-        let is_of_use = delta.chunks().any(|chunk| chunk != ChunkDelta::Full);
-        is_of_use.then_some(delta)
-    }
-}
 
 /// The running slot's payload during one transfer.
 pub(super) struct Base {
@@ -56,13 +30,12 @@ pub(super) struct Base {
 }
 
 impl Base {
-    /// What the running slot has for the payload of `layer`; `None` where that is nothing, or may not
-    /// be used.
+    /// What the running slot has for the payload of `layer`; `None` where that is nothing.
     pub(super) fn open(job: &Job<'_>, layer: &Layer<'_>) -> Option<Self> {
         let old = job.old?;
         let delta = old.delta_of(layer)?;
         let name = delta.name.as_str();
-        let storage = match job.host.open_base(name, old.may_be_writable) {
+        let storage = match job.host.open_base(name) {
             Ok(storage) => storage?,
             Err(error) => {
                 tracing::warn!("payload {name} is fetched in full: {error}");

@@ -2,9 +2,10 @@
 
 //! What an install is about, and what its steps do with it.
 
+use flipside_image::delta::OldImage;
 use flipside_image::{Digest, Image, Layer};
 
-use super::base::{Base, OldImage};
+use super::base::Base;
 use super::transfer::Target;
 use super::{InstallError, Options, write_target};
 use crate::blob_source::BlobSource;

@@ -39,7 +39,6 @@ mod written;
 
 pub use arm::arm_installed;
 pub(crate) use arm::{note_unarmed, put_first_in_loader, secure};
-pub use base::OldImage;
 pub use check::check;
 pub use plan::ChunkSource;
 pub use read_back::verify;
@@ -47,7 +46,7 @@ pub use read_behind::ReadBehind;
 
 pub use crate::install_error::InstallError;
 pub use job::Job;
-pub use slot::{FetchConfig, SlotContents, contents};
+pub use slot::{FetchConfig, SlotContents, config, contents};
 pub use transaction::Checked;
 
 use std::sync::atomic::{AtomicU64, Ordering};

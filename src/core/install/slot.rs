@@ -106,8 +106,15 @@ pub(super) fn has_damaged_boot_file(
     Ok(!verify(&storage, payload, &Silent, stop)?.is_empty())
 }
 
-/// The config from the state directory, or else from where the image came.
-fn config(host: &Host, record: &Record, fetch: &FetchConfig<'_>) -> Result<ImageConfig, String> {
+/// The config that `record` names: from the state directory, or else from where the image came.
+///
+/// # Errors
+/// In words, why it cannot be had.
+pub fn config(
+    host: &Host,
+    record: &Record,
+    fetch: &FetchConfig<'_>,
+) -> Result<ImageConfig, String> {
     let Some(config_digest) = record.config_digest else {
         return Err("flipside did not install it".to_owned());
     };

@@ -13,9 +13,11 @@ use crate::printable;
 use crate::{Digest, Image, PayloadName};
 
 mod manifest;
+mod old_image;
 mod payload;
 
 pub use manifest::DeltaManifest;
+pub use old_image::{Download, OldImage};
 pub use payload::{ChunkDelta, PayloadDelta, Window};
 
 /// The artifact type of a delta.

@@ -222,6 +222,18 @@ impl Updater {
         text_or_empty(self.document().status.available.as_ref().map(|a| &a.digest))
     }
 
+    /// What the update on offer costs: how many bytes are fetched, how many would be without what this
+    /// host has of it, and the version that a delta is from. 0, 0 and empty where that is not known.
+    #[zbus(property)]
+    fn available_download(&self) -> (u64, u64, String) {
+        let document = self.document();
+        let available = document.status.available.as_ref();
+        let Some(download) = available.and_then(|available| available.download.as_ref()) else {
+            return Default::default();
+        };
+        (download.bytes, download.full, text_or_empty(download.delta_from.as_ref()))
+    }
+
     /// Why the update on offer is not made: severity (defer: tried again by itself, block: until
     /// something changes, or error), a stable code, a sentence, and since when.
     #[zbus(property)]

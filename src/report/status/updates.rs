@@ -7,9 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use super::Problem;
 use crate::report::ago::{ago, until};
+use crate::report::progress::bytes;
 use flipside_core::host::Slot;
 use flipside_core::refusal::Severity;
 use flipside_image::Digest;
+use flipside_image::delta::Download;
 use flipside_image::printable;
 
 /// From how long before the end of life on people are told, in seconds.
@@ -22,6 +24,22 @@ pub struct Available {
     pub version: Option<String>,
     /// Its digest.
     pub digest: Digest,
+    /// What it costs; `None` where that was not looked up.
+    #[serde(default)]
+    pub download: Option<Download>,
+}
+
+/// For people: `14.5 MiB to download (delta from 2.1; 184 MiB in full)`.
+pub fn cost(download: &Download) -> String {
+    let (cost, full) = (bytes(download.bytes), bytes(download.full));
+    match &download.delta_from {
+        Some(version) => {
+            let version = printable::line(version, 80);
+            format!("{cost} to download (delta from {version}; {full} in full)")
+        }
+        None if download.bytes < download.full => format!("{cost} to download ({full} in full)"),
+        None => format!("{cost} to download"),
+    }
 }
 
 /// Why an update is not made.
@@ -201,6 +219,18 @@ impl EndOfLife {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_cost_of_an_update_is_said_with_what_it_would_be_in_full() {
+        let cost = |bytes, full, delta_from: Option<&str>| {
+            cost(&Download { bytes, full, delta_from: delta_from.map(str::to_owned) })
+        };
+        let full = 184 << 20;
+        let delta = "14.5 MiB to download (delta from 2.1; 184.0 MiB in full)";
+        assert_eq!(cost(15_204_352, full, Some("2.1")), delta);
+        assert_eq!(cost(0, full, None), "0 B to download (184.0 MiB in full)");
+        assert_eq!(cost(full, full, None), "184.0 MiB to download");
+    }
 
     #[test]
     fn people_are_told_from_thirty_days_before_the_end_and_after_it() {
