@@ -2,6 +2,7 @@
 
 //! Which image of an OCI layout is meant, and where its index lists it.
 
+use flipside_image::delta::DELTA_TYPE;
 use flipside_image::document::MEDIA_TYPE;
 use flipside_image::printable;
 use flipside_image::reference::tag_of;
@@ -90,13 +91,13 @@ impl Choice {
     }
 }
 
-/// Whether an entry is a signature, a policy document or the like, which belongs to an image and is none.
+/// Whether an entry is a signature, a delta, a policy document or the like, which belongs to an image and is none.
 fn is_attachment(entry: &Descriptor) -> bool {
     entry.annotations.get(TAG_ANNOTATION).is_some_and(|name| is_attachment_tag(tag_of(name)))
         || entry
             .artifact_type
             .as_deref()
-            .is_some_and(|kind| [BUNDLE_TYPE, EMPTY_TYPE, MEDIA_TYPE].contains(&kind))
+            .is_some_and(|kind| [BUNDLE_TYPE, DELTA_TYPE, EMPTY_TYPE, MEDIA_TYPE].contains(&kind))
         || entry
             .annotations
             .get(KIND_ANNOTATION)
