@@ -27,6 +27,11 @@ flipside_image::codes! {
         ///
         /// Correct what the message names.
         pub ARGUMENT_INVALID: Error = "argument-invalid";
+        /// A delta between two images would save hosts too little: they would still fetch more than 60 %
+        /// of the new image. Nothing is published.
+        ///
+        /// Make a delta from a version that has more in common with the new one.
+        DELTA_TOO_LARGE: Error = "delta-too-large";
         /// The partitions need more room than the device has.
         ///
         /// Use smaller partitions or a larger device.

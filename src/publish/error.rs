@@ -6,10 +6,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::codes;
+use crate::disk::Size;
 use flipside_core::blob_source::FetchError;
 use flipside_core::cancel::Stopped;
 use flipside_core::install::InstallError;
 use flipside_image::code::{Code, Coded};
+use flipside_image::delta::DeltaFlaw;
 use flipside_image::document::DocumentError;
 use flipside_image::pe::Flaw;
 use flipside_image::{ImageError, Unbootable};
@@ -137,6 +139,31 @@ pub enum PublishError {
         /// The reason.
         what: String,
     },
+    /// There is nothing between two images that a delta could make.
+    #[error("no delta is made: both images have the content of version {version}")]
+    DeltaOfSame {
+        /// The version of the new one.
+        version: String,
+    },
+    /// A delta that cannot be made, or cannot be used.
+    #[error("no delta is made: {what}")]
+    Delta {
+        /// The reason.
+        what: String,
+    },
+    /// A delta that would save too little.
+    #[error(
+        "no delta from {from} is published: hosts would fetch {} instead of {}, more than 60 % of it",
+        Size(*fetch), Size(*full)
+    )]
+    DeltaTooLarge {
+        /// The version that it is from.
+        from: String,
+        /// What hosts would fetch with it, in bytes.
+        fetch: u64,
+        /// What they fetch without it, in bytes.
+        full: u64,
+    },
     /// A directory that is no OCI layout of the version flipside knows.
     #[error("{} is not a usable OCI layout: {what}", path.display())]
     LayoutInvalid {
@@ -152,6 +179,12 @@ impl PublishError {
     pub fn file(operation: &'static str, path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Self {
         let path = path.as_ref().to_owned();
         move |source| Self::File { operation, path, source }
+    }
+}
+
+impl From<DeltaFlaw> for PublishError {
+    fn from(DeltaFlaw(what): DeltaFlaw) -> Self {
+        Self::Delta { what }
     }
 }
 
@@ -177,6 +210,8 @@ impl Coded for PublishError {
             Self::PolicyInvalid { .. } => codes::POLICY_CHANGE_INVALID,
             Self::SigningKey { .. } => codes::SIGNING_KEY_UNUSABLE,
             Self::Sign { .. } => codes::SIGNING_FAILED,
+            Self::Delta { .. } | Self::DeltaOfSame { .. } => codes::ARGUMENT_INVALID,
+            Self::DeltaTooLarge { .. } => codes::DELTA_TOO_LARGE,
             Self::LayoutInvalid { .. } => codes::LAYOUT_INVALID,
         }
     }

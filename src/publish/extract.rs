@@ -18,10 +18,10 @@ use super::PublishError;
 use super::layout::temporary_in;
 
 /// The file to be, as the thing an install writes to.
-struct Output<'a> {
-    path: &'a Path,
-    file: &'a File,
-    size: u64,
+pub(super) struct Output<'a> {
+    pub(super) path: &'a Path,
+    pub(super) file: &'a File,
+    pub(super) size: u64,
 }
 
 impl Storage for Output<'_> {

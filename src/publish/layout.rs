@@ -14,6 +14,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use flipside_image::bounded::{self, ENTRIES};
+use flipside_image::delta::DELTA_TYPE;
 use flipside_image::{Descriptor, Digest, INDEX_TYPE, MANIFEST_LIMIT, Platform};
 use flipside_source::TAG_ANNOTATION;
 use serde::Deserialize;
@@ -105,15 +106,43 @@ impl LayoutWriter {
     /// # Errors
     /// [`PublishError::LayoutInvalid`] where there is an index that cannot be read.
     pub fn list(&self, manifest: &Descriptor, tag: Option<&str>) -> Result<(), PublishError> {
-        let path = self.directory.join("index.json");
-        // Two builds into one layout must not lose each other's entry.
-        let lock = File::open(&self.directory).map_err(PublishError::file("open", &path))?;
-        lock.lock().map_err(PublishError::file("lock", &self.directory))?;
         let mut entry = manifest.clone();
         entry.annotations.remove(TAG_ANNOTATION);
         if let Some(tag) = tag {
             entry.annotations.insert(TAG_ANNOTATION.to_owned(), tag.to_owned());
         }
+        self.replace_entries(&entry, |other| is_replaced(other, &entry))
+    }
+
+    /// Lists `artifact`, which belongs to an image, without a tag, in place of the entries that
+    /// `is_replaced`. All others stay.
+    ///
+    /// # Errors
+    /// As [`LayoutWriter::list`].
+    pub fn attach(
+        &self,
+        artifact: &Descriptor,
+        is_replaced: impl Fn(&Descriptor) -> bool,
+    ) -> Result<(), PublishError> {
+        self.replace_entries(artifact, |other| {
+            // What cannot be understood is somebody else's.
+            let other = serde_json::from_str::<Descriptor>(other.get());
+            other.is_ok_and(|other| {
+                !other.annotations.contains_key(TAG_ANNOTATION)
+                    && (other.digest == artifact.digest || is_replaced(&other))
+            })
+        })
+    }
+
+    fn replace_entries(
+        &self,
+        entry: &Descriptor,
+        is_replaced: impl Fn(&RawValue) -> bool,
+    ) -> Result<(), PublishError> {
+        let path = self.directory.join("index.json");
+        // Two builds into one layout must not lose each other's entry.
+        let lock = File::open(&self.directory).map_err(PublishError::file("open", &path))?;
+        lock.lock().map_err(PublishError::file("lock", &self.directory))?;
         let written = |error: serde_json::Error| self.invalid(error.to_string());
         let mut index = self.read_index()?;
         let listed = match index.get("manifests") {
@@ -122,8 +151,8 @@ impl LayoutWriter {
         };
         let Entries(mut entries) =
             listed.map_err(|_| self.invalid("its index lists nothing".to_owned()))?;
-        entries.retain(|other| !is_replaced(other, &entry));
-        entries.push(to_raw_value(&entry).map_err(written)?);
+        entries.retain(|other| !is_replaced(other));
+        entries.push(to_raw_value(entry).map_err(written)?);
         index.insert("manifests".to_owned(), to_raw_value(&entries).map_err(written)?);
         self.replace("index.json", &serde_json::to_vec_pretty(&index).map_err(written)?)
     }
@@ -232,6 +261,8 @@ fn is_replaced(other: &RawValue, entry: &Descriptor) -> bool {
         #[serde(default)]
         media_type: String,
         #[serde(default)]
+        artifact_type: Option<String>,
+        #[serde(default)]
         platform: Option<Platform>,
         #[serde(default, deserialize_with = "bounded::map::<ENTRIES, _, _>")]
         annotations: BTreeMap<String, String>,
@@ -243,6 +274,7 @@ fn is_replaced(other: &RawValue, entry: &Descriptor) -> bool {
         return other.annotations.get(TAG_ANNOTATION) == tag;
     }
     !other.annotations.contains_key(TAG_ANNOTATION)
+        && other.artifact_type.as_deref() != Some(DELTA_TYPE)
         && other.media_type == entry.media_type
         && other.platform == entry.platform
 }

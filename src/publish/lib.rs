@@ -5,9 +5,11 @@
 
 #![cfg_attr(test, allow(clippy::too_many_lines))]
 
+mod attached;
 mod attestation;
 pub mod build;
 pub mod codes;
+pub mod delta;
 pub mod disk;
 mod error;
 mod extract;

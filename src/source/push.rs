@@ -17,6 +17,9 @@ use super::retry::{Failure, Tries};
 use super::upload::{Upload, done, has_blob};
 use super::{Options, Reference, SourceError};
 
+/// The header by which a registry says that it has a referrers API.
+const SUBJECT: &str = "oci-subject";
+
 /// A repository in a registry, to push to.
 pub struct Repository {
     http: Http,
@@ -69,6 +72,20 @@ impl Repository {
         media_type: &'static str,
         manifest: &[u8],
     ) -> Result<(), SourceError> {
+        self.put_referrer(name, media_type, manifest).map(|_| ())
+    }
+
+    /// The same of a manifest with a subject. Says whether the registry lists it among the subject's
+    /// referrers ("Pushing Manifests with Subject"): otherwise who pushes has to list it.
+    ///
+    /// # Errors
+    /// As [`Self::put_manifest`].
+    pub fn put_referrer(
+        &self,
+        name: &str,
+        media_type: &'static str,
+        manifest: &[u8],
+    ) -> Result<bool, SourceError> {
         let manifest = Blob::of(manifest.to_owned());
         let path = format!("manifests/{name}");
         let put = self.repeat(async || {
@@ -76,7 +93,8 @@ impl Repository {
             request.headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
             request.body = Some(Body::Part(manifest.part(0..manifest.size)));
             let answer = self.endpoint.log_in_and_send(&self.http, request).await?;
-            done(answer).await.map(|_| ())
+            let answer = done(answer).await?;
+            Ok(answer.response.headers().contains_key(SUBJECT))
         });
         self.run(put)
     }

@@ -9,6 +9,7 @@ use connection::Connection;
 
 mod build;
 pub(in crate::cli) mod connection;
+mod delta;
 mod extract;
 mod inspect;
 mod key;
@@ -24,6 +25,7 @@ pub enum Args {
     Extract(extract::Args),
     Push(push::Args),
     Pull(pull::Args),
+    Delta(delta::Args),
     Sign(sign::Args),
     Key(key::Args),
 }
@@ -39,6 +41,7 @@ pub fn run(args: Args, global: &Global) -> super::Result {
         Args::Extract(args) => extract::run(args, global),
         Args::Push(args) => push::run(args, global),
         Args::Pull(args) => pull::run(args, global),
+        Args::Delta(args) => delta::run(args, global),
         Args::Sign(args) => sign::run(args, global),
         Args::Key(args) => key::run(&args, global),
     };

@@ -6,18 +6,18 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use flipside_image::bounded::{ENTRIES, optional_list};
 use flipside_image::{Descriptor, Digest, INDEX_TYPE, MANIFEST_TYPE};
 use flipside_source::signatures::{
     BUNDLE_TYPE, EMPTY_TYPE, SIMPLE_TYPE, all, referrers_tag, signature_tag,
 };
 use flipside_source::{
-    LayoutSource, Location, Options, Reference, Repository, Signature, Source, is_absent, open,
+    LayoutSource, Location, Options, Reference, Repository, Signature, Source, open,
 };
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::json;
-use serde_json::value::{RawValue, to_raw_value};
+use serde_json::value::RawValue;
 
+use super::super::attached::{self, Listed, Written, existing};
 use super::super::layout::LayoutWriter;
 use super::super::{PublishError, upload};
 
@@ -138,7 +138,7 @@ impl Home<'_> {
             layers: Some(&layers),
             ..Written::new(MANIFEST_TYPE)
         };
-        let manifest = manifest.to_bytes()?;
+        let manifest = manifest.to_bytes().map_err(refused)?;
         let blobs = signatures.iter().map(|(payload, _)| *payload).chain([&config[..]]).collect();
         self.put(&Put { tag: Some(&tag), media_type: MANIFEST_TYPE, manifest, blobs })?;
         Ok(())
@@ -183,69 +183,29 @@ impl Home<'_> {
         };
         entries.push(raw(&listed)?);
         let manifest = Written { manifests: Some(&entries), ..Written::new(INDEX_TYPE) };
-        let manifest = manifest.to_bytes()?;
+        let manifest = manifest.to_bytes().map_err(refused)?;
         self.put(&Put { tag: Some(&tag), media_type: INDEX_TYPE, manifest, blobs: Vec::new() })?;
         Ok(())
     }
 }
 
-/// What a tag names now.
-fn existing(source: &dyn Source, tag: &str) -> Result<Option<Vec<u8>>, PublishError> {
-    let sibling = source.sibling(tag)?;
-    match sibling.resolve() {
-        Ok(digest) => Ok(Some(sibling.manifest(&digest)?)),
-        Err(error) if is_absent(&error) => Ok(None),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// What has signatures already. Its entries stay as they are, with whatever fields they have.
-#[derive(Deserialize)]
-struct Listed {
-    #[serde(default, deserialize_with = "optional_list::<ENTRIES, _, _>")]
-    layers: Option<Vec<Box<RawValue>>>,
-    #[serde(default, deserialize_with = "optional_list::<ENTRIES, _, _>")]
-    manifests: Option<Vec<Box<RawValue>>>,
-}
-
-/// The same with more signatures: a manifest or an index.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Written<'a> {
-    schema_version: u32,
-    media_type: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    config: Option<&'a Descriptor>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    layers: Option<&'a [Box<RawValue>]>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    manifests: Option<&'a [Box<RawValue>]>,
-}
-
-impl Written<'_> {
-    fn new(media_type: &'static str) -> Self {
-        Self { schema_version: 2, media_type, config: None, layers: None, manifests: None }
-    }
-
-    fn to_bytes(&self) -> Result<Vec<u8>, PublishError> {
-        serde_json::to_vec(self).map_err(|error| PublishError::Sign { what: error.to_string() })
-    }
-}
-
 /// What is no such list is not replaced.
 fn listed(bytes: &[u8]) -> Result<Listed, PublishError> {
-    serde_json::from_slice(bytes).map_err(|error| PublishError::Sign {
-        what: format!("what stands where signatures are cannot be read: {error}"),
+    attached::listed(bytes).map_err(|error| {
+        refused(format!("what stands where signatures are cannot be read: {error}"))
     })
 }
 
 fn no_list(name: &str) -> PublishError {
-    let what = format!("what stands where signatures are has no list of {name}");
-    PublishError::Sign { what }
+    refused(format!("what stands where signatures are has no list of {name}"))
 }
 
 fn raw(descriptor: &Descriptor) -> Result<Box<RawValue>, PublishError> {
-    to_raw_value(descriptor).map_err(|error| PublishError::Sign { what: error.to_string() })
+    attached::raw(descriptor).map_err(refused)
+}
+
+fn refused(what: String) -> PublishError {
+    PublishError::Sign { what }
 }
 
 fn digest_of(entry: &RawValue) -> Option<String> {
