@@ -3,110 +3,19 @@
 //! Where a host looks for the delta to an image, and what it passes over.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use flipside_image::code::Coded;
 use flipside_image::delta::{DELTA_CANDIDATES, DELTA_CONFIG_TYPE, DELTA_TYPE};
-use flipside_image::{Descriptor, Digest, EMPTY_TYPE, Index};
+use flipside_image::{Descriptor, Digest, EMPTY_TYPE, INDEX_TYPE, Index};
 use flipside_source::signatures::referrers_tag;
-use flipside_source::{
-    ArchiveSource, LayoutSource, Location, Options, Source, SourceError, TAG_ANNOTATION, open,
-};
+use flipside_source::{ArchiveSource, LayoutSource, Location, Source, TAG_ANNOTATION, open};
 use serde_json::{Value, json};
 
+use crate::support::delta_stage::{Stage, page, some, status};
 use crate::support::deltas::{Artifact, Pair, bare, labelled, list, write_blob};
 use crate::support::images::ImageBuilder;
-use crate::support::proxy::{Fault, Proxy};
+use crate::support::proxy::Fault;
 use crate::support::put::Repository;
-use crate::support::registry::{Registry, options};
-
-/// The media type of a list.
-const INDEX: &str = "application/vnd.oci.image.index.v1+json";
-
-/// A registry behind a proxy, and behind another one a mirror of it, which has what it is given.
-struct Stage {
-    proxy: Proxy,
-    mirror: Proxy,
-    name: &'static str,
-    pair: Pair,
-    options: Options,
-    _directory: tempfile::TempDir,
-    registry: Arc<Registry>,
-}
-
-impl Stage {
-    fn new(name: &'static str) -> Self {
-        let registry = Registry::shared();
-        let proxy = Proxy::start(registry.address());
-        let mirror = Proxy::start(registry.address());
-        let directory = tempfile::tempdir().unwrap();
-        let options = options(directory.path());
-        let pair = Pair::new();
-        Self { proxy, mirror, name, pair, options, _directory: directory, registry }
-    }
-
-    fn mirrored(name: &'static str) -> Self {
-        let mut stage = Self::new(name);
-        stage.options.mirrors = vec![format!("{}/mirror", stage.mirror.address())];
-        stage
-    }
-
-    fn source(&self) -> Box<dyn Source> {
-        let location: Location =
-            format!("{}/{}:1", self.proxy.address(), self.name).parse().unwrap();
-        open(&location, &self.options).unwrap()
-    }
-
-    fn repository(&self) -> Repository {
-        Repository::at(self.proxy.address(), self.name)
-    }
-
-    fn at_mirror(&self) -> Repository {
-        Repository::at(self.mirror.address(), &format!("mirror/{}", self.name))
-    }
-
-    /// Lists these under the tag.
-    fn tag(&self, entries: &[Descriptor]) {
-        self.repository().referrers(&self.pair.new.digest, entries);
-    }
-
-    /// The referrers API lists these, whether or not the registry has them.
-    fn listed(&self, entries: &[Descriptor]) {
-        self.proxy.fault("/referrers/", 1, page(entries, None));
-    }
-
-    /// What a host that has the old image finds.
-    fn found(&self) -> Result<Option<String>, SourceError> {
-        self.found_by(&*self.source())
-    }
-
-    fn found_by(&self, source: &dyn Source) -> Result<Option<String>, SourceError> {
-        let found = source.delta(&self.pair.new, &self.pair.from())?;
-        Ok(found.map(|delta| delta.from_version))
-    }
-
-    /// How many manifests were fetched from the registry by their digest.
-    fn manifests(&self) -> usize {
-        self.proxy.count("manifests/sha256:")
-    }
-}
-
-/// A page of a referrers API.
-fn page(entries: &[Descriptor], next: Option<&str>) -> Fault {
-    let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": entries});
-    let mut headers = vec![("content-type", INDEX.to_owned())];
-    headers.extend(next.map(|query| ("link", format!("</x?{query}>; rel=\"next\""))));
-    Fault::Status(200, headers, index.to_string())
-}
-
-fn status(code: u16) -> Fault {
-    Fault::Status(code, vec![], String::new())
-}
-
-fn some(name: &str) -> Option<String> {
-    Some(name.to_owned())
-}
 
 /// A manifest of another kind that any list may have.
 fn other_artifact(repository: &Repository, nth: usize) -> Descriptor {
@@ -123,7 +32,7 @@ fn without_a_referrers_api_the_tag_lists_the_delta() {
     let source = stage.source();
     assert_eq!(source.delta(&stage.pair.new, &stage.pair.from()).unwrap(), Some(delta));
     let paths: Vec<_> = stage.proxy.seen().iter().map(|seen| seen.path.clone()).collect();
-    // The API, the tag, the manifest and the config; one connection may ask for the base first.
+    // The API, the tag, the manifest and the config.
     assert_eq!(stage.manifests(), 1, "{paths:?}");
     assert_eq!(stage.proxy.count(&referrers_tag(&stage.pair.new.digest)), 1, "{paths:?}");
     assert_eq!(stage.proxy.count("/blobs/"), 1, "no layer is fetched: {paths:?}");
@@ -318,139 +227,6 @@ fn only_so_many_candidates_are_looked_at() {
     assert_eq!((stage.found().unwrap(), stage.manifests()), (some("1"), 1));
 }
 
-#[test]
-fn a_mirror_without_the_delta_leaves_it_to_the_registry() {
-    let stage = Stage::mirrored("delta/registry");
-    let (_, artifact) = stage.pair.delta("1");
-    stage.tag(&[artifact.put(&stage.repository())]);
-    let sha = format!("sha256-{}", stage.pair.new.digest.hex());
-    for fault in [
-        None,
-        Some(status(401)),
-        Some(status(403)),
-        Some(status(429)),
-        Some(status(500)),
-        Some(Fault::Cut(0)),
-        Some(page(&[labelled(artifact.entry(), &stage.pair.from())], None)),
-    ] {
-        stage.mirror.calm();
-        // What is no delta stays in use at a mirror that has no word on deltas.
-        let there = stage.at_mirror().bundle(&stage.pair.new.digest, b"an image's blob");
-        if let Some(fault) = &fault {
-            stage.mirror.fault("/referrers/", 100, fault.clone());
-            stage.mirror.fault(&sha, 100, fault.clone());
-        }
-        let source = stage.source();
-        assert_eq!(stage.found_by(&*source).unwrap(), some("1"), "{fault:?}");
-        stage.mirror.forget();
-        source.manifest(&there.digest).unwrap();
-        assert_eq!(stage.mirror.count("manifests/"), 1, "{fault:?}");
-        // The registry's own error counts, where no mirror has it.
-        stage.proxy.fault("/referrers/", 100, status(500));
-        let error = stage.found().unwrap_err();
-        assert_eq!(error.code().name(), "registry-error", "{fault:?}");
-        stage.proxy.calm();
-    }
-}
-
-#[test]
-fn a_mirror_brings_a_delta_that_the_registry_has_not() {
-    let mut stage = Stage::mirrored("delta/mirror");
-    let (_, artifact) = stage.pair.delta("1");
-    let repository = stage.at_mirror();
-    repository.referrers(&stage.pair.new.digest, &[artifact.put(&repository)]);
-    assert_eq!(stage.found().unwrap(), some("1"));
-    assert!(stage.proxy.seen().is_empty(), "{:?}", stage.proxy.seen());
-    // Also where nobody answers at the registry's address, ...
-    let gone: Location = format!("127.0.0.1:9/{}:1", stage.name).parse().unwrap();
-    let source = open(&gone, &stage.options).unwrap();
-    assert_eq!(stage.found_by(&*source).unwrap(), some("1"));
-    // ... and at a second mirror, behind one that is down and one that lies.
-    let liar = Proxy::start(stage.proxy.address());
-    liar.fault("/referrers/", 100, page(&[artifact.entry()], None));
-    stage.options.mirrors.insert(0, liar.address().to_owned());
-    stage.options.mirrors.insert(0, "127.0.0.1:9".to_owned());
-    assert_eq!(stage.found().unwrap(), some("1"));
-    assert_eq!(liar.count(&Digest::of(&artifact.bytes()).to_string()), 1);
-}
-
-#[test]
-fn a_search_takes_no_longer_than_one_question_may() {
-    let mut stage = Stage::mirrored("delta/slow");
-    let (_, artifact) = stage.pair.delta("1");
-    let entry = artifact.put(&stage.repository());
-    stage.tag(std::slice::from_ref(&entry));
-    stage.options.timing.total = Duration::from_millis(700);
-    stage.mirror.fault("/referrers/", 100, Fault::Trickle(1, 50));
-    stage.mirror.fault("sha256-", 100, Fault::Trickle(1, 50));
-    let begun = Instant::now();
-    let source = stage.source();
-    assert_eq!(stage.found_by(&*source).unwrap(), some("1"));
-    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
-    // A registry that is slow with its deltas is an error, and stays in use.
-    stage.proxy.fault("sha256-", 100, Fault::Trickle(1, 50));
-    let begun = Instant::now();
-    let error = stage.found_by(&*source).unwrap_err();
-    assert_eq!(error.code().name(), "registry-unreachable");
-    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
-    stage.proxy.forget();
-    source.manifest(&entry.digest).unwrap();
-    assert_eq!(stage.proxy.count("manifests/"), 1);
-}
-
-#[test]
-fn a_wish_to_stop_ends_the_search() {
-    let stage = Stage::mirrored("delta/stop");
-    for (host, path) in [(&stage.mirror, "/referrers/"), (&stage.proxy, "sha256-")] {
-        let mut options = stage.options.clone();
-        options.stop = flipside_core::cancel::Cancel::new();
-        host.fault(path, 100, Fault::Silence);
-        let location: Location =
-            format!("{}/{}:1", stage.proxy.address(), stage.name).parse().unwrap();
-        let source = open(&location, &options).unwrap();
-        let begun = Instant::now();
-        std::thread::scope(|scope| {
-            let search = scope.spawn(|| source.delta(&stage.pair.new, &stage.pair.from()));
-            std::thread::sleep(Duration::from_millis(100));
-            options.stop.request();
-            let error = search.join().unwrap().unwrap_err();
-            assert!(error.is_stopped(), "{error}");
-        });
-        assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
-        stage.mirror.calm();
-    }
-}
-
-#[test]
-fn the_frames_come_from_whoever_has_them_and_mirrors_stay_in_use() {
-    let stage = Stage::mirrored("delta/frames");
-    let (delta, artifact) = stage.pair.delta("1");
-    artifact.put(&stage.repository());
-    let bytes = b"a layer of the image";
-    stage.at_mirror().blob("application/octet-stream", bytes);
-    let (frames, layer) =
-        (&delta.payloads[0].layer, Descriptor::of("application/octet-stream", bytes));
-    for fault in [status(404), status(403), status(500), Fault::Corrupt(500)] {
-        stage.mirror.calm();
-        stage.mirror.fault(&format!("blobs/{}", frames.digest), 100, fault.clone());
-        let source = stage.source();
-        let stream = |blob: &Descriptor, start: u64| {
-            let mut bytes = Vec::new();
-            let streamed = source.stream(blob, start..blob.size, &mut |piece| {
-                bytes.extend_from_slice(piece);
-                Ok(())
-            });
-            streamed.unwrap();
-            bytes
-        };
-        assert_eq!(stream(frames, 0), artifact.frames, "{fault:?}");
-        assert_eq!(stream(frames, 4), artifact.frames[4..], "{fault:?}");
-        stage.mirror.forget();
-        assert_eq!(stream(&layer, 2), bytes[2..]);
-        assert_eq!(stage.mirror.count("blobs/"), 1, "{fault:?}");
-    }
-}
-
 /// A layout with the new image, the delta to it under the tag or without one, and the same as an
 /// archive.
 #[test]
@@ -462,7 +238,7 @@ fn layouts_and_archives_have_deltas_as_registries_and_other_tools_list_them() {
     let tag = |layout: &Path, entries: Vec<Descriptor>| {
         let index = Index::new(entries).to_bytes().unwrap();
         write_blob(layout, &index);
-        let mut entry = Descriptor::of(INDEX, &index);
+        let mut entry = Descriptor::of(INDEX_TYPE, &index);
         entry.annotations.insert(TAG_ANNOTATION.to_owned(), referrers_tag(&pair.new.digest));
         list(layout, &[entry]);
     };

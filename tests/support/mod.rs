@@ -5,6 +5,7 @@
 #[cfg(feature = "dbus")]
 pub mod bus;
 pub mod certificates;
+pub mod delta_stage;
 pub mod deltas;
 pub mod documents;
 pub mod esp;
