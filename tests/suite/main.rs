@@ -27,6 +27,7 @@ mod dbus_calls;
 mod dbus_files;
 mod delta_mirrors;
 mod delta_search;
+mod deltas;
 mod disk_build;
 mod disk_device;
 mod efi_variables;

@@ -99,6 +99,7 @@ fn p6_core_itself_asks_for_the_proof() {
         source: &LayoutSource::open(&published.layout, Some("stable")).unwrap(),
         repository: String::new(),
         image: &published.image,
+        old: None,
         tag: published.digest,
         signed_by: None,
         towards: None,

@@ -281,6 +281,7 @@ fn install(host: &TestHost, image: &OsImage, durable: Durable) -> (Result<(), &'
         source: &source,
         repository: String::new(),
         image: &image.image,
+        old: None,
         tag: image.digest,
         signed_by: None,
         towards: None,

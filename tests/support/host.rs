@@ -55,11 +55,22 @@ impl TestHost {
         host
     }
 
+    /// Runs `image`, from slot A of this many bytes, promoted.
+    pub fn running_in(slot_size: u64, image: &ImageBuilder) -> Self {
+        let host = Self::made(slot_size, &[], Backend::Uefi, image);
+        assert_eq!(host.boot(), "A 1 promoted");
+        host
+    }
+
     pub fn unproven_by(backend: Backend, image: &ImageBuilder) -> Self {
         Self::unproven_on(&[], backend, image)
     }
 
     fn unproven_on(quirks: &[Quirk], backend: Backend, image: &ImageBuilder) -> Self {
+        Self::made(1 << 20, quirks, backend, image)
+    }
+
+    fn made(slot_size: u64, quirks: &[Quirk], backend: Backend, image: &ImageBuilder) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let track = directory.path().join("track");
         let host = Self { directory, track };
@@ -74,7 +85,7 @@ impl TestHost {
         };
         let disk = Plan {
             esp_size: Some(4 << 20),
-            slot_size: Some(1 << 20),
+            slot_size: Some(slot_size),
             seed: Some(1),
             loader: Some(loader(host.directory.path())),
             ..Plan::default()

@@ -40,6 +40,18 @@ impl Batch {
         batches
     }
 
+    /// The batches of `chunks`, which are in order.
+    pub(super) fn join(chunks: impl Iterator<Item = ChunkIndex>) -> Vec<Self> {
+        let mut batches: Vec<Self> = Vec::new();
+        for ChunkIndex(index) in chunks {
+            match batches.last_mut() {
+                Some(last) if last.first + last.count == index => last.count += 1,
+                _ => batches.push(Self { first: index, count: 1 }),
+            }
+        }
+        batches
+    }
+
     /// Its chunks.
     pub(super) fn chunks(self) -> impl Iterator<Item = ChunkIndex> {
         (self.first..self.first + self.count).map(ChunkIndex)
@@ -123,6 +135,14 @@ mod tests {
             batches.iter().map(|batch| batch.chunks().map(|index| index.0).collect()).collect();
         assert_eq!(chunks, [vec![0, 1], vec![3], vec![4, 5, 6, 7], vec![8]]);
         assert_eq!(batches[2].range(&payload), 1 << 20..2 << 20);
+    }
+
+    #[test]
+    fn neighbours_are_joined() {
+        let chunks = |list: &[u32]| Batch::join(list.iter().copied().map(ChunkIndex));
+        let batch = |first, count| Batch { first, count };
+        assert_eq!(chunks(&[3, 4, 5, 9, 11, 12]), [batch(3, 3), batch(9, 1), batch(11, 2)]);
+        assert_eq!(chunks(&[]), []);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::batch::{Batch, length, within};
 use super::buffer::Buffer;
 use super::decode::{Damage, FrameDecoder, check_hash, decode_patch};
 use super::fetch::{WorkItem, fetch_again};
-use super::transfer::Transfer;
+use super::transfer::{Target, Transfer};
 use super::written::WrittenBatch;
 use crate::progress::Event;
 use flipside_image::ChunkIndex;
@@ -60,44 +60,65 @@ fn write_parcel(
     item: &mut WorkItem,
     done: &Sender<WrittenBatch>,
 ) -> Result<(), InstallError> {
-    let range = item.batch.range(job.target.payload);
     if let Some(decoding) = &mut decoding {
-        decoding.chunks.set_filled(length(&range));
+        decoding.chunks.set_filled(length(&item.batch.range(job.target.payload)));
     }
+    let mut right = Vec::new();
     for index in item.batch.chunks() {
         let unpacked = unpack(job, decoding.as_deref_mut(), item, index);
         if let Some(base) = job.base {
             base.count(&unpacked);
         }
-        let Err(damage) = unpacked else { continue };
-        if job.base.is_some() {
-            tracing::debug!("chunk {index} is fetched in full: {damage}");
-            return Ok(());
+        match unpacked {
+            Ok(()) => {}
+            Err(damage) if job.base.is_some() => {
+                tracing::debug!("chunk {index} is fetched in full: {damage}");
+                continue;
+            }
+            Err(damage) => {
+                fetch_again(job, index, item, &damage)?;
+                let again = unpack(job, decoding.as_deref_mut(), item, index);
+                if again.is_err() && job.abort.is_raised() {
+                    // It may have come only half.
+                    return Ok(());
+                }
+                again.map_err(|damage| job.bad(index, &damage))?;
+            }
         }
-        fetch_again(job, index, item, &damage)?;
-        let again = unpack(job, decoding.as_deref_mut(), item, index);
-        if again.is_err() && job.abort.is_raised() {
-            // It may have come only half.
-            return Ok(());
-        }
-        again.map_err(|damage| job.bad(index, &damage))?;
+        right.push(index);
     }
-    // P3: every chunk in here was unpacked, which hashes it.
+    // P3: every chunk in there was unpacked, which hashes it.
     let bytes = decoding.map_or(item.buffer.bytes(), |decoding| decoding.chunks.bytes());
-    job.target
-        .storage
+    for batch in Batch::join(right.into_iter()) {
+        write(job, item.batch, bytes, batch, done)?;
+    }
+    Ok(())
+}
+
+/// Writes `batch`, a part of `whole`, whose bytes these are.
+fn write(
+    job: &Transfer<'_>,
+    whole: Batch,
+    bytes: &[u8],
+    batch: Batch,
+    done: &Sender<WrittenBatch>,
+) -> Result<(), InstallError> {
+    let Target { storage, payload, progress, .. } = job.target;
+    let range = batch.range(payload);
+    let bytes = bytes.get(within(&whole.range(payload), &range)).unwrap_or_default();
+    storage
         .write_at(range.start, bytes)
         .map_err(|source| job.target.write_error(range.start, source))?;
     if let Some(quick) = job.quick {
         // Nobody takes it any more when everything ends.
-        let _ = done.send(quick.of(item.batch, bytes));
+        let _ = done.send(quick.of(batch, bytes));
     }
     if let Some(base) = job.base {
-        base.note_made(item.batch);
+        base.note_made(batch);
     }
     let written = bytes.len() as u64;
     job.written.fetch_add(written, Ordering::Relaxed);
-    job.target.progress.event(Event::Written(written));
+    progress.event(Event::Written(written));
     Ok(())
 }
 
