@@ -94,6 +94,7 @@ fn the_document_of_an_armed_host_is_served_as_properties() {
         ("LeftByRollback", "\"\"".to_owned()),
         ("BootNext", format!("{:?}", b.boot_entry.unwrap())),
         ("RebootRequired", "true".to_owned()),
+        ("AvailableDownload", "(0, 0, \"\")".to_owned()),
         ("Progress", "(\"\", \"\", 0, 0)".to_owned()),
         ("TimeUSec", usec(status.time)),
         ("StatusJson", format!("{file:?}")),

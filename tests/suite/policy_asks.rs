@@ -39,7 +39,7 @@ fn a_version_that_is_too_low_goes_through_the_image_that_is_named() {
     host.publish(&image("3", &[(REQUIRES, "2"), (VIA, &by_digest)]));
 
     let said = host.says(&["check"]);
-    assert!(said.starts_with("1.5 is available") && said.ends_with("on the way to 3"), "{said}");
+    assert!(said.starts_with("1.5 is available") && said.contains(", on the way to 3: "), "{said}");
     let said = host.says(&["check", "--explain"]);
     let line = said.lines().find(|line| line.starts_with("requires")).unwrap();
     for part in

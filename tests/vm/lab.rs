@@ -122,6 +122,17 @@ impl Bench<'_> {
         programs::run(&mut push)
     }
 
+    /// Makes a delta from `old` to what the tag names, beside that.
+    ///
+    /// # Errors
+    /// Those of `flipside image delta`.
+    pub fn publish_delta(&self, old: &OsImage) -> Result<()> {
+        let name = self.lab.registry.image(&format!("{}:stable", self.name));
+        let mut delta = self.lab.flipside();
+        delta.args(["image", "delta"]).arg(format!("oci:{}", old.layout.display())).arg(name);
+        programs::run(&mut delta)
+    }
+
     /// Keeps a line in the case's log.
     pub fn note(&self, line: &str) {
         note(&self.directory, line);

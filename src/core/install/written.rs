@@ -7,7 +7,7 @@ use twox_hash::XxHash3_128;
 use super::batch::Batch;
 
 /// Makes sums with XXH3 (128 bits; <https://github.com/Cyan4973/xxHash/blob/dev/doc/xxhash_spec.md>)
-/// of bytes whose SHA-256 was checked. A medium that errs is found out by it at a tenth of the cost.
+/// of bytes whose SHA-256 was checked. A medium that errs is found out by it at a fraction of the cost.
 /// One that lies on purpose is not: who can do that can write the disk anyway.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct QuickSum {

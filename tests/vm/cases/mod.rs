@@ -3,6 +3,7 @@
 //! The cases, in the order in which they are started: long ones first.
 
 mod bus;
+mod delta;
 mod dracut;
 mod expect;
 mod failing;
@@ -50,6 +51,11 @@ pub const ALL: &[Case] = &[
         name: "by-steps",
         shows: "an image that asks for another one first: both are reached without a further word",
         run: update::by_steps,
+    },
+    Case {
+        name: "delta",
+        shows: "1.0 to 2.0 and to 3.0 by deltas from the slot that runs, and not where it was written to",
+        run: delta::run,
     },
     Case {
         name: "power-cuts-killed",
