@@ -41,6 +41,7 @@ pub mod redact;
 pub mod reference;
 pub mod rollout;
 pub mod signature;
+pub mod systemd_boot;
 mod unbootable;
 pub mod units;
 pub mod unknown_fields;

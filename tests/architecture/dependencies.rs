@@ -38,6 +38,7 @@ pub const LIMITS: &[Limits] = &[
             "strsim",
             "thiserror",
             "tracing",
+            "twox-hash",
             "uuid",
             "zstd",
         ]),

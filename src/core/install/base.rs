@@ -9,10 +9,9 @@ use std::time::{Duration, Instant};
 
 use super::batch::Batch;
 use super::decode::Damage;
-use super::job::Job;
 use crate::host::storage::Storage;
+use flipside_image::ChunkIndex;
 use flipside_image::delta::{ChunkDelta, PayloadDelta, Window};
-use flipside_image::{ChunkIndex, Layer};
 
 /// A read that takes longer is one of a medium that fails.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -30,22 +29,6 @@ pub(super) struct Base {
 }
 
 impl Base {
-    /// What the running slot has for the payload of `layer`; `None` where that is nothing.
-    pub(super) fn open(job: &Job<'_>, layer: &Layer<'_>) -> Option<Self> {
-        let old = job.old?;
-        let delta = old.delta_of(layer)?;
-        let name = delta.name.as_str();
-        let storage = match job.host.open_base(name) {
-            Ok(storage) => storage?,
-            Err(error) => {
-                tracing::warn!("payload {name} is fetched in full: {error}");
-                return None;
-            }
-        };
-        let holds = storage.capacity();
-        (holds >= delta.from_size).then(|| Self::new(storage, delta))
-    }
-
     /// `storage`, from which `delta` makes a payload.
     pub(super) fn new(storage: Box<dyn Storage>, delta: PayloadDelta) -> Self {
         let (tried, failed) = (AtomicU32::new(0), AtomicU32::new(0));
@@ -135,4 +118,106 @@ impl Base {
 /// How many bytes `windows` have together.
 pub(super) fn windows_length(windows: &[Window]) -> usize {
     windows.iter().map(|window| window.length as usize).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+    use flipside_image::{ChunkSize, Digest, Payload};
+
+    /// A slot whose bytes are their offsets, and which cannot be read from one on.
+    struct Slot {
+        broken_from: u64,
+    }
+
+    impl Storage for Slot {
+        fn name(&self) -> String {
+            "partition system-a".to_owned()
+        }
+
+        fn capacity(&self) -> u64 {
+            1000
+        }
+
+        fn write_at(&self, _: u64, _: &[u8]) -> io::Result<()> {
+            panic!("P1: the running slot is written to")
+        }
+
+        fn sync(&self) -> io::Result<()> {
+            panic!("P1: the running slot is written to")
+        }
+
+        fn read_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
+            if offset + bytes.len() as u64 > self.broken_from {
+                return Err(io::Error::other("bad block"));
+            }
+            for (at, byte) in (offset..).zip(bytes) {
+                *byte = at as u8;
+            }
+            Ok(())
+        }
+    }
+
+    /// From a slot that cannot be read from `broken_from` on; chunks of ten bytes.
+    fn base(broken_from: u64, chunks: &[ChunkDelta<'_>]) -> Base {
+        let payload = Payload {
+            name: "system".parse().unwrap(),
+            size: chunks.len() as u64 * 10,
+            chunk_size: ChunkSize::new(10).unwrap(),
+            chunks: vec![Digest::of(b"x"); chunks.len()],
+            frames: None,
+            partition: None,
+        };
+        let frames = chunks.iter().map(|chunk| match chunk {
+            ChunkDelta::Patch { size, .. } => *size as usize,
+            _ => 0,
+        });
+        let layer = vec![0; frames.sum()];
+        let layer = flipside_image::Descriptor::of("x", &layer);
+        let delta = PayloadDelta::of(&payload, 1000, chunks.iter().copied(), layer).unwrap();
+        Base::new(Box::new(Slot { broken_from }), delta)
+    }
+
+    #[test]
+    fn windows_are_read_one_after_the_other() {
+        let window = |offset, length| Window { offset, length };
+        let windows = [window(7, 2), window(3, 1), window(200, 3)];
+        let patch = ChunkDelta::Patch { size: 5, windows: &windows };
+        let base = base(1000, &[ChunkDelta::Full, patch, ChunkDelta::Copy(30)]);
+        assert_eq!((base.widest(), windows_length(&windows)), (6, 6));
+        let found: Vec<bool> = (0..4).map(|index| base.has(ChunkIndex(index))).collect();
+        assert_eq!(found, [false, true, true, false]);
+        let mut prefix = [0; 6];
+        base.read_windows(&windows, &mut prefix).unwrap();
+        assert_eq!(prefix, [7, 8, 3, 200, 201, 202]);
+        assert!(base.read_windows(&windows, &mut prefix[..5]).is_err());
+        assert!(!base.is_over());
+    }
+
+    #[test]
+    fn a_slot_that_cannot_be_read_is_left() {
+        let base = base(100, &[ChunkDelta::Copy(30)]);
+        let mut bytes = [0; 10];
+        base.read(90, &mut bytes).unwrap();
+        assert!(!base.is_over());
+        assert!(base.read(91, &mut bytes).is_err());
+        assert!(base.is_over());
+    }
+
+    #[test]
+    fn more_than_a_third_of_the_first_hundred_wrong_is_the_end() {
+        let chunks = |wrong: &dyn Fn(u32) -> bool| {
+            let base = base(1000, &[ChunkDelta::Copy(0)]);
+            (0..1000)
+                .for_each(|nth| base.count(&if wrong(nth) { Err(Damage::Hash) } else { Ok(()) }));
+            base.is_over()
+        };
+        assert!(chunks(&|nth| nth < 34));
+        assert!(chunks(&|nth| nth % 2 == 0));
+        assert!(!chunks(&|nth| nth < 33));
+        assert!(!chunks(&|nth| nth >= 67));
+        assert!(!chunks(&|nth| nth > 100 && nth % 2 == 0));
+    }
 }

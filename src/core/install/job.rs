@@ -76,10 +76,23 @@ impl Job<'_> {
         options: &Options,
         progress: &dyn Progress,
     ) -> Result<(), InstallError> {
-        let base = Base::open(self, layer);
+        let base = self.base(layer);
         let target = Target { storage, payload: layer.payload, progress, stop: &self.access.stop };
         write_target(target, source, layer, base.as_ref(), options)?;
         Ok(())
+    }
+
+    /// What the running slot has for the payload of `layer`; `None` where that is nothing.
+    fn base(&self, layer: &Layer<'_>) -> Option<Base> {
+        let delta = self.old?.delta_of(layer)?;
+        let storage = match self.host.open_base(delta.name.as_str()) {
+            Ok(storage) => storage?,
+            Err(error) => {
+                tracing::warn!("payload {} is fetched in full: {error}", delta.name);
+                return None;
+            }
+        };
+        (storage.capacity() >= delta.from_size).then(|| Base::new(storage, delta))
     }
 
     /// How payloads are put there.

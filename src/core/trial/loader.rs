@@ -7,12 +7,12 @@
 //! stands whole beside it before it is touched, and a replacement that was cut off is finished
 //! by the next promote.
 
+use flipside_image::systemd_boot::{is_newer, systemd_boot_version};
 use flipside_image::{Architecture, pe};
 
 use crate::error::Error;
 use crate::host::Root;
 use crate::host::boot::Next;
-use crate::host::esp::{is_newer, systemd_boot_version};
 use crate::opened::Host;
 
 /// Replaces the loader where a newer one is there and nothing speaks against it; otherwise

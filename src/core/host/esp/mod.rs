@@ -31,7 +31,6 @@ pub use boot_file::{BootFile, FIRST_SECTOR};
 pub use counted_entry::CountedEntry;
 pub use error::EspError;
 pub use installed::InstalledBootFile;
-pub use loader::{is_newer, systemd_boot_version};
 pub use loader_entry::LoaderEntry;
 pub use program::BootFileState;
 pub use small_file::{MAX_SIZE as SMALL_FILE_LIMIT, Proof, Stored};
