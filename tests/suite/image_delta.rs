@@ -134,8 +134,7 @@ fn a_registry_with_a_referrers_api_gets_no_tag_in_its_place() {
     good(here, &line);
     let source = registry.source("delta/listed:2");
     assert_eq!(referrers(&*source, &new.digest), []);
-    let puts =
-        sent(&proxy).into_iter().filter(|line| line.starts_with("PUT /v2/delta/listed/m"));
+    let puts = sent(&proxy).into_iter().filter(|line| line.starts_with("PUT /v2/delta/listed/m"));
     // The image, its delta, the tag.
     assert_eq!(puts.count(), 3);
 }
