@@ -6,7 +6,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::codes;
-use crate::disk::Size;
 use flipside_core::blob_source::FetchError;
 use flipside_core::cancel::Stopped;
 use flipside_core::install::InstallError;
@@ -153,8 +152,9 @@ pub enum PublishError {
     },
     /// A delta that would save too little.
     #[error(
-        "no delta from {from} is published: hosts would fetch {} instead of {}, more than 60 % of it",
-        Size(*fetch), Size(*full)
+        "no delta from {from} is published: hosts would still fetch {} % of the image, and more than \
+         60 % is not worth it",
+        percentage(*fetch, *full)
     )]
     DeltaTooLarge {
         /// The version that it is from.
@@ -180,6 +180,11 @@ impl PublishError {
         let path = path.as_ref().to_owned();
         move |source| Self::File { operation, path, source }
     }
+}
+
+/// `part` of `whole` in per cent, rounded up.
+fn percentage(part: u64, whole: u64) -> u128 {
+    (u128::from(part) * 100).div_ceil(u128::from(whole.max(1)))
 }
 
 impl From<DeltaFlaw> for PublishError {

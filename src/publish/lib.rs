@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
 //! The builder's side: OS images made from files, looked at, and moved between
-//! layouts and registries; disks made of them.
+//! layouts and registries; deltas of two of them; disks made of them.
 
 #![cfg_attr(test, allow(clippy::too_many_lines))]
 

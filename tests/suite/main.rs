@@ -46,6 +46,7 @@ mod hooks_run;
 #[cfg(feature = "dbus")]
 mod hooks_units;
 mod image_build;
+mod image_delta;
 mod image_format;
 mod image_move;
 mod image_sign;

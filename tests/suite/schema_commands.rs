@@ -73,6 +73,12 @@ impl Stage {
         self.builds("image sign --key release.key oci:layout --identity r.example/acme/edge");
         self.builds("image inspect oci:layout:stable");
         self.builds(&format!("image push layout {image}"));
+        self.builds(
+            "image build --payload system=system --payload kernel.efi=kernel --os-release \
+             os-release --version 1.1 --payload more=os-release --tag more -o later",
+        );
+        self.builds(&format!("image delta {image} oci:later"));
+        self.builds(&format!("image push later {image}.later --delta-from {image}"));
         self.builds(&format!("image pull {image} copy"));
         self.builds("image extract oci:copy system -o extracted --progress json");
         self.builds(&format!(

@@ -249,6 +249,7 @@ async fn answer(
         parts.headers.get(name).map(|v| v.to_str().unwrap_or_default().to_owned())
     };
     let authorization = header(header::AUTHORIZATION);
+    let mut subject = None;
     let fault = {
         let mut state = state.lock().unwrap();
         state.seen.push(Seen {
@@ -284,7 +285,7 @@ async fn answer(
             && let Some(referrers) = &mut state.referrers
         {
             if parts.method == Method::PUT && path.contains("/manifests/") {
-                referrers.note(&body);
+                subject = referrers.note(&body);
             }
             if let Some(answer) = referrers.answer(&path) {
                 return Ok(answer);
@@ -308,6 +309,9 @@ async fn answer(
     }
     let head = parts.method == Method::HEAD;
     let (mut parts, bytes) = ask(upstream, parts.method, &path, headers, body).await;
+    if let Some(subject) = subject {
+        parts.headers.insert("oci-subject", subject.parse().unwrap());
+    }
     let mut script = Script::whole(bytes);
     if matches!(fault, Some(Fault::LostAnswer)) {
         return Err(io::ErrorKind::ConnectionReset.into());

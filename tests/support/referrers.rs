@@ -19,10 +19,10 @@ pub struct Referrers {
 }
 
 impl Referrers {
-    /// Takes note of a manifest that was put.
-    pub fn note(&mut self, body: &[u8]) {
-        let Ok(manifest) = serde_json::from_slice::<Value>(body) else { return };
-        let Some(subject) = manifest["subject"]["digest"].as_str() else { return };
+    /// Takes note of a manifest that was put, and gives its subject.
+    pub fn note(&mut self, body: &[u8]) -> Option<String> {
+        let manifest = serde_json::from_slice::<Value>(body).ok()?;
+        let subject = manifest["subject"]["digest"].as_str()?;
         let digest = Digest::of(body).to_string();
         let kind = manifest.get("artifactType").unwrap_or(&manifest["config"]["mediaType"]);
         let entry = json!({
@@ -34,6 +34,7 @@ impl Referrers {
         });
         self.listed.retain(|(_, entry)| entry["digest"] != digest);
         self.listed.push((subject.to_owned(), entry));
+        Some(subject.to_owned())
     }
 
     /// The answer to a request for referrers.

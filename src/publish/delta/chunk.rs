@@ -123,7 +123,8 @@ impl ChunkMaker<'_> {
     }
 
     fn patch(&self, windows: &[Window], chunk: &[u8]) -> Result<Vec<u8>, PublishError> {
-        let mut prefix = Vec::new();
+        let size = windows.iter().map(|window| window.length as usize).sum();
+        let mut prefix = Vec::with_capacity(size);
         for window in windows {
             prefix.extend(self.old.read(window.offset, u64::from(window.length))?);
         }

@@ -7,100 +7,26 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 
 use flipside_core::cancel::Cancel;
-use flipside_core::host::Root;
 use flipside_core::progress::Silent;
 use flipside_image::code::Coded as _;
-use flipside_image::delta::{ChunkDelta, Delta, DeltaManifest, WINDOWS, WINDOWS_LIMIT};
-use flipside_image::{
-    ChunkSize, Compression, DEFAULT_CHUNK_SIZE, Layer, ProductInfo, SYSTEM_PAYLOAD,
-};
-use flipside_source::{LayoutSource, Location, Options, Source as _};
-use zstd::zstd_safe::DCtx;
+use flipside_image::delta::{ChunkDelta, Delta, DeltaManifest};
+use flipside_image::{ChunkSize, DEFAULT_CHUNK_SIZE, SYSTEM_PAYLOAD};
+use flipside_source::{LayoutSource, Source as _};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::Index;
 
 use super::super::PublishError;
-use super::super::build::{LayerEncoding, PayloadFile, Plan, build};
+use super::super::build::LayerEncoding;
 use super::super::layout::LayoutWriter;
 use super::make::{MadeDelta, make};
-use super::{DeltaSettings, DeltaTarget, OpenedImage, publish};
+use super::{DeltaSettings, DeltaTarget, publish};
+
+mod built;
+
+use built::{Built, applied, content, options};
 
 const MIB: usize = 1 << 20;
-
-/// Bytes that a seed decides. Some blocks repeat and some compress, as in a file system.
-fn content(seed: u64, length: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut bytes = Vec::with_capacity(length + 8);
-    while bytes.len() < length {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        bytes.extend(state.to_le_bytes());
-        if state.is_multiple_of(16) {
-            bytes.extend([0; 64]);
-        }
-    }
-    bytes.truncate(length);
-    bytes
-}
-
-/// An image with these payloads, in a layout of its own.
-struct Built {
-    directory: tempfile::TempDir,
-    payloads: Vec<(&'static str, Vec<u8>)>,
-}
-
-fn options() -> Options {
-    Options::new(Root::live(), Cancel::new())
-}
-
-impl Built {
-    fn with(
-        version: &str,
-        payloads: &[(&'static str, Vec<u8>)],
-        encoding: LayerEncoding,
-        chunk_size: ChunkSize,
-    ) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let info = ProductInfo {
-            id: "acme".into(),
-            name: "Acme OS".into(),
-            version: version.into(),
-            variant: "x86_64".into(),
-            commit_hash: String::new(),
-            commit_date: String::new(),
-            build_tree_dirty: false,
-            components: None,
-        };
-        let files = payloads.iter().map(|(name, bytes)| {
-            let file = directory.path().join(name);
-            fs::write(&file, bytes).unwrap();
-            PayloadFile { name: name.parse().unwrap(), file, partition: None }
-        });
-        let mut plan = Plan::new(info, files.collect(), directory.path().join("layout"));
-        plan.encoding = encoding;
-        plan.chunk_size = chunk_size;
-        plan.allow_unbootable = true;
-        build(&plan, &Silent, &Cancel::new()).unwrap();
-        Self { directory, payloads: payloads.to_vec() }
-    }
-
-    fn of(version: &str, system: Vec<u8>) -> Self {
-        let payloads = [(SYSTEM_PAYLOAD, system)];
-        Self::with(version, &payloads, LayerEncoding::Zstd(3), DEFAULT_CHUNK_SIZE)
-    }
-
-    fn layout(&self) -> std::path::PathBuf {
-        self.directory.path().join("layout")
-    }
-
-    fn open(&self) -> OpenedImage {
-        let location = Location::Layout { directory: self.layout(), tag: None };
-        OpenedImage::open(&location, None, &options()).unwrap()
-    }
-
-    fn payload(&self, name: &str) -> &[u8] {
-        &self.payloads.iter().find(|(other, _)| *other == name).unwrap().1
-    }
-}
 
 fn make_with(
     from: &Built,
@@ -111,54 +37,6 @@ fn make_with(
     let settings = DeltaSettings { level: 3, workers: NonZeroUsize::new(workers) };
     let layout = LayoutWriter::open(layout).unwrap();
     make(&from.open(), &to.open(), &layout, settings, &Silent, &Cancel::new())
-}
-
-/// What a host that has `old` makes of the delta. Knows of the format alone.
-fn applied(old: &[u8], layer: &Layer<'_>, full: &[u8], delta: &Delta, frames: &[u8]) -> Vec<u8> {
-    let payload = delta.payload(&layer.payload.name).unwrap();
-    let (mut new, mut at) = (Vec::new(), 0);
-    for ((index, _), chunk) in layer.payload.chunks().zip(payload.chunks()) {
-        let range = layer.payload.chunk_range(index);
-        let length = usize::try_from(range.end - range.start).unwrap();
-        let mut bytes = Vec::with_capacity(length);
-        match chunk {
-            ChunkDelta::Copy(offset) => {
-                let offset = usize::try_from(offset).unwrap();
-                bytes.extend_from_slice(&old[offset..offset + length]);
-            }
-            ChunkDelta::Patch { size, windows } => {
-                assert!((1..=WINDOWS).contains(&windows.len()));
-                let mut prefix = Vec::new();
-                for window in windows {
-                    let start = usize::try_from(window.offset).unwrap();
-                    prefix.extend_from_slice(&old[start..start + window.length as usize]);
-                }
-                assert!(prefix.len() as u64 <= WINDOWS_LIMIT);
-                let frame = &frames[at..at + usize::try_from(size).unwrap()];
-                at += frame.len();
-                // RFC 8878, 3.1.1.1.1: a content size and no checksum.
-                assert_eq!(frame[4] & 0b100, 0);
-                let said = zstd::zstd_safe::get_frame_content_size(frame).unwrap();
-                assert_eq!(said, Some(length as u64));
-                let mut context = DCtx::create();
-                context.ref_prefix(&prefix).unwrap();
-                context.decompress(&mut bytes, frame).unwrap();
-            }
-            ChunkDelta::Full if layer.compression == Compression::None => {
-                let start = usize::try_from(range.start).unwrap();
-                bytes.extend_from_slice(&full[start..start + length]);
-            }
-            ChunkDelta::Full => {
-                let range = layer.frames.unwrap().range(index).unwrap();
-                let start = usize::try_from(range.start).unwrap();
-                let end = usize::try_from(range.end).unwrap();
-                DCtx::create().decompress(&mut bytes, &full[start..end]).unwrap();
-            }
-        }
-        new.extend(bytes);
-    }
-    assert_eq!(at, frames.len());
-    new
 }
 
 fn blob(layout: &Path, digest: &flipside_image::Digest) -> Vec<u8> {
@@ -321,6 +199,44 @@ fn a_delta_that_saves_too_little_leaves_nothing_behind() {
     let error = make_with(&from, &same, output.path(), 1).unwrap_err();
     assert_eq!(error.code().name(), "argument-invalid");
     assert!(error.to_string().contains("the content of version 3"), "{error}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn whatever_was_changed_the_new_payload_comes_out(
+        size in 1_usize..200_000,
+        changes in vec((0_u8..4, any::<Index>(), any::<Index>(), 0_usize..20_000), 0..6),
+        chunk in prop_oneof![Just(4096_u64), Just(10_000), Just(65_536)],
+        uncompressed in any::<bool>(),
+    ) {
+        let old = content(1, size);
+        let mut new = old.clone();
+        for (kind, at, from, length) in changes {
+            let (at, from) = (at.index(new.len() + 1), from.index(old.len()));
+            let piece = &old[from..(from + length).min(old.len())];
+            let end = (at + length).min(new.len());
+            match kind {
+                0 => drop(new.splice(at..at, piece.iter().copied())),
+                1 => drop(new.splice(at..end, content(at as u64, length))),
+                2 => drop(new.drain(at..end)),
+                _ => new[at..end].fill(0),
+            }
+        }
+        let encoding = if uncompressed { LayerEncoding::Uncompressed } else { LayerEncoding::Zstd(1) };
+        let build = |version, system| {
+            let chunk_size = ChunkSize::new(chunk).unwrap();
+            Built::with(version, &[(SYSTEM_PAYLOAD, system)], encoding, chunk_size)
+        };
+        let (from, to) = (build("1", old), build("2", new));
+        let output = tempfile::tempdir().unwrap();
+        match make_with(&from, &to, output.path(), 2) {
+            Ok(_) => drop(check(&from, &to)),
+            Err(PublishError::DeltaTooLarge { .. } | PublishError::DeltaOfSame { .. }) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
 }
 
 #[test]
