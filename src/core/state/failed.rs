@@ -117,9 +117,24 @@ impl FailedDigests {
         failed.find(|trial| trial.content_id == Some(content)).map(|trial| trial.digest)
     }
 
+    /// Counts a trial that fell back, of `digest`, which holds `content`, as [`FailedDigests::count`]
+    /// does: together with those of other manifests of that content.
+    pub fn count_content(
+        &mut self,
+        digest: Digest,
+        version: &str,
+        content: Option<ContentId>,
+        arming: &str,
+        limit: u32,
+    ) {
+        self.inherit(digest, version, content);
+        self.count(digest, version, arming, limit);
+        self.set_content(&digest, content);
+    }
+
     /// Goes on for `digest` with what was counted for another manifest of its `content`: to push that
     /// again gives it no more trials.
-    pub fn inherit(&mut self, digest: Digest, version: &str, content: Option<ContentId>) {
+    fn inherit(&mut self, digest: Digest, version: &str, content: Option<ContentId>) {
         let is_known = content.is_none() || self.trial(&digest).is_some();
         let mut others = self.trials.iter_mut().filter(|_| !is_known);
         if let Some(trial) = others.find(|trial| !trial.failed && trial.content_id == content) {
@@ -347,9 +362,7 @@ mod tests {
             (other, None, "b", false),
             (two, content, "c", true),
         ] {
-            failed.inherit(digest, "2", content);
-            failed.count(digest, "2", arming, 2);
-            failed.set_content(&digest, content);
+            failed.count_content(digest, "2", content, arming, 2);
             assert_eq!(failed.has_failed(&digest), is_failed, "{arming}");
         }
         assert_eq!(failed.trials.len(), 2);

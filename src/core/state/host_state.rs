@@ -265,9 +265,7 @@ impl HostState {
         match self.trial_outcome() {
             TrialOutcome::FellBack { digest, version, arming } => {
                 let content = self.target_slot().content_id();
-                failed.inherit(digest, &version, content);
-                failed.count(digest, &version, &arming, limit);
-                failed.set_content(&digest, content);
+                failed.count_content(digest, &version, content, &arming, limit);
             }
             TrialOutcome::Forgotten { digest, version, arming } => {
                 failed.count_forgotten(digest, &version, &arming, limit);
