@@ -8,6 +8,7 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(clippy::indexing_slicing, clippy::too_many_lines)]
 
+mod deltas;
 #[path = "../support/host.rs"]
 mod host;
 #[path = "../support/images.rs"]

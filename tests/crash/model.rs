@@ -65,6 +65,13 @@ impl Tree {
         Some(&self.contents[&self.inode(path.as_ref())?])
     }
 
+    /// Puts other bytes into a file, from `at`.
+    pub fn overwrite(&mut self, path: &str, at: usize, bytes: &[u8]) {
+        let inode = self.inode(Path::new(path)).unwrap();
+        let content = std::sync::Arc::make_mut(self.contents.get_mut(&inode).unwrap());
+        content[at..at + bytes.len()].copy_from_slice(bytes);
+    }
+
     /// The names below `directory`.
     pub fn below<'a>(&'a self, directory: &'a str) -> impl Iterator<Item = &'a Path> {
         self.names.keys().map(PathBuf::as_path).filter(move |path| path.starts_with(directory))

@@ -14,6 +14,7 @@ use flipside_core::host::durable::{Durable, Step, StepObserver};
 use flipside_image::code::Coded as _;
 use flipside_sim::{self as sim, Backend, BootOptions, Judge, Quirk};
 
+use crate::deltas;
 use crate::host::{TestHost, run_on};
 use crate::images::ImageBuilder;
 use crate::model::{Model, Tree};
@@ -124,16 +125,17 @@ fn on_trial(host: &TestHost) {
     boot_only(host);
 }
 
-/// Ends the process, so to speak, at the n-th step.
-struct CutAt(AtomicUsize);
+/// Ends the process, so to speak, behind so many of the steps that are counted.
+pub struct CutBehind {
+    pub left: AtomicUsize,
+    pub counted: fn(&Step<'_>) -> bool,
+}
 
-impl StepObserver for CutAt {
+impl StepObserver for CutBehind {
     fn before(&self, step: &Step<'_>) -> io::Result<()> {
-        // A file without a name is no step that a cut can come behind.
-        if matches!(step, Step::CreateUnnamed(..) | Step::WriteUnnamed(..)) {
-            return Ok(());
-        }
-        match self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)) {
+        let counted = usize::from((self.counted)(step));
+        let pass = |left: usize| left.checked_sub(counted).filter(|_| left > 0);
+        match self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, pass) {
             Ok(_) => Ok(()),
             Err(_) => Err(io::Error::other("cut off")),
         }
@@ -145,6 +147,8 @@ pub fn all() -> Vec<Scenario> {
     let mut all = by(Backend::Uefi);
     all.extend(by(Backend::SystemdBoot));
     all.extend(by_file());
+    all.extend(deltas::by(Backend::Uefi));
+    all.extend(deltas::by(Backend::SystemdBoot));
     all
 }
 
@@ -182,13 +186,7 @@ fn by(backend: Backend) -> Vec<Scenario> {
     let fresh = || TestHost::running_by(backend, &version("1"));
     let mut all = Vec::new();
     let mut add = |name: &str, host: TestHost, action, running, may_boot, goal| {
-        let name = match backend {
-            Backend::Uefi => name.to_owned(),
-            Backend::SystemdBoot => format!("systemd-boot: {name}"),
-        };
-        let mut scenario = record(name, host, action, running, may_boot, goal);
-        scenario.backend = backend;
-        all.push(scenario);
+        all.push(record_by(backend, name, host, action, running, may_boot, goal));
     };
 
     let host = fresh();
@@ -202,7 +200,10 @@ fn by(backend: Backend) -> Vec<Scenario> {
 
     let host = fresh();
     host.publish(&version("2"));
-    let cut = Durable::observed(Arc::new(CutAt(AtomicUsize::new(30))));
+    // A file without a name is no step that a cut can come behind.
+    let counted =
+        |step: &Step<'_>| !matches!(step, Step::CreateUnnamed(..) | Step::WriteUnnamed(..));
+    let cut = Durable::observed(Arc::new(CutBehind { left: AtomicUsize::new(30), counted }));
     assert!(Action::Update.run(&host.path(), cut).is_err());
     add("update resumed", host, Action::Update, 'a', &["1", "2"][..], "2");
 
@@ -379,6 +380,23 @@ pub fn is_volatile(path: &Path) -> bool {
     path.starts_with("run")
 }
 
+/// Records `action` on a host that boots its slots so.
+pub fn record_by(
+    backend: Backend,
+    name: &str,
+    host: TestHost,
+    action: Action,
+    running: char,
+    may_boot: &'static [&'static str],
+    goal: &'static str,
+) -> Scenario {
+    let name = match backend {
+        Backend::Uefi => name.to_owned(),
+        Backend::SystemdBoot => format!("systemd-boot: {name}"),
+    };
+    Scenario { backend, ..record(name, host, action, running, may_boot, goal) }
+}
+
 fn record(
     name: String,
     host: TestHost,
@@ -420,7 +438,7 @@ pub fn record_run(path: &Path, action: Action) -> (Vec<Op>, Tree) {
 }
 
 /// Where the partition `system-LETTER` lies: read with `sgdisk`, not with flipside's code.
-fn region_of(tree: &Tree, letter: char) -> (usize, usize) {
+pub fn region_of(tree: &Tree, letter: char) -> (usize, usize) {
     let directory = tempfile::tempdir().unwrap();
     let disk: PathBuf = directory.path().join("disk.img");
     std::fs::write(&disk, tree.file("disk.img").unwrap()).unwrap();

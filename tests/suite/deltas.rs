@@ -9,13 +9,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use flipside::config::Initiative;
 use flipside::run::{self, Outcome, Run};
 use flipside_core::cancel::Cancel;
-use flipside_core::host::{Root, Slot};
+use flipside_core::host::Slot;
 use flipside_core::install::SlotContents;
-use flipside_core::progress::{Event, Progress, Silent};
+use flipside_core::progress::{Event, Progress};
 use flipside_image::Digest;
 use flipside_image::delta::Download;
-use flipside_publish::delta::{DeltaSettings, DeltaTarget, MadeDelta, OpenedImage, publish};
-use flipside_source::{Location, Options};
+use flipside_publish::delta::MadeDelta;
 
 use crate::support::host::{TestHost, update_and_finish};
 use crate::support::images::{ImageBuilder, OsImage, content, kernel};
@@ -98,19 +97,6 @@ fn update_by(mut run: Run) -> (String, u64) {
     (outcome, fetched.bytes.load(Ordering::SeqCst))
 }
 
-/// Publishes a delta from version `from` to version `to` beside them.
-fn delta(host: &TestHost, from: &str, to: &str) -> MadeDelta {
-    let options = Options::new(Root::new("/"), Cancel::new());
-    let open = |version: &str| {
-        let location: Location =
-            format!("oci:{}:v{version}", host.track.display()).parse().unwrap();
-        OpenedImage::open(&location, None, &options).unwrap()
-    };
-    let target = DeltaTarget::Layout(&host.track);
-    let settings = DeltaSettings::default();
-    publish(&open(from), &open(to), target, settings, &options, &Silent).unwrap()
-}
-
 /// What the update on offer costs.
 fn download(host: &TestHost) -> Download {
     let checked = run::check(&host.run(), Initiative::Manual, run::Depth::Check);
@@ -152,7 +138,7 @@ fn overwrite_base(host: &TestHost, image: &OsImage, change: impl FnOnce(&mut [u8
 fn an_update_by_delta_fetches_what_the_delta_has() {
     let host = TestHost::running(&one());
     let image = host.publish(&two());
-    let made = delta(&host, "1", "2");
+    let made = host.publish_delta("1", "2");
     let full = full(&image);
     assert!(made.fetch * 3 < full, "{} of {full}", made.fetch);
     // It is said before it is done.
@@ -167,7 +153,7 @@ fn an_update_by_delta_fetches_what_the_delta_has() {
     let mut three = content(7, SYSTEM);
     three.chunks_mut(CHUNK).for_each(|chunk| chunk[9000..9100].fill(3));
     let image = host.publish(&version("3", three));
-    let made = delta(&host, "2", "3");
+    let made = host.publish_delta("2", "3");
     assert_eq!(update(&host), ("A 3".to_owned(), made.fetch));
     host.boot_and_fail();
     assert_eq!(host.boot(), "B 2 fell back");
@@ -204,7 +190,7 @@ fn without_a_delta_what_is_the_same_is_copied() {
 fn a_host_that_takes_no_deltas_fetches_all() {
     let host = TestHost::running(&one());
     let image = host.publish(&two());
-    delta(&host, "1", "2");
+    host.publish_delta("1", "2");
     let run = host.run_with(flipside_core::host::durable::Durable::new(), |config| {
         config.update.deltas = flipside::config::Deltas::Off;
     });
@@ -216,7 +202,7 @@ fn p3_a_slot_with_other_bytes_costs_the_chunks_that_are_made_from_them() {
     let host = TestHost::running(&one());
     let old = one().write(host.directory.path().join("old"));
     let image = host.publish(&two());
-    let made = delta(&host, "1", "2");
+    let made = host.publish_delta("1", "2");
     overwrite_base(&host, &old, |system| system[10 * CHUNK + 7] ^= 1);
     let (outcome, fetched) = update(&host);
     assert_eq!(outcome, "B 2");
@@ -232,7 +218,7 @@ fn p3_a_slot_of_other_content_is_left_and_all_is_fetched() {
     let host = TestHost::running(&one());
     let old = one().write(host.directory.path().join("old"));
     let image = host.publish(&two());
-    let made = delta(&host, "1", "2");
+    let made = host.publish_delta("1", "2");
     overwrite_base(&host, &old, |system| system.reverse());
     let (outcome, fetched) = update(&host);
     assert_eq!(outcome, "B 2");
@@ -247,7 +233,7 @@ fn p3_patches_that_lie_are_found_out() {
     for damage in ["flipped", "cut", "gone", "zeroes", "swapped"] {
         let host = TestHost::running(&one());
         let image = host.publish(&two());
-        let made = delta(&host, "1", "2");
+        let made = host.publish_delta("1", "2");
         let path = patches(&host, &made);
         let good = std::fs::read(&path).unwrap();
         let mut bad = good.clone();
@@ -274,7 +260,7 @@ fn p3_patches_that_lie_are_found_out() {
 fn what_was_written_by_a_delta_is_not_fetched_again() {
     let host = TestHost::running_in(40 << 20, &one_of(LARGE));
     host.publish(&two_of(LARGE));
-    let made = delta(&host, "1", "2");
+    let made = host.publish_delta("1", "2");
     let mut run = host.run();
     let last = Some(((LARGE / 2) as u64, run.stop.clone()));
     let first = Arc::new(Fetched { last, ..Fetched::default() });
@@ -297,7 +283,7 @@ fn a_delta_from_another_image_or_from_lost_chunk_hashes_is_none() {
     let image = host.publish(&two());
     // From an image that has much in common with 2, and is not what runs.
     host.publish(&version("1.5", content(7, SYSTEM)));
-    delta(&host, "1.5", "2");
+    host.publish_delta("1.5", "2");
     two().tag("stable").write(&host.track);
     let copied = update(&host);
     assert_eq!(copied.0, "B 2");
@@ -310,7 +296,7 @@ fn a_delta_from_another_image_or_from_lost_chunk_hashes_is_none() {
 fn p8_chunk_hashes_that_are_lost_are_fetched_for_a_delta() {
     let host = TestHost::running(&one());
     let image = host.publish(&two());
-    let made = delta(&host, "1", "2");
+    let made = host.publish_delta("1", "2");
     let kept = host.file("var/lib/flipside/configs");
     if kept.exists() {
         std::fs::remove_dir_all(&kept).unwrap();
@@ -319,7 +305,7 @@ fn p8_chunk_hashes_that_are_lost_are_fetched_for_a_delta() {
     // They are gone at the source as well.
     let host = TestHost::running(&one());
     let two = host.publish(&two());
-    delta(&host, "1", "2");
+    host.publish_delta("1", "2");
     let record = std::fs::read_to_string(host.file("efi/EFI/flipside/slot-a.json")).unwrap();
     let record: serde_json::Value = serde_json::from_str(&record).unwrap();
     let config: Digest = record["config_digest"].as_str().unwrap().parse().unwrap();

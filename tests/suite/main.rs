@@ -25,6 +25,7 @@ mod dbus;
 mod dbus_calls;
 #[cfg(feature = "dbus")]
 mod dbus_files;
+mod delta_chunks;
 mod delta_mirrors;
 mod delta_search;
 mod deltas;

@@ -14,8 +14,10 @@ use flipside_core::cancel::Cancel;
 use flipside_core::host::Root;
 use flipside_core::host::durable::Durable;
 use flipside_image::Digest;
+use flipside_publish::delta::{self, DeltaSettings, DeltaTarget, MadeDelta, OpenedImage};
 use flipside_publish::disk::Plan;
 use flipside_sim::{self as sim, Backend, BootOptions, Ending, NewOptions, Power, Promote, Quirk};
+use flipside_source::{Location, Options as SourceOptions};
 use tempfile::TempDir;
 
 use super::images::{ImageBuilder, OsImage};
@@ -109,6 +111,18 @@ impl TestHost {
         // Under its version as well: `sim` knows what the layout lists.
         image.clone().tag(&format!("v{}", image.version)).write(&self.track);
         image.clone().tag("stable").write(&self.track)
+    }
+
+    /// Publishes a delta from version `from` to version `to` beside them.
+    pub fn publish_delta(&self, from: &str, to: &str) -> MadeDelta {
+        let options = SourceOptions::new(Root::new("/"), Cancel::new());
+        let open = |version: &str| {
+            let location: Location =
+                format!("oci:{}:v{version}", self.track.display()).parse().unwrap();
+            OpenedImage::open(&location, None, &options).unwrap()
+        };
+        let (target, settings) = (DeltaTarget::Layout(&self.track), DeltaSettings::default());
+        delta::publish(&open(from), &open(to), target, settings, &options, &Silent).unwrap()
     }
 
     /// Lets the tag lead to lower versions as well.

@@ -9,6 +9,16 @@ use super::transfer::Transfer;
 use super::written::WrittenBatch;
 use super::{InstallError, Options, pipeline};
 use flipside_image::{Compression, Layer, Payload};
+#[cfg(feature = "testing")]
+use {
+    super::transfer::Target,
+    super::{Written, write_target},
+    crate::blob_source::BlobSource,
+    crate::cancel::Cancel,
+    crate::host::storage::Storage,
+    crate::progress::Silent,
+    flipside_image::delta::PayloadDelta,
+};
 
 impl Base {
     /// The layer of patches as one of `payload`.
@@ -42,4 +52,24 @@ pub(super) fn write(
     }
     plan.fetch_all_but(&base.take_made());
     Ok(())
+}
+
+/// Puts a payload onto `storage` as an update does on a host whose running slot holds `old`, from
+/// which `delta` makes what it can. In the product the slot and the delta are found by the
+/// transaction.
+///
+/// # Errors
+/// [`InstallError`], as of [`write_payload`](super::write_payload).
+#[cfg(feature = "testing")]
+pub fn write_payload_from(
+    old: Box<dyn Storage>,
+    delta: PayloadDelta,
+    source: &dyn BlobSource,
+    layer: &Layer<'_>,
+    storage: &dyn Storage,
+    options: &Options,
+) -> Result<Written, InstallError> {
+    let (progress, stop) = (&Silent, &Cancel::new());
+    let target = Target { storage, payload: layer.payload, progress, stop };
+    write_target(target, source, layer, Some(&Base::new(old, delta)), options)
 }

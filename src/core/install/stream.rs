@@ -22,7 +22,8 @@ struct Cutter<'a> {
     supply: &'a Supply<'a>,
     plan: &'a Plan,
     decoder: DCtx<'static>,
-    /// The batches that are not complete, kept ones as well, the next one last.
+    /// The batches that are not complete, the next one last. What stands in the target or was made is
+    /// decoded as well.
     batches: Vec<Batch>,
     /// How many of them have to be written.
     wanted: usize,
@@ -84,7 +85,7 @@ impl<'a> Cutter<'a> {
             .map_err(|code| supply.job.bad(ChunkIndex(0), &undecodable(code)))?;
         let mut batches = plan.batches(payload, ChunkSource::Fetched);
         let wanted = batches.len();
-        batches.extend(plan.batches(payload, ChunkSource::Kept));
+        batches.extend(Batch::split(payload, |index| plan.source(index) != ChunkSource::Fetched));
         batches.sort_unstable_by_key(|batch| std::cmp::Reverse(batch.first()));
         Ok(Self { supply, plan, decoder, batches, wanted, buffer: None, position: 0 })
     }
@@ -119,10 +120,10 @@ impl<'a> Cutter<'a> {
         self.take_rest(&mut input)
     }
 
-    /// Hands out a batch, unless it stands in the target already.
+    /// Hands out a batch, unless it stands in the target by now.
     fn complete(&mut self, batch: Batch, mut buffer: Buffer) -> Result<(), End> {
         self.batches.pop();
-        if self.plan.source(batch.first()) == ChunkSource::Kept {
+        if self.plan.source(batch.first()) != ChunkSource::Fetched {
             buffer.set_filled(0);
             self.buffer = Some(buffer);
             return Ok(());
