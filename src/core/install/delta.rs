@@ -8,6 +8,8 @@ use super::plan::Plan;
 use super::transfer::Transfer;
 use super::written::WrittenBatch;
 use super::{InstallError, Options, pipeline};
+#[cfg(feature = "testing")]
+use flipside_image::delta::PayloadDelta;
 use flipside_image::{Compression, Layer, Payload};
 
 impl Base {
@@ -42,4 +44,21 @@ pub(super) fn write(
     }
     plan.fetch_all_but(&base.take_made());
     Ok(())
+}
+
+/// Puts a payload onto `storage` as an install does, where `delta` makes a part of it from `base`.
+///
+/// # Errors
+/// [`InstallError`].
+#[cfg(feature = "testing")]
+pub fn write_made(
+    source: &dyn crate::blob_source::BlobSource,
+    layer: &Layer<'_>,
+    (base, delta): (Box<dyn crate::host::storage::Storage>, PayloadDelta),
+    storage: &dyn crate::host::storage::Storage,
+    options: &Options,
+) -> Result<super::Written, InstallError> {
+    let (progress, stop) = (&crate::progress::Silent, &crate::cancel::Cancel::new());
+    let target = super::Target { storage, payload: layer.payload, progress, stop };
+    super::write_target(target, source, layer, Some(&Base::new(base, delta)), options)
 }

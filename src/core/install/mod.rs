@@ -40,6 +40,8 @@ mod written;
 pub use arm::arm_installed;
 pub(crate) use arm::{note_unarmed, put_first_in_loader, secure};
 pub use check::check;
+#[cfg(feature = "testing")]
+pub use delta::write_made;
 pub use plan::ChunkSource;
 pub use read_back::verify;
 pub use read_behind::ReadBehind;
