@@ -4,10 +4,10 @@
 
 use super::base::Base;
 use super::batch::Batch;
-use super::plan::Plan;
+use super::plan::{ChunkSource, Plan};
 use super::transfer::Transfer;
 use super::written::WrittenBatch;
-use super::{InstallError, Options, pipeline};
+use super::{InstallError, Options, Written, pipeline};
 #[cfg(feature = "testing")]
 use flipside_image::delta::PayloadDelta;
 use flipside_image::{Compression, Layer, Payload};
@@ -32,17 +32,29 @@ pub(super) fn write(
     options: &Options,
     plan: &mut Plan,
     batches: &[Batch],
-    unread: &mut Vec<WrittenBatch>,
+    (unread, written): (&mut Vec<WrittenBatch>, &mut Written),
 ) -> Result<(), InstallError> {
-    match pipeline::transfer(job, options, plan, batches, unread) {
-        Err(error @ (InstallError::Image(_) | InstallError::Fetch { .. }))
-            if !error.is_stopped() =>
-        {
-            base.give_up(&error.to_string());
+    let patched = pipeline::transfer(job, options, plan, batches, unread);
+    written.add(job);
+    match patched {
+        Err(error) if error.is_of_source() => {
+            let payload = job.target.payload;
+            tracing::warn!("payload {} is not patched any further: {error}", payload.name);
+            let made = base.made().clone();
+            let is_left = |index| {
+                plan.source(index) == ChunkSource::Made
+                    && base.is_copied(index)
+                    && !made.contains(&index)
+            };
+            let copies = Batch::split(payload, is_left);
+            let again = Transfer::new(job.target, job.source, job.layer, job.quick);
+            let again = Transfer { base: Some(base), ..again };
+            pipeline::transfer(&again, options, plan, &copies, unread)?;
+            written.add(&again);
         }
-        written => written?,
+        patched => patched?,
     }
-    plan.fetch_all_but(&base.take_made());
+    plan.fetch_all_but(&base.made());
     Ok(())
 }
 
@@ -57,7 +69,7 @@ pub fn write_made(
     (base, delta): (Box<dyn crate::host::storage::Storage>, PayloadDelta),
     storage: &dyn crate::host::storage::Storage,
     options: &Options,
-) -> Result<super::Written, InstallError> {
+) -> Result<Written, InstallError> {
     let (progress, stop) = (&crate::progress::Silent, &crate::cancel::Cancel::new());
     let target = super::Target { storage, payload: layer.payload, progress, stop };
     super::write_target(target, source, layer, Some(&Base::new(base, delta)), options)

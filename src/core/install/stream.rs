@@ -22,7 +22,7 @@ struct Cutter<'a> {
     supply: &'a Supply<'a>,
     plan: &'a Plan,
     decoder: DCtx<'static>,
-    /// The batches that are not complete, kept ones as well, the next one last.
+    /// The batches that are not complete, also those that stand already, the next one last.
     batches: Vec<Batch>,
     /// How many of them have to be written.
     wanted: usize,
@@ -85,6 +85,7 @@ impl<'a> Cutter<'a> {
         let mut batches = plan.batches(payload, ChunkSource::Fetched);
         let wanted = batches.len();
         batches.extend(plan.batches(payload, ChunkSource::Kept));
+        batches.extend(plan.batches(payload, ChunkSource::Made));
         batches.sort_unstable_by_key(|batch| std::cmp::Reverse(batch.first()));
         Ok(Self { supply, plan, decoder, batches, wanted, buffer: None, position: 0 })
     }
@@ -122,7 +123,7 @@ impl<'a> Cutter<'a> {
     /// Hands out a batch, unless it stands in the target already.
     fn complete(&mut self, batch: Batch, mut buffer: Buffer) -> Result<(), End> {
         self.batches.pop();
-        if self.plan.source(batch.first()) == ChunkSource::Kept {
+        if self.plan.source(batch.first()) != ChunkSource::Fetched {
             buffer.set_filled(0);
             self.buffer = Some(buffer);
             return Ok(());
