@@ -106,10 +106,7 @@ impl DeltaStage {
         // Whose boots are judged has to be known to `sim`.
         template.publish(&version("2"));
         let full = Cost { bytes: 0, requests: 0 };
-        let mut stage = Self { proxy, mirror, name, old, new, full, template, directory, registry };
-        stage.list(&[]);
-        stage.full = stage.updates("no delta", &stage.host());
-        stage
+        Self { proxy, mirror, name, old, new, full, template, directory, registry }
     }
 
     pub fn repository(&self) -> Repository {
