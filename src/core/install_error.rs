@@ -106,6 +106,11 @@ impl InstallError {
             _ => false,
         }
     }
+
+    /// Whether only the source is at fault: what it did not give may come from elsewhere.
+    pub(crate) fn is_of_source(&self) -> bool {
+        matches!(self, Self::Image(_) | Self::Fetch { .. }) && !self.is_stopped()
+    }
 }
 
 impl Coded for InstallError {

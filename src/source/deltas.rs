@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use flipside_image::delta::{
-    DELTA_CANDIDATES, DELTA_CONFIG_TYPE, DELTA_TYPE, Delta, DeltaFlaw, DeltaManifest,
-    FROM_ANNOTATION,
+    DELTA_CANDIDATES, DELTA_CONFIG_LIMIT, DELTA_CONFIG_TYPE, DELTA_TYPE, Delta, DeltaFlaw,
+    DeltaManifest, FROM_ANNOTATION,
 };
 use flipside_image::{Descriptor, Digest, Image};
 
@@ -21,6 +21,29 @@ pub(super) struct Wanted<'a> {
     pub image: &'a Image,
     /// The digest of the config of the image that it is made from.
     pub from: &'a Digest,
+}
+
+/// The most bytes of configs that are fetched from one host in search for a delta.
+const CONFIGS_LIMIT: u64 = 2 * DELTA_CONFIG_LIMIT;
+
+/// How many bytes of configs may still be fetched.
+pub(super) struct Configs(u64);
+
+impl Configs {
+    /// As many as there may be.
+    pub fn new() -> Self {
+        Self(CONFIGS_LIMIT)
+    }
+
+    /// Takes away those of `config`.
+    ///
+    /// # Errors
+    /// [`Miss::Flaw`] where there are fewer.
+    pub fn take(&mut self, config: &Descriptor) -> Result<(), Miss> {
+        let flaw = || DeltaFlaw("too much was fetched for others that cannot".to_owned());
+        self.0 = self.0.checked_sub(config.size).ok_or_else(flaw)?;
+        Ok(())
+    }
 }
 
 /// Why a candidate is not the delta that is searched for.

@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use flipside_core::blob_source::{BlobSource, FetchError, Sink};
-use flipside_image::delta::Delta;
+use flipside_image::delta::{DELTA_FRAMES_TYPE, Delta};
 use flipside_image::{Descriptor, Digest, Image, ImageError, MANIFEST_LIMIT};
 use reqwest::header::{ACCEPT, ACCEPT_ENCODING, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{Method, StatusCode};
@@ -203,6 +203,15 @@ impl BlobSource for Registry {
         }
         let mut transfer =
             Transfer::new(&self.hosts.http, &self.hosts.rate, blob, range.start, range.end);
+        if blob.media_type == DELTA_FRAMES_TYPE {
+            // Whoever does not have them may still have the image.
+            let fetch = self.hosts.if_any_in_any_time("delta", async |endpoint, timing| {
+                transfer.leave_below(self.hosts.least_of(endpoint));
+                transfer.fetch(endpoint, timing, sink).await.map(Some)
+            });
+            self.hosts.run(self.hosts.in_time(fetch))?;
+            return Ok(());
+        }
         let fetch = self.hosts.at_a_rate(async |endpoint, timing, least| {
             transfer.leave_below(least);
             transfer.fetch(endpoint, timing, sink).await

@@ -25,7 +25,10 @@ mod dbus;
 mod dbus_calls;
 #[cfg(feature = "dbus")]
 mod dbus_files;
+mod delta_attacks;
 mod delta_chunks;
+mod delta_faults;
+mod delta_hosts;
 mod delta_mirrors;
 mod delta_search;
 mod deltas;
@@ -59,6 +62,7 @@ mod install_faults;
 mod journal;
 mod local_sources;
 mod memory;
+mod memory_deltas;
 mod mirrors;
 mod not_a_host;
 mod notify;

@@ -22,7 +22,7 @@ use crate::support::put::{Repository, oci_manifest};
 use crate::support::registry::Registry;
 use crate::support::tokens::Tokens;
 
-const LIMIT_KIB: u64 = 48 << 10;
+pub const LIMIT_KIB: u64 = 48 << 10;
 const NAME: &str = "acme/memory";
 
 #[test]

@@ -88,6 +88,7 @@ struct Identified;
 struct State {
     rules: Vec<(String, usize, Fault)>,
     seen: Vec<Seen>,
+    sent: usize,
     tokens: Option<Tokens>,
     referrers: Option<Referrers>,
     largest: Option<usize>,
@@ -195,9 +196,15 @@ impl Proxy {
         self.seen().iter().filter(|s| s.path.contains(path)).count()
     }
 
+    /// How many bytes of bodies were answered with, of those that came from the registry.
+    pub fn sent(&self) -> usize {
+        self.state.lock().unwrap().sent
+    }
+
     /// Forgets what was asked.
     pub fn forget(&self) {
-        self.state.lock().unwrap().seen.clear();
+        let mut state = self.state.lock().unwrap();
+        (state.seen, state.sent) = (Vec::new(), 0);
     }
 
     /// Forgets that too, and what was to go wrong.
@@ -322,6 +329,7 @@ async fn answer(
     if head {
         script = Script::whole(Bytes::new());
     }
+    state.lock().unwrap().sent += script.bytes.len();
     Ok(Response::from_parts(parts, script))
 }
 

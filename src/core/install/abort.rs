@@ -44,9 +44,14 @@ impl<'a> Abort<'a> {
         }
     }
 
-    /// Keeps the first error and aborts everybody.
+    /// Keeps the first error and aborts everybody. P2: what is said of a medium is kept before what
+    /// is said of a source, since that may be forgiven.
     fn fail(&self, error: InstallError) {
-        self.error.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+        let mut kept = self.error.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.as_ref().is_none_or(|kept| kept.is_of_source() && !error.is_of_source()) {
+            *kept = Some(error);
+        }
+        drop(kept);
         self.raised.store(true, Ordering::Release);
     }
 

@@ -3,8 +3,9 @@
 //! The running slot's payload, as what a new one is made from. It is only read (P1), and what comes
 //! out of it is hashed like everything else (P3).
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::batch::Batch;
@@ -15,7 +16,10 @@ use flipside_image::delta::{ChunkDelta, PayloadDelta, Window};
 
 /// A read that takes longer is one of a medium that fails.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// So many chunks decide whether the base is worth more tries.
+/// Reads that take this long each may take [`SLOW_TOTAL`] together.
+const SLOW: Duration = Duration::from_millis(500);
+const SLOW_TOTAL: Duration = Duration::from_secs(60);
+/// So many chunks at least decide whether the base is worth more tries.
 const FIRST: u32 = 100;
 
 /// The running slot's payload during one transfer.
@@ -24,16 +28,18 @@ pub(super) struct Base {
     pub(super) delta: PayloadDelta,
     tried: AtomicU32,
     failed: AtomicU32,
+    /// How long slow reads took, in milliseconds.
+    waited: AtomicU64,
     is_over: AtomicBool,
-    made: Mutex<Vec<Batch>>,
+    made: Mutex<BTreeSet<ChunkIndex>>,
 }
 
 impl Base {
     /// `storage`, from which `delta` makes a payload.
     pub(super) fn new(storage: Box<dyn Storage>, delta: PayloadDelta) -> Self {
-        let (tried, failed) = (AtomicU32::new(0), AtomicU32::new(0));
+        let (tried, failed, waited) = (AtomicU32::new(0), AtomicU32::new(0), AtomicU64::new(0));
         let (is_over, made) = (AtomicBool::new(false), Mutex::default());
-        Self { storage, delta, tried, failed, is_over, made }
+        Self { storage, delta, tried, failed, waited, is_over, made }
     }
 
     /// Whether chunk `index` can be made.
@@ -54,14 +60,21 @@ impl Base {
     pub(super) fn read(&self, offset: u64, bytes: &mut [u8]) -> Result<(), Damage> {
         let begun = Instant::now();
         let read = self.storage.read_cached(offset, bytes);
-        let is_slow = begun.elapsed() > PATIENCE;
-        if read.is_err() || is_slow {
+        if read.is_err() || self.is_too_slow(begun.elapsed()) {
             let name = self.storage.name();
             let why = read.err().map_or_else(|| "it answers too slowly".into(), |e| e.to_string());
             self.give_up(&format!("{name} cannot be read: {why}"));
             return Err(Damage::Base);
         }
         Ok(())
+    }
+
+    /// Whether a read of this length is one too many.
+    fn is_too_slow(&self, took: Duration) -> bool {
+        let slow = if took < SLOW { Duration::ZERO } else { took };
+        let slow = u64::try_from(slow.as_millis()).unwrap_or(u64::MAX);
+        let waited = self.waited.fetch_add(slow, Ordering::Relaxed).saturating_add(slow);
+        took > PATIENCE || u128::from(waited) > SLOW_TOTAL.as_millis()
     }
 
     /// Fills `prefix` with the windows, one after the other.
@@ -79,13 +92,13 @@ impl Base {
         Ok(())
     }
 
-    /// Counts a chunk. Where more than a third of the first hundred came out wrong, the base is
-    /// another than the delta is from.
+    /// Counts a chunk. Where more than a third of the first hundred came out wrong, or of all so far,
+    /// the base is another than the delta is from.
     pub(super) fn count(&self, unpacked: &Result<(), Damage>) {
         let tried = self.tried.fetch_add(1, Ordering::Relaxed);
         if unpacked.is_err() {
             let failed = self.failed.fetch_add(1, Ordering::Relaxed).saturating_add(1);
-            if tried < FIRST && failed > FIRST / 3 {
+            if failed > FIRST / 3 && failed.saturating_mul(3) > tried.max(FIRST) {
                 self.give_up("it gives wrong bytes");
             }
         }
@@ -104,14 +117,19 @@ impl Base {
         self.is_over.load(Ordering::Relaxed)
     }
 
+    /// Whether chunk `index` needs no patch.
+    pub(super) fn is_copied(&self, index: ChunkIndex) -> bool {
+        matches!(self.delta.chunk(index), ChunkDelta::Copy(_))
+    }
+
     /// `batch` was made, and written.
     pub(super) fn note_made(&self, batch: Batch) {
-        self.made.lock().unwrap_or_else(PoisonError::into_inner).push(batch);
+        self.made().extend(batch.chunks());
     }
 
     /// What was made and written.
-    pub(super) fn take_made(&self) -> Vec<Batch> {
-        std::mem::take(&mut self.made.lock().unwrap_or_else(PoisonError::into_inner))
+    pub(super) fn made(&self) -> MutexGuard<'_, BTreeSet<ChunkIndex>> {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -217,7 +235,22 @@ mod tests {
         assert!(chunks(&|nth| nth < 34));
         assert!(chunks(&|nth| nth % 2 == 0));
         assert!(!chunks(&|nth| nth < 33));
-        assert!(!chunks(&|nth| nth >= 67));
-        assert!(!chunks(&|nth| nth > 100 && nth % 2 == 0));
+        // The same of all so far, later on.
+        assert!(chunks(&|nth| nth > 300));
+        assert!(!chunks(&|nth| nth > 100 && nth % 3 == 0));
+    }
+
+    #[test]
+    fn slow_reads_are_counted_together() {
+        // Reads until it is too slow, of a day of them.
+        let reads = |millis: u64| {
+            let (base, took) = (base(1000, &[]), Duration::from_millis(millis));
+            (1..200_000).find(|_| base.is_too_slow(took))
+        };
+        for (millis, expected) in
+            [(499, None), (500, Some(121)), (4000, Some(16)), (5000, Some(13)), (5001, Some(1))]
+        {
+            assert_eq!(reads(millis), expected, "{millis}");
+        }
     }
 }

@@ -89,9 +89,7 @@ impl CheckedBootFile<'_> {
                 stop: &job.access.stop,
             };
             match write_target(target, &source, &layer, None, &job.options()).map(drop) {
-                Err(error @ (InstallError::Image(_) | InstallError::Fetch { .. }))
-                    if !error.is_stopped() =>
-                {
+                Err(error) if error.is_of_source() => {
                     tracing::warn!("the boot file is fetched again: {error}");
                 }
                 written => return written,

@@ -4,19 +4,15 @@
 
 use super::base::Base;
 use super::batch::Batch;
-use super::plan::Plan;
+use super::plan::{ChunkSource, Plan};
 use super::transfer::Transfer;
 use super::written::WrittenBatch;
-use super::{InstallError, Options, pipeline};
+use super::{InstallError, Options, Written, pipeline};
 use flipside_image::{Compression, Layer, Payload};
 #[cfg(feature = "testing")]
 use {
-    super::transfer::Target,
-    super::{Written, write_target},
-    crate::blob_source::BlobSource,
-    crate::cancel::Cancel,
-    crate::host::storage::Storage,
-    crate::progress::Silent,
+    super::transfer::Target, super::write_target, crate::blob_source::BlobSource,
+    crate::cancel::Cancel, crate::host::storage::Storage, crate::progress::Silent,
     flipside_image::delta::PayloadDelta,
 };
 
@@ -40,17 +36,29 @@ pub(super) fn write(
     options: &Options,
     plan: &mut Plan,
     batches: &[Batch],
-    unread: &mut Vec<WrittenBatch>,
+    (unread, written): (&mut Vec<WrittenBatch>, &mut Written),
 ) -> Result<(), InstallError> {
-    match pipeline::transfer(job, options, plan, batches, unread) {
-        Err(error @ (InstallError::Image(_) | InstallError::Fetch { .. }))
-            if !error.is_stopped() =>
-        {
-            base.give_up(&error.to_string());
+    let patched = pipeline::transfer(job, options, plan, batches, unread);
+    written.add(job);
+    match patched {
+        Err(error) if error.is_of_source() => {
+            let payload = job.target.payload;
+            tracing::warn!("payload {} is not patched any further: {error}", payload.name);
+            let made = base.made().clone();
+            let is_left = |index| {
+                plan.source(index) == ChunkSource::Made
+                    && base.is_copied(index)
+                    && !made.contains(&index)
+            };
+            let copies = Batch::split(payload, is_left);
+            let again = Transfer::new(job.target, job.source, job.layer, job.quick);
+            let again = Transfer { base: Some(base), ..again };
+            pipeline::transfer(&again, options, plan, &copies, unread)?;
+            written.add(&again);
         }
-        written => written?,
+        patched => patched?,
     }
-    plan.fetch_all_but(&base.take_made());
+    plan.fetch_all_but(&base.made());
     Ok(())
 }
 

@@ -155,8 +155,8 @@ fn write_target(
             let made = plan.batches(payload, ChunkSource::Made);
             let size = full.fetch_size(&fetched)?;
             patches.announce(missing, patches.fetch_size(&made)?.saturating_add(size));
-            delta::write(&patches, base, options, &mut plan, &made, &mut unread)?;
-            written.add(&patches);
+            let done = (&mut unread, &mut written);
+            delta::write(&patches, base, options, &mut plan, &made, done)?;
             fetched = plan.batches(payload, ChunkSource::Fetched);
             let more = full.fetch_size(&fetched)?.saturating_sub(size);
             if more > 0 {

@@ -60,8 +60,7 @@ impl Plan {
     }
 
     /// Has every chunk fetched that was to be made and is not in `made`.
-    pub(super) fn fetch_all_but(&mut self, made: &[Batch]) {
-        let made: BTreeSet<ChunkIndex> = made.iter().flat_map(|batch| batch.chunks()).collect();
+    pub(super) fn fetch_all_but(&mut self, made: &BTreeSet<ChunkIndex>) {
         for (index, source) in (0..).map(ChunkIndex).zip(&mut self.sources) {
             if *source == ChunkSource::Made && !made.contains(&index) {
                 *source = ChunkSource::Fetched;

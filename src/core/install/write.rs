@@ -65,6 +65,9 @@ fn write_parcel(
     }
     let mut right = Vec::new();
     for index in item.batch.chunks() {
+        if job.is_over() {
+            break;
+        }
         let unpacked = unpack(job, decoding.as_deref_mut(), item, index);
         if let Some(base) = job.base {
             base.count(&unpacked);

@@ -41,6 +41,10 @@ pub const DELTA_CHUNK_LIMIT: u32 = 2 << 20;
 pub const WINDOWS: usize = 4;
 /// The most bytes that the windows of one chunk have together.
 pub const WINDOWS_LIMIT: u64 = 4 << 20;
+/// The most bytes that the windows of a payload have together: so many times the payload's own, ...
+const WINDOWS_FACTOR: u64 = 40;
+/// ... and so many more.
+const WINDOWS_BESIDES: u64 = 64 << 20;
 
 /// The only format version there is.
 const FORMAT_VERSION: &str = "1";

@@ -23,7 +23,8 @@ impl OldImage {
         let name = &layer.payload.name;
         let old = self.config.payloads.iter().find(|payload| payload.name == *name)?;
         let delta = self.delta.as_ref().and_then(|delta| delta.payload(name));
-        let usable = delta.filter(|delta| delta.from_size == old.size).cloned();
+        let usable = delta.filter(|delta| delta.from_size == old.size && delta.is_worth_it(layer));
+        let usable = usable.cloned();
         let mut delta = usable.unwrap_or_else(|| PayloadDelta::new(layer.payload, old.size));
         delta.add_copies(old, layer.payload);
         let is_of_use = delta.chunks().any(|chunk| chunk != ChunkDelta::Full);

@@ -11,9 +11,14 @@ use serde::ser::Serializer;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{DELTA_CHUNK_LIMIT, DELTA_FRAMES_TYPE, DeltaFlaw, WINDOWS, WINDOWS_LIMIT, malformed};
+use super::{
+    DELTA_CHUNK_LIMIT, DELTA_FRAMES_TYPE, DeltaFlaw, WINDOWS, WINDOWS_BESIDES, WINDOWS_FACTOR,
+    WINDOWS_LIMIT, malformed,
+};
 use crate::bounded;
-use crate::{ChunkIndex, Compression, Descriptor, Digest, FrameTable, Image, Payload, PayloadName};
+use crate::{
+    ChunkIndex, Compression, Descriptor, Digest, FrameTable, Image, Layer, Payload, PayloadName,
+};
 
 /// Bytes of the old payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -157,6 +162,15 @@ impl PayloadDelta {
         Written { name: self.name.as_str(), from_size: self.from_size, chunks: self }
     }
 
+    /// Whether the patches are less to fetch than the layer of the whole payload, and need no more of
+    /// the old one than a publisher's do: who makes a delta must not decide how long an update takes.
+    pub(super) fn is_worth_it(&self, full: &Layer<'_>) -> bool {
+        let read = self.windows.iter().map(|window| u64::from(window.length)).sum::<u64>();
+        let limit = full.payload.size.saturating_mul(WINDOWS_FACTOR);
+        self.frames.layer_size() < full.descriptor.size
+            && read <= limit.saturating_add(WINDOWS_BESIDES)
+    }
+
     /// Where chunk `index` comes from.
     pub fn chunk(&self, index: ChunkIndex) -> ChunkDelta<'_> {
         match self.chunks.get(index.0 as usize) {
@@ -180,8 +194,8 @@ impl PayloadDelta {
         (0..count).map(|index| self.chunk(ChunkIndex(index)))
     }
 
-    /// Has each chunk of `to` that would be fetched copied instead, where the old payload `from` has
-    /// one of the same hash.
+    /// Has each chunk of `to` that needs no patch copied from where the old payload `from` has one of
+    /// the same hash.
     pub fn add_copies(&mut self, from: &Payload, to: &Payload) {
         if from.chunk_size != to.chunk_size || from.size != self.from_size {
             return;
@@ -192,7 +206,10 @@ impl PayloadDelta {
         for (entry, (index, hash)) in self.chunks.iter_mut().zip(to.chunks()) {
             let range = to.chunk_range(index);
             match old.get(hash) {
-                Some(offset) if *entry == Entry::Full && fits(*offset, &range, self.from_size) => {
+                Some(offset)
+                    if !matches!(entry, Entry::Patch(..))
+                        && fits(*offset, &range, self.from_size) =>
+                {
                     *entry = Entry::Copy(*offset);
                 }
                 _ => {}

@@ -6,7 +6,7 @@ use flipside_image::delta::{DELTA_CONFIG_LIMIT, DELTA_MANIFEST_LIMIT, DELTA_TYPE
 use flipside_image::{Descriptor, Digest, Image};
 
 use super::super::SourceError;
-use super::super::deltas::{Miss, Wanted, pass_over};
+use super::super::deltas::{Configs, Miss, Wanted, pass_over};
 use super::Registry;
 use super::referrers::{End, Host};
 
@@ -27,8 +27,9 @@ impl Host<'_> {
     async fn delta(&self, wanted: Wanted<'_>) -> Result<Option<Delta>, SourceError> {
         let mut candidates = wanted.candidates();
         let end = self.referrers(Some(DELTA_TYPE), |listed| candidates.add(listed)).await?;
+        let mut configs = Configs::new();
         for entry in &candidates.entries {
-            match self.delta_in(entry, wanted).await {
+            match self.delta_in(entry, wanted, &mut configs).await {
                 Ok(delta) => return Ok(Some(delta)),
                 Err(miss) => pass_over(&self.endpoint.host, entry, miss)?,
             }
@@ -39,9 +40,15 @@ impl Host<'_> {
         }
     }
 
-    async fn delta_in(&self, entry: &Descriptor, wanted: Wanted<'_>) -> Result<Delta, Miss> {
+    async fn delta_in(
+        &self,
+        entry: &Descriptor,
+        wanted: Wanted<'_>,
+        configs: &mut Configs,
+    ) -> Result<Delta, Miss> {
         let manifest = self.manifest(&entry.digest, DELTA_MANIFEST_LIMIT).await?;
         let manifest = wanted.manifest(entry, &manifest)?;
+        configs.take(&manifest.config)?;
         let config = self.blob("config of a delta", &manifest.config, DELTA_CONFIG_LIMIT).await?;
         wanted.delta(&manifest, &config)
     }

@@ -4,6 +4,7 @@
 //! everything else.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use super::super::super::SourceError;
 use super::super::super::endpoint::Endpoint;
@@ -19,10 +20,23 @@ impl Hosts {
         object: &'static str,
         mut ask: impl AsyncFnMut(&Endpoint, Timing) -> Result<Option<T>, SourceError>,
     ) -> Result<Option<T>, SourceError> {
+        let total = self.http.timing().total;
+        let ask = async |endpoint: &Endpoint, timing| {
+            in_total(object, endpoint, total, ask(endpoint, timing)).await
+        };
+        self.if_any_in_any_time(object, ask).await
+    }
+
+    /// The same for what may take as long as it is large.
+    pub async fn if_any_in_any_time<T>(
+        &self,
+        object: &'static str,
+        mut ask: impl AsyncFnMut(&Endpoint, Timing) -> Result<Option<T>, SourceError>,
+    ) -> Result<Option<T>, SourceError> {
         let timing = self.http.timing();
         let patience = Timing { tries: timing.tries.min(MIRROR_TRIES), ..timing };
         for mirror in self.mirrors.iter().filter(|m| !m.down.load(Ordering::Relaxed)) {
-            match in_total(object, mirror, timing, ask(mirror, patience)).await {
+            match ask(mirror, patience).await {
                 Ok(None) => {}
                 Ok(found) => return Ok(found),
                 Err(SourceError::Stopped(stopped)) => return Err(stopped.into()),
@@ -34,7 +48,7 @@ impl Hosts {
         if let Some(unreachable) = self.unreachable.get() {
             return Err(unreachable.error());
         }
-        in_total(object, &self.origin, timing, ask(&self.origin, timing)).await
+        ask(&self.origin, timing).await
     }
 }
 
@@ -43,10 +57,9 @@ impl Hosts {
 async fn in_total<T>(
     object: &str,
     endpoint: &Endpoint,
-    timing: Timing,
+    total: Duration,
     asked: impl Future<Output = Result<T, SourceError>>,
 ) -> Result<T, SourceError> {
-    let total = timing.total;
     tokio::time::timeout(total, asked).await.unwrap_or_else(|_| {
         Err(SourceError::Unreachable {
             host: endpoint.host.clone(),

@@ -19,9 +19,8 @@ impl Hosts {
         &self,
         mut ask: impl AsyncFnMut(&Endpoint, Timing, Option<u64>) -> Result<T, SourceError>,
     ) -> Result<T, SourceError> {
-        let least = self.http.options.min_rate;
         let asked = self.anywhere(async |endpoint, timing| {
-            ask(endpoint, timing, least.filter(|_| endpoint.is_mirror())).await
+            ask(endpoint, timing, self.least_of(endpoint)).await
         });
         let error = match asked.await {
             Err(error) if !error.is_stopped() => error,
@@ -37,6 +36,11 @@ impl Hosts {
             }
         }
         Err(error)
+    }
+
+    /// The rate, in bytes per second, under which `endpoint` is left for the next one.
+    pub fn least_of(&self, endpoint: &Endpoint) -> Option<u64> {
+        self.http.options.min_rate.filter(|_| endpoint.is_mirror())
     }
 
     /// Ends `work` when the time for the payloads of one image is over. It begins with the first
