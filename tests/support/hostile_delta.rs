@@ -204,10 +204,8 @@ impl DeltaStage {
     }
 
     pub fn put_at(&self, repository: &Repository, parts: Parts) -> (Descriptor, Digest) {
-        let Parts { chunks, frames, mut config, config_bytes, more, lies, faults, .. } = parts;
-        config["payloads"][0]["chunks"] = chunks.into();
-        let config = config_bytes.unwrap_or_else(|| config.to_string().into_bytes());
-        let config = repository.blob(DELTA_CONFIG_TYPE, &config);
+        let config = repository.blob(DELTA_CONFIG_TYPE, &parts.config_text());
+        let Parts { frames, more, lies, faults, .. } = parts;
         let layers = [frames.concat()].into_iter().chain(more);
         let layers: Vec<_> =
             layers.map(|frames| repository.blob(DELTA_FRAMES_TYPE, &frames)).collect();
@@ -243,7 +241,7 @@ impl DeltaStage {
         self.proxy.calm();
         let mut parts = self.parts();
         change(&mut parts);
-        let config = parts.config_bytes.as_ref().map_or(100_000, |bytes| bytes.len().min(8 << 20));
+        let config = parts.config_text().len().min(8 << 20) + 100_000;
         let (entry, _) = self.put(parts);
         self.list(&[entry]);
         let cost = self.updates(case, &self.host());
@@ -254,6 +252,13 @@ impl DeltaStage {
 }
 
 impl Parts {
+    /// The bytes of the config.
+    fn config_text(&self) -> Vec<u8> {
+        let mut config = self.config.clone();
+        config["payloads"][0]["chunks"] = json!(self.chunks);
+        self.config_bytes.clone().unwrap_or_else(|| config.to_string().into_bytes())
+    }
+
     /// Another frame for a chunk.
     pub fn set_frame(&mut self, nth: usize, frame: Vec<u8>) {
         self.chunks[nth]["frame"] = frame.len().into();
