@@ -31,7 +31,7 @@ impl BlobSource for Blobs<'_> {
     ) -> Result<(), FetchError> {
         let blob = if *blob == self.frames_are { self.frames } else { self.image };
         let place = range.start as usize..range.end as usize;
-        blob.get(place).ok_or_else(broken)?.chunks(3000).try_for_each(|piece| sink(piece))?;
+        blob.get(place).ok_or_else(broken)?.chunks(3000).try_for_each(sink)?;
         Ok(())
     }
 }

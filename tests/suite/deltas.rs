@@ -12,10 +12,11 @@ use flipside_core::cancel::Cancel;
 use flipside_core::host::Slot;
 use flipside_core::install::SlotContents;
 use flipside_core::progress::{Event, Progress};
-use flipside_image::Digest;
 use flipside_image::delta::Download;
+use flipside_image::{CONFIG_TYPE, Compression, Descriptor, Digest};
 use flipside_publish::delta::MadeDelta;
 
+use crate::support::deltas::write_blob;
 use crate::support::host::{TestHost, update_and_finish};
 use crate::support::images::{ImageBuilder, OsImage, content, kernel};
 
@@ -113,6 +114,31 @@ fn full(image: &OsImage) -> u64 {
     image.image.layers().map(|layer| layer.descriptor.size).sum()
 }
 
+/// Publishes `image` once more, with `system` as one plain zstd stream.
+fn publish_as_stream(host: &TestHost, image: &OsImage) {
+    let stream = zstd::stream::encode_all(image.payload("system"), 1).unwrap();
+    let (mut config, mut manifest) = (image.image.config.clone(), image.image.manifest.clone());
+    let nth = config.payloads.iter().position(|payload| payload.name.as_str() == "system").unwrap();
+    config.payloads[nth].frames = None;
+    manifest.layers[nth] = Descriptor::of(Compression::Zstd.media_type(), &stream);
+    let config = config.to_bytes().unwrap();
+    manifest.config = Descriptor::of(CONFIG_TYPE, &config);
+    let manifest = manifest.to_bytes().unwrap();
+    for bytes in [&stream, &config, &manifest] {
+        write_blob(&host.track, bytes);
+    }
+    let path = host.track.join("index.json");
+    let mut index: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    for entry in index["manifests"].as_array_mut().unwrap() {
+        if entry["digest"] == image.digest.to_string() {
+            entry["digest"] = Digest::of(&manifest).to_string().into();
+            entry["size"] = manifest.len().into();
+        }
+    }
+    std::fs::write(path, index.to_string()).unwrap();
+}
+
 /// The blob of the patches of `system`.
 fn patches(host: &TestHost, made: &MadeDelta) -> std::path::PathBuf {
     let blob = |digest: &str| {
@@ -182,6 +208,22 @@ fn without_a_delta_what_is_the_same_is_copied() {
     let download = download(&host);
     assert_eq!((download.bytes, download.delta_from), (expected, None));
     assert_eq!(update(&host), ("B 2".to_owned(), expected));
+    assert_eq!(host.boot(), "B 2 promoted");
+    is_whole(&host, Slot::B);
+}
+
+#[test]
+fn a_plain_stream_is_decoded_past_what_is_copied() {
+    let host = TestHost::running(&one());
+    let mut system = content(7, SYSTEM);
+    system[3 * CHUNK..4 * CHUNK].copy_from_slice(&content(9, CHUNK));
+    system[30 * CHUNK..31 * CHUNK].copy_from_slice(&content(10, CHUNK));
+    let image = host.publish(&version("2", system));
+    publish_as_stream(&host, &image);
+    let most = download(&host).bytes;
+    let (outcome, fetched) = update(&host);
+    assert_eq!(outcome, "B 2");
+    assert!(fetched <= most, "{fetched} of {most}");
     assert_eq!(host.boot(), "B 2 promoted");
     is_whole(&host, Slot::B);
 }
