@@ -46,7 +46,7 @@ pub(super) fn find(
         true => None,
         false => find_delta(source, image, [Some(record), running.adopted.as_ref()])?,
     };
-    Ok(Some(OldImage { config, delta }))
+    Ok(Some(OldImage::new(&config, delta, image)))
 }
 
 /// The first delta from the config of one of `records`.

@@ -260,7 +260,6 @@ fn a_base_whose_chunk_hashes_are_lost_everywhere_is_left_alone() {
     if kept.exists() {
         std::fs::remove_dir_all(kept).unwrap();
     }
-    stage.proxy.fault(&format!("manifests/{}", stage.old.digest), 1, status(404));
     let blob = Digest::of(&stage.old.image.config_bytes);
     stage.proxy.fault(&format!("blobs/{blob}"), 1, status(404));
     let cost = stage.updates("lost", &host);

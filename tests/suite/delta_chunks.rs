@@ -238,7 +238,7 @@ impl Case {
         let read_behind = ReadBehind { flush: self.flush, distance: self.flush };
         let options = Options { read_behind, resume: self.resume, ..Options::default() };
         let written =
-            write_payload_from(Box::new(base), delta, &source, &stored.layer(), &medium, &options);
+            write_payload_from(Box::new(base), &delta, &source, &stored.layer(), &medium, &options);
         (written.unwrap(), medium.contents(), stored)
     }
 }

@@ -107,7 +107,7 @@ impl Made {
         options: &Options,
     ) -> Result<Written, InstallError> {
         let (base, delta, layer) = (Box::new(base), self.delta.clone(), self.stored.layer());
-        write_payload_from(base, delta, source, &layer, medium, options)
+        write_payload_from(base, &delta, source, &layer, medium, options)
     }
 
     /// The old payload.

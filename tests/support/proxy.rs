@@ -4,7 +4,7 @@
 //! networks and servers do wrong, and remembers what it was asked.
 
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use http_body_util::{BodyExt, Full};
@@ -88,7 +88,7 @@ struct Identified;
 struct State {
     rules: Vec<(String, usize, Fault)>,
     seen: Vec<Seen>,
-    sent: usize,
+    sent: Arc<AtomicUsize>,
     tokens: Option<Tokens>,
     referrers: Option<Referrers>,
     largest: Option<usize>,
@@ -198,13 +198,14 @@ impl Proxy {
 
     /// How many bytes of bodies were answered with, of those that came from the registry.
     pub fn sent(&self) -> usize {
-        self.state.lock().unwrap().sent
+        self.state.lock().unwrap().sent.load(Ordering::SeqCst)
     }
 
     /// Forgets what was asked.
     pub fn forget(&self) {
         let mut state = self.state.lock().unwrap();
-        (state.seen, state.sent) = (Vec::new(), 0);
+        state.seen = Vec::new();
+        state.sent = Arc::default();
     }
 
     /// Forgets that too, and what was to go wrong.
@@ -329,7 +330,7 @@ async fn answer(
     if head {
         script = Script::whole(Bytes::new());
     }
-    state.lock().unwrap().sent += script.bytes.len();
+    script.sent = Arc::clone(&state.lock().unwrap().sent);
     Ok(Response::from_parts(parts, script))
 }
 

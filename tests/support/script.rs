@@ -4,6 +4,8 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -19,7 +21,12 @@ pub struct Script {
     /// So many bytes at a time, and how long it takes until the next ones.
     pub pace: Option<(usize, Duration)>,
     pub pause: Option<Pin<Box<tokio::time::Sleep>>>,
+    /// Where what is taken is counted.
+    pub sent: Arc<AtomicUsize>,
 }
+
+/// So much is handed out at once: a client that takes no more gets no more.
+const PIECE: usize = 64 << 10;
 
 #[derive(Clone, Copy)]
 pub enum End {
@@ -31,7 +38,12 @@ pub enum End {
 impl Script {
     pub fn whole(bytes: Bytes) -> Self {
         let (end, framed, flushed) = (End::Proper, false, false);
-        Self { bytes, end, framed, flushed, pace: None, pause: None }
+        Self { bytes, end, framed, flushed, pace: None, pause: None, sent: Arc::default() }
+    }
+
+    fn piece(&mut self, size: usize) -> Frame<Bytes> {
+        self.sent.fetch_add(size, Ordering::SeqCst);
+        Frame::data(self.bytes.split_to(size))
     }
 
     pub fn end_after(&mut self, bytes: usize, end: End) {
@@ -56,10 +68,11 @@ impl Body for Script {
             && self.bytes.len() > size
         {
             self.pause = Some(Box::pin(tokio::time::sleep(pause)));
-            return Poll::Ready(Some(Ok(Frame::data(self.bytes.split_to(size)))));
+            return Poll::Ready(Some(Ok(self.piece(size))));
         }
         if !self.bytes.is_empty() {
-            return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.bytes)))));
+            let size = self.bytes.len().min(PIECE);
+            return Poll::Ready(Some(Ok(self.piece(size))));
         }
         match self.end {
             End::Proper => Poll::Ready(None),

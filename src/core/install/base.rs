@@ -23,9 +23,9 @@ const SLOW_TOTAL: Duration = Duration::from_secs(60);
 const FIRST: u32 = 100;
 
 /// The running slot's payload during one transfer.
-pub(super) struct Base {
+pub(super) struct Base<'a> {
     storage: Box<dyn Storage>,
-    pub(super) delta: PayloadDelta,
+    pub(super) delta: &'a PayloadDelta,
     tried: AtomicU32,
     failed: AtomicU32,
     /// How long slow reads took, in milliseconds.
@@ -34,9 +34,9 @@ pub(super) struct Base {
     made: Mutex<BTreeSet<ChunkIndex>>,
 }
 
-impl Base {
+impl<'a> Base<'a> {
     /// `storage`, from which `delta` makes a payload.
-    pub(super) fn new(storage: Box<dyn Storage>, delta: PayloadDelta) -> Self {
+    pub(super) fn new(storage: Box<dyn Storage>, delta: &'a PayloadDelta) -> Self {
         let (tried, failed, waited) = (AtomicU32::new(0), AtomicU32::new(0), AtomicU64::new(0));
         let (is_over, made) = (AtomicBool::new(false), Mutex::default());
         Self { storage, delta, tried, failed, waited, is_over, made }
@@ -178,8 +178,8 @@ mod tests {
         }
     }
 
-    /// From a slot that cannot be read from `broken_from` on; chunks of ten bytes.
-    fn base(broken_from: u64, chunks: &[ChunkDelta<'_>]) -> Base {
+    /// Of chunks of ten bytes.
+    fn delta(chunks: &[ChunkDelta<'_>]) -> PayloadDelta {
         let payload = Payload {
             name: "system".parse().unwrap(),
             size: chunks.len() as u64 * 10,
@@ -194,7 +194,10 @@ mod tests {
         });
         let layer = vec![0; frames.sum()];
         let layer = flipside_image::Descriptor::of("x", &layer);
-        let delta = PayloadDelta::of(&payload, 1000, chunks.iter().copied(), layer).unwrap();
+        PayloadDelta::of(&payload, 1000, chunks.iter().copied(), layer).unwrap()
+    }
+
+    fn base(broken_from: u64, delta: &PayloadDelta) -> Base<'_> {
         Base::new(Box::new(Slot { broken_from }), delta)
     }
 
@@ -203,7 +206,8 @@ mod tests {
         let window = |offset, length| Window { offset, length };
         let windows = [window(7, 2), window(3, 1), window(200, 3)];
         let patch = ChunkDelta::Patch { size: 5, windows: &windows };
-        let base = base(1000, &[ChunkDelta::Full, patch, ChunkDelta::Copy(30)]);
+        let delta = delta(&[ChunkDelta::Full, patch, ChunkDelta::Copy(30)]);
+        let base = base(1000, &delta);
         assert_eq!((base.widest(), windows_length(&windows)), (6, 6));
         let found: Vec<bool> = (0..4).map(|index| base.has(ChunkIndex(index))).collect();
         assert_eq!(found, [false, true, true, false]);
@@ -216,7 +220,8 @@ mod tests {
 
     #[test]
     fn a_slot_that_cannot_be_read_is_left() {
-        let base = base(100, &[ChunkDelta::Copy(30)]);
+        let delta = delta(&[ChunkDelta::Copy(30)]);
+        let base = base(100, &delta);
         let mut bytes = [0; 10];
         base.read(90, &mut bytes).unwrap();
         assert!(!base.is_over());
@@ -227,7 +232,8 @@ mod tests {
     #[test]
     fn more_than_a_third_of_the_first_hundred_wrong_is_the_end() {
         let chunks = |wrong: &dyn Fn(u32) -> bool| {
-            let base = base(1000, &[ChunkDelta::Copy(0)]);
+            let delta = delta(&[ChunkDelta::Copy(0)]);
+            let base = base(1000, &delta);
             (0..1000)
                 .for_each(|nth| base.count(&if wrong(nth) { Err(Damage::Hash) } else { Ok(()) }));
             base.is_over()
@@ -244,7 +250,8 @@ mod tests {
     fn slow_reads_are_counted_together() {
         // Reads until it is too slow, of a day of them.
         let reads = |millis: u64| {
-            let (base, took) = (base(1000, &[]), Duration::from_millis(millis));
+            let delta = delta(&[]);
+            let (base, took) = (base(1000, &delta), Duration::from_millis(millis));
             (1..200_000).find(|_| base.is_too_slow(took))
         };
         for (millis, expected) in

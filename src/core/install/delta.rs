@@ -16,7 +16,7 @@ use {
     flipside_image::delta::PayloadDelta,
 };
 
-impl Base {
+impl Base<'_> {
     /// The layer of patches as one of `payload`.
     pub(super) fn layer<'a>(&'a self, payload: &'a Payload) -> Layer<'a> {
         Layer {
@@ -32,7 +32,7 @@ impl Base {
 /// fetched: a delta that is of no use is no reason to end an install.
 pub(super) fn write(
     job: &Transfer<'_>,
-    base: &Base,
+    base: &Base<'_>,
     options: &Options,
     plan: &mut Plan,
     batches: &[Batch],
@@ -71,7 +71,7 @@ pub(super) fn write(
 #[cfg(feature = "testing")]
 pub fn write_payload_from(
     old: Box<dyn Storage>,
-    delta: PayloadDelta,
+    delta: &PayloadDelta,
     source: &dyn BlobSource,
     layer: &Layer<'_>,
     storage: &dyn Storage,

@@ -83,7 +83,7 @@ impl Job<'_> {
     }
 
     /// What the running slot has for the payload of `layer`; `None` where that is nothing.
-    fn base(&self, layer: &Layer<'_>) -> Option<Base> {
+    fn base(&self, layer: &Layer<'_>) -> Option<Base<'_>> {
         let delta = self.old?.delta_of(layer)?;
         let storage = match self.host.open_base(delta.name.as_str()) {
             Ok(storage) => storage?,

@@ -128,7 +128,7 @@ fn write_target(
     target: Target<'_>,
     source: &dyn BlobSource,
     layer: &Layer<'_>,
-    base: Option<&Base>,
+    base: Option<&Base<'_>>,
     options: &Options,
 ) -> Result<Written, InstallError> {
     let Target { storage, payload, progress, .. } = target;

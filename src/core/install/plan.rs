@@ -51,7 +51,7 @@ impl Plan {
     }
 
     /// Has every chunk made that would be fetched and that `base` has.
-    pub(super) fn use_base(&mut self, base: &Base) {
+    pub(super) fn use_base(&mut self, base: &Base<'_>) {
         for (index, source) in (0..).map(ChunkIndex).zip(&mut self.sources) {
             if *source == ChunkSource::Fetched && base.has(index) {
                 *source = ChunkSource::Made;

@@ -72,7 +72,7 @@ pub(super) struct Transfer<'a> {
     /// Of what is written here, where it is to be read back.
     pub(super) quick: Option<QuickSum>,
     /// What the chunks are made from, where the layer is one of patches.
-    pub(super) base: Option<&'a Base>,
+    pub(super) base: Option<&'a Base<'a>>,
 }
 
 impl<'a> Transfer<'a> {

@@ -27,7 +27,7 @@ struct Decoding {
 }
 
 impl Decoding {
-    fn new(size: usize, base: Option<&Base>) -> Self {
+    fn new(size: usize, base: Option<&Base<'_>>) -> Self {
         let prefix = Buffer::new(base.map_or(0, Base::widest));
         Self { decoder: FrameDecoder::new(), chunks: Buffer::new(size), prefix }
     }

@@ -7,28 +7,43 @@ use serde::{Deserialize, Serialize};
 use super::{ChunkDelta, Delta, PayloadDelta};
 use crate::{Compression, Image, ImageConfig, Layer};
 
-/// The image in the running slot, and how a new one is made from it.
+/// How the payloads of a new image are made from those in the running slot.
 #[derive(Debug)]
 pub struct OldImage {
-    /// Its config, which the slot's record names. Payloads that may not be used are left out.
-    pub config: ImageConfig,
-    /// The delta, where there is one.
-    pub delta: Option<Delta>,
+    /// Of those of which something can be made.
+    payloads: Vec<PayloadDelta>,
+    /// The version that the delta is from, where one is of use.
+    delta_from: Option<String>,
 }
 
 impl OldImage {
-    /// How the payload of `layer` is made: by the delta, and otherwise by copying what has the same
-    /// hash. `None` where nothing can be.
-    pub fn delta_of(&self, layer: &Layer<'_>) -> Option<PayloadDelta> {
-        let name = &layer.payload.name;
-        let old = self.config.payloads.iter().find(|payload| payload.name == *name)?;
-        let delta = self.delta.as_ref().and_then(|delta| delta.payload(name));
-        let usable = delta.filter(|delta| delta.from_size == old.size && delta.is_worth_it(layer));
-        let usable = usable.cloned();
-        let mut delta = usable.unwrap_or_else(|| PayloadDelta::new(layer.payload, old.size));
-        delta.add_copies(old, layer.payload);
-        let is_of_use = delta.chunks().any(|chunk| chunk != ChunkDelta::Full);
-        is_of_use.then_some(delta)
+    /// How `image` is made from the image with the config `old`: by `delta`, and otherwise by copying
+    /// what has the same hash.
+    pub fn new(old: &ImageConfig, delta: Option<Delta>, image: &Image) -> Self {
+        let mut payloads = Vec::new();
+        let (from_version, mut deltas) =
+            delta.map(|delta| (delta.from_version, delta.payloads)).unzip();
+        let mut is_of_use = false;
+        for layer in image.layers() {
+            let name = &layer.payload.name;
+            let Some(old) = old.payloads.iter().find(|old| old.name == *name) else { continue };
+            let is_usable = |delta: &PayloadDelta| {
+                delta.name == *name && delta.from_size == old.size && delta.is_worth_it(&layer)
+            };
+            let at = deltas.iter().flatten().position(is_usable);
+            let usable = at.and_then(|at| deltas.as_mut().map(|deltas| deltas.swap_remove(at)));
+            is_of_use |= usable.is_some();
+            let mut delta = usable.unwrap_or_else(|| PayloadDelta::new(layer.payload, old.size));
+            delta.add_copies(old, layer.payload);
+            payloads.push(delta);
+        }
+        payloads.retain(|delta| delta.chunks().any(|chunk| chunk != ChunkDelta::Full));
+        Self { payloads, delta_from: from_version.filter(|_| is_of_use) }
+    }
+
+    /// How the payload of `layer` is made; `None` where nothing of it can be.
+    pub fn delta_of(&self, layer: &Layer<'_>) -> Option<&PayloadDelta> {
+        self.payloads.iter().find(|delta| delta.name == layer.payload.name)
     }
 
     /// How many bytes are fetched for the payload of `layer`.
@@ -68,7 +83,7 @@ impl Download {
             full = full.saturating_add(size);
             bytes = bytes.saturating_add(old.map_or(size, |old| old.download(&layer)));
         }
-        let delta_from = old.and_then(|old| Some(old.delta.as_ref()?.from_version.clone()));
+        let delta_from = old.and_then(|old| old.delta_from.clone());
         Self { bytes, full, delta_from }
     }
 }

@@ -218,26 +218,27 @@ fn chunks_of_the_same_hash_are_copied() {
 fn a_download_is_what_the_patches_and_the_missing_chunks_have() {
     let new = new();
     let old = image(b"aaaabbbbxx");
-    let delta = |delta| OldImage { config: old.config.clone(), delta };
-    let of = |old: &OldImage| Download::of(&new, Some(old), |name| name == "system");
+    let of = |image: &Image, old: &ImageConfig, delta| {
+        let old = OldImage::new(old, delta, image);
+        Download::of(image, Some(&old), |name| name == "system")
+    };
     // The first chunk is copied, though the delta would have had it fetched.
-    let with = of(&delta(Some(self::delta())));
+    let with = of(&new, &old.config, Some(delta()));
     let from = Some("1".to_owned());
     assert_eq!(with, Download { bytes: 12, full: 14, delta_from: from });
-    let without = of(&delta(None));
+    let without = of(&new, &old.config, None);
     assert_eq!(without, Download { bytes: 6, full: 14, delta_from: None });
     assert_eq!(Download::of(&new, None, |_| true).bytes, 14);
     assert_eq!(Download::of(&new, None, |_| false).bytes, 0);
     // A delta from a payload of another size is none of this one.
-    let mut other = self::delta();
+    let mut other = delta();
     other.payloads[0].from_size = 11;
-    assert_eq!(of(&delta(Some(other))).bytes, 6);
+    assert_eq!(of(&new, &old.config, Some(other)), without);
     // A stream is fetched whole, unless nothing of it is missing.
     let mut stream = new.clone();
     stream.manifest.layers[0].media_type = Compression::Zstd.media_type().to_owned();
-    assert_eq!(Download::of(&stream, Some(&delta(None)), |_| true).bytes, 14);
-    let same = OldImage { config: new.config.clone(), delta: None };
-    assert_eq!(Download::of(&stream, Some(&same), |_| true).bytes, 0);
+    assert_eq!(of(&stream, &old.config, None).bytes, 14);
+    assert_eq!(of(&stream, &new.config, None).bytes, 0);
 }
 
 #[test]
