@@ -8,6 +8,7 @@
 #   make package        .deb and .rpm, in debian and generate-rpm of cargo's target directory
 #   make install        the same files under DESTDIR and prefix
 #   make bench          the figures of docs/performance.md, side by side
+#   make bench PAIR=1   the same on two Debian systems and images of 8 GiB; as root
 #   make lint           formatting, clippy, licences, advisories where their database can be had
 
 CARGO ?= cargo

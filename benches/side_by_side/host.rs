@@ -1,157 +1,131 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! The program itself, on a host in a directory: the run that finds nothing new, with and
-//! without TLS, and disks built from shared payloads.
+//! A host in a directory, which runs one image and is offered another: what the real program updates,
+//! as often as is wanted.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use crate::bed::MIB;
-use crate::certificates::Authority;
-use crate::measure::{Command, median, peak_memory, runs};
-use crate::registry::Registry;
+use crate::bed::{Bed, Image};
+use crate::measure::{Command, Usage};
+use crate::medium::{LoopDevice, Medium, overwrite, punch};
 
-const FLIPSIDE: &str = env!("CARGO_BIN_EXE_flipside");
+/// What of a host is in its directory beside the disk, and changes in an update.
+const CHANGES: [&str; 4] = ["efi", "run", "sys", "var"];
 
-fn flipside(arguments: &[&str]) -> Command {
-    Command::new(FLIPSIDE, arguments.iter().map(ToString::to_string))
+pub struct Host {
+    directory: PathBuf,
+    device: Option<LoopDevice>,
+    /// Where the disk has the slot that is written.
+    target: Range<u64>,
 }
 
-/// An image with `system` of so many bytes, in a layout.
-fn image(directory: &Path, name: &str, system: &Path, more: &[&str]) -> PathBuf {
-    let file = |name: &str| directory.join(name).display().to_string();
-    let stub = ["x64", "aa64"]
-        .map(|machine| format!("/usr/lib/systemd/boot/efi/linux{machine}.efi.stub"))
-        .into_iter()
-        .find(|path| Path::new(path).exists())
-        .expect("systemd-boot-efi has to be installed");
-    std::fs::write(file("os-release"), "ID=bench\nNAME=Bench\nVERSION_ID=1\n").unwrap();
-    let layout = directory.join(name);
-    let _ = std::fs::remove_dir_all(&layout);
-    let (system, kernel) = (format!("system={}", system.display()), format!("kernel.efi={stub}"));
-    let (release, output) = (file("os-release"), layout.display().to_string());
-    let mut arguments = vec!["-q", "image", "build", "--payload", &system, "--payload", &kernel];
-    arguments.extend(["--os-release", &release, "--output", &output]);
-    arguments.extend(more);
-    flipside(&arguments).output();
-    layout
-}
-
-/// A host that runs what the tag names, promoted; `settings` belong to `[track]`.
-fn host(directory: &Path, layout: &Path, track: &str, settings: &str) -> String {
-    let host = directory.join("host");
-    let _ = std::fs::remove_dir_all(&host);
-    let (path, image) = (host.display().to_string(), format!("oci:{}", layout.display()));
-    flipside(&["-q", "sim", "new", &path, "--image", &image, "--track", track]).output();
-    let config = host.join("etc/flipside/flipside.toml");
-    let text = std::fs::read_to_string(&config).unwrap();
-    std::fs::write(config, format!("{text}{settings}")).unwrap();
-    flipside(&["-q", "sim", "boot", &path]).output();
-    path
-}
-
-/// `update` when nothing is new: requests, writes, memory, CPU.
-pub fn idle(directory: &Path) {
-    let system = directory.join("idle.img");
-    std::fs::write(&system, vec![7; MIB as usize]).unwrap();
-    let layout = image(directory, "idle", &system, &[]);
-
-    let registry = Registry::start();
-    registry.push(&layout, "idle:1");
-    let plain = host(directory, &layout, &format!("{}/idle:1", registry.address()), "");
-    let update = ["-q", "--progress", "none", "update", "--root", &plain];
-    let (requests, writes) = traced(&update, &plain);
-    // The tag, and the policy document beside it.
-    println!("{:<58} {requests:>9} {:>17}   2", "nothing new: requests", "");
-    println!("{:<58} {writes:>9} {:>17}   0", "nothing new: files written outside /run", "");
-    let peak = median((0..runs()).map(|_| peak_memory(&flipside(&update))));
-    println!("{:<58} {peak:>9.1} {:>17}   15 MiB", "nothing new: peak memory, MiB", "");
-    let cpu = milliseconds(&update);
-    println!("{:<58} {cpu:>9.1} {:>17}   20 ms", "nothing new: CPU without TLS, ms", "");
-
-    let authority = Authority::new();
-    let certificate = authority.certificate("127.0.0.1", 2020, 2040);
-    let tls = registry.behind_tls(&certificate.chain, &certificate.key);
-    let track = format!("{}/idle:1", tls.address());
-    let secure = host(directory, &layout, &track, "ca = [\"/etc/ca.pem\"]\n");
-    std::fs::write(Path::new(&secure).join("etc/ca.pem"), authority.pem()).unwrap();
-    let update = ["-q", "--progress", "none", "update", "--root", &secure];
-    let cpu = milliseconds(&update);
-    println!("{:<58} {cpu:>9.1} {:>17}   (told)", "nothing new: CPU with TLS, ms", "");
-    let peak = median((0..runs()).map(|_| peak_memory(&flipside(&update))));
-    println!("{:<58} {peak:>9.1} {:>17}   (told)", "nothing new: peak memory with TLS, MiB", "");
-}
-
-/// User and system time of one run, in milliseconds, the median of some.
-fn milliseconds(arguments: &[&str]) -> f64 {
-    let line = arguments.join(" ");
-    let timed = Command::shell(format!(
-        "TIMEFORMAT='%U %S'; {{ time {FLIPSIDE} {line} >/dev/null; }} 2>&1"
-    ));
-    median((0..runs().max(5)).map(|_| {
-        let text = timed.output();
-        text.split_whitespace().map(|part| part.parse::<f64>().unwrap() * 1000.0).sum()
-    }))
-}
-
-/// Requests sent, and files of the host opened for writing or changed outside its `/run`.
-fn traced(arguments: &[&str], host: &str) -> (usize, usize) {
-    let trace = format!("{host}.strace");
-    let line = arguments.join(" ");
-    Command::shell(format!(
-        "strace -f -s 64 -y -o {trace} -e trace=network,write,writev,%file,ftruncate,pwrite64 \
-         {FLIPSIDE} {line}"
-    ))
-    .output();
-    let text = std::fs::read_to_string(&trace).unwrap();
-    let requests =
-        text.lines().filter(|l| ["HEAD /", "GET /"].iter().any(|r| l.contains(r))).count();
-    let changes = |line: &&str| {
-        let is_change = ["O_WRONLY", "O_RDWR", "O_CREAT", "unlink", "rename", "mkdir", "pwrite64("]
-            .iter()
-            .any(|word| line.contains(word));
-        is_change
-            && line.contains(host)
-            && !line.contains(&format!("{host}/run/"))
-            && !line.contains("= -1 ")
-    };
-    let changed: Vec<_> = text.lines().filter(changes).collect();
-    for line in &changed {
-        println!("  {line}");
+impl Host {
+    /// Runs `image`, promoted. `more` goes to `sim new`.
+    pub fn new(bed: &Bed, name: &str, image: &Image, more: &[&str], medium: Medium) -> Self {
+        let directory = bed.directory.join(format!("host-{name}"));
+        let _ = std::fs::remove_dir_all(&directory);
+        let path = directory.display().to_string();
+        let layout = format!("oci:{}", image.layout.display());
+        let new = ["sim", "new", &path, "--image", &layout];
+        Command::flipside(&[&new[..], more].concat()).output();
+        Command::flipside(&["sim", "boot", &path]).output();
+        let (disk, raw) = (directory.join("disk.img"), directory.join("disk.raw"));
+        let mut host = Self { directory, device: None, target: partition(&disk, "system-b") };
+        if medium == Medium::BlockDevice {
+            std::fs::rename(&disk, &raw).unwrap();
+            host.device = Some(LoopDevice::over(&raw));
+            host.show_device();
+        }
+        let copy = format!("mkdir saved && cp -a {} saved", CHANGES.join(" "));
+        host.shell(&copy);
+        host
     }
-    (requests, changed.len())
+
+    /// Shows the host its disk and partitions as the kernel has them.
+    fn show_device(&self) {
+        let Some(device) = &self.device else { return };
+        let name = device.path().file_name().unwrap().to_string_lossy().into_owned();
+        self.shell(&format!(
+            "partx -a /dev/{name}; mkdir dev; ln -s /sys/dev sys/dev; ln -s /sys/class sys/class
+             for device in /sys/class/block/{name} /sys/class/block/{name}p*; do
+                 mknod dev/${{device##*/}} b $(tr : ' ' <$device/dev)
+             done
+             ln -s dev/{name} disk.img"
+        ));
+        // By itself it looks at files alone.
+        self.set("40-disk.toml", "[host]\ndisk = \"/disk.img\"\n");
+    }
+
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+
+    pub fn root(&self) -> String {
+        self.directory.display().to_string()
+    }
+
+    fn shell(&self, script: &str) {
+        Command::shell(&format!("set -e; cd {}; {script}", self.root())).output();
+    }
+
+    /// Follows `reference`, with further settings.
+    pub fn follow(&self, reference: &str, more: &str) -> &Self {
+        self.set("50-bench.toml", &format!("[track]\nimage = {reference:?}\n{more}\n"));
+        self
+    }
+
+    fn set(&self, drop_in: &str, text: &str) {
+        let directory = self.file("etc/flipside/flipside.toml.d");
+        std::fs::create_dir_all(&directory).unwrap();
+        std::fs::write(directory.join(drop_in), text).unwrap();
+    }
+
+    pub fn update(&self) -> Command {
+        Command::flipside(&["update", "--root", &self.root()])
+    }
+
+    /// Makes the host what it was when it was new, but for its settings. The slot that is written has
+    /// something else, all blocks of its own, and nothing of the disk is in the page cache.
+    pub fn reset(&self) {
+        self.restore();
+        overwrite(&self.file("disk.img"), self.target.clone());
+    }
+
+    /// The same where there is no room for all of the slot's blocks; of a disk in a file.
+    pub fn reset_sparse(&self) {
+        self.restore();
+        punch(&self.file("disk.img"), self.target.clone());
+    }
+
+    /// Gives back the blocks of the disk that are zero.
+    pub fn dig_holes(&self) {
+        self.shell("fallocate --dig-holes disk.img");
+    }
+
+    fn restore(&self) {
+        let names = CHANGES.join(" ");
+        self.shell(&format!("rm -rf {names}; cp -a saved/. ."));
+    }
+
+    /// Makes it new and updates it.
+    pub fn measure(&self) -> Usage {
+        self.reset();
+        self.update().measure()
+    }
 }
 
-/// Disks from uncompressed images on a file system with reflinks: XFS, loop-mounted.
-pub fn disks(directory: &Path) {
-    let name = "disk build, shared payload: 2 GiB less 1 MiB payload, ms";
-    if !nix::unistd::geteuid().is_root() {
-        println!("{name:<58} skipped: only root can mount");
-        return;
+impl Drop for Host {
+    fn drop(&mut self) {
+        self.device = None;
+        let _ = std::fs::remove_dir_all(&self.directory);
     }
-    let (image_file, point) = (directory.join("xfs.img"), directory.join("xfs"));
-    let (file, mounted) = (image_file.display(), point.display());
-    std::fs::create_dir_all(&point).unwrap();
-    Command::shell(format!(
-        "export PATH=$PATH:/usr/sbin:/sbin; umount {mounted} 2>/dev/null; rm -f {file}; \
-         truncate -s 8G {file} && mkfs.xfs -q -m reflink=1 {file} && mount -o loop {file} {mounted}"
-    ))
-    .output();
-    let times = [1, 2048].map(|mib| {
-        let system = point.join("system.img");
-        let file = std::fs::File::create(&system).unwrap();
-        let block = vec![0x5a; MIB as usize];
-        (0..mib).for_each(|_| std::io::Write::write_all(&mut &file, &block).unwrap());
-        file.sync_all().unwrap();
-        let layout = image(&point, "image", &system, &["--uncompressed"]);
-        let reference = format!("oci:{}", layout.display());
-        let disk = point.join("disk.img").display().to_string();
-        median((0..runs()).map(|_| {
-            let _ = std::fs::remove_file(&disk);
-            let build =
-                flipside(&["-q", "disk", "build", "--image", &reference, "--output", &disk]);
-            build.seconds() * 1000.0
-        }))
-    });
-    println!("{name:<58} {:>9.1} {:>9.1} {:>7.1}   30 ms", times[1], times[0], times[1] - times[0]);
-    Command::shell(format!("umount {mounted}; rm -f {file}")).output();
+}
+
+/// Where a disk has the partition with this label, in bytes.
+fn partition(disk: &Path, label: &str) -> Range<u64> {
+    let table = gpt::GptConfig::new().writable(false).open(disk).unwrap();
+    let found = table.partitions().values().find(|partition| partition.name == label).unwrap();
+    let sector = |number: u64| number * 512;
+    sector(found.first_lba)..sector(found.last_lba + 1)
 }

@@ -1,108 +1,96 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! The figures of `docs/performance.md`: flipside beside what a person would do by hand,
-//! on this machine, in turn, medians of five. `make bench` runs it.
+//! The figures of `docs/performance.md`: the program as it is, beside what a person would do by hand
+//! and beside RAUC and `SWUpdate`, on this machine, in turn, medians of five. `make bench` runs it.
 //!
-//! It keeps its payload, image and slots in `FLIPSIDE_BENCH_DIR` (default: a directory
-//! below `target`), which needs 6 GiB. `FLIPSIDE_BENCH_RUNS` changes the number of runs.
+//! - `PAIR=1`: on two Debian root file systems that it makes, and on images of 8 GiB, as root. Otherwise
+//!   on a pair from this machine's `/usr`, and on images of 2 GiB.
+//! - `FLIPSIDE_BENCH_DIR`: where payloads, images and slots are kept, up to 12 GiB; by default a
+//!   directory below `target`. `FLIPSIDE_BENCH_RUNS`: the number of runs.
+//! - Arguments name the parts that are run, if not all are; `levels` only runs if it is named.
+//!
+//! What it is made of:
+//!
+//! - `pair`, `usr`: payloads; `subject`, `plain_stream`: images of them; `bed`: the registry they are in
+//! - `host`, `medium`: what is updated; `peers`: others who do the same; `link`: a slow line
+//! - `install`, `deltas`, `memory`, `idle`, `disks`, `building`: the figures
+//! - `measure`, `table`: how they are taken and printed
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-#![allow(clippy::indexing_slicing, clippy::too_many_lines, dead_code)]
+#![allow(clippy::indexing_slicing, dead_code)]
 
 mod bed;
+mod building;
 #[path = "../../tests/support/certificates.rs"]
 mod certificates;
-mod child;
+mod deltas;
+mod disks;
 mod host;
-mod image;
+mod idle;
+mod install;
+mod link;
 mod measure;
-#[path = "../../tests/support/medium.rs"]
 mod medium;
+mod memory;
+mod pair;
+mod peers;
+mod plain_stream;
 #[path = "../../tests/support/registry.rs"]
 mod registry;
+mod subject;
+mod table;
+mod usr;
 
-use bed::{Bed, Kind};
-use measure::{Command, median, pairs, peak_memory};
+use bed::Bed;
+use subject::Subject;
+
+/// In the order in which they run.
+const PARTS: [&str; 6] = ["install", "deltas", "build", "idle", "disks", "memory"];
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if arguments.first().is_some_and(|argument| argument == child::INSTALL) {
-        return child::install(&arguments[1..]);
+    if arguments.first().is_some_and(|argument| argument == measure::MEASURE) {
+        return measure::measure(&arguments[1..]);
     }
-    if arguments.first().is_some_and(|argument| argument == child::BUILD) {
-        return child::build(&arguments[1..]);
-    }
+    // Cargo adds options of its own.
+    let named: Vec<&str> =
+        arguments.iter().map(String::as_str).filter(|a| !a.starts_with('-')).collect();
+    let is_wanted =
+        |part| if named.is_empty() { PARTS.contains(&part) } else { named.contains(&part) };
+
     let bed = Bed::make();
-    println!("{}", bed.describe());
-    println!("\n{:<58} {:>9} {:>9} {:>7}   target", "figure", "flipside", "by hand", "ratio");
-    for (name, kind, read_back, target) in [
-        ("fetch, verify, write, fsync: block device", Kind::BlockDevice, false, "0.40"),
-        ("the same with read-back", Kind::BlockDevice, true, "0.60"),
-        ("fetch, verify, write, fsync: file", Kind::File, false, "0.40"),
-        ("the same with read-back", Kind::File, true, "0.60"),
-    ] {
-        if bed.has(kind) {
-            install(&bed, name, kind, read_back, target);
-        } else {
-            println!("{name:<58} skipped: only root can make a loop device");
+    let is_debian = std::env::var_os("PAIR").is_some_and(|pair| pair == "1");
+    let pairs = match is_debian {
+        true => pair::debian(&bed.directory).unwrap_or_else(|why| panic!("PAIR=1: {why}")),
+        false => vec![usr::pair(&bed.directory)],
+    };
+    println!("{}\n", Bed::describe());
+    table::head();
+    if is_wanted("levels") {
+        building::levels(&bed, &pairs);
+    }
+    if is_wanted("build") {
+        building::figures(&bed, &pairs[0]);
+    }
+    if is_wanted("idle") {
+        idle::figures(&bed);
+    }
+    if is_wanted("disks") {
+        disks::figures(&bed);
+    }
+    if ["install", "deltas", "memory"].into_iter().any(is_wanted) {
+        let publish = |pair| Subject::publish(&bed, pair);
+        let most = if is_wanted("deltas") { pairs.len() } else { 1 };
+        let subjects: Vec<Subject> = pairs.into_iter().take(most).map(publish).collect();
+        if is_wanted("install") {
+            install::figures(&bed, &subjects[0]);
+        }
+        if is_wanted("deltas") {
+            deltas::figures(&bed, &subjects);
+        }
+        if is_wanted("memory") {
+            memory::figures(&bed, &subjects[0], if is_debian { 8 } else { 2 });
         }
     }
-    memory(&bed);
-    build(&bed);
-    killed_at_half(&bed);
-    host::idle(&bed.directory);
-    host::disks(&bed.directory);
-}
-
-fn install(bed: &Bed, name: &str, kind: Kind, read_back: bool, target: &str) {
-    let ours = bed.install(kind, &bed.large, read_back, &[]);
-    let figure = pairs(&ours, &bed.by_hand(kind), || bed.spoil_slots(kind));
-    figure.print(name, target);
-}
-
-/// Peak memory of the whole process, whatever the image's size.
-fn memory(bed: &Bed) {
-    let peaks: Vec<f64> = [&bed.small, &bed.huge]
-        .map(|image| {
-            let ours = bed.install(Kind::File, image, true, &[]);
-            bed.spoil_slots(Kind::File);
-            median((0..measure::runs()).map(|_| peak_memory(&ours)))
-        })
-        .to_vec();
-    println!(
-        "{:<58} {:>9.1} {:>9.1} {:>7.3}   32 MiB, within 10 %",
-        "peak memory, MiB: 128 MiB and 1 GiB image",
-        peaks[0],
-        peaks[1],
-        peaks[1] / peaks[0]
-    );
-}
-
-/// `image build` beside `zstd -3`.
-fn build(bed: &Bed) {
-    let ours = bed.build();
-    let zstd = Command::shell(format!(
-        "zstd -q -3 -f --single-thread {} -o {}",
-        bed.large.payload.display(),
-        bed.directory.join("payload.zst").display()
-    ));
-    pairs(&ours, &zstd, || bed.remove_built())
-        .print("image build at level 3, beside zstd -3", "0.60");
-}
-
-/// What is fetched again after the process was killed when half was fetched.
-fn killed_at_half(bed: &Bed) {
-    let half = (bed.large.stored / 2).to_string();
-    let shares = (0..measure::runs()).map(|_| {
-        bed.spoil_slots(Kind::File);
-        bed.install(Kind::File, &bed.large, true, &["--killed-at", &half]).run_killed();
-        let output = bed.install(Kind::File, &bed.large, true, &[]).output();
-        let fetched: f64 = output.trim().parse().unwrap();
-        fetched / bed.large.stored as f64
-    });
-    let share = median(shares);
-    println!(
-        "{:<58} {share:>9.3} {:>17}   0.52",
-        "download after a kill at half, of the layer", ""
-    );
+    println!("\nload at the end: {}", bed::load());
 }

@@ -60,7 +60,8 @@ pub struct Args {
     /// Record the commit that the OS was built from.
     #[arg(long, value_name = "HASH")]
     revision: Option<String>,
-    /// Compress at this zstd level, 1 to 22.
+    /// Compress at this zstd level, 1 to 22. Hosts fetch less with a higher one, and building takes
+    /// longer.
     #[arg(
         long, value_name = "N", default_value_t = DEFAULT_LEVEL,
         value_parser = clap::value_parser!(i32).range(1..=22)
