@@ -33,11 +33,9 @@ impl MemoryLimit {
             Self { connections: CONNECTIONS, workers: workers(options), items: 0 };
         loop {
             let left = MEMORY.saturating_sub(memory_limit.workers.saturating_mul(decoded));
-            // One in the hands of every thread and one waiting for every worker.
-            let wanted = 2 * memory_limit.workers + memory_limit.connections;
-            let least = memory_limit.workers + memory_limit.connections;
-            memory_limit.items = wanted.min(left / item.max(1));
-            if memory_limit.items >= least {
+            // One in the hands of every thread. Others that wait cost memory and gain no time.
+            memory_limit.items = memory_limit.workers + memory_limit.connections;
+            if memory_limit.items <= left / item.max(1) {
                 return memory_limit;
             }
             match memory_limit.workers {

@@ -10,8 +10,9 @@ use flipside_image::delta::{WINDOWS, WINDOWS_LIMIT, Window};
 
 use super::blocks::{BLOCK, Found};
 
-/// How much of the old payload is taken before and behind what the chunk is made from, in bytes.
-const MARGIN: u64 = 1 << 20;
+/// How much of the old payload is taken before and behind what the chunk is made from, in bytes. More
+/// makes patches 1 % smaller, and hosts read three times as much.
+const MARGIN: u64 = 128 << 10;
 /// The same where chunks are smaller than this.
 const LEAST_MARGIN: u64 = 64 << 10;
 /// The most bytes of the window around the chunk. The rest is for content from elsewhere.
