@@ -62,8 +62,11 @@ fn maximal(parts: &mut Parts) {
     }
 }
 
+/// What makes a case of a delta.
+type Change = fn(&mut Parts);
+
 /// What an update takes, in KiB, that finds this delta.
-fn peak_kib(stage: &DeltaStage, case: &str, change: Option<fn(&mut Parts)>) -> u64 {
+fn peak_kib(stage: &DeltaStage, case: &str, change: Option<Change>) -> u64 {
     let entries = change.map(|change| {
         let mut parts = stage.parts();
         change(&mut parts);
@@ -79,7 +82,7 @@ fn peak_kib(stage: &DeltaStage, case: &str, change: Option<fn(&mut Parts)>) -> u
 #[test]
 fn of_a_hostile_delta() {
     let stage = DeltaStage::new("memory/deltas");
-    let cases: [(&str, fn(&mut Parts)); 6] = [
+    let cases: [(&str, Change); 6] = [
         ("nulls", |parts| full_of(parts, "null")),
         ("copies", |parts| full_of(parts, "{\"copy\":0}")),
         ("windows", |parts| full_of(parts, "{\"frame\":9,\"windows\":[[0,1],[0,1],[0,1],[0,1]]}")),
