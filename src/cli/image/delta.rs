@@ -21,7 +21,7 @@ use flipside_publish::delta::{
 use flipside_publish::disk::Size;
 use flipside_source::Location;
 
-/// Make a delta, with which hosts that run one image fetch less of another.
+/// Make a delta, so that hosts fetch less of a new image.
 ///
 /// The delta is put beside the new image: into its repository, or into its OCI layout. Nothing is
 /// published if hosts would still fetch more than 60 % of the new image. Both images need room for
