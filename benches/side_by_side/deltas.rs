@@ -63,17 +63,21 @@ fn update_over_the_line(bed: &Bed, host: &Host, subject: &Subject, settings: &st
 fn time(bed: &Bed, subject: &Subject) {
     let medium = Medium::best();
     let host = Host::new(bed, "delta", &subject.old, &[], medium);
-    let direct = bed.reference(&subject.new);
-    let ours = |settings: &'static str| {
-        let (host, direct) = (&host, direct.clone());
-        move || host.follow(&direct, settings).measure()
+    let ours = |reference: String, settings: &'static str| {
+        let host = &host;
+        move || host.follow(&reference, settings).measure()
     };
-    let rounds = in_turn(&[
-        Contestant::new("by delta", ours(FROM_A_BLOCK_DEVICE)),
-        Contestant::new("in full", ours(IN_FULL)),
-    ]);
-    let name = format!("update by delta, {}, against in full", medium.name());
-    table::versus(&name, &rounds[0], &rounds[1], "0.60", "");
+    let (direct, slow) = (bed.reference(&subject.new), bed.over_the_line(&subject.new));
+    for (reference, line, target) in [(direct, "", "0.60"), (slow, " at 100 Mbit/s", "")] {
+        bed.link.set_rate(FAST_ETHERNET);
+        let rounds = in_turn(&[
+            Contestant::new("by delta", ours(reference.clone(), FROM_A_BLOCK_DEVICE)),
+            Contestant::new("in full", ours(reference, IN_FULL)),
+        ]);
+        bed.link.set_rate(0);
+        let name = format!("update by delta, {}, against in full{line}", medium.name());
+        table::versus(&name, &rounds[0], &rounds[1], target, "");
+    }
 }
 
 /// An update that is killed when half has come, and then one that goes on from there.

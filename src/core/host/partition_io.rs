@@ -166,11 +166,6 @@ impl Storage for PartitionIo {
         }
         self.read_buffered(place + length as u64, rest)
     }
-
-    fn read_cached(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
-        let place = self.place(offset, bytes.len())?;
-        self.buffered.file().read_exact_at(bytes, place)
-    }
 }
 
 /// The same file again, past the page cache; `None` where its file system cannot.

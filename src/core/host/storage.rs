@@ -37,14 +37,6 @@ pub trait Storage: Send + Sync {
     /// The device's; also for what lies beyond the capacity.
     fn read_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()>;
 
-    /// Fills `bytes` from `offset` with what is at hand, in memory or on the medium.
-    ///
-    /// # Errors
-    /// As of [`Storage::read_at`].
-    fn read_cached(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
-        self.read_at(offset, bytes)
-    }
-
     /// Whether [`Storage::read_at`] gives what is in memory until a [`Storage::sync`] has dropped it:
     /// what was found there before says nothing of the medium.
     fn is_cached(&self) -> bool {

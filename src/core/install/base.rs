@@ -59,7 +59,7 @@ impl<'a> Base<'a> {
     /// Fills `bytes` from `offset`.
     pub(super) fn read(&self, offset: u64, bytes: &mut [u8]) -> Result<(), Damage> {
         let begun = Instant::now();
-        let read = self.storage.read_cached(offset, bytes);
+        let read = self.storage.read_at(offset, bytes);
         if read.is_err() || self.is_too_slow(begun.elapsed()) {
             let name = self.storage.name();
             let why = read.err().map_or_else(|| "it answers too slowly".into(), |e| e.to_string());
