@@ -20,7 +20,7 @@ use crate::host::durable::Durable;
 use crate::host::efi::{self, EfiError, Variables};
 use crate::host::esp::{Esp, Stored};
 use crate::host::mounted_for_writing::is_mounted_for_writing;
-use crate::host::os_release::OsRelease;
+use crate::host::os_release::{self, OsRelease};
 use crate::host::partition_io::PartitionIo;
 use crate::host::place::{self, Place};
 use crate::host::running;
@@ -132,7 +132,7 @@ impl Host {
             Err(_) => Vec::new(),
         };
         let running = determine(root, &place.disk, config, facts)?;
-        let os = OsRelease::read(root);
+        let os = os_release::read(root);
         let boot = backend(access.settings.boot, variables, &place, &esp, &os);
         Ok(Some(Self {
             journal: Journal::new(root, durable),
