@@ -303,6 +303,13 @@ flipside_image::codes! {
     }
 
     Firmware {
+        /// Secure Boot is on, and the firmware would not start the image's `kernel.efi`. Neither who
+        /// signed it nor its hash is in `db`, or one of them is in `dbx`. Nothing was changed. The
+        /// message names who signed it, and what the firmware knows.
+        ///
+        /// Sign the boot file with a key whose certificate is in `db`, and publish the image again. Or
+        /// enrol the certificate in the firmware ([boot.md](boot.md#secure-boot)).
+        BOOT_FILE_UNTRUSTED: Block = "boot-file-untrusted";
         /// The firmware undid a promotion. The other slot was promoted last, but `BootOrder` does
         /// not put it first any more.
         ///

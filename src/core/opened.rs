@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use flipside_image::code::Coded as _;
+use flipside_image::secure_boot::Judgement;
 use flipside_image::{Architecture, BOOT_FILE_PAYLOAD, Digest};
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -20,7 +21,7 @@ use crate::host::durable::Durable;
 use crate::host::efi::{self, EfiError, Variables};
 use crate::host::esp::{Esp, Stored};
 use crate::host::mounted_for_writing::is_mounted_for_writing;
-use crate::host::os_release::OsRelease;
+use crate::host::os_release::{self, OsRelease};
 use crate::host::partition_io::PartitionIo;
 use crate::host::place::{self, Place};
 use crate::host::running;
@@ -28,7 +29,7 @@ use crate::host::spool::Spool;
 use crate::host::storage::Storage;
 use crate::host::{Partition, Root};
 use crate::progress::Progress;
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, Verdict};
 use crate::settings::{BootBackend, HostConfig, Settings};
 use crate::slot::Slot;
 use crate::state::failed::FailedDigests;
@@ -52,6 +53,8 @@ pub struct Access {
     pub progress: Arc<dyn Progress>,
     /// The wish to stop.
     pub stop: Cancel,
+    /// Who says whether a program may be written that the firmware is to start. It is told what that is.
+    pub trust: fn(&str, &Judgement) -> Verdict,
 }
 
 /// An opened host with slots.
@@ -65,7 +68,12 @@ pub struct Host {
     /// The way to the disk.
     pub(crate) durable: Durable,
     observer: Arc<dyn Observer>,
-    root: Root,
+    /// Who says whether a program may be written.
+    pub(crate) trust: fn(&str, &Judgement) -> Verdict,
+    /// Where it is.
+    pub(crate) root: Root,
+    /// `boot.backend`.
+    pub(crate) backend: BootBackend,
     config: HostConfig,
     boot: Result<Box<dyn Backend>, EfiError>,
     place: Place,
@@ -132,14 +140,16 @@ impl Host {
             Err(_) => Vec::new(),
         };
         let running = determine(root, &place.disk, config, facts)?;
-        let os = OsRelease::read(root);
+        let os = os_release::read(root);
         let boot = backend(access.settings.boot, variables, &place, &esp, &os);
         Ok(Some(Self {
             journal: Journal::new(root, durable),
             durable: durable.clone(),
             observer: Arc::clone(&access.observer),
+            trust: access.trust,
             root: root.clone(),
             config: config.clone(),
+            backend: access.settings.boot,
             by_kexec: cmdline::read(root)?.all("flipside.slot").next().is_some(),
             place,
             esp,

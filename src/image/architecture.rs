@@ -68,6 +68,14 @@ impl Architecture {
             Self::Aarch64 => "BOOTAA64.EFI",
         }
     }
+
+    /// What shim starts, beside it (`DEFAULT_LOADER` in shim's Make.defaults).
+    pub const fn behind_shim_file(self) -> &'static str {
+        match self {
+            Self::X86_64 => "grubx64.efi",
+            Self::Aarch64 => "grubaa64.efi",
+        }
+    }
 }
 
 impl fmt::Display for Architecture {

@@ -29,6 +29,31 @@ impl OsReleaseFields {
     }
 }
 
+/// Name and version of the running OS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OsRelease {
+    /// `ID`, where it has one: what an image of the same product has as `product_info.id`.
+    pub id: Option<String>,
+    /// `NAME`, or else `Linux`, as os-release(5) says.
+    pub name: String,
+    /// `IMAGE_VERSION`, or else `VERSION_ID`, or else `unknown`.
+    pub version: String,
+}
+
+impl OsRelease {
+    /// Reads the text of a file: what is missing or cannot be understood has a default.
+    pub fn parse(text: &str) -> Self {
+        let fields = OsReleaseFields::parse_lossy(text);
+        let first = |keys: &[&str]| fields.first(keys).map(|v| v.replace(char::is_control, ""));
+        Self {
+            id: first(&["ID"]),
+            name: first(&["NAME"]).unwrap_or_else(|| "Linux".to_owned()),
+            version: first(&["IMAGE_VERSION", "VERSION_ID"])
+                .unwrap_or_else(|| "unknown".to_owned()),
+        }
+    }
+}
+
 /// Keys and values in the order of the text: the last of several wins, as in a shell.
 fn lines(text: &str) -> impl Iterator<Item = Result<(String, String), String>> {
     let numbered = (1..).zip(text.lines().map(str::trim));
@@ -128,6 +153,25 @@ mod tests {
         #[test]
         fn single_quotes_keep_anything(text in "[^'\n\r]{0,40}") {
             prop_assert_eq!(unquote(&format!("'{text}'")), Some(text));
+        }
+    }
+
+    #[test]
+    fn names_and_versions_are_read() {
+        for (text, id, name, version) in [
+            ("", None, "Linux", "unknown"),
+            ("NAME=Acme\nVERSION_ID='12'\nID=", None, "Acme", "12"),
+            (
+                "PRETTY_NAME=x\nID=acme\nNAME=\"Acme OS\"\nVERSION_ID=1\nIMAGE_VERSION=7.2",
+                Some("acme"),
+                "Acme OS",
+                "7.2",
+            ),
+            ("NAME=\nNAME=a\nNAME=b", None, "b", "unknown"),
+        ] {
+            let id = id.map(str::to_owned);
+            let expected = OsRelease { id, name: name.into(), version: version.into() };
+            assert_eq!(OsRelease::parse(text), expected, "{text}");
         }
     }
 }

@@ -64,15 +64,20 @@ pub fn machine(read: impl Fn(&mut [u8], u64) -> io::Result<()>) -> io::Result<Op
 
 /// The same of a whole file in memory.
 pub fn machine_of(bytes: &[u8]) -> Option<Machine> {
-    let read = |to: &mut [u8], at: u64| {
-        let from = usize::try_from(at).ok().and_then(|at| bytes.get(at..)?.get(..to.len()));
-        from.map(|from| to.copy_from_slice(from)).ok_or(io::ErrorKind::UnexpectedEof.into())
-    };
-    machine(read).ok().flatten()
+    machine(|to, at| copy_from(bytes, to, at)).ok().flatten()
+}
+
+/// Reads from a file in memory.
+///
+/// # Errors
+/// [`io::ErrorKind::UnexpectedEof`] where it does not have all that is asked for.
+pub fn copy_from(bytes: &[u8], to: &mut [u8], at: u64) -> io::Result<()> {
+    let from = usize::try_from(at).ok().and_then(|at| bytes.get(at..)?.get(..to.len()));
+    from.map(|from| to.copy_from_slice(from)).ok_or(io::ErrorKind::UnexpectedEof.into())
 }
 
 /// The most sections that are read: loaders take no more.
-const SECTION_LIMIT: u16 = 96;
+pub(crate) const SECTION_LIMIT: u16 = 96;
 
 /// A section: its name, without padding, and where its content is in the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -220,11 +225,6 @@ mod tests {
         assert!(machine(|_, _| Err(io::ErrorKind::PermissionDenied.into())).is_err());
     }
 
-    fn copy(bytes: &[u8], to: &mut [u8], at: u64) -> io::Result<()> {
-        let from = usize::try_from(at).ok().and_then(|at| bytes.get(at..)?.get(..to.len()));
-        from.map(|from| to.copy_from_slice(from)).ok_or(io::ErrorKind::UnexpectedEof.into())
-    }
-
     /// A program with `count` sections, as its header says, and these bytes for their table.
     fn with_sections(count: u16, optional: u16, table: &[u8]) -> Vec<u8> {
         let mut bytes = program([0x64, 0x86]);
@@ -248,7 +248,7 @@ mod tests {
         let table =
             [row(b".linux\0\0", 5, 512, 1024), row(b"12345678", 900, 512, u32::MAX)].concat();
         let bytes = with_sections(2, 16, &table);
-        let found = sections(|to, at| copy(&bytes, to, at)).unwrap().unwrap();
+        let found = sections(|to, at| copy_from(&bytes, to, at)).unwrap().unwrap();
         let far = u64::from(u32::MAX);
         let expected = [(".linux", 1024..1029), ("12345678", far..far + 512)];
         assert_eq!(found.len(), 2);
@@ -257,10 +257,10 @@ mod tests {
         }
         // The last 16 bytes of a row are not looked at.
         for length in 0..bytes.len() - 16 {
-            assert_eq!(sections(|to, at| copy(&bytes[..length], to, at)).unwrap(), None);
+            assert_eq!(sections(|to, at| copy_from(&bytes[..length], to, at)).unwrap(), None);
         }
         let many = with_sections(97, 0, &row(b".linux\0\0", 5, 5, 0).repeat(97));
-        assert_eq!(sections(|to, at| copy(&many, to, at)).unwrap(), None);
+        assert_eq!(sections(|to, at| copy_from(&many, to, at)).unwrap(), None);
     }
 
     proptest! {
@@ -281,7 +281,7 @@ mod tests {
             optional in 0_u16..80,
         ) {
             let bytes = with_sections(count, optional, &table);
-            let _ = sections(|to, at| copy(&bytes, to, at));
+            let _ = sections(|to, at| copy_from(&bytes, to, at));
         }
     }
 }

@@ -82,6 +82,7 @@ pub(super) fn full() -> Status {
             keys: vec!["release".into()],
             problem: Some(Problem { code: "signature-key-unusable".into(), message: "m".into() }),
         },
+        secure_boot: Some("on".into()),
         last_check: Some(Check { time: before(2), result: CheckResult::Available }),
         next_check: Some(before(-19)),
         last_error: Some(Failure {

@@ -50,6 +50,10 @@ pub struct Status {
     /// Whether images have to be signed, and by whom.
     #[serde(default)]
     pub signatures: SignatureStatus,
+    /// Whether the firmware asks for signatures of boot files: `on`, `setup` or `off`; `None` where it
+    /// says nothing about that.
+    #[serde(default)]
+    pub secure_boot: Option<String>,
     /// The last look at the source.
     pub last_check: Option<Check>,
     /// When the timer looks again.
@@ -151,6 +155,7 @@ impl Status {
             blocked: None,
             policy: None,
             signatures: SignatureStatus::default(),
+            secure_boot: None,
             last_check: None,
             next_check: None,
             last_error: None,

@@ -74,6 +74,7 @@ impl Page<'_> {
     fn write(mut self) -> String {
         self.follows();
         self.signatures();
+        self.firmware();
         self.slots();
         self.running();
         self.next();
@@ -129,6 +130,18 @@ impl Page<'_> {
             None => (Tone::Waiting, "need no signature: this host has no key".to_owned()),
         };
         self.said("images", tone, &text);
+    }
+
+    fn firmware(&mut self) {
+        let (tone, text) = match self.status.secure_boot.as_deref() {
+            Some("on") => (Tone::Good, "Secure Boot is on: boot files are held against its keys"),
+            Some("setup") => {
+                (Tone::Waiting, "Secure Boot is in setup mode: no boot file is checked")
+            }
+            Some("off") => (Tone::Plain, "Secure Boot is off: no boot file is checked"),
+            _ => return,
+        };
+        self.said("firmware", tone, text);
     }
 
     fn running(&mut self) {
@@ -348,6 +361,7 @@ mod tests {
             },
             end_of_life: None,
             withdrawn: Vec::new(),
+            secure_boot: None,
             progress: None,
             ..full()
         }
@@ -412,6 +426,22 @@ boots     slot B once, then slot A (2 others)";
             status.signatures.mode = Some(mode.to_owned());
             let shown = text(&status);
             assert!(shown.lines().any(|shown| shown == line), "{shown}");
+        }
+    }
+
+    #[test]
+    fn it_says_whether_secure_boot_is_on() {
+        for (mode, line) in [
+            (Some("on"), "firmware  Secure Boot is on: boot files are held against its keys"),
+            (Some("setup"), "firmware  Secure Boot is in setup mode: no boot file is checked"),
+            (Some("off"), "firmware  Secure Boot is off: no boot file is checked"),
+            (Some("a later word"), ""),
+            (None, ""),
+        ] {
+            let status = Status { secure_boot: mode.map(str::to_owned), ..calm() };
+            let shown = text(&status);
+            let found = shown.lines().find(|line| line.starts_with("firmware"));
+            assert_eq!(found.unwrap_or_default(), line);
         }
     }
 

@@ -14,6 +14,8 @@
 //! - `upgrade_path`: the images between what runs and the target release, each put to `signature`,
 //!   `compatible`, `version`, `requires` and `end_of_life`
 //! - `programs` (`image_hook`, `host_hooks`, `container_hook`): asked last
+//!
+//! One question is core's to ask, and is answered here: `secure_boot`, about a boot file that is there.
 
 use crate::hooks::Answer;
 use flipside_core::state::action::Action;
@@ -35,6 +37,7 @@ mod programs;
 mod requires;
 mod rule;
 mod running;
+pub mod secure_boot;
 pub mod signature;
 mod target_release;
 mod update_window;

@@ -138,6 +138,7 @@ impl Run {
             observer: Arc::new(Teller::new(&self.root, self.files())),
             progress: Arc::clone(&self.progress),
             stop: self.stop.clone(),
+            trust: crate::rules::secure_boot::ask,
         }
     }
 

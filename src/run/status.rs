@@ -177,13 +177,15 @@ fn refresh(run: &Run, status: &mut Status) {
     status.boot_order.clear();
     status.failed.clear();
     (status.state, status.left_by_rollback, status.boot_next) = (State::Unknown, None, None);
-    status.end_of_life = None;
+    (status.end_of_life, status.secure_boot) = (None, None);
     status.reboot_required = false;
     let host = match Host::open(&run.access()) {
         Ok(Some(host)) => host,
         Ok(None) => return,
         Err(error) => return set_problem(status, &error),
     };
+    let mode = host.secure_boot().ok().and_then(|firmware| firmware.mode.word());
+    status.secure_boot = mode.map(str::to_owned);
     match host.host_state() {
         Ok(mut host_state) => {
             let looked = host.look_for_obstacles(&mut host_state, &run.stop);

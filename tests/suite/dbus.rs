@@ -93,6 +93,7 @@ fn the_document_of_an_armed_host_is_served_as_properties() {
         ("Withdrawn", "[]".to_owned()),
         ("LeftByRollback", "\"\"".to_owned()),
         ("BootNext", format!("{:?}", b.boot_entry.unwrap())),
+        ("SecureBoot", "\"\"".to_owned()),
         ("RebootRequired", "true".to_owned()),
         ("AvailableDownload", "(0, 0, \"\")".to_owned()),
         ("Progress", "(\"\", \"\", 0, 0)".to_owned()),

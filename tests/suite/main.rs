@@ -98,6 +98,7 @@ mod schema;
 mod schema_cases;
 mod schema_commands;
 mod secrets;
+mod secure_boot;
 mod settings_in_var;
 mod signature_forms;
 mod signature_junk;

@@ -36,6 +36,7 @@ pub mod registry;
 pub mod registry_host;
 pub mod scratch;
 pub mod script;
+pub mod secure_boot;
 pub mod signed;
 pub mod sim_machine;
 pub mod steps;

@@ -14,7 +14,7 @@ use crate::guest::{Answer, Guest};
 use crate::lab::Bench;
 use crate::os_image::OsImage;
 use crate::programs;
-use crate::qemu::{Hardware, Qemu, VARIABLES};
+use crate::qemu::{Firmware, Hardware, Qemu};
 
 /// From power-on to the first command: more than ten times what an idle machine needs.
 pub const BOOT: Duration = Duration::from_secs(400);
@@ -27,6 +27,7 @@ pub struct Machine {
     pub disk: PathBuf,
     pub nvram: PathBuf,
     pub write_log: Option<PathBuf>,
+    firmware: Firmware,
     running: Option<(Qemu, Guest)>,
 }
 
@@ -71,6 +72,26 @@ impl Machine {
         Self::with(bench, image, &sizes, settings)
     }
 
+    /// The same where Secure Boot is on, with `loader` for removable media.
+    ///
+    /// # Errors
+    /// Those of the programs that make it.
+    pub fn secure(
+        bench: &Bench<'_>,
+        image: &OsImage,
+        loader: &Path,
+        settings: &str,
+    ) -> Result<Self> {
+        fs::create_dir_all(bench.directory.join("var"))?;
+        let loader = loader.display().to_string();
+        let sizes = ["--esp-size", "48MiB", "--slot-size", "8MiB", "--data-size", "16MiB"];
+        let options = [&sizes[..], &["--loader", &loader]].concat();
+        let mut machine = Self::with(bench, image, &options, settings)?;
+        machine.firmware = Firmware::SecureBoot;
+        machine.wipe_nvram()?;
+        Ok(machine)
+    }
+
     /// One with this disk and new NVRAM.
     ///
     /// # Errors
@@ -81,6 +102,7 @@ impl Machine {
             disk: bench.directory.join(format!("{name}.raw")),
             nvram: bench.directory.join(format!("{name}.fd")),
             write_log: None,
+            firmware: Firmware::Open,
             running: None,
         };
         fs::write(&machine.disk, disk)?;
@@ -103,6 +125,7 @@ impl Machine {
             disk: bench.directory.join("disk.raw"),
             nvram: bench.directory.join("nvram.fd"),
             write_log: None,
+            firmware: Firmware::Open,
             running: None,
         };
         let mut build = bench.lab.flipside();
@@ -141,7 +164,8 @@ impl Machine {
     /// # Errors
     /// Those of copying a file.
     pub fn wipe_nvram(&self) -> Result<()> {
-        fs::copy(VARIABLES, &self.nvram).context("OVMF: `tests/needs vm` installs it")?;
+        fs::copy(self.firmware.variables(), &self.nvram)
+            .context("OVMF: `tests/needs vm` installs it")?;
         Ok(())
     }
 
@@ -159,6 +183,7 @@ impl Machine {
             directory: &self.directory,
             disk: &self.disk,
             nvram: &self.nvram,
+            firmware: self.firmware,
             write_log: self.write_log.as_deref(),
         })?;
         let guest = Guest::connect(&qemu.commands)?;

@@ -45,6 +45,26 @@ pub fn version(lab: &Lab, version: &str) -> Result<Arc<OsImage>> {
     })
 }
 
+/// A version of it whose boot file was changed by `change`, and that is kept as `name`.
+///
+/// # Errors
+/// Those of the programs that make it.
+pub fn with_boot_file(
+    lab: &Lab,
+    version: &str,
+    name: &str,
+    change: impl FnOnce(&Path) -> Result<()>,
+) -> Result<Arc<OsImage>> {
+    let plain = self::version(lab, version)?;
+    lab.debian().keep(lab, &format!("minimal-{version}-{name}"), version, |new| {
+        fs::create_dir(new)?;
+        for file in ["system.img", "os-release", "kernel.efi"] {
+            fs::copy(plain.system.with_file_name(file), new.join(file))?;
+        }
+        change(&new.join("kernel.efi"))
+    })
+}
+
 /// One whose slot holds a root file system that can be mounted in many ways: see `minimal/roots`.
 /// Gives its dm-verity table as well, as of a device of its slot A.
 ///

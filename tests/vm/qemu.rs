@@ -14,7 +14,37 @@ const PROGRAM: &str = "qemu-system-x86_64";
 /// The firmware's code. Its variables are the machine's own copy of [`VARIABLES`].
 const CODE: &str = "/usr/share/OVMF/OVMF_CODE_4M.fd";
 /// NVRAM as it leaves the factory.
-pub const VARIABLES: &str = "/usr/share/OVMF/OVMF_VARS_4M.fd";
+const VARIABLES: &str = "/usr/share/OVMF/OVMF_VARS_4M.fd";
+/// The same for Secure Boot: its code keeps variables in system management mode, and Debian's test key
+/// is enrolled.
+const SECURE_CODE: &str = "/usr/share/OVMF/OVMF_CODE_4M.secboot.fd";
+const SECURE_VARIABLES: &str = "/usr/share/OVMF/OVMF_VARS_4M.snakeoil.fd";
+
+/// What the machine boots by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Firmware {
+    /// It starts any program.
+    Open,
+    /// It asks for signatures.
+    SecureBoot,
+}
+
+impl Firmware {
+    const fn code(self) -> &'static str {
+        match self {
+            Self::Open => CODE,
+            Self::SecureBoot => SECURE_CODE,
+        }
+    }
+
+    /// NVRAM as it leaves the factory.
+    pub const fn variables(self) -> &'static str {
+        match self {
+            Self::Open => VARIABLES,
+            Self::SecureBoot => SECURE_VARIABLES,
+        }
+    }
+}
 
 /// Whether machines can be run here at all: told at the beginning, by name.
 ///
@@ -38,7 +68,7 @@ pub fn check() -> Result<()> {
         let said = String::from_utf8_lossy(&done.stderr);
         bail!("QEMU cannot run here: it ended with {}: {}", done.status, said.trim());
     }
-    for file in [CODE, VARIABLES] {
+    for file in [CODE, VARIABLES, SECURE_CODE, SECURE_VARIABLES] {
         ensure!(Path::new(file).exists(), "no firmware {file}: `tests/needs vm` installs it");
     }
     Ok(())
@@ -50,6 +80,7 @@ pub struct Hardware<'a> {
     pub directory: &'a Path,
     pub disk: &'a Path,
     pub nvram: &'a Path,
+    pub firmware: Firmware,
     /// Where each write and flush of the disk is recorded, where it is.
     pub write_log: Option<&'a Path>,
 }
@@ -77,7 +108,7 @@ impl Qemu {
             .args(["-machine", "q35", "-accel", "tcg,thread=multi", "-smp", "1", "-m", "640"])
             // Its instructions are those that are emulated fastest.
             .args(["-cpu", "qemu64,+ssse3,+sse4.1,+sse4.2,+popcnt,+rdrand"])
-            .args(["-drive", &pflash(0, true, Path::new(CODE))])
+            .args(["-drive", &pflash(0, true, Path::new(hardware.firmware.code()))])
             .args(["-drive", &pflash(1, false, hardware.nvram)])
             .args(["-device", "virtio-blk-pci,drive=disk,bootindex=1"])
             .args(["-netdev", "user,id=net", "-device", "virtio-net-pci,netdev=net,romfile="])
@@ -94,6 +125,12 @@ impl Qemu {
                 &format!("socket,id=commands,server=on,wait=off,path={}", commands.display()),
             ])
             .args(["-serial", "chardev:commands"]);
+        if hardware.firmware == Firmware::SecureBoot {
+            // Variables that only the firmware's own code in that mode may write.
+            qemu.args(["-machine", "smm=on"]);
+            qemu.args(["-global", "driver=cfi.pflash01,property=secure,value=on"]);
+            qemu.args(["-global", "ICH9-LPC.disable_s3=1"]);
+        }
         let file = format!("driver=raw,file.driver=file,file.filename={}", hardware.disk.display());
         match hardware.write_log {
             None => qemu.args(["-blockdev", &format!("node-name=disk,{file}")]),

@@ -27,6 +27,8 @@ use crate::refusal::Refusal;
 
 /// How much is read from a spool at a time, in bytes.
 const PIECE: usize = 64 << 10;
+/// The most bytes that are kept in memory where there is no spool and Secure Boot asks for all of them.
+const MEMORY: usize = 64 << 20;
 
 /// A boot file that firmware would start.
 pub(super) struct CheckedBootFile<'a> {
@@ -38,7 +40,7 @@ pub(super) struct CheckedBootFile<'a> {
 /// fetched. Changes nothing.
 ///
 /// # Errors
-/// `boot-file-invalid`; what keeps it from being fetched.
+/// `boot-file-invalid`, `boot-file-untrusted`; what keeps it from being fetched.
 pub(super) fn fetch<'a>(job: &Job<'a>, layer: Layer<'a>) -> Result<CheckedBootFile<'a>, Error> {
     job.access.progress.event(Event::Phase(Phase::Fetching));
     let standing = job.host.esp.open_boot_file(job.host_state.target())?;
@@ -48,23 +50,40 @@ pub(super) fn fetch<'a>(job: &Job<'a>, layer: Layer<'a>) -> Result<CheckedBootFi
             "the boot file will be fetched twice: the state directory cannot keep it: {error}"
         );
     });
-    let mut incoming = Incoming::new(spool.ok(), standing.as_ref(), layer);
+    let firmware = job.host.secure_boot()?;
+    let memory = if firmware.asks() { MEMORY } else { pe::HEADER_LIMIT };
+    let mut incoming = Incoming::new(spool.ok(), standing.as_ref(), layer, memory);
     match incoming.fill(job) {
         Err(InstallError::Write { source, .. }) if incoming.spool.is_some() => {
             tracing::warn!(
                 "the boot file will be fetched twice: the state directory failed: {source}"
             );
-            incoming = Incoming::new(None, standing.as_ref(), layer);
+            incoming = Incoming::new(None, standing.as_ref(), layer, memory);
             incoming.fill(job)?;
         }
         filled => filled?,
     }
     let head = incoming.head.into_inner().unwrap_or_else(PoisonError::into_inner);
-    if let Err(flaw) = pe::check(&head, layer.payload.size, job.host.esp.architecture()) {
+    let (size, spool) = (layer.payload.size, incoming.spool);
+    if let Err(flaw) = pe::check(&head, size, job.host.esp.architecture()) {
         let what = format!("the image's {BOOT_FILE_PAYLOAD} cannot be booted: {flaw}");
         return Err(Refusal::block(codes::BOOT_FILE_INVALID, what).into());
     }
-    Ok(CheckedBootFile { layer, spool: incoming.spool })
+    let read = |bytes: &mut [u8], at| match &spool {
+        Some(spool) => spool.read_at(at, bytes),
+        None => pe::copy_from(&head, bytes, at),
+    };
+    match spool.is_some() || head.len() as u64 == size {
+        true => {
+            let what = format!("the image's {BOOT_FILE_PAYLOAD}");
+            job.host.refuse_untrusted(&what, &firmware, size, &read)?;
+        }
+        false if firmware.asks() => tracing::warn!(
+            "whether the firmware trusts the boot file is not known: there is no room to look at it"
+        ),
+        false => {}
+    }
+    Ok(CheckedBootFile { layer, spool })
 }
 
 impl CheckedBootFile<'_> {
@@ -109,12 +128,15 @@ struct Incoming<'a> {
 }
 
 impl<'a> Incoming<'a> {
+    /// Without a spool, its first bytes are kept in memory, as many as `memory`.
     fn new(
         spool: Option<Spool>,
         standing: Option<&'a InstalledBootFile>,
         layer: Layer<'a>,
+        memory: usize,
     ) -> Self {
-        let head = length(&(0..layer.payload.size)).min(pe::HEADER_LIMIT);
+        let limit = if spool.is_some() { pe::HEADER_LIMIT } else { memory };
+        let head = length(&(0..layer.payload.size)).min(limit);
         Self { layer, spool, standing, head: Mutex::new(vec![0; head]) }
     }
 

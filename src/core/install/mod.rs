@@ -4,7 +4,7 @@
 //!
 //! - `job`: what is installed; `transaction`: the order of P4; `check`: its step 2; `boot_file`: the boot file in steps 2 and 6;
 //!   `arm`: the last steps alone
-//! - `obstacles`: what stands against any install on this host
+//! - `obstacles`: what stands against any install on this host; `trust`: whether the firmware would start it
 //! - `slot`: whether a slot holds what its record says
 //! - the rest: fetch → decode → verify → write, then read back. Bounded in memory, on all cores.
 //!
@@ -34,6 +34,7 @@ mod slot;
 mod stream;
 mod transaction;
 mod transfer;
+mod trust;
 mod write;
 mod written;
 

@@ -7,7 +7,7 @@
 //! stands whole beside it before it is touched, and a replacement that was cut off is finished
 //! by the next promote.
 
-use flipside_image::systemd_boot::{is_newer, systemd_boot_version};
+use flipside_image::systemd_boot::{self, is_whole, systemd_boot_version};
 use flipside_image::{Architecture, pe};
 
 use crate::error::Error;
@@ -42,6 +42,12 @@ pub(super) fn keep_up_to_date(root: &Root, host: &Host) -> Result<(), Error> {
         return Ok(());
     }
     if esp.loader_copy()?.as_ref() != Some(&new) {
+        host.refuse_untrusted(
+            "the new loader",
+            &host.secure_boot()?,
+            new.len() as u64,
+            &|to, at| pe::copy_from(&new, to, at),
+        )?;
         // One that was cut off must not take the room of the one that is to come.
         remove_copy(host)?;
         esp.check_loader_room(&now, &new)?;
@@ -66,23 +72,14 @@ fn remove_copy(host: &Host) -> Result<(), Error> {
     Ok(host.esp.remove_loader_copy()?)
 }
 
-/// A systemd-boot for this host whose first sector is there, which is written last.
-fn is_whole(program: &[u8], architecture: Architecture) -> bool {
-    let is_for_it = pe::machine_of(program).is_some_and(|machine| machine.is(architecture));
-    is_for_it && systemd_boot_version(program).is_some()
-}
-
 /// Whether `new` may take the place of `now`: of a systemd-boot that is older, or of what a cut-off
-/// replacement left. Never of another loader, nor of one that Secure Boot takes, unless `new` was signed
-/// by the same.
+/// replacement left.
 fn may_replace(now: &[u8], new: &[u8], host: &Host) -> Result<bool, Error> {
-    if is_cut_off(now) {
+    match is_cut_off(now) {
         // By a replacement, where its copy is whole.
-        return Ok(host.esp.loader_copy()?.as_deref() == Some(new));
+        true => Ok(host.esp.loader_copy()?.as_deref() == Some(new)),
+        false => Ok(systemd_boot::may_replace(now, new)),
     }
-    let versions = (systemd_boot_version(new), systemd_boot_version(now));
-    let is_newer = matches!(versions, (Some(new), Some(now)) if is_newer(&new, &now));
-    Ok(is_newer && (!pe::is_signed(now) || pe::has_signers_of(new, now)))
 }
 
 /// Whether firmware would not start the loader.

@@ -7,15 +7,10 @@
 //! certificates are taken alike.
 
 use super::certificate_table;
+use crate::der::{FIRST, INTEGER, OBJECT, SEQUENCE, SET, take};
 
 /// `WIN_CERT_TYPE_PKCS_SIGNED_DATA`.
 const SIGNED_DATA: [u8; 2] = [2, 0];
-const INTEGER: u8 = 0x02;
-const OBJECT: u8 = 0x06;
-const SEQUENCE: u8 = 0x30;
-const SET: u8 = 0x31;
-/// `[0]`, constructed: the content, and the certificates.
-const FIRST: u8 = 0xa0;
 
 /// Whether whoever starts the signed program `old` starts `new`: each signature of the one has a
 /// counterpart with the same certificates. Not where a signature cannot be read.
@@ -43,32 +38,15 @@ fn signers(program: &[u8]) -> Option<Vec<&[u8]>> {
 
 /// The certificates of a PKCS #7 document of signed data; it may be padded.
 fn certificates(mut document: &[u8]) -> Option<&[u8]> {
-    let mut content_info = take(&mut document, SEQUENCE)?;
+    let mut content_info = take(&mut document, SEQUENCE)?.contents;
     take(&mut content_info, OBJECT)?;
-    let mut content = take(&mut content_info, FIRST)?;
-    let mut signed_data = take(&mut content, SEQUENCE)?;
+    let mut content = take(&mut content_info, FIRST)?.contents;
+    let mut signed_data = take(&mut content, SEQUENCE)?.contents;
     take(&mut signed_data, INTEGER)?;
     take(&mut signed_data, SET)?;
     take(&mut signed_data, SEQUENCE)?;
-    take(&mut signed_data, FIRST).filter(|certificates| !certificates.is_empty())
-}
-
-/// Takes a DER element off the front (X.690, section 8.1), which has to be of this kind. Its contents.
-fn take<'a>(rest: &mut &'a [u8], kind: u8) -> Option<&'a [u8]> {
-    let (found, length, contents) = match rest {
-        [found, short @ 0..=0x7f, contents @ ..] => (*found, usize::from(*short), contents),
-        [found, 0x81, a, contents @ ..] => (*found, usize::from(*a), contents),
-        [found, 0x82, a, b, contents @ ..] => {
-            (*found, usize::from(u16::from_be_bytes([*a, *b])), contents)
-        }
-        [found, 0x83, a, b, c, contents @ ..] => {
-            (*found, usize::try_from(u32::from_be_bytes([0, *a, *b, *c])).ok()?, contents)
-        }
-        _ => return None,
-    };
-    let (contents, behind) = contents.split_at_checked(length)?;
-    *rest = behind;
-    (found == kind).then_some(contents)
+    let certificates = take(&mut signed_data, FIRST)?.contents;
+    (!certificates.is_empty()).then_some(certificates)
 }
 
 #[cfg(test)]

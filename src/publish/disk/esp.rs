@@ -62,7 +62,7 @@ pub(super) fn files(opened: &Opened, plan: &Plan) -> Result<Vec<EspFile>, DiskBu
             loader(opened.architecture, plan.loader.as_deref())?,
         ),
         file("loader/loader.conf".to_owned(), b"timeout 0\n".to_vec()),
-        file(format!("loader/entries/flipside-{letter}.conf"), entry.contents(slot).into_bytes()),
+        file(format!("loader/entries/flipside-{letter}.conf"), entry.contents(letter).into_bytes()),
         file(format!("EFI/flipside/slot-{letter}.json"), record(opened, plan)?),
         file(format!("EFI/flipside/boot-{letter}.efi"), boot_file(opened, plan)?),
     ])

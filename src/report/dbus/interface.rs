@@ -313,6 +313,13 @@ impl Updater {
         text_or_empty(self.document().status.boot_next.as_ref())
     }
 
+    /// Whether the firmware asks for signatures of boot files: on, setup (setup mode) or off; empty where
+    /// it says nothing about that.
+    #[zbus(property)]
+    fn secure_boot(&self) -> String {
+        text_or_empty(self.document().status.secure_boot.as_ref())
+    }
+
     /// Whether a reboot is needed for what is installed to run, or to be tried after kexec.
     #[zbus(property)]
     fn reboot_required(&self) -> bool {

@@ -16,6 +16,7 @@ mod package;
 mod replayed;
 mod returns;
 mod roots;
+mod secure_boot;
 mod update;
 
 use anyhow::Result;
@@ -101,6 +102,11 @@ pub const ALL: &[Case] = &[
         name: "a-flush-removed",
         shows: "an update without one of its flushes does not pass that test",
         run: replayed::without_a_flush,
+    },
+    Case {
+        name: "secure-boot",
+        shows: "what the firmware would not start is refused; a signed image boots, also from NVRAM that was wiped",
+        run: secure_boot::run,
     },
     Case {
         name: "hang",

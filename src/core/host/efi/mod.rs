@@ -9,6 +9,7 @@
 pub(super) mod entries;
 mod error;
 pub mod evidence;
+mod secure_boot;
 mod trial;
 pub(super) mod var_file;
 mod variables;
@@ -17,6 +18,7 @@ pub use entries::EntryKind;
 pub use error::EfiError;
 pub use evidence::{esp_hint, evidence, own_entry};
 pub use flipside_image::efi::boot_order::{BootNumber, BootOrder};
+pub use secure_boot::secure_boot;
 pub use trial::{BootFacts, boot_facts};
 pub use var_file::Keeper;
 pub use variables::{GLOBAL_VARIABLE, LOADER_VARIABLE, Room, Variable, Variables};

@@ -9,9 +9,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::loader_entry::{efi_path, one_title};
 use super::{Esp, EspError};
 use crate::host::Slot;
+use flipside_image::systemd_boot::{counted_entry, efi_path, starts, tries_left};
 
 const DIRECTORY: &str = "loader/entries";
 
@@ -24,36 +24,6 @@ pub struct CountedEntry {
     pub tries_left: u32,
     /// Whether it starts the slot's boot file; a file that was cut off starts nothing.
     pub starts_slot: bool,
-}
-
-/// The whole file, less than a sector. Its sort-key comes before those of the slots' own
-/// entries. It says `linux`, not `efi`: systemd-boot counts no tries of the latter from 258 on
-/// (systemd#40405).
-fn contents(slot: Slot, title: &str) -> String {
-    format!(
-        "title      {} (trial)\nsort-key   flipside\nlinux      {}\n",
-        one_title(title),
-        efi_path(slot)
-    )
-}
-
-fn starts(slot: Slot, text: &[u8]) -> bool {
-    let text = String::from_utf8_lossy(text);
-    text.lines().filter_map(|line| line.trim().split_once([' ', '\t'])).any(|(key, value)| {
-        matches!(key, "linux" | "efi") && value.trim().eq_ignore_ascii_case(&efi_path(slot))
-    })
-}
-
-/// The tries left in the name of an entry of `slot`; `None` for every other name.
-fn tries_left(slot: Slot, name: &str) -> Option<u32> {
-    let name = name.to_ascii_lowercase();
-    let count = name.strip_prefix(&format!("flipside-{}+", slot.letter()))?;
-    let (left, done) = match count.strip_suffix(".conf")?.split_once('-') {
-        Some((left, done)) => (left, done),
-        None => (count.strip_suffix(".conf")?, "0"),
-    };
-    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    (is_number(left) && is_number(done)).then(|| left.parse().unwrap_or(u32::MAX))
 }
 
 impl Esp {
@@ -76,9 +46,10 @@ impl Esp {
         let mut found = Vec::new();
         for file in files {
             let Ok(name) = file.map_err(failed)?.file_name().into_string() else { continue };
-            let Some(tries_left) = tries_left(slot, &name) else { continue };
+            let Some(tries_left) = tries_left(&name, slot.letter()) else { continue };
             let stored = self.read_small(&directory.join(&name))?;
-            let starts_slot = stored.present().is_some_and(|text| starts(slot, &text));
+            let starts_slot =
+                stored.present().is_some_and(|text| starts(&text, &efi_path(slot.letter())));
             found.push(CountedEntry { name, tries_left, starts_slot });
         }
         found.sort_by(|a, b| a.name.cmp(&b.name));
@@ -91,7 +62,7 @@ impl Esp {
     /// # Errors
     /// Any of [`EspError`]'s.
     pub fn write_counted_entry(&self, slot: Slot, title: &str) -> Result<(), EspError> {
-        self.write_small(&Self::trial_name(slot), contents(slot, title).as_bytes())
+        self.write_small(&Self::trial_name(slot), counted_entry(slot.letter(), title).as_bytes())
     }
 
     /// Removes the entries with a count for `slot`, used up or not, durably. Before a boot file
@@ -117,31 +88,5 @@ impl Esp {
         let name = Path::new(DIRECTORY).join(&entry.name);
         let failed = |error| self.write_error(&name, error);
         self.durable.unlink(&self.path(&name)).map_err(failed)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tries_are_read_from_the_name_as_systemd_boot_reads_them() {
-        for (name, expected) in [
-            ("flipside-b+1.conf", Some(1)),
-            ("flipside-b+0-1.conf", Some(0)),
-            ("flipside-b+2-0.conf", Some(2)),
-            ("FLIPSIDE-B+3.CONF", Some(3)),
-            ("flipside-b+99999999999.conf", Some(u32::MAX)),
-            ("flipside-b.conf", None),
-            ("flipside-a+1.conf", None),
-            ("flipside-b+.conf", None),
-            ("flipside-b+1-.conf", None),
-            ("flipside-b+1x.conf", None),
-            ("flipside-b+-1.conf", None),
-            ("flipside-b+1.conf.old", None),
-            ("flipside-bb+1.conf", None),
-        ] {
-            assert_eq!(tries_left(Slot::B, name), expected, "{name}");
-        }
     }
 }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use super::boot_file::{FIRST_SECTOR, drop_cached, make_unbootable};
 use super::{Esp, EspError, RESERVE};
 use crate::host::open::open_to_read;
+use flipside_image::secure_boot::is_shim;
 use flipside_image::systemd_boot::systemd_boot_version;
 
 /// systemd-boot has 100 to 300 KiB; of what is longer the rest is not looked at.
@@ -21,13 +22,28 @@ impl Esp {
         Path::new("EFI/BOOT").join(self.architecture.removable_media_file())
     }
 
-    /// The version of the removable-media loader; `None` where it is missing or no systemd-boot.
+    /// The version of the removable-media loader, or of what shim in its place starts; `None` where that
+    /// is missing or no systemd-boot.
     ///
     /// # Errors
     /// [`EspError::Read`], [`EspError::Damaged`].
     pub fn removable_loader_version(&self) -> Result<Option<String>, EspError> {
-        let bytes = self.read_program(&self.removable_loader_name())?;
+        let bytes = match self.removable_loader()? {
+            Some(shim) if is_shim(&shim) => {
+                let name = Path::new("EFI/BOOT").join(self.architecture.behind_shim_file());
+                self.read_program(&name)?
+            }
+            bytes => bytes,
+        };
         Ok(bytes.and_then(|bytes| systemd_boot_version(&bytes)))
+    }
+
+    /// Whether shim is in the place of the removable-media loader.
+    ///
+    /// # Errors
+    /// [`EspError::Read`], [`EspError::Damaged`].
+    pub fn has_shim(&self) -> Result<bool, EspError> {
+        Ok(self.removable_loader()?.is_some_and(|loader| is_shim(&loader)))
     }
 
     /// The removable-media loader; `None` where there is none.

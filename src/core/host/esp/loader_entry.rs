@@ -7,58 +7,7 @@ use std::path::PathBuf;
 
 use super::{Esp, EspError, Stored};
 use crate::host::Slot;
-
-/// An entry for a slot.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LoaderEntry {
-    /// What people see in the menu.
-    pub title: String,
-    /// Whether it sorts before the other slot's.
-    pub is_preferred: bool,
-}
-
-impl LoaderEntry {
-    /// The file that is this entry for `slot`.
-    pub fn contents(&self, slot: Slot) -> String {
-        contents(slot, &self.title, self.is_preferred)
-    }
-}
-
-const SORT_KEY: &str = "sort-key   flipside-";
-
-pub(super) fn efi_path(slot: Slot) -> String {
-    format!("/EFI/flipside/boot-{}.efi", slot.letter())
-}
-
-/// A title that stays on its line, and the entry within a sector.
-pub(super) fn one_title(title: &str) -> String {
-    let title: String =
-        title.chars().map(|c| if c.is_control() { ' ' } else { c }).take(60).collect();
-    title.trim().to_owned()
-}
-
-/// The whole file: less than a sector, and as long for a preferred entry as for another.
-fn contents(slot: Slot, title: &str, is_preferred: bool) -> String {
-    format!(
-        "title      {}\n{SORT_KEY}{}\nefi        {}\n",
-        one_title(title),
-        if is_preferred { '0' } else { '1' },
-        efi_path(slot)
-    )
-}
-
-/// Reads what [`contents`] wrote, and nothing else: another entry is made anew.
-fn parse(slot: Slot, bytes: &[u8]) -> Result<LoaderEntry, String> {
-    let text = std::str::from_utf8(bytes).map_err(|_| "it is no text".to_owned())?;
-    let title = text.strip_prefix("title      ").and_then(|rest| rest.split('\n').next());
-    let title = title.unwrap_or_default();
-    for is_preferred in [false, true] {
-        if contents(slot, title, is_preferred) == text {
-            return Ok(LoaderEntry { title: title.to_owned(), is_preferred });
-        }
-    }
-    Err(format!("it is not flipside's entry for slot {slot}"))
-}
+pub use flipside_image::systemd_boot::LoaderEntry;
 
 impl Esp {
     pub(super) fn entry_name(slot: Slot) -> PathBuf {
@@ -71,7 +20,7 @@ impl Esp {
     /// [`EspError::Read`], [`EspError::Damaged`].
     pub fn loader_entry(&self, slot: Slot) -> Result<Stored<LoaderEntry>, EspError> {
         let contents = self.read_small(&Self::entry_name(slot))?;
-        Ok(contents.and_then(|bytes| parse(slot, &bytes)))
+        Ok(contents.and_then(|bytes| LoaderEntry::parse(slot.letter(), &bytes)))
     }
 
     /// Makes an entry for `slot`, whose boot file has to be bootable: an entry whose file is no EFI
@@ -88,14 +37,13 @@ impl Esp {
     ) -> Result<(), EspError> {
         let name = Self::entry_name(slot);
         let failed = |error| self.write_error(&name, error);
-        let Stored::Present(present) = self.loader_entry(slot)? else {
-            return self.write_small(&name, contents(slot, title, is_preferred).as_bytes());
-        };
-        let new = contents(slot, &present.title, is_preferred);
-        if present.is_preferred == is_preferred {
+        let present = self.loader_entry(slot)?.present();
+        let title = present.as_ref().map_or(title, |entry| &entry.title).to_owned();
+        let new = LoaderEntry { title, is_preferred }.contents(slot.letter());
+        if present.is_none_or(|entry| entry.is_preferred == is_preferred) {
             return self.write_small(&name, new.as_bytes());
         }
-        let place = new.rfind(SORT_KEY).map_or(0, |at| at.saturating_add(SORT_KEY.len()));
+        let place = LoaderEntry::place_of_preference(&new);
         let byte = new.as_bytes().get(place..=place).unwrap_or_default();
         let file = self.durable.open(&self.path(&name)).map_err(failed)?;
         self.durable.write_at(&file, place as u64, byte).map_err(failed)?;
