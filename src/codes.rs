@@ -9,7 +9,7 @@ pub(crate) use flipside_core::codes::shared::{
 };
 pub(crate) use flipside_image::codes::shared::{POLICY_DOCUMENT_INVALID, REFERENCE_INVALID};
 #[cfg(feature = "publish")]
-pub(crate) use flipside_publish::codes::shared::ARGUMENT_INVALID;
+pub(crate) use flipside_publish::codes::shared::{ARGUMENT_INVALID, TOOL_FAILED};
 pub(crate) use flipside_source::codes::shared::{REGISTRY_RATE_LIMITED, REGISTRY_UNREACHABLE};
 
 // Of this crate: rustc reports no unused constant that another crate's macro declares.

@@ -44,6 +44,12 @@ impl ProductInfo {
     pub fn architecture(&self) -> Option<Architecture> {
         Architecture::from_name(self.variant.split('-').next().unwrap_or_default())
     }
+
+    /// Has the variant begin with `architecture`.
+    pub fn set_architecture(&mut self, architecture: Architecture) {
+        let rest = self.variant.split_once('-').map(|(_, rest)| format!("-{rest}"));
+        self.variant = format!("{architecture}{}", rest.unwrap_or_default());
+    }
 }
 
 /// A part of the OS.

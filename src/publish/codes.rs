@@ -77,5 +77,15 @@ flipside_image::codes! {
         ///
         /// Use an unencrypted ECDSA P-256 or Ed25519 key in PEM. `flipside image key` makes one.
         SIGNING_KEY_UNUSABLE: Error = "signing-key-unusable";
+        /// A program that images are made with is not installed, or has failed.
+        ///
+        /// Install the package that the message names, or see what the program says.
+        pub TOOL_FAILED: Error = "tool-failed";
+        /// A container image or a root file system cannot become an OS image: it has no kernel, no
+        /// systemd or no os-release, an archive is damaged, or a file in it is one that no image may
+        /// have.
+        ///
+        /// Correct what the message names, in the Containerfile or in the directory.
+        TREE_UNUSABLE: Error = "tree-unusable";
     }
 }

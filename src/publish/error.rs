@@ -91,6 +91,36 @@ pub enum PublishError {
         /// What is wrong.
         flaw: Flaw,
     },
+    /// A root file system that no host could boot, or that cannot be put into an image.
+    #[error("the root file system makes no image: {0}")]
+    Tree(String),
+    /// A container image that cannot be read as one.
+    #[error("the container image cannot be used: {0}")]
+    Container(String),
+    /// A part of a boot file that cannot be used.
+    #[error("no boot file can be made of {}: {what}", path.display())]
+    Uki {
+        /// The part.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+    /// A program that is not installed.
+    #[error("{program} is not installed here (package {package})")]
+    ToolMissing {
+        /// The program.
+        program: &'static str,
+        /// The package that has it.
+        package: &'static str,
+    },
+    /// A program that ended with an error.
+    #[error("{program} has failed: {what}")]
+    Tool {
+        /// The program.
+        program: &'static str,
+        /// Its last line.
+        what: String,
+    },
     /// An os-release file that does not tell what an image needs.
     #[error("{} does not describe the OS: {what}", path.display())]
     OsRelease {
@@ -207,7 +237,9 @@ impl Coded for PublishError {
             | Self::PlanInvalid { .. } => codes::ARGUMENT_INVALID,
             Self::PayloadChanged { .. } => codes::PAYLOAD_CHANGED,
             Self::Unbootable(error) => error.code(),
-            Self::BootFile { .. } => codes::BOOT_FILE_INVALID,
+            Self::BootFile { .. } | Self::Uki { .. } => codes::BOOT_FILE_INVALID,
+            Self::Tree(_) | Self::Container(_) => codes::TREE_UNUSABLE,
+            Self::ToolMissing { .. } | Self::Tool { .. } => codes::TOOL_FAILED,
             Self::PayloadMissing { .. } => codes::PAYLOAD_MISSING,
             Self::OsRelease { .. } | Self::ProductInfo { .. } => codes::PRODUCT_INFO_INVALID,
             Self::OutputExists { .. } => codes::OUTPUT_EXISTS,

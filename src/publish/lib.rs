@@ -9,6 +9,7 @@ mod attached;
 mod attestation;
 pub mod build;
 pub mod codes;
+pub mod container;
 pub mod delta;
 pub mod disk;
 mod error;
@@ -24,6 +25,8 @@ pub mod pull;
 pub mod push;
 mod second_reading;
 pub mod sign;
+pub mod tree;
+pub mod uki;
 mod upload;
 
 pub use error::PublishError;

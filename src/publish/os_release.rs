@@ -44,8 +44,20 @@ pub struct OsRelease {
 /// [`PublishError::File`] and [`PublishError::OsRelease`].
 pub fn read_os_release(path: &Path, version: Option<&str>) -> Result<OsRelease, PublishError> {
     let invalid = |what| PublishError::OsRelease { path: path.to_owned(), what };
-    let text = String::from_utf8(read(path, &invalid)?)
-        .map_err(|_| invalid("it is not UTF-8".to_owned()))?;
+    parse_os_release(path, read(path, &invalid)?, version)
+}
+
+/// The same of the content of the file `path`.
+///
+/// # Errors
+/// [`PublishError::OsRelease`].
+pub fn parse_os_release(
+    path: &Path,
+    bytes: Vec<u8>,
+    version: Option<&str>,
+) -> Result<OsRelease, PublishError> {
+    let invalid = |what| PublishError::OsRelease { path: path.to_owned(), what };
+    let text = String::from_utf8(bytes).map_err(|_| invalid("it is not UTF-8".to_owned()))?;
     product_info(&text, version).map_err(invalid)
 }
 

@@ -50,6 +50,7 @@ mod hooks_run;
 #[cfg(feature = "dbus")]
 mod hooks_units;
 mod image_build;
+mod image_container;
 mod image_delta;
 mod image_format;
 mod image_move;

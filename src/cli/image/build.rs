@@ -11,8 +11,10 @@ use std::process::ExitCode;
 use super::super::location::{one_tag, parse_layout};
 use super::super::signals::stop_on_signals;
 use super::super::{Failure, Global, print, print_json, progress};
-use super::connection::parse_architecture;
+use super::connection::{Connection, parse_architecture};
+use super::from_tree::{Material, TreeArgs};
 use crate::codes;
+use flipside_core::cancel::Cancel;
 use flipside_image::{
     Architecture, ChunkSize, HOOK_LIMIT, HOOK_PAYLOAD, ImageError, PartitionIdentity, PayloadName,
     ProductInfo,
@@ -23,23 +25,31 @@ use flipside_publish::build::{
 use flipside_publish::disk::parse_size;
 use flipside_publish::inspect::inspect;
 use flipside_publish::os_release::{OsRelease, read_os_release, read_product_info};
+use flipside_publish::tree::build::Made;
 
-/// Make an OS image from files, in an OCI layout directory.
+/// Make an OS image from a container image, a directory, or files.
 ///
-/// The same files and options give the same image, byte for byte.
+/// The same input and options give the same image, byte for byte.
 #[derive(Debug, clap::Args)]
 #[command(
     disable_version_flag = true,
     override_usage = concat!(
-        "flipside image build [OPTIONS] --payload <NAME=FILE>\n",
+        "flipside image build [OPTIONS] <--container <REF>|--tree <DIR>>\n",
+        "       --output <[oci:]DIR[:TAG]>\n",
+        "   or: flipside image build [OPTIONS] --payload <NAME=FILE>\n",
         "       <--os-release <FILE>|--product-info <FILE>> --output <[oci:]DIR[:TAG]>"
     ),
-    group = clap::ArgGroup::new("product").args(["os_release", "product_info"]).required(true)
+    group = clap::ArgGroup::new("product")
+        .args(["os_release", "product_info", "container", "tree"])
+        .required(true)
 )]
 pub struct Args {
     /// Add the payload NAME with the content of FILE, a file or block device; may be repeated.
     /// Hosts need the payloads `system` and `kernel.efi`.
-    #[arg(long = "payload", value_name = "NAME=FILE", required = true, value_parser = parse_payload)]
+    #[arg(
+        long = "payload", value_name = "NAME=FILE", value_parser = parse_payload,
+        required_unless_present_any = ["container", "tree"]
+    )]
     payloads: Vec<(PayloadName, PathBuf)>,
     /// Add this program as the payload `pre-upgrade`, at most 16MiB. Hosts ask it before they
     /// install the image.
@@ -99,6 +109,10 @@ pub struct Args {
     /// Write the image to this OCI layout directory; it is made, or the image is added to it.
     #[arg(short, long, value_name = "[oci:]DIR[:TAG]", value_parser = parse_layout)]
     output: (PathBuf, Option<String>),
+    #[command(flatten)]
+    tree: TreeArgs,
+    #[command(flatten)]
+    connection: Connection,
 }
 
 /// Builds an image.
@@ -110,7 +124,9 @@ pub fn run(mut args: Args, global: &Global) -> super::super::Result {
     args.tag = one_tag(args.tag, args.output.1.take())?;
     let tag = args.tag.clone();
     let stop = stop_on_signals()?;
-    let built = build(&args.plan()?, progress::of(global).as_ref(), &stop)?;
+    // With this, the files that were made of a root file system are gone.
+    let (plan, _made) = args.plan(&stop)?;
+    let built = build(&plan, progress::of(global).as_ref(), &stop)?;
     let inspection = inspect(&built.image);
     if global.json {
         print_json(&inspection)?;
@@ -122,24 +138,24 @@ pub fn run(mut args: Args, global: &Global) -> super::super::Result {
 }
 
 impl Args {
-    fn plan(self) -> Result<Plan, Failure> {
-        let mut info = match (&self.product_info, &self.os_release) {
-            (Some(file), _) => read_product_info(file)?,
-            (None, Some(file)) => of_os_release(file, self.version.as_deref())?,
-            (None, None) => return Err(usage("--os-release or --product-info is needed")),
+    fn plan(mut self, stop: &Cancel) -> Result<(Plan, Option<Made>), Failure> {
+        let created = match self.created {
+            Some(created) => Some(created),
+            None => source_date_epoch(std::env::var_os("SOURCE_DATE_EPOCH"))?,
         };
+        let Material { mut info, mut payloads, mut annotations, made } =
+            self.material(created, stop)?;
         if let Some(version) = self.version {
             info.version = version;
         }
         if let Some(architecture) = self.architecture {
-            let rest = info.variant.split_once('-').map(|(_, rest)| format!("-{rest}"));
-            info.variant = format!("{architecture}{}", rest.unwrap_or_default());
+            info.set_architecture(architecture);
         }
         if let Some(revision) = self.revision {
             info.commit_hash = revision;
         }
         let mut partitions: BTreeMap<_, _> = self.partitions.into_iter().collect();
-        let mut payloads = self.payloads;
+        payloads.extend(self.payloads);
         if let Some(file) = self.pre_upgrade {
             if std::fs::metadata(&file).is_ok_and(|file| file.len() > HOOK_LIMIT) {
                 return Err(usage(format!("{} is larger than 16MiB", file.display())));
@@ -165,15 +181,32 @@ impl Args {
         plan.tag = self.tag;
         plan.allow_unbootable = self.allow_unbootable;
         plan.workers = self.jobs;
-        plan.annotations = self.annotations.into_iter().collect();
-        let created = match self.created {
-            Some(created) => Some(created),
-            None => source_date_epoch(std::env::var_os("SOURCE_DATE_EPOCH"))?,
-        };
+        annotations.extend(self.annotations);
+        plan.annotations = annotations;
         if let Some(created) = created {
             plan.annotations.insert(CREATED_ANNOTATION.to_owned(), created.to_string());
         }
-        Ok(plan)
+        Ok((plan, made))
+    }
+
+    /// What the image is made of, as far as it is not named payload by payload.
+    fn material(
+        &mut self,
+        created: Option<jiff::Timestamp>,
+        stop: &Cancel,
+    ) -> Result<Material, Failure> {
+        let version = self.version.as_deref();
+        let info = match (&self.product_info, &self.os_release) {
+            (Some(file), _) => read_product_info(file)?,
+            (None, Some(file)) => of_os_release(file, version)?,
+            (None, None) => {
+                let tree = std::mem::take(&mut self.tree);
+                let connection = std::mem::take(&mut self.connection);
+                let created = created.map(jiff::Timestamp::as_second);
+                return tree.make((version, self.architecture), created, connection, stop);
+            }
+        };
+        Ok(Material { info, payloads: Vec::new(), annotations: BTreeMap::new(), made: None })
     }
 }
 

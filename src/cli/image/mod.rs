@@ -11,6 +11,7 @@ mod build;
 pub(in crate::cli) mod connection;
 mod delta;
 mod extract;
+mod from_tree;
 mod inspect;
 mod key;
 mod pull;
