@@ -19,7 +19,7 @@ use super::unpack::unpack;
 pub struct Recipe {
     /// The algorithm of `mkfs.erofs -z`, such as `lz4hc`; `None`: uncompressed.
     pub compression: Option<String>,
-    /// What the file system has as its time, and every file, in seconds since 1970.
+    /// The time of the file system itself, in seconds since 1970.
     pub time: i64,
     /// Its UUID.
     pub uuid: Uuid,
